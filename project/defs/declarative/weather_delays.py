@@ -1,0 +1,38 @@
+"""The declarative path: the mart says when it wants to be materialized."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from project.defs.marts import DBT, WAREHOUSE_POOL, MartTranslator
+from project.fan_in import all_upstreams_updated
+
+both_feeds_updated = (
+    all_upstreams_updated(within=timedelta(days=1)) & ~dg.AutomationCondition.in_progress()
+)
+
+
+@dbt_assets(
+    manifest=DBT.manifest_path,
+    project=DBT,
+    select="weather_delays",
+    name="weather_delays_dbt",
+    pool=WAREHOUSE_POOL,
+    dagster_dbt_translator=MartTranslator("declarative", both_feeds_updated),
+)
+def weather_delays(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    yield from dbt.cli(["build"], context=context).stream().fetch_row_counts()
+
+
+# Custom conditions are evaluated where their code is, not in the daemon.
+automation_sensor = dg.AutomationConditionSensorDefinition(
+    name="automation_sensor",
+    target=dg.AssetSelection.groups("declarative"),
+    use_user_code_server=True,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=5,
+    description="Evaluates the automation conditions of the declarative path.",
+)

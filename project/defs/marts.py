@@ -1,0 +1,63 @@
+"""What both paths need to build a mart with dbt."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
+
+from project.defs.ingest.feeds import OWNERS
+from project.paths import DBT_PROJECT, data_folder
+
+WAREHOUSE_POOL = "warehouse"
+"""A DuckDB file takes one writing process; dbt runs in this pool wait for each other."""
+
+
+# The dbt beside this Python, also when the virtual environment is not on the PATH.
+DBT_EXECUTABLE = shutil.which("dbt", path=Path(sys.executable).parent) or "dbt"
+
+
+def prepared_project() -> DbtProject:
+    """Returns the dbt project with a manifest, which it makes only if there is none.
+
+    Each process that runs something imports the definitions; parsing there would cost seconds.
+    """
+    project = DbtProject(project_dir=DBT_PROJECT)
+    if not project.manifest_path.exists():
+        data_folder().mkdir(parents=True, exist_ok=True)
+        dbt = DbtCliResource(project_dir=project, dbt_executable=DBT_EXECUTABLE)
+        dbt.cli(["parse", "--quiet"], target_path=project.target_path).wait()
+    return project
+
+
+DBT = prepared_project()
+
+
+class MartTranslator(DagsterDbtTranslator):
+    """Puts the dbt nodes of one path into its group, with the path's automation condition."""
+
+    def __init__(
+        self, group_name: str, automation_condition: dg.AutomationCondition | None = None
+    ) -> None:
+        super().__init__()
+        self._attributes = {
+            "group_name": group_name,
+            "owners": OWNERS,
+            "automation_condition": automation_condition,
+        }
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetSpec:
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        if unique_id.startswith("source."):
+            return spec  # A feed, which describes itself.
+        return spec.replace_attributes(**self._attributes)
+
+
+@dg.definitions
+def warehouse() -> dg.Definitions:
+    return dg.Definitions(resources={"dbt": DbtCliResource(project_dir=DBT, dbt_executable=DBT_EXECUTABLE)})

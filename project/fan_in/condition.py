@@ -1,0 +1,394 @@
+"""The declarative path: automation conditions that ask the rule about an asset's upstreams.
+
+They keep no cursor. What has completed is in the asset records, which Dagster reads for all
+assets of a tick at once; what was used up is told by the downstream's newest planned
+materialization, which is written when a run is created, whoever asked for it.
+
+That alone would lose what completes between a tick's evaluation and the creation of the run it
+requests. So each evaluation writes down the completions it saw, Dagster stores it under the
+tick's id, and the run carries that id in a tag: from the run one finds what its batch used.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import dagster as dg
+
+from project.fan_in.rule import (
+    ASSET_WORDS,
+    ONE_DAY,
+    Completion,
+    Decision,
+    FanInError,
+    Standing,
+    Used,
+    check_window,
+    decide,
+    explain_standing,
+    format_duration,
+)
+
+COMPLETION_METADATA_KEY = "fan_in/completion"
+
+# Set by the sensor daemon on the runs that an automation tick requests.
+EVALUATION_ID_TAG = "dagster/asset_evaluation_id"
+
+OBSERVATION_PAGE = 50
+
+
+def all_upstreams_updated(within: timedelta | None = ONE_DAY) -> "AllUpstreamsUpdated":
+    """Returns an AutomationCondition that is true if every upstream asset has been materialized
+    since this asset was last requested, each of them within the window.
+
+    It is not true while an upstream has nothing new, or nothing new enough. It does not look at
+    whether this asset is being materialized: add ``& ~AutomationCondition.in_progress()`` to make
+    a batch wait for the one before.
+
+    The upstreams are taken from the asset graph at each evaluation; views (virtual assets) are
+    looked through. An observable source asset counts with each new data version.
+
+    Args:
+        within: How recent a materialization must be at the tick; None for no window.
+
+    Raises:
+        FanInError: ``within`` is not positive.
+    """
+    check_window(within)
+    return AllUpstreamsUpdated(within=within)
+
+
+def upstream_updated(
+    key: dg.AssetKey | str | Sequence[str], within: timedelta | None = ONE_DAY
+) -> "UpstreamUpdated":
+    """Returns an AutomationCondition that is true if the named upstream asset has been
+    materialized since this asset was last requested, within the window.
+
+    It is not true if the upstream has nothing new, or nothing new enough. Combine it with
+    Dagster's operators: ``upstream_updated("a") & (upstream_updated("b") | upstream_updated("c"))``.
+    A request uses up what every named upstream has.
+
+    Args:
+        key: The upstream's asset key.
+        within: How recent a materialization must be at the tick; None for no window.
+
+    Raises:
+        FanInError: ``within`` is not positive, or ``key`` is empty.
+    """
+    check_window(within)
+    if not key:
+        raise FanInError(f"key={key!r} is empty: name the upstream asset to wait for")
+    return UpstreamUpdated(key=dg.AssetKey.from_coercible(key), within=within)
+
+
+@dataclass(frozen=True)
+class AllUpstreamsUpdated(dg.AutomationCondition):
+    """True if every upstream of the asset was updated; see ``all_upstreams_updated``."""
+
+    within: timedelta | None = ONE_DAY
+
+    @property
+    def name(self) -> str:
+        return f"all_upstreams_updated({_window_words(self.within)})"
+
+    @property
+    def description(self) -> str:
+        return (
+            "Every upstream has been materialized since this asset was last requested,"
+            f" {_window_words(self.within)}"
+        )
+
+    @property
+    def operator_type(self) -> str:
+        return "and"
+
+    @property
+    def requires_cursor(self) -> bool:
+        return False
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        _check_target(self, context)
+        keys = sorted(context.asset_graph.get_non_virtual_ancestor_keys(context.key))
+        keys = [key for key in keys if key != context.key]
+        if not keys:
+            context.log.warning(
+                f"{self.name} can never be true for {context.key.to_user_string()}, which has no"
+                " upstream assets: give it deps, or remove the condition"
+            )
+            return dg.AutomationResult(context, context.get_empty_subset())
+        return _result(context, _decide(context, keys, self.within), keys)
+
+
+@dataclass(frozen=True)
+class UpstreamUpdated(dg.AutomationCondition):
+    """True if one named upstream of the asset was updated; see ``upstream_updated``."""
+
+    key: dg.AssetKey
+    within: timedelta | None = ONE_DAY
+
+    @property
+    def name(self) -> str:
+        return f"upstream_updated({self.key.to_user_string()}, {_window_words(self.within)})"
+
+    @property
+    def description(self) -> str:
+        return (
+            f"{self.key.to_user_string()} has been materialized since this asset was last"
+            f" requested, {_window_words(self.within)}"
+        )
+
+    @property
+    def requires_cursor(self) -> bool:
+        return False
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        _check_target(self, context)
+        if not context.asset_graph.has(self.key):
+            context.log.warning(
+                f"{self.name} waits for an asset that is not in the asset graph:"
+                " define it, or correct the key"
+            )
+        return _result(context, _decide(context, [self.key], self.within), [self.key])
+
+
+@dataclass(frozen=True)
+class UpstreamStanding(dg.AutomationCondition):
+    """One upstream's line in the evaluation: true if its newest materialization counts."""
+
+    key: dg.AssetKey
+    standing: Standing
+    within: timedelta | None
+
+    @property
+    def name(self) -> str:
+        return self.key.to_user_string()
+
+    @property
+    def description(self) -> str:
+        # No ages: Dagster stores an evaluation anew whenever a description changes.
+        return explain_standing(self.standing, words=ASSET_WORDS, within=self.within)
+
+    def get_label(self) -> str:
+        return f"{self.name}: {self.description}"
+
+    @property
+    def requires_cursor(self) -> bool:
+        return False
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        newest = self.standing.newest
+        return dg.AutomationResult(
+            context,
+            context.candidate_subset if self.standing.ready else context.get_empty_subset(),
+            # A parameter Dagster keeps for its own conditions; it is stored with the evaluation.
+            metadata=newest and {COMPLETION_METADATA_KEY: _completion_metadata(newest)},
+        )
+
+
+def _result(
+    context: dg.AutomationContext, decision: Decision, keys: Sequence[dg.AssetKey]
+) -> dg.AutomationResult:
+    """Returns the decision as a result with a line of its own for each upstream."""
+    lines = []
+    for key, standing in zip(keys, decision.standings, strict=True):
+        line = UpstreamStanding(key=key, standing=standing, within=decision.within)
+        line_context = context.for_child_condition(
+            line, child_indices=[None], candidate_subset=context.candidate_subset
+        )
+        lines.append(line.evaluate(line_context))
+    return dg.AutomationResult(
+        context,
+        context.candidate_subset if decision.complete else context.get_empty_subset(),
+        child_results=lines,
+    )
+
+
+def _decide(
+    context: dg.AutomationContext, keys: Sequence[dg.AssetKey], within: timedelta | None
+) -> Decision:
+    names = [key.to_user_string() for key in keys]
+    used = _used(context, names)
+    since = None if within is None else context.evaluation_time - within
+    newest = _newest_completions(context, keys, since, used)
+    return decide(
+        at=context.evaluation_time,
+        upstreams=names,
+        completions=[c for c in newest if c is not None],
+        used=used,
+        within=within,
+    )
+
+
+def _check_target(condition: dg.AutomationCondition, context: dg.AutomationContext) -> None:
+    if not isinstance(context.key, dg.AssetKey):
+        raise FanInError(
+            f"{condition.name} is set on {context.key}, which is not an asset: set it on an asset"
+        )
+    if context.partitions_def is not None:
+        raise FanInError(
+            f"{condition.name} is set on {context.key.to_user_string()}, which is partitioned:"
+            " set it on an unpartitioned asset"
+        )
+
+
+# --- what has completed ------------------------------------------------------------------------
+
+
+def _newest_completions(
+    context: dg.AutomationContext,
+    keys: Sequence[dg.AssetKey],
+    since: datetime | None,
+    used: Mapping[str, Used],
+) -> Iterable[Completion | None]:
+    """Returns the newest completion of each upstream, or None if it never completed."""
+    # The tick's own cache: it holds the direct upstreams of all evaluated assets already, read in
+    # one query; what lies behind views is added in one more.
+    queryer = context.asset_graph_view.get_inner_queryer_for_back_compat()
+    queryer.prefetch_asset_records(keys)
+    for key in keys:
+        node = context.asset_graph.get(key) if context.asset_graph.has(key) else None
+        if node is not None and node.is_observable and not node.is_materializable:
+            yield _newest_data_version(context, key, since, used.get(key.to_user_string()))
+            continue
+        record = queryer.get_asset_record(key)
+        newest = record and record.asset_entry.last_materialization_record
+        yield newest and _completion(key, newest)
+
+
+def _newest_data_version(
+    context: dg.AutomationContext, key: dg.AssetKey, since: datetime | None, used: Used | None
+) -> Completion | None:
+    """Returns the newest observation that saw a new data version, or None if there is none.
+
+    Reads back from the newest observation to where its data version was first seen, and no
+    further than to what is too old or used up, since what lies behind cannot count either.
+    """
+    first: Completion | None = None
+    version: str | None = None
+    cursor: str | None = None
+    while True:
+        page = context.asset_graph_view.instance.fetch_observations(
+            key, limit=OBSERVATION_PAGE, cursor=cursor
+        )
+        for record in page.records:
+            tags = record.asset_observation.tags if record.asset_observation else {}
+            seen = (tags or {}).get("dagster/data_version")
+            if first is not None and seen != version:
+                return first
+            version = seen
+            first = _completion(key, record)
+            if since is not None and first.completed_at <= since:
+                return first
+            if used is not None and first.position <= used.position:
+                return first
+        if not page.has_more:
+            return first
+        cursor = page.cursor
+
+
+def _completion(key: dg.AssetKey, record: dg.EventLogRecord) -> Completion:
+    return Completion(
+        upstream=key.to_user_string(),
+        id=str(record.storage_id),
+        completed_at=datetime.fromtimestamp(record.timestamp, UTC),
+        position=record.storage_id,
+        run_id=record.run_id or None,
+    )
+
+
+# --- what was used up --------------------------------------------------------------------------
+
+
+def _used(context: dg.AutomationContext, names: Sequence[str]) -> Mapping[str, Used]:
+    """Returns how far the completions of each upstream are used up by the downstream's requests."""
+    view = context.asset_graph_view
+    # One expression may hold many conditions of one asset; a tick asks storage once for them all.
+    last_requests = _last_requests.setdefault(view, {})
+    if context.key not in last_requests:
+        last_requests[context.key] = _last_request(view.instance, context.key)
+    last = last_requests[context.key]
+    if last is None:
+        return {}
+    if last.seen is None:
+        return {name: Used(position=last.storage_id, at=last.at) for name in names}
+    return {name: Used(position=position, at=last.at) for name, position in last.seen.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """The last request of a downstream asset, by whomever.
+
+    Args:
+        storage_id: Where its planned materialization stands in the event log.
+        at: When its run was created.
+        seen: The storage id of each upstream's newest completion as the requesting evaluation saw
+            it; None if no evaluation requested it, or so long ago that its record is gone. It then
+            used up all that came before it.
+    """
+
+    storage_id: int
+    at: datetime | None
+    seen: Mapping[str, int] | None
+
+
+_last_requests: WeakKeyDictionary[Any, dict[dg.AssetKey, _Request | None]] = WeakKeyDictionary()
+
+
+def _last_request(instance: dg.DagsterInstance, key: dg.AssetKey) -> _Request | None:
+    """Returns the downstream's last request, leaving out re-executions: those repeat an earlier
+    request and use up nothing more."""
+    planned = instance.event_log_storage.get_latest_planned_materialization_info(key)
+    while planned is not None:
+        record = instance.get_run_record_by_id(planned.run_id)
+        if record is None or record.dagster_run.parent_run_id is None:
+            tags = record.dagster_run.tags if record else {}
+            return _Request(
+                storage_id=planned.storage_id,
+                at=record and record.create_timestamp,
+                seen=_seen_by_evaluation(instance, key, tags.get(EVALUATION_ID_TAG)),
+            )
+        older = dg.EventRecordsFilter(
+            event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+            asset_key=key,
+            before_cursor=planned.storage_id,
+        )
+        planned = next(iter(instance.event_log_storage.get_event_records(older, limit=1)), None)
+    return None
+
+
+def _seen_by_evaluation(
+    instance: dg.DagsterInstance, key: dg.AssetKey, evaluation_id: str | None
+) -> Mapping[str, int] | None:
+    """Returns the storage id of each upstream's newest completion as that evaluation saw it, or
+    None if the evaluation is not there to be read."""
+    storage = instance.schedule_storage
+    if storage is None or evaluation_id is None or not evaluation_id.isdecimal():
+        return None
+    records = storage.get_auto_materialize_asset_evaluations(
+        key, limit=1, cursor=int(evaluation_id) + 1
+    )
+    if not records or records[0].evaluation_id != int(evaluation_id):
+        return None
+    seen: dict[str, int] = {}
+    for node in records[0].get_evaluation_with_run_ids().evaluation.iter_nodes():
+        metadata = (node.metadata or {}).get(COMPLETION_METADATA_KEY)
+        if metadata is not None:
+            seen[metadata.value["upstream"]] = metadata.value["storage_id"]
+    return seen or None
+
+
+def _completion_metadata(completion: Completion) -> dg.JsonMetadataValue:
+    return dg.MetadataValue.json(
+        {
+            "upstream": completion.upstream,
+            "storage_id": completion.position,
+            "run_id": completion.run_id,
+            "completed_at": completion.completed_at.isoformat(),
+        }
+    )
+
+
+def _window_words(within: timedelta | None) -> str:
+    return "at any time" if within is None else f"within {format_duration(within)}"
