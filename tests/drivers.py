@@ -27,6 +27,7 @@ import project.fan_in as fan_in
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
 OUTCOME_TAG = "test/outcome"
+IN_PROCESS = dg.in_process_executor
 
 
 def _asset(name: str, **kwargs: Any) -> dg.AssetsDefinition:
@@ -248,7 +249,7 @@ def job_path_definitions(letters: Iterable[str] = "AB", **arguments: Any) -> dg.
     """Returns definitions with a fan-in sensor over the jobs of these upstreams."""
     assets, jobs = _upstreams("".join(letters))
     sensor = fan_in.fan_in_sensor(name="sensor", upstream_jobs=jobs, job=d_job, **arguments)
-    return dg.Definitions(assets=assets, jobs=[*jobs, d_job], sensors=[sensor])
+    return dg.Definitions(assets=assets, jobs=[*jobs, d_job], sensors=[sensor], executor=IN_PROCESS)
 
 
 def declarative_definitions(
@@ -264,4 +265,4 @@ def declarative_definitions(
     sensor = dg.AutomationConditionSensorDefinition(
         "sensor", target=[downstream], use_user_code_server=True
     )
-    return dg.Definitions(assets=[*assets, downstream], jobs=jobs, sensors=[sensor])
+    return dg.Definitions(assets=[*assets, downstream], jobs=jobs, sensors=[sensor], executor=IN_PROCESS)

@@ -313,7 +313,7 @@ def _used(context: dg.AutomationContext, names: Sequence[str]) -> Mapping[str, U
         return {}
     if last.seen is None:
         return {name: Used(position=last.storage_id, at=last.at) for name in names}
-    return {name: Used(position=position, at=last.at) for name, position in last.seen.items()}
+    return {name: Used(position=c.position, at=last.at) for name, c in last.seen.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,14 +323,14 @@ class _Request:
     Args:
         storage_id: Where its planned materialization stands in the event log.
         at: When its run was created.
-        seen: The storage id of each upstream's newest completion as the requesting evaluation saw
-            it; None if no evaluation requested it, or so long ago that its record is gone. It then
-            used up all that came before it.
+        seen: Each upstream's newest completion as the requesting evaluation saw it; None if no
+            evaluation requested it, or so long ago that its record is gone. It then used up all
+            that came before it.
     """
 
     storage_id: int
     at: datetime | None
-    seen: Mapping[str, int] | None
+    seen: Mapping[str, Completion] | None
 
 
 _last_requests: WeakKeyDictionary[Any, dict[dg.AssetKey, _Request | None]] = WeakKeyDictionary()
@@ -347,7 +347,7 @@ def _last_request(instance: dg.DagsterInstance, key: dg.AssetKey) -> _Request | 
             return _Request(
                 storage_id=planned.storage_id,
                 at=record and record.create_timestamp,
-                seen=_seen_by_evaluation(instance, key, tags.get(EVALUATION_ID_TAG)),
+                seen=completions_seen(instance, key, tags),
             )
         older = dg.EventRecordsFilter(
             event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
@@ -358,24 +358,32 @@ def _last_request(instance: dg.DagsterInstance, key: dg.AssetKey) -> _Request | 
     return None
 
 
-def _seen_by_evaluation(
-    instance: dg.DagsterInstance, key: dg.AssetKey, evaluation_id: str | None
-) -> Mapping[str, int] | None:
-    """Returns the storage id of each upstream's newest completion as that evaluation saw it, or
-    None if the evaluation is not there to be read."""
+def completions_seen(
+    instance: dg.DagsterInstance, key: dg.AssetKey, run_tags: Mapping[str, str]
+) -> Mapping[str, Completion] | None:
+    """Returns each upstream's newest completion as the evaluation that requested a run saw it, or
+    None if no evaluation requested the run, or its record is gone.
+
+    Args:
+        instance: The instance that ran it.
+        key: The downstream asset.
+        run_tags: The run's tags.
+    """
+    evaluation_id = run_tags.get(EVALUATION_ID_TAG, "")
     storage = instance.schedule_storage
-    if storage is None or evaluation_id is None or not evaluation_id.isdecimal():
+    if storage is None or not evaluation_id.isdecimal():
         return None
     records = storage.get_auto_materialize_asset_evaluations(
         key, limit=1, cursor=int(evaluation_id) + 1
     )
     if not records or records[0].evaluation_id != int(evaluation_id):
         return None
-    seen: dict[str, int] = {}
+    seen: dict[str, Completion] = {}
     for node in records[0].get_evaluation_with_run_ids().evaluation.iter_nodes():
         metadata = (node.metadata or {}).get(COMPLETION_METADATA_KEY)
         if metadata is not None:
-            seen[metadata.value["upstream"]] = metadata.value["storage_id"]
+            completion = _completion_from_metadata(metadata)
+            seen[completion.upstream] = completion
     return seen or None
 
 
@@ -387,6 +395,17 @@ def _completion_metadata(completion: Completion) -> dg.JsonMetadataValue:
             "run_id": completion.run_id,
             "completed_at": completion.completed_at.isoformat(),
         }
+    )
+
+
+def _completion_from_metadata(metadata: dg.JsonMetadataValue) -> Completion:
+    data = metadata.value
+    return Completion(
+        upstream=data["upstream"],
+        id=str(data["storage_id"]),
+        completed_at=datetime.fromisoformat(data["completed_at"]),
+        position=data["storage_id"],
+        run_id=data["run_id"],
     )
 
 

@@ -8,7 +8,7 @@ cannot wait for several upstreams.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -422,15 +422,21 @@ class _Tick:
                 )
 
     def _run_tags(self, request: Request) -> dict[str, str]:
-        upstream_runs = {
-            _tag_key(name): run_id for name, (_, run_id) in request.positions.items()
-        }
         return {
             SENSOR_TAG: self.fan_in.name,
             BATCH_TAG: request.key,
             REQUEST_TAG: request.to_json(),
-            **upstream_runs,
+            **{_tag_key(name): run_id for name, (_, run_id) in request.positions.items()},
         }
+
+
+def upstream_runs(run_tags: Mapping[str, str]) -> Mapping[str, str]:
+    """Returns, for each upstream, the run that completed it, from the tags of a requested run.
+
+    It is empty for a run that no fan-in sensor requested.
+    """
+    request = Request.from_json(run_tags.get(REQUEST_TAG))
+    return {name: run_id for name, (_, run_id) in request.positions.items()} if request else {}
 
 
 def _completion(upstream: _Upstream, record: RunRecord) -> Completion:

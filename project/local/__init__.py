@@ -1,0 +1,1 @@
+"""A real Dagster on this machine, for people (`make dev`), for the demo and for the tests."""

@@ -1,0 +1,177 @@
+"""Starts the webserver, the daemon and the code server, and stops all of them again."""
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TypeVar
+
+import dagster as dg
+from dagster_graphql import DagsterGraphQLClient
+
+from project.defs.marts import WAREHOUSE_POOL
+from project.paths import DATA_VARIABLE, ROOT
+
+HOST = "127.0.0.1"
+INSTANCE_CONFIG = ROOT / "deploy" / "dagster.yaml"
+LOCATION = "fan_in"
+SENSORS = ("automation_sensor", "both_feeds_succeeded")
+
+
+Answer = TypeVar("Answer")
+
+
+class LocalDagsterError(Exception):
+    """Raised when Dagster does not start, or does not do in time what is waited for."""
+
+
+class LocalDagster(AbstractContextManager["LocalDagster"]):
+    """Dagster's processes over an instance of its own, listening on loopback only.
+
+    Args:
+        home: The instance's folder (DAGSTER_HOME); made if missing.
+        data: The folder for landed files and the warehouse; made if missing.
+        port: The webserver's port; by default a free one.
+        log: Where the processes print; None for this process's own output.
+    """
+
+    def __init__(
+        self, home: Path, data: Path, port: int | None = None, log: IO[bytes] | None = None
+    ) -> None:
+        self.home = home
+        self.data = data
+        self.port = port or free_port()
+        self.log = log
+        self.address = f"http://{HOST}:{self.port}"
+
+    def __enter__(self) -> "LocalDagster":
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.data.mkdir(parents=True, exist_ok=True)
+        shutil.copy(INSTANCE_CONFIG, self.home / "dagster.yaml")
+        self.instance = dg.DagsterInstance.from_config(str(self.home))
+        # Set here and not as a default: two first users of a pool can both slip through that.
+        self.instance.event_log_storage.set_concurrency_slots(WAREHOUSE_POOL, 1)
+        environment = {
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "DAGSTER_HOME": str(self.home),
+            DATA_VARIABLE: str(self.data),
+        }
+        # fmt: off
+        command = [
+            sys.executable, "-m", "dagster", "dev",
+            "--host", HOST, "--port", str(self.port), "--log-level", "warning",
+        ]
+        # fmt: on
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=self.log,
+            stderr=subprocess.STDOUT if self.log else None,
+            start_new_session=True,  # One group, so that all of it can be stopped.
+            preexec_fn=_stop_when_parent_dies,
+        )
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.instance.dispose()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def wait_until_ready(self, timeout: float = 120) -> None:
+        """Returns when the webserver answers and both paths' sensors have ticked."""
+
+        def ready() -> bool:
+            if self.process.poll() is not None:
+                raise LocalDagsterError(
+                    f"Dagster stopped while starting (exit code {self.process.returncode})"
+                )
+            return listens(self.port) and all(self.ticks(name) for name in SENSORS)
+
+        wait_until(ready, "Dagster to start", timeout)
+
+    def launch(self, job: str) -> str:
+        """Launches a job as the UI does, and returns the run's id."""
+        client = DagsterGraphQLClient(HOST, port_number=self.port)
+        return client.submit_job_execution(
+            job, repository_location_name=LOCATION, repository_name="__repository__"
+        )
+
+    def wait_for_runs(self, run_ids: list[str], timeout: float = 180) -> list[dg.DagsterRun]:
+        """Returns these runs when all have ended, well or badly."""
+
+        def ended() -> list[dg.DagsterRun] | None:
+            runs = [self.instance.get_run_by_id(run_id) for run_id in run_ids]
+            return runs if all(run and run.is_finished for run in runs) else None
+
+        return wait_until(ended, f"runs {', '.join(r[:8] for r in run_ids)} to end", timeout)
+
+    def ticks(self, sensor: str, after: float | None = None) -> list:
+        """Returns a sensor's finished ticks that began after a time (epoch seconds), oldest first."""
+        for state in self.instance.all_instigator_state():
+            if state.name == sensor:
+                ticks = self.instance.get_ticks(
+                    state.instigator_origin_id, state.selector_id, after=after
+                )
+                return sorted((t for t in ticks if t.is_completed), key=lambda t: t.timestamp)
+        return []
+
+    def wait_for_ticks(self, count: int = 2, timeout: float = 120) -> None:
+        """Returns when each path's sensor has begun and finished that many ticks from now on."""
+        now = datetime.now(UTC).timestamp()
+        wait_until(
+            lambda: all(len(self.ticks(name, after=now)) >= count for name in SENSORS),
+            f"{count} ticks of {' and '.join(SENSORS)}",
+            timeout,
+        )
+
+
+def wait_until(ask: Callable[[], Answer], what: str, timeout: float) -> Answer:
+    """Returns the first answer that is not None or False.
+
+    Raises LocalDagsterError after ``timeout`` seconds, naming ``what`` was waited for.
+    """
+    deadline = time.monotonic() + timeout
+    while (answer := ask()) is None or answer is False:
+        if time.monotonic() > deadline:
+            raise LocalDagsterError(f"waited {timeout:.0f} s for {what}, in vain")
+        time.sleep(0.5)
+    return answer
+
+
+def free_port() -> int:
+    """Returns a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def listens(port: int) -> bool:
+    """Returns whether something on this machine listens on a port."""
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        return True
+    return False
+
+
+def _stop_when_parent_dies() -> None:
+    """Asks Linux to stop this process when its parent is killed; elsewhere does nothing."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

@@ -1,0 +1,188 @@
+"""`make demo`: the main job, headless, in a real Dagster, with a truthful account at the end.
+
+Two feeds run at different moments. Exit code 0 only if each path fired exactly once per batch.
+"""
+
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from project.fan_in.condition import completions_seen
+from project.fan_in.rule import format_time
+from project.fan_in.sensor import upstream_runs
+from project.local.dagster_process import LocalDagster, LocalDagsterError
+
+DECLARATIVE_MART = dg.AssetKey("weather_delays")
+FEED_JOBS = ("flights_job", "weather_job")
+DOWNSTREAM_JOB = "carrier_days_job"
+PATHS = ("declarative", "job path")
+
+
+@dataclass
+class Firing:
+    """One downstream run, and the upstream runs that made it."""
+
+    path: str
+    run: dg.DagsterRun
+    at: datetime
+    made_by: dict[str, str] = field(default_factory=dict)
+
+
+class Demo:
+    def __init__(self, dagster: LocalDagster, console: Console) -> None:
+        self.dagster = dagster
+        self.console = console
+        self.began = datetime.now(UTC)
+        self.wrong: list[str] = []
+
+    def say(self, text: str) -> None:
+        seconds = (datetime.now(UTC) - self.began).total_seconds()
+        self.console.print(f"[dim]{seconds:5.0f} s[/dim]  {text}")
+
+    def play(self) -> None:
+        self.say("Starting Dagster: webserver, daemon, code server …")
+        self.dagster.wait_until_ready()
+        self.say(f"Dagster is up at {self.dagster.address}; both paths are on")
+
+        self.run_feed("flights_job")
+        self.expect(0, "only one feed has completed")
+        self.run_feed("weather_job")
+        self.expect(1, "both feeds have completed")
+        self.run_feed("weather_job")
+        self.expect(1, "one feed was repeated")
+
+    def run_feed(self, job: str) -> None:
+        run_id = self.dagster.launch(job)
+        self.say(f"{job} launched, run {run_id[:8]}")
+        (run,) = self.dagster.wait_for_runs([run_id])
+        if not run.is_success:
+            raise LocalDagsterError(f"{job} ended as {run.status.value}; its log says why")
+        self.say(f"{job} succeeded")
+
+    def expect(self, firings: int, why: str) -> None:
+        """Waits until both paths have had time to fire and to end, and counts."""
+        self.dagster.wait_for_ticks()
+        self.dagster.wait_for_runs([f.run.run_id for f in self.firings()])
+        for path in PATHS:
+            runs = [f.run for f in self.firings() if f.path == path]
+            good = len(runs) == firings and all(run.is_success for run in runs)
+            said = f"{path}: {len(runs)} downstream runs so far, {firings} expected, since {why}"
+            self.say(f"{'[green]ok[/green]   ' if good else '[red]WRONG[/red]'} {said}")
+            if not good:
+                self.wrong.append(said)
+
+    def firings(self) -> list[Firing]:
+        firings = []
+        for record in reversed(self.dagster.instance.get_run_records()):
+            run = record.dagster_run
+            if run.job_name == DOWNSTREAM_JOB:
+                made_by = upstream_runs(run.tags)
+                firings.append(Firing("job path", run, record.create_timestamp, made_by))
+            elif DECLARATIVE_MART in (run.asset_selection or ()):
+                seen = completions_seen(self.dagster.instance, DECLARATIVE_MART, run.tags) or {}
+                made_by = {name: c.run_id or "" for name, c in seen.items()}
+                firings.append(Firing("declarative", run, record.create_timestamp, made_by))
+        return firings
+
+    # --- the account -------------------------------------------------------------------------
+
+    def account(self) -> None:
+        self.console.print()
+        self.console.print(self.what_happened())
+        self.console.print(self.reasons())
+        for mart in ("weather_delays", "carrier_days"):
+            self.console.print(self.rows(mart))
+
+    def what_happened(self) -> Table:
+        table = _table("What happened when", "ended", "run", "job or asset", "result", "made by")
+        firings = {f.run.run_id: f for f in self.firings()}
+        records = self.dagster.instance.get_run_records()
+        for record in sorted(records, key=lambda r: r.end_time or 0):
+            run = record.dagster_run
+            firing = firings.get(run.run_id)
+            ended = datetime.fromtimestamp(record.end_time or 0, UTC)
+            table.add_row(
+                format_time(ended),
+                run.run_id[:8],
+                _name(run) + (f" ({firing.path})" if firing else ""),
+                run.status.value.lower(),
+                ", ".join(f"{n} {i[:8]}" for n, i in sorted(firing.made_by.items()))
+                if firing
+                else "",
+            )
+        return table
+
+    def reasons(self) -> Table:
+        table = _table("Why the sensor waited", "tick", "reason")
+        last = None
+        for tick in self.dagster.ticks("both_feeds_succeeded"):
+            # The ages in a reason grow from tick to tick; the first of its kind is enough.
+            kind = (tick.skip_reason or "").split("(")[0]
+            if kind and kind != last:
+                at = datetime.fromtimestamp(tick.timestamp, UTC)
+                table.add_row(format_time(at), tick.skip_reason)
+            last = kind
+        return table
+
+    def rows(self, mart: str) -> Table:
+        with duckdb.connect(str(self.dagster.data / "warehouse.duckdb"), read_only=True) as db:
+            rows = db.table(mart).order("departures desc").limit(5)
+            table = _table(f"{mart}, the first rows", *rows.columns)
+            for row in rows.fetchall():
+                table.add_row(*("" if value is None else str(value) for value in row))
+        return table
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with tempfile.TemporaryDirectory(prefix="fan-in-demo-") as folder:
+        log_path = Path(folder) / "dagster.log"
+        try:
+            with (
+                log_path.open("wb") as log,
+                LocalDagster(Path(folder, "home"), Path(folder, "data"), log=log) as dagster,
+            ):
+                demo = Demo(dagster, console)
+                demo.play()
+                demo.account()
+        except LocalDagsterError as error:
+            console.print(f"[red]{error}[/red]")
+            console.print(log_path.read_text(errors="replace")[-5000:], markup=False)
+            return 1
+        except KeyboardInterrupt:
+            console.print("Stopped; nothing is left running.")
+            return 128 + signal.SIGINT
+    if demo.wrong:
+        console.print("[red]Not exactly once per batch:[/red] " + "; ".join(demo.wrong))
+        return 1
+    console.print("[green]Each path fired exactly once per batch.[/green]")
+    return 0
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _name(run: dg.DagsterRun) -> str:
+    if run.job_name in (*FEED_JOBS, DOWNSTREAM_JOB):
+        return run.job_name
+    return ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ()))
+
+
+if __name__ == "__main__":
+    with suppress(BrokenPipeError):
+        sys.exit(main(sys.argv[1:]))
