@@ -60,4 +60,6 @@ class MartTranslator(DagsterDbtTranslator):
 
 @dg.definitions
 def warehouse() -> dg.Definitions:
-    return dg.Definitions(resources={"dbt": DbtCliResource(project_dir=DBT, dbt_executable=DBT_EXECUTABLE)})
+    return dg.Definitions(
+        resources={"dbt": DbtCliResource(project_dir=DBT, dbt_executable=DBT_EXECUTABLE)}
+    )

@@ -66,8 +66,10 @@ def upstream_updated(
     """Returns an AutomationCondition that is true if the named upstream asset has been
     materialized since this asset was last requested, within the window.
 
-    It is not true if the upstream has nothing new, or nothing new enough. Combine it with
-    Dagster's operators: ``upstream_updated("a") & (upstream_updated("b") | upstream_updated("c"))``.
+    It is not true if the upstream has nothing new, or nothing new enough.
+
+    Combine it with Dagster's operators, as in
+    ``upstream_updated("a") & (upstream_updated("b") | upstream_updated("c"))``.
     A request uses up what every named upstream has.
 
     Args:

@@ -62,6 +62,8 @@ class Completion:
                 f"completion {self.id!r} of {self.upstream!r} has the naive time"
                 f" {self.completed_at.isoformat()}: give it a time zone, for example UTC"
             )
+        # In UTC, since Python subtracts two times of one zone as if its clocks never changed.
+        object.__setattr__(self, "completed_at", self.completed_at.astimezone(UTC))
         if self.position is None:
             object.__setattr__(self, "position", (self.completed_at.timestamp(), self.id))
 
@@ -190,6 +192,7 @@ def decide(
     check_window(within)
     if at.tzinfo is None:
         raise FanInError(f"the tick's time {at.isoformat()} is naive: give it a time zone")
+    at = at.astimezone(UTC)
 
     newest: dict[str, Completion] = {}
     for completion in completions:
@@ -230,7 +233,8 @@ def check_window(within: timedelta | None) -> None:
         return
     if not isinstance(within, timedelta):
         raise FanInError(
-            f"within={within!r} is not a timedelta: write timedelta(hours=24), or None for no window"
+            f"within={within!r} is not a timedelta: write timedelta(hours=24),"
+            " or None for no window"
         )
     if within <= timedelta(0):
         raise FanInError(

@@ -19,7 +19,6 @@ from dagster import DagsterRunStatus, RunRecord, RunsFilter
 from project.fan_in.rule import (
     MOST_NAMED,
     ONE_DAY,
-    RUN_WORDS,
     Completion,
     Decision,
     FanInError,

@@ -123,7 +123,7 @@ class SensorState:
 
     @staticmethod
     def from_json(text: str | None, owner: str) -> "SensorState | None":
-        """Returns the state that the cursor holds, or None if it is not this owner's and version's."""
+        """Returns the state that the cursor holds, or None if it is another's or unreadable."""
         try:
             data = json.loads(text or "")
             if data["version"] != VERSION or data["owner"] != owner:
@@ -138,9 +138,7 @@ class SensorState:
                 },
                 unsure=frozenset(map(str, data["unsure"])),
                 used={
-                    name: Used(
-                        position=_position(position), at=None if at is None else _time(at)
-                    )
+                    name: Used(position=_position(position), at=None if at is None else _time(at))
                     for name, (*position, at) in data["used"].items()
                 },
                 requested=data["requested"] and _request_from_data(data["requested"]),

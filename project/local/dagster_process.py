@@ -124,7 +124,7 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
         return wait_until(ended, f"runs {', '.join(r[:8] for r in run_ids)} to end", timeout)
 
     def ticks(self, sensor: str, after: float | None = None) -> list:
-        """Returns a sensor's finished ticks that began after a time (epoch seconds), oldest first."""
+        """Returns a sensor's finished ticks, oldest first; ``after`` in epoch seconds."""
         for state in self.instance.all_instigator_state():
             if state.name == sensor:
                 ticks = self.instance.get_ticks(

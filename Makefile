@@ -1,0 +1,51 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+MANIFEST := dbt_project/target/manifest.json
+DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
+
+.PHONY: help setup demo dev test check lock clean
+
+help: ## Print this list.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 14
+
+setup: $(INSTALLED) $(MANIFEST) ## Make the virtual environment and the dbt manifest, once.
+
+demo: setup ## Run the main job in a real Dagster and print what happened.
+	@$(BIN)/python -m project.local.demo
+
+dev: setup ## Start the Dagster UI with everything running.
+	@$(BIN)/python -m project.local.dev
+
+test: setup ## Run the tests.
+	@$(BIN)/python -m pytest
+
+check: setup ## Lint, check the format and check that the definitions load.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
+
+lock: setup ## Resolve pyproject.toml anew into requirements.lock.
+	@$(BIN)/pip install --quiet uv
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-strip-extras --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+
+clean: ## Remove what was landed, built and logged here; the virtual environment stays.
+	@rm -rf .data .dagster_home dbt_project/target dbt_project/logs .pytest_cache .ruff_cache .hypothesis
+
+$(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is %s; name another: make PYTHON=python3.12" % sys.version.split()[0] if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing the locked packages into .venv (a few minutes, once) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(MANIFEST): $(INSTALLED) $(DBT_FILES)
+	@echo "Parsing the dbt project ..."
+	@mkdir -p .data
+	@$(BIN)/dbt parse --quiet --project-dir dbt_project --profiles-dir dbt_project
+	@touch $@
