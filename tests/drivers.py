@@ -265,4 +265,6 @@ def declarative_definitions(
     sensor = dg.AutomationConditionSensorDefinition(
         "sensor", target=[downstream], use_user_code_server=True
     )
-    return dg.Definitions(assets=[*assets, downstream], jobs=jobs, sensors=[sensor], executor=IN_PROCESS)
+    return dg.Definitions(
+        assets=[*assets, downstream], jobs=jobs, sensors=[sensor], executor=IN_PROCESS
+    )

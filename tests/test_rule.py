@@ -21,6 +21,7 @@ from project.fan_in.rule import (
 )
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+NAIVE = datetime.fromisoformat("2026-01-01")
 TINY = timedelta(microseconds=1)
 DAY = timedelta(days=1)
 
@@ -63,9 +64,7 @@ A, B = done("A", 2 * HOUR), done("B", HOUR)
         pytest.param(ask(A, done("B", -HOUR)), True, id="from a host whose clock is ahead"),
         pytest.param(ask(A, B, used={"A": used(A)}), False, id="A used"),
         pytest.param(ask(A, B, used={"A": used(A), "B": used(B)}), False, id="both used"),
-        pytest.param(
-            ask(A, B, used={"A": used(done("A", 3 * HOUR))}), True, id="an older A used"
-        ),
+        pytest.param(ask(A, B, used={"A": used(done("A", 3 * HOUR))}), True, id="an older A used"),
         pytest.param(
             ask(A, B, used={"A": used(done("A", HOUR))}), False, id="a newer A used, this one late"
         ),
@@ -108,11 +107,11 @@ def test_the_batch_key_depends_on_the_batch_alone():
 
 
 @pytest.mark.parametrize("local_hour", [12.0, 12.0 - 1 / 3600, 12.0 + 1 / 3600])
-@pytest.mark.parametrize("day", [datetime(2026, 3, 8), datetime(2026, 11, 1)])
+@pytest.mark.parametrize("day", ["2026-03-08", "2026-11-01"])
 def test_a_day_is_24_hours_of_elapsed_time_also_when_the_clocks_change(day, local_hour):
     """On the 23-hour and the 25-hour day, local times change nothing: elapsed time decides."""
     new_york = ZoneInfo("America/New_York")
-    at = (day.replace(tzinfo=new_york) + timedelta(hours=12)).astimezone(UTC)
+    at = datetime.fromisoformat(f"{day}T12:00").replace(tzinfo=new_york).astimezone(UTC)
     elapsed = timedelta(hours=24) + timedelta(hours=12 - local_hour)
     completed_at = (at - elapsed).astimezone(new_york)
     decision = decide(
@@ -153,12 +152,12 @@ def test_the_same_moment_in_other_time_zones_is_the_same_moment():
             lambda: check_upstreams(["a", "d"], "d"), "'d' is its own upstream", id="itself"
         ),
         pytest.param(
-            lambda: Completion(upstream="A", id="7", completed_at=datetime(2026, 1, 1)),
+            lambda: Completion(upstream="A", id="7", completed_at=NAIVE),
             "completion '7' of 'A' has the naive time 2026-01-01T00:00:00: give it a time zone",
             id="naive completion",
         ),
         pytest.param(
-            lambda: decide(at=datetime(2026, 1, 1), upstreams=["A"], completions=[], used={}),
+            lambda: decide(at=NAIVE, upstreams=["A"], completions=[], used={}),
             "the tick's time 2026-01-01T00:00:00 is naive",
             id="naive tick",
         ),

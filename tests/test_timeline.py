@@ -1,0 +1,362 @@
+"""The notation says what it means, prints as it reads, and points at what is wrong."""
+
+from dataclasses import FrozenInstanceError
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timeline import (
+    GAP,
+    Kind,
+    Step,
+    Timeline,
+    TimelineError,
+    diagram,
+    hours,
+    in_hours,
+    parse,
+)
+
+FORMS = [
+    (".", Kind.TICK, None),
+    ("A", Kind.COMPLETES, "A"),
+    ("Z", Kind.COMPLETES, "Z"),
+    ("A+", Kind.STARTS, "A"),
+    ("(A fails)", Kind.FAILS, "A"),
+    ("(A materializes a, then fails)", Kind.FAILS_LATE, "A"),
+    ("(A succeeds, a not materialized)", Kind.SUCCEEDS_EMPTY, "A"),
+    ("(a materialized outside its job)", Kind.OUTSIDE, "A"),
+    ("(A elsewhere)", Kind.ELSEWHERE, "A"),
+    ("(C joins the set)", Kind.JOINS, "C"),
+    ("(B leaves the set)", Kind.LEAVES, "B"),
+    ("D!", Kind.D_SUCCEEDS, None),
+    ("Dx", Kind.D_FAILS, None),
+    ("D?", Kind.D_BY_HAND, None),
+    ("D+", Kind.D_STARTS, None),
+    ("(lose state)", Kind.LOSE_STATE, None),
+    ("(& ~in_progress added)", Kind.WRAP, None),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "upstream"), FORMS, ids=[row[0] for row in FORMS])
+def test_each_form_is_one_step_and_prints_as_itself(text, kind, upstream):
+    """A form reads as its kind and upstream, at 0 h, and is its own canonical form."""
+    timeline = parse(text)
+    assert timeline.steps == (Step(kind, hours(0), upstream),)
+    assert str(timeline) == text
+
+
+def test_the_end_of_a_run_is_a_step_after_its_start():
+    """`A-` ends a run that `A+` started; both print as themselves."""
+    timeline = parse("A+ A-")
+    assert [step.kind for step in timeline.steps] == [Kind.STARTS, Kind.ENDS]
+    assert str(timeline) == "A+ A-"
+
+
+def test_every_kind_has_a_form_that_is_tested():
+    """No kind of step is left out of the tables above."""
+    assert {kind for _, kind, _ in FORMS} | {Kind.ENDS} == set(Kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("A . B", ["0", "0.05", "0.1"]),
+        ("A@20 . B", ["20", "20.05", "20.1"]),
+        ("A@1 B@24.9 .@24.999", ["1", "24.9", "24.999"]),
+        ("A@1 B@1 .@1", ["1", "1", "1"]),
+        ("(A fails)@2 D!@3 (lose state)@4", ["2", "3", "4"]),
+        (".@0.000001 .", ["0.000001", "0.050001"]),
+    ],
+)
+def test_a_step_is_at_its_time_or_three_minutes_after_the_one_before(text, times):
+    """Times are exact hours; one not written is 0.05 h after the step before, the first 0 h."""
+    assert [in_hours(step.at) for step in parse(text).steps] == times
+
+
+def test_a_late_completion_is_visible_after_its_work_ended():
+    """`A@20<2` becomes visible at 20 h, and its event time is 18 h."""
+    (step,) = parse("A@20<2").steps
+    assert (step.at, step.late, step.completed_at) == (hours(20), hours(2), hours(18))
+
+
+def test_ticks_are_counted():
+    """`ticks` is how many digits an expectation of the timeline has."""
+    assert parse("A . B . D! .").ticks == 3
+    assert parse("").ticks == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("A", {}),
+        ("{A,B,C}: A", {"upstreams": frozenset("ABC")}),
+        ("window=36h: A", {"window": hours(36)}),
+        ("window=0.5h: A", {"window": timedelta(minutes=30)}),
+        ("window=none: A", {"window": None}),
+        ("overlap=no: A", {"overlap": False}),
+        ("manual_runs=consume: A", {"manual_runs": "consume"}),
+        (
+            "{C} window=1h overlap=no manual_runs=consume: A",
+            {
+                "upstreams": frozenset("C"),
+                "window": hours(1),
+                "overlap": False,
+                "manual_runs": "consume",
+            },
+        ),
+    ],
+)
+def test_the_header_holds_for_the_whole_timeline(text, fields):
+    """What stands before the colon sets the fields; the rest are the defaults."""
+    timeline = parse(text)
+    assert timeline == Timeline((Step(Kind.COMPLETES, hours(0), "A"),), **fields)
+    assert str(timeline) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("  A   .\n B . ", "A . B ."),
+        ("A@0 .@0.05 B@0.10 .@7.0", "A . B .@7"),
+        ("A@3<0", "A@3"),
+        ("(A   fails) .", "(A fails) ."),
+        ("{B,A} window=24h overlap=yes manual_runs=ignore: A", "A"),
+        ("overlap=no {C,A} : A", "{A,C} overlap=no: A"),
+    ],
+)
+def test_other_ways_of_writing_print_in_the_canonical_form(text, canonical):
+    """White space, times that need no saying, defaults and order leave no trace."""
+    assert str(parse(text)) == canonical
+    assert parse(canonical) == parse(text)
+
+
+def test_overrides_replace_what_the_text_says():
+    """`parse` takes fields of the timeline, which win over the header of the text."""
+    timeline = parse("overlap=no: A B .", overlap=True, window=None, upstreams="ABC")
+    assert str(timeline) == "{A,B,C} window=none: A B ."
+
+
+def test_a_timeline_is_a_value():
+    """Equal timelines are equal, hash alike, and cannot be changed."""
+    timeline = parse("A B .")
+    assert {timeline, parse("A@0 B .")} == {timeline}
+    with pytest.raises(FrozenInstanceError):
+        timeline.overlap = False
+
+
+def error_of(text, **header):
+    with pytest.raises(TimelineError) as caught:
+        parse(text, **header)
+    fault, line, caret = str(caught.value).split("\n")
+    return fault, line, caret
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "words"),
+    [
+        ("A . b .", "b", "'b' is not a step; a step is, with any upstream for A, one of: .  A  A+"),
+        ("A . D .", "D", "'D' is not a step"),
+        ("A ..", "..", "'..' is not a step"),
+        ("A (A sleeps) .", "(A sleeps)", "'(A sleeps)' is not a step"),
+        ("A (b materialized outside) .", "(b mat", "(a materialized outside its job)"),
+        ("A (B fails .", "(B fails", "'(B' is not a step"),
+        ("A@soon .", "soon", "'soon' is not hours, like 24.999 (at most six decimals)"),
+        ("A .@1.0000001", "1.0000001", "'1.0000001' is not hours"),
+        ("A .@-1", "-1", "'-1' is not hours"),
+        ("A .@9999999", "9999999", "'9999999' is not hours"),
+        ("A@2<x .", "x .", "'x' is not hours"),
+        ("A .@3<1", ".@3<1", "'.' cannot be late: only a completion, like A, can"),
+        ("A@5 B@3 .", "B@3", "time runs back: 5 h or later is allowed here"),
+        ("A B- .", "B-", "no run of B goes on: B+ starts one"),
+        ("A+ A- A- .", "A- .", "no run of A goes on"),
+        ("A (A joins the set)", "(A joins", "A is in the set already: only another letter can"),
+        ("A (C leaves the set)", "(C leaves", "C cannot leave the set ['A', 'B']: one of many"),
+        ("{A}: A (A leaves the set)", "(A leaves", "A cannot leave the set ['A']: one of many"),
+        ("fast=yes: A", "fast", "'fast=yes' is no option, or comes twice; before the colon may"),
+        ("overlap=no overlap=yes: A", "overlap=yes", "{A,B} window=24h window=none overlap=yes|no"),
+        ("overlap=no {A,D}: A", "{A,D}", "the set ['A', 'D'] is not of different letters, A to Z"),
+        ("overlap=no {A,A}: A", "{A,A}", "the set ['A', 'A'] is not of different letters"),
+        ("{A} window=0h: A", "window=0h", "the window is more than 0 h or none, not 0:00:00"),
+        ("{A} window=longh: A", "window=longh", "'long' is not hours"),
+    ],
+)
+def test_an_error_says_what_is_wrong_and_points_at_it(text, at, words):
+    """The message holds the fault and what is allowed, the text, and a caret under the place."""
+    fault, line, caret = error_of(text)
+    assert words in fault
+    assert line == f"  {text}"
+    assert caret == "  " + " " * text.rindex(at) + "^"
+
+
+def test_an_error_lists_every_form_that_is_allowed():
+    """Who mistypes a step reads all forms in the message."""
+    fault, _, _ = error_of("A maybe .")
+    assert all(kind.value.format(A="A", a="a") in fault for kind in Kind)
+
+
+def test_an_error_in_several_lines_shows_the_line_it_is_in():
+    """Only the line at fault is shown, and the caret counts from its start."""
+    _, line, caret = error_of("A .\nB maybe .\nA .")
+    assert (line, caret) == ("  B maybe .", "    ^")
+
+
+def test_an_override_that_does_not_fit_the_steps_points_at_the_step():
+    """A field given beside the text is checked against the text's steps."""
+    fault, _, caret = error_of("A (C joins the set) .", upstreams="ABC")
+    assert fault.startswith("C is in the set already")
+    assert caret == "    ^"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"upstreams": ""}, "the set [] is not of different letters, A to Z but D"),
+        ({"window": timedelta(hours=-1)}, "the window is more than 0 h or none"),
+        ({"manual_runs": "maybe"}, "manual_runs='maybe' is not ignore or consume"),
+    ],
+)
+def test_a_field_out_of_range_is_an_error_made_in_code(fields, words):
+    """A timeline built in code is held to what the notation can say."""
+    with pytest.raises(TimelineError) as caught:
+        Timeline((), **fields)
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "words"),
+    [
+        (Kind.COMPLETES, {}, "COMPLETES of upstream None: it takes one, A to Z but D"),
+        (Kind.COMPLETES, {"upstream": "D"}, "COMPLETES of upstream 'D': it takes one"),
+        (Kind.TICK, {"upstream": "A"}, "TICK of upstream 'A': it takes none"),
+        (Kind.TICK, {"at": timedelta(microseconds=1)}, "'.' is finer than a millionth of an hour"),
+        (Kind.TICK, {"at": timedelta(hours=-1)}, "'-1' is not hours"),
+        (Kind.D_FAILS, {"late": hours(1)}, "'Dx' cannot be late: only a completion, like A, can"),
+    ],
+)
+def test_a_step_that_cannot_be_written_is_an_error(kind, fields, words):
+    """A step built in code that the notation has no form for is refused at once."""
+    with pytest.raises(TimelineError) as caught:
+        Step(**{"kind": kind, "at": hours(0), **fields})
+    assert words in str(caught.value)
+
+
+def test_a_timeline_built_in_code_points_into_its_printed_form():
+    """Without a text to point at, the error prints the timeline and points at the step."""
+    steps = [Step(Kind.TICK, hours(5)), Step(Kind.COMPLETES, hours(3), "A")]
+    with pytest.raises(TimelineError) as caught:
+        Timeline(steps, overlap=False)
+    fault, line, caret = str(caught.value).split("\n")
+    assert fault == "time runs back: 5 h or later is allowed here"
+    assert (line, caret) == ("  overlap=no: .@5 A@3", " " * 18 + "^")
+
+
+@pytest.mark.parametrize(
+    ("number", "seconds"), [(24, 86400.0), (24.999, 89996.4), ("0.05", 180.0), ("0.000001", 0.0036)]
+)
+def test_hours_are_exact(number, seconds):
+    """Decimal hours are that many seconds, without the error of a binary fraction."""
+    assert hours(number) == timedelta(seconds=seconds)
+    assert in_hours(hours(number)) == str(number)
+
+
+# --- timelines nobody wrote by hand --------------------------------------------------------------
+
+letters = st.sampled_from("ABCZ")  # few, so that runs that start also end
+durations = st.one_of(
+    st.just(GAP),
+    st.just(hours(0)),
+    st.integers(0, 30 * 10**6).map(lambda millionths: millionths * hours("0.000001")),
+)
+
+
+@st.composite
+def timelines(draw):
+    """Any timeline that can be: steps that cannot stand where they were drawn are left out."""
+    header = {
+        "upstreams": draw(st.frozensets(letters, min_size=1)),
+        "window": draw(st.none() | durations.filter(bool)),
+        "overlap": draw(st.booleans()),
+        "manual_runs": draw(st.sampled_from(["ignore", "consume"])),
+    }
+    timeline, at = Timeline((), **header), hours(0)
+    for kind in draw(st.lists(st.sampled_from(Kind), max_size=12)):
+        at += draw(durations)
+        letter = draw(letters) if "{" in kind.value else None
+        late = draw(durations) if kind is Kind.COMPLETES else hours(0)
+        try:
+            timeline = Timeline((*timeline.steps, Step(kind, at, letter, late)), **header)
+        except TimelineError:
+            continue
+    return timeline
+
+
+@given(timelines())
+@settings(deadline=None)
+def test_what_is_printed_reads_back_as_the_same_timeline(timeline):
+    """`parse(str(t)) == t` and `parse(format(t)) == t` for every timeline that can be."""
+    assert parse(str(timeline)) == timeline
+    assert format(timeline) == str(timeline)
+
+
+@given(st.text(alphabet="AB.D!x?+-@<(){}:=, 1\n", max_size=30))
+@settings(deadline=None)
+def test_any_text_is_a_timeline_or_a_timeline_error(text):
+    """The parser answers every text with a timeline that prints and reads back, or its error."""
+    try:
+        timeline = parse(text)
+    except TimelineError:
+        return
+    assert parse(str(timeline)) == timeline
+
+
+# --- the picture ---------------------------------------------------------------------------------
+
+
+def test_a_diagram_has_a_lane_for_each_upstream_the_ticks_and_the_downstream():
+    """The picture shows when completions came, which ticks fired, and how long D ran."""
+    picture = diagram(parse("A . B . D! .@7"), [0, 1, 0])
+    assert picture.split("\n") == [
+        "hour  0 0.05 0.1 0.15 0.2 7",
+        "A     A",
+        "B            B",
+        "tick    0        1        0",
+        "D                [====D!",
+    ]
+
+
+def test_a_diagram_explains_below_what_has_only_words():
+    """A step in words is a star in its lane, and stands below with its hour."""
+    picture = diagram(parse("A+ (b materialized outside its job) A- (lose state) ."), [1])
+    assert picture.split("\n") == [
+        "hour  0  0.05 0.1 0.15 0.2",
+        "A     A+======A-",
+        "B        *",
+        "tick              *    1",
+        "D                      [===",
+        "* at 0.05 h: b materialized outside its job",
+        "* at 0.15 h: lose state",
+    ]
+
+
+def test_a_diagram_draws_no_run_where_an_end_ends_nothing():
+    """A downstream's end with no run to end leaves the lane empty, and later runs whole."""
+    assert diagram(parse("D! A B ."), [1]).split("\n")[-1] == "D     D!             [===="
+
+
+@given(timelines(), st.data())
+@settings(deadline=None)
+def test_a_diagram_shows_every_firing_once(timeline, data):
+    """The digits of the tick lane are the firings, whatever the timeline."""
+    firings = data.draw(
+        st.lists(st.integers(0, 1), min_size=timeline.ticks, max_size=timeline.ticks)
+    )
+    (lane,) = [line for line in diagram(timeline, firings).split("\n") if line.startswith("tick")]
+    assert [int(digit) for digit in lane if digit in "01"] == firings
+
+
+def test_a_diagram_needs_a_firing_for_each_tick():
+    """Too few or too many firings are an error that counts both."""
+    with pytest.raises(ValueError, match="1 firings for 2 ticks: give one for each"):
+        diagram(parse("A . ."), [1])
