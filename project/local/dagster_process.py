@@ -146,54 +146,6 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
         )
 
 
-def wait_until_ready(self, timeout: float = 120) -> None:
-        """Returns when the webserver answers and both paths' sensors have ticked."""
-
-        def ready() -> bool:
-            if self.process.poll() is not None:
-                raise LocalDagsterError(
-                    f"Dagster stopped while starting (exit code {self.process.returncode})"
-                )
-            return listens(self.port) and all(self.ticks(name) for name in SENSORS)
-
-        wait_until(ready, "Dagster to start", timeout)
-
-    def launch(self, job: str) -> str:
-        """Launches a job as the UI does, and returns the run's id."""
-        client = DagsterGraphQLClient(HOST, port_number=self.port)
-        return client.submit_job_execution(
-            job, repository_location_name=LOCATION, repository_name="__repository__"
-        )
-
-    def wait_for_runs(self, run_ids: list[str], timeout: float = 180) -> list[dg.DagsterRun]:
-        """Returns these runs when all have ended, well or badly."""
-
-        def ended() -> list[dg.DagsterRun] | None:
-            runs = [self.instance.get_run_by_id(run_id) for run_id in run_ids]
-            return runs if all(run and run.is_finished for run in runs) else None
-
-        return wait_until(ended, f"runs {', '.join(r[:8] for r in run_ids)} to end", timeout)
-
-    def ticks(self, sensor: str, after: float | None = None) -> list:
-        """Returns a sensor's finished ticks, oldest first; ``after`` in epoch seconds."""
-        for state in self.instance.all_instigator_state():
-            if state.name == sensor:
-                ticks = self.instance.get_ticks(
-                    state.instigator_origin_id, state.selector_id, after=after
-                )
-                return sorted((t for t in ticks if t.is_completed), key=lambda t: t.timestamp)
-        return []
-
-    def wait_for_ticks(self, count: int = 2, timeout: float = 120) -> None:
-        """Returns when each path's sensor has begun and finished that many ticks from now on."""
-        now = datetime.now(UTC).timestamp()
-        wait_until(
-            lambda: all(len(self.ticks(name, after=now)) >= count for name in SENSORS),
-            f"{count} ticks of {' and '.join(SENSORS)}",
-            timeout,
-        )
-
-
 def wait_until(ask: Callable[[], Answer], what: str, timeout: float) -> Answer:
     """Returns the first answer that is not None or False.
 
