@@ -110,7 +110,8 @@ class World(AbstractContextManager["World"]):
         return self
 
     def _pinned(self) -> time_machine.travel:
-        return time_machine.travel(self.now, tick=False)
+        # Real clocks are finer than the microseconds of a datetime; so is this one.
+        return time_machine.travel(self.now.timestamp() + 3e-7, tick=False)
 
     # --- upstreams ---------------------------------------------------------------------------
 
@@ -207,7 +208,9 @@ class World(AbstractContextManager["World"]):
             )
 
     def end_downstream(self, outcome: str = "success") -> None:
-        """Executes the oldest unfinished downstream run, in no time."""
+        """Executes the oldest unfinished downstream run, in no time, if there is one."""
+        if not self.unfinished:
+            return
         run_id = self.unfinished.pop(0)
         with self._pinned():
             if outcome != "success":

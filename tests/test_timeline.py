@@ -342,7 +342,7 @@ def test_a_diagram_explains_below_what_has_only_words():
 
 def test_a_diagram_draws_no_run_where_an_end_ends_nothing():
     """A downstream's end with no run to end leaves the lane empty, and later runs whole."""
-    assert diagram(parse("D! A B ."), [1]).split("\n")[-1] == "D     D!             [===="
+    assert diagram(parse("D! A B ."), [1]).split("\n")[-1] == "D     D!          [===="
 
 
 @given(timelines(), st.data())

@@ -7,14 +7,12 @@ and its asset a stand for any letter but D, which is the downstream::
     A@1 B@24.9 .@25     at 1 h, at 24.9 h, and a tick at exactly 25 h
     A@20<2              a completion that becomes visible at 20 h and whose work ended 2 h earlier
 
-A step without a time comes 0.05 h (3 minutes) after the one before it, the first at 0 h. Steps at
-one time happen in the order written.
-
-What holds for the whole timeline stands before a colon, only where it is not the default::
+A step without a time comes 0.05 h (3 minutes) after the one before it, the first at 0 h. Steps
+at one time happen in the order written. Before a colon stands what is not the default::
 
     {A,B,C} window=36h overlap=no manual_runs=consume: A B . C .
 
-``parse`` reads this, ``str`` writes it in its one canonical form, and ``parse(str(t)) == t``.
+``parse`` reads this, ``str`` writes its one canonical form: ``parse(str(t)) == t``.
 """
 
 import re
@@ -47,8 +45,8 @@ class Kind(Enum):
     ELSEWHERE = "({A} elsewhere)"  # a job named like A's in another code location succeeds
     JOINS = "({A} joins the set)"
     LEAVES = "({A} leaves the set)"
-    D_SUCCEEDS = "D!"  # the oldest unfinished downstream run ends; nothing if there is none
-    D_FAILS = "Dx"  # likewise
+    D_SUCCEEDS = "D!"  # the oldest unfinished downstream run ends (nothing happens if none is)
+    D_FAILS = "Dx"
     D_BY_HAND = "D?"  # a downstream run started by hand that succeeds at once
     D_STARTS = "D+"  # a downstream run started by hand that goes on
     LOSE_STATE = "(lose state)"
@@ -74,10 +72,9 @@ class TimelineError(ValueError):
 
 
 def hours(number: float | str) -> timedelta:
-    """Returns that many hours, exactly; at most six decimals."""
-    if not re.fullmatch(r"\d+(\.\d{1,6})?", str(number)):
-        fault = f"{str(number)!r} is not a time: it is hours, at most six decimals, like 24.999"
-        raise TimelineError(fault)
+    """Returns that many hours, exactly."""
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", str(number)):
+        raise TimelineError(f"{str(number)!r} is not hours, like 24.999 (at most six decimals)")
     return int(Decimal(str(number)) * 10**6) * GRID
 
 
@@ -110,8 +107,8 @@ class Step:
         if FORMS.get(self.form) != (self.kind, self.upstream):
             takes = "one, A to Z but D" if "{" in self.kind.value else "none"
             raise TimelineError(f"{self.kind.name} of upstream {self.upstream!r}: it takes {takes}")
-        if min(self.at, self.late) < timedelta(0) or self.at % GRID or self.late % GRID:
-            raise TimelineError(f"times of {self.form!r} are not made by hours(), from 0 h on")
+        if any(hours(in_hours(time)) != time for time in (self.at, self.late)):
+            raise TimelineError(f"a time of {self.form!r} is finer than a millionth of an hour")
         if self.late and self.kind is not Kind.COMPLETES:
             raise TimelineError(f"{self.form!r} cannot be late: only a completion, like A, can")
 
@@ -221,9 +218,8 @@ _OPTIONS = {
 
 def parse(text: str, **header: Any) -> Timeline:
     """Returns the timeline that ``text`` writes down; ``header`` replaces fields it gives."""
-    written, colon, _ = text.partition(":")
-    fields = _parse_header(text, written) if colon else {}
-    place = len(written + colon) if colon else 0
+    place = text.find(":") + 1
+    fields = _parse_header(text, text[:place].removesuffix(":"))
     steps, places, at = [], [], -GAP
     while rest := text[place:].lstrip():
         place = len(text) - len(rest)
@@ -258,7 +254,7 @@ def _parse_header(text: str, written: str) -> dict[str, Any]:
             for pattern, (name, read) in _OPTIONS.items():
                 if (found := re.fullmatch(pattern, word[0])) and name not in fields:
                     fields[name] = read(found[1])
-                    Timeline((), **{name: fields[name]})
+                    Timeline((), **fields)
                     break
             else:
                 raise TimelineError(fault)
@@ -295,8 +291,8 @@ def diagram(timeline: Timeline, firings: Sequence[int]) -> str:
             notes.append(f"* at {in_hours(step.at)} h: {step.form[1:-1]}")
         for lane, cell in cells.items():
             going[lane] += cell == "[" or cell.endswith("+")
-            if going[lane] and (cell in ("D!", "Dx") or cell.endswith("-")):
-                going[lane] -= 1
+            ends = cell in ("D!", "Dx") or cell.endswith("-")
+            going[lane] -= min(ends, going[lane])
         width = max(map(len, cells.values())) + 1
         for lane in lanes:
             lanes[lane] += cells.get(lane, "").ljust(width, "=" if going[lane] else " ")

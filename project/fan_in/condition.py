@@ -294,10 +294,24 @@ def _completion(key: dg.AssetKey, record: dg.EventLogRecord) -> Completion:
     return Completion(
         upstream=key.to_user_string(),
         id=str(record.storage_id),
-        completed_at=datetime.fromtimestamp(record.timestamp, UTC),
-        position=record.storage_id,
+        completed_at=_time(record),
+        position=_position(_time(record), record.storage_id),
         run_id=record.run_id or None,
     )
+
+
+def _time(record: dg.EventLogRecord) -> datetime:
+    return datetime.fromtimestamp(record.timestamp, UTC)
+
+
+def _position(time: datetime, storage_id: int) -> tuple[datetime, int]:
+    """Returns where an event stands among others: by event time, as everywhere in the rule, and
+    at the same time by the order in which the events were stored.
+
+    A datetime and not the event's own float, which has digits that a datetime loses: what is
+    stored and read back must not look older than it was.
+    """
+    return time, storage_id
 
 
 # --- what was used up --------------------------------------------------------------------------
@@ -314,7 +328,7 @@ def _used(context: dg.AutomationContext, names: Sequence[str]) -> Mapping[str, U
     if last is None:
         return {}
     if last.seen is None:
-        return {name: Used(position=last.storage_id, at=last.at) for name in names}
+        return {name: Used(position=last.position, at=last.at) for name in names}
     return {name: Used(position=c.position, at=last.at) for name, c in last.seen.items()}
 
 
@@ -323,15 +337,15 @@ class _Request:
     """The last request of a downstream asset, by whomever.
 
     Args:
-        storage_id: Where its planned materialization stands in the event log.
-        at: When its run was created.
+        at: When its materialization was planned.
+        position: Where that stands among completions.
         seen: Each upstream's newest completion as the requesting evaluation saw it; None if no
             evaluation requested it, or so long ago that its record is gone. It then used up all
             that came before it.
     """
 
-    storage_id: int
-    at: datetime | None
+    at: datetime
+    position: tuple[datetime, int]
     seen: Mapping[str, Completion] | None
 
 
@@ -341,23 +355,27 @@ _last_requests: WeakKeyDictionary[Any, dict[dg.AssetKey, _Request | None]] = Wea
 def _last_request(instance: dg.DagsterInstance, key: dg.AssetKey) -> _Request | None:
     """Returns the downstream's last request, leaving out re-executions: those repeat an earlier
     request and use up nothing more."""
-    planned = instance.event_log_storage.get_latest_planned_materialization_info(key)
-    while planned is not None:
-        record = instance.get_run_record_by_id(planned.run_id)
-        if record is None or record.dagster_run.parent_run_id is None:
-            tags = record.dagster_run.tags if record else {}
-            return _Request(
-                storage_id=planned.storage_id,
-                at=record and record.create_timestamp,
-                seen=completions_seen(instance, key, tags),
-            )
-        older = dg.EventRecordsFilter(
-            event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-            asset_key=key,
-            before_cursor=planned.storage_id,
+    before = None
+    while True:
+        planned = instance.event_log_storage.get_event_records(
+            dg.EventRecordsFilter(
+                event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+                asset_key=key,
+                before_cursor=before,
+            ),
+            limit=1,
         )
-        planned = next(iter(instance.event_log_storage.get_event_records(older, limit=1)), None)
-    return None
+        if not planned:
+            return None
+        (event,) = planned
+        run = instance.get_run_by_id(event.run_id)
+        if run is None or run.parent_run_id is None:
+            return _Request(
+                at=_time(event),
+                position=_position(_time(event), event.storage_id),
+                seen=completions_seen(instance, key, run.tags) if run else None,
+            )
+        before = event.storage_id
 
 
 def completions_seen(
@@ -393,7 +411,7 @@ def _completion_metadata(completion: Completion) -> dg.JsonMetadataValue:
     return dg.MetadataValue.json(
         {
             "upstream": completion.upstream,
-            "storage_id": completion.position,
+            "storage_id": int(completion.id),
             "run_id": completion.run_id,
             "completed_at": completion.completed_at.isoformat(),
         }
@@ -402,11 +420,12 @@ def _completion_metadata(completion: Completion) -> dg.JsonMetadataValue:
 
 def _completion_from_metadata(metadata: dg.JsonMetadataValue) -> Completion:
     data = metadata.value
+    completed_at = datetime.fromisoformat(data["completed_at"])
     return Completion(
         upstream=data["upstream"],
         id=str(data["storage_id"]),
-        completed_at=datetime.fromisoformat(data["completed_at"]),
-        position=data["storage_id"],
+        completed_at=completed_at,
+        position=_position(completed_at, data["storage_id"]),
         run_id=data["run_id"],
     )
 

