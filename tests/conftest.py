@@ -1,0 +1,38 @@
+"""What all tests share: folders of their own, and no way out of this machine."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from project.paths import DATA_VARIABLE, ROOT, data_folder
+
+NO_ONE = "http://127.0.0.1:9"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before any test module is imported: the definitions may be loaded while tests are collected.
+    folder = tempfile.TemporaryDirectory(prefix="fan-in-tests-", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    data = Path(folder.name, "data")
+    data.mkdir()
+    os.environ[DATA_VARIABLE] = str(data)
+    # Else dagster-dbt and dbt leave a folder of artifacts for each run in the project.
+    os.environ["DBT_TARGET_PATH"] = os.path.join(folder.name, "target")
+    os.environ["DBT_LOG_PATH"] = os.path.join(folder.name, "logs")
+    os.environ.pop("DAGSTER_HOME", None)
+
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+    # What would reach beyond this machine fails at once, here and in every process started here.
+    for scheme in ("http_proxy", "https_proxy", "all_proxy"):
+        os.environ[scheme] = os.environ[scheme.upper()] = NO_ONE
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
+
+
+@pytest.fixture(autouse=True)
+def _the_projects_own_data_is_out_of_reach():
+    """Fails a test that runs, or leaves others to run, on the data of `make dev`."""
+    assert not data_folder().is_relative_to(ROOT)
+    yield
+    assert not data_folder().is_relative_to(ROOT)
