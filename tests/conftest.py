@@ -29,6 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[scheme] = os.environ[scheme.upper()] = NO_ONE
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
 
+    # Others' code that calls others' deprecated code; nothing here can change it.
+    for warning in (
+        "ignore:AssetExecutionContext.op is deprecated:DeprecationWarning:dagster_dbt",
+        "ignore:sqlglotrs is deprecated:DeprecationWarning:sqlglotrs",
+    ):
+        config.addinivalue_line("filterwarnings", warning)
+
 
 @pytest.fixture(autouse=True)
 def _the_projects_own_data_is_out_of_reach():

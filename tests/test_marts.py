@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -46,27 +47,25 @@ def landed(feed: str, columns: str) -> list[tuple]:
         return db.sql(f"select {columns} from '{landing_folder(feed)}/*.parquet'").fetchall()
 
 
-# --- each path by itself -------------------------------------------------------------------------
+# --- before anything has landed ------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Iterator[Path]:
-    """A data folder in which two days of both feeds have landed, and nothing is built."""
-    folder = tmp_path_factory.mktemp("marts")
+def folder(tmp_path_factory) -> Iterator[Path]:
+    """A data folder with nothing in it.
+
+    It is the folder of all tests here, and the fixtures that follow are one story in it: dbt
+    parses once, and every run after that starts from what was parsed, which saves much time.
+    """
+    folder = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(DATA_VARIABLE, str(folder))
-        for feed in ("flights", "weather"):
-            for day in DAYS:
-                land(feed, landing_folder(feed), day)
         yield folder
 
 
 @pytest.fixture(scope="module")
-def unit_tests(data) -> dict[str, str]:
-    """The dbt unit tests and how they ended, run by dbt before anything is built.
-
-    The builds below start from what it parsed.
-    """
+def unit_tests(folder) -> dict[str, str]:
+    """The dbt unit tests and how they ended."""
     # fmt: off
     command = [
         DBT_EXECUTABLE, "test", "--select", "test_type:unit",
@@ -78,16 +77,6 @@ def unit_tests(data) -> dict[str, str]:
     warehouse_file().unlink()
     results = json.loads(Path(os.environ["DBT_TARGET_PATH"], "run_results.json").read_text())
     return {result["unique_id"]: result["status"] for result in results["results"]}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Built:
-    """What a run of one path left behind in an empty warehouse, and what it told Dagster."""
-
-    warehouse: Path
-    result: dg.ExecuteInProcessResult
-    instance: dg.DagsterInstance
-    write_from_elsewhere: subprocess.CompletedProcess
 
 
 def run(mart: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
@@ -102,7 +91,56 @@ def run(mart: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
 
 
 @pytest.fixture(scope="module")
-def builds(data, unit_tests) -> Iterator[dict[str, Built]]:
+def built_of_nothing(folder, unit_tests) -> tuple[dg.ExecuteInProcessResult, set[str]]:
+    """A run of carrier_days_job before anything has landed, and the tables it left."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = run("carrier_days", instance)
+    left = set(tables(warehouse_file()))
+    warehouse_file().unlink()
+    return result, left
+
+
+def test_the_unit_test_of_the_join_passes(unit_tests):
+    """dbt's own test of the mart's SQL, on rows made up for it; it needs no landed data."""
+    name = "departures_join_the_weather_of_their_airport_and_hour"
+    assert unit_tests == {f"unit_test.fan_in.weather_delays.{name}": "pass"}
+
+
+def test_a_mart_of_nothing_landed_fails_and_names_the_missing_files(built_of_nothing, folder):
+    """The failure event says which files dbt looked for; the mart is not materialized."""
+    result, left = built_of_nothing
+    assert not result.success
+    (failure,) = result.get_step_failure_events()
+    missing = f'No files found that match the pattern "{folder}/landing/flights/*.parquet"'
+    assert missing in failure.event_specific_data.error.message
+    events = result.get_asset_materialization_events()
+    assert {event.asset_key.to_user_string() for event in events} == {"airlines"} == left
+
+
+# --- each path by itself -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(folder, built_of_nothing) -> Path:
+    """The data folder, now that two days of both feeds have landed."""
+    for feed in ("flights", "weather"):
+        for day in DAYS:
+            land(feed, landing_folder(feed), day)
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What a run of one path left behind in an empty warehouse, and what it told Dagster."""
+
+    warehouse: Path
+    result: dg.ExecuteInProcessResult
+    instance: dg.DagsterInstance
+    write_from_elsewhere: subprocess.CompletedProcess
+
+
+@pytest.fixture(scope="module")
+def builds(data) -> Iterator[dict[str, Built]]:
     """Each mart built once, each in a warehouse of its own."""
     builds = {}
     with dg.DagsterInstance.ephemeral() as first, dg.DagsterInstance.ephemeral() as second:
@@ -126,12 +164,6 @@ def mart(request) -> str:
     return request.param
 
 
-def test_the_unit_test_of_the_join_passes(unit_tests):
-    """dbt's own test of the mart's SQL, on rows made up for it, before any data is there."""
-    name = "departures_join_the_weather_of_their_airport_and_hour"
-    assert unit_tests == {f"unit_test.fan_in.weather_delays.{name}": "pass"}
-
-
 def test_each_path_builds_its_own_mart_and_no_other(builds, mart):
     """No table of the other path is there, and no staging table that both would share."""
     assert tables(builds[mart].warehouse).keys() == BUILDS[mart]
@@ -144,7 +176,6 @@ def test_no_path_touches_what_the_other_path_waits_for(builds, mart):
     assert {event.asset_key.to_user_string() for event in events} == BUILDS[mart]
     touched = {key.to_user_string() for key in built.instance.all_asset_keys()}
     assert touched == BUILDS[mart]
-    assert not touched & {"flights", "weather"}
 
 
 def test_the_dbt_tests_are_asset_checks_and_pass(builds, mart):
@@ -236,19 +267,6 @@ def test_in_the_blizzard_most_departures_into_low_visibility_were_cancelled(buil
     assert ("10 miles", 794, 4) in rows
 
 
-def test_a_mart_of_nothing_landed_fails_and_names_the_missing_files(tmp_path, monkeypatch):
-    """The failure event says which files dbt looked for; the mart is not materialized."""
-    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = run("carrier_days", instance)
-        assert not result.success
-        assert instance.get_latest_materialization_event(dg.AssetKey("carrier_days")) is None
-    (failure,) = result.get_step_failure_events()
-    said = failure.event_specific_data.error.cause.message
-    assert f'No files found that match the pattern "{tmp_path}/landing/flights/*.parquet"' in said
-    assert "carrier_days" not in tables(warehouse_file())
-
-
 # --- both at once --------------------------------------------------------------------------------
 
 
@@ -284,37 +302,33 @@ def both_at_once(data, builds, tmp_path_factory) -> dict[str, Concurrent]:
     ]
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.event_log_storage.set_concurrency_slots(WAREHOUSE_POOL, 1)
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "dagster", *command],
-                cwd=ROOT,
-                env={**os.environ, "DAGSTER_HOME": str(home)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for command in commands
-        ]
-        try:
-            said = [process.communicate(timeout=300)[0] for process in processes]
-        finally:
-            for process in processes:
-                process.kill()
-        for process, text in zip(processes, said, strict=True):
-            assert process.returncode == 0, text
-        return dict(concurrent(instance, run.run_id) for run in instance.get_runs())
+        logs = [home / "first.log", home / "second.log"]
+        with ExitStack() as stack:
+            processes = []
+            for command, log in zip(commands, logs, strict=True):
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "dagster", *command],
+                    cwd=ROOT,
+                    env={**os.environ, "DAGSTER_HOME": str(home)},
+                    stdout=stack.enter_context(log.open("w")),
+                    stderr=subprocess.STDOUT,
+                )
+                stack.callback(process.kill)
+                processes.append(process)
+            for process, log in zip(processes, logs, strict=True):
+                assert process.wait(timeout=300) == 0, log.read_text()
+        return dict(_concurrent(instance, record) for record in instance.get_run_records())
 
 
-def concurrent(instance: dg.DagsterInstance, run_id: str) -> tuple[str, Concurrent]:
-    events = [entry for entry in instance.all_logs(run_id) if entry.is_dagster_event]
-    at = {entry.dagster_event.event_type_value: entry.timestamp for entry in events}
-    (step,) = {e.dagster_event.step_key for e in events if e.dagster_event.is_step_start}
-    return step, Concurrent(
-        run=Interval(start=at["RUN_START"], end=at["RUN_SUCCESS"]),
-        step=Interval(start=at["STEP_START"], end=at["STEP_SUCCESS"]),
-        waited=any(
-            e.dagster_event.message == "Step blocked by limit for pool warehouse" for e in events
-        ),
+def _concurrent(instance: dg.DagsterInstance, record: dg.RunRecord) -> tuple[str, Concurrent]:
+    run_id = record.dagster_run.run_id
+    (step,) = instance.get_run_step_stats(run_id)
+    events = [entry.dagster_event for entry in instance.all_logs(run_id)]
+    blocked = f"Step blocked by limit for pool {WAREHOUSE_POOL}"
+    return step.step_key, Concurrent(
+        run=Interval(start=record.start_time, end=record.end_time),
+        step=Interval(start=step.start_time, end=step.end_time),
+        waited=any(event and event.message == blocked for event in events),
     )
 
 

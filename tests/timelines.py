@@ -71,7 +71,7 @@ NAMED = (
     Named(WINDOW, "exactly a day", "A@1 B@25 .@25", "0", "Exactly 24 hours old is too old."),
     Named(WINDOW, "just inside", "A@1 B@24.9 .@24.999", "1", "A moment less than 24 hours is not."),
     Named(WINDOW, "window slides per upstream", "A@0 A@20 B@30 .", "1", "The window is anchored at the tick, not at the first event."),
-    Named(WINDOW, "daily rhythm", "A@1 . B@13 . .@14 A@25 . B@37 . .@38 A@49 . B@61 . .@62", "010010010", "One batch a day, for three days."),
+    Named(WINDOW, "daily rhythm", "A@1 . B@13 . D! .@14 A@25 . B@37 . D! .@38 A@49 . B@61 . D! .@62", "010010010", "One batch a day, for three days."),
     Named(WINDOW, "half over midnight", "A@23 B@25 .", "1", "A sliding day has no midnight."),
     Named(WINDOW, "back in step after a mid-cycle backfill", "A@0 B@2 . D!@3 B@80 . A@168 . B@170 . .", "10010", "Two weekly upstreams, one extra run: the next pair is whole again."),
     Named(WINDOW, "no window", "window=none: A@0 . B@1000 . .", "010", "Without a window any age counts."),
@@ -85,6 +85,7 @@ NAMED = (
     Named(STATE, "third upstream added between halves", "A . (C joins the set) B . C . .", "0010", "What had arrived stays, the newcomer is required."),
     Named(STATE, "upstream removed while waiting", "{A,B,C}: A B . (C leaves the set) . .", "010", "The rest is a whole batch."),
     Named(STATE, "condition wrapped in another one between halves", "A . (& ~in_progress added) . B . .", "0010", "A new deployment forgets nothing."),
+    Named(STATE, "an upstream leaves and rejoins", "{A,B,C}: A B C . (C leaves the set) A B . (C joins the set) A B . C .", "1101", "Its used completion stays used, though the batch between did not ask for it."),
     Named(STATE, "a newcomer's earlier completion counts", "C A B . (C joins the set) A B . .", "110", "No batch has used it, since none had asked for it."),
 
     Named(DIFFERENCE, "upstream asset materialized by hand", "(a materialized outside its job) . B . .", "010/000", "An asset was updated, no job ran."),

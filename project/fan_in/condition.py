@@ -9,7 +9,7 @@ requests. So each evaluation writes down the completions it saw, Dagster stores 
 tick's id, and the run carries that id in a tag: from the run one finds what its batch used.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -210,15 +210,13 @@ def _result(
 def _decide(
     context: dg.AutomationContext, keys: Sequence[dg.AssetKey], within: timedelta | None
 ) -> Decision:
-    names = [key.to_user_string() for key in keys]
-    used = _used(context, names)
     since = None if within is None else context.evaluation_time - within
-    newest = _newest_completions(context, keys, since, used)
+    newest = [c for c in _newest_completions(context, keys, since) if c is not None]
     return decide(
         at=context.evaluation_time,
-        upstreams=names,
-        completions=[c for c in newest if c is not None],
-        used=used,
+        upstreams=[key.to_user_string() for key in keys],
+        completions=newest,
+        used=_used(context, newest),
         within=within,
     )
 
@@ -242,7 +240,6 @@ def _newest_completions(
     context: dg.AutomationContext,
     keys: Sequence[dg.AssetKey],
     since: datetime | None,
-    used: Mapping[str, Used],
 ) -> Iterable[Completion | None]:
     """Returns the newest completion of each upstream, or None if it never completed."""
     # The tick's own cache: it holds the direct upstreams of all evaluated assets already, read in
@@ -252,7 +249,7 @@ def _newest_completions(
     for key in keys:
         node = context.asset_graph.get(key) if context.asset_graph.has(key) else None
         if node is not None and node.is_observable and not node.is_materializable:
-            yield _newest_data_version(context, key, since, used.get(key.to_user_string()))
+            yield _newest_data_version(context.asset_graph_view.instance, key, since)
             continue
         record = queryer.get_asset_record(key)
         newest = record and record.asset_entry.last_materialization_record
@@ -260,20 +257,18 @@ def _newest_completions(
 
 
 def _newest_data_version(
-    context: dg.AutomationContext, key: dg.AssetKey, since: datetime | None, used: Used | None
+    instance: dg.DagsterInstance, key: dg.AssetKey, since: datetime | None
 ) -> Completion | None:
     """Returns the newest observation that saw a new data version, or None if there is none.
 
     Reads back from the newest observation to where its data version was first seen, and no
-    further than to what is too old or used up, since what lies behind cannot count either.
+    further than to what is too old.
     """
     first: Completion | None = None
     version: str | None = None
     cursor: str | None = None
     while True:
-        page = context.asset_graph_view.instance.fetch_observations(
-            key, limit=OBSERVATION_PAGE, cursor=cursor
-        )
+        page = instance.fetch_observations(key, limit=OBSERVATION_PAGE, cursor=cursor)
         for record in page.records:
             tags = record.asset_observation.tags if record.asset_observation else {}
             seen = (tags or {}).get("dagster/data_version")
@@ -282,8 +277,6 @@ def _newest_data_version(
             version = seen
             first = _completion(key, record)
             if since is not None and first.completed_at <= since:
-                return first
-            if used is not None and first.position <= used.position:
                 return first
         if not page.has_more:
             return first
@@ -317,24 +310,9 @@ def _position(time: datetime, storage_id: int) -> tuple[datetime, int]:
 # --- what was used up --------------------------------------------------------------------------
 
 
-def _used(context: dg.AutomationContext, names: Sequence[str]) -> Mapping[str, Used]:
-    """Returns how far the completions of each upstream are used up by the downstream's requests."""
-    view = context.asset_graph_view
-    # One expression may hold many conditions of one asset; a tick asks storage once for them all.
-    last_requests = _last_requests.setdefault(view, {})
-    if context.key not in last_requests:
-        last_requests[context.key] = _last_request(view.instance, context.key)
-    last = last_requests[context.key]
-    if last is None:
-        return {}
-    if last.seen is None:
-        return {name: Used(position=last.position, at=last.at) for name in names}
-    return {name: Used(position=c.position, at=last.at) for name, c in last.seen.items()}
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Request:
-    """The last request of a downstream asset, by whomever.
+    """A request of a downstream asset, by whomever.
 
     Args:
         at: When its materialization was planned.
@@ -348,13 +326,62 @@ class _Request:
     position: tuple[datetime, int]
     seen: Mapping[str, Completion] | None
 
+    def used(self, upstream: str) -> Used | None:
+        """Returns how far it used up an upstream's completions; None if it did not ask for it."""
+        if self.seen is None:
+            return Used(position=self.position, at=self.at)
+        completion = self.seen.get(upstream)
+        return completion and Used(position=completion.position, at=self.at)
 
-_last_requests: WeakKeyDictionary[Any, dict[dg.AssetKey, _Request | None]] = WeakKeyDictionary()
+
+def _used(context: dg.AutomationContext, newest: Sequence[Completion]) -> Mapping[str, Used]:
+    """Returns how far the completions of each upstream are used up by the downstream's requests.
+
+    The last request tells it of all its upstreams. Older ones are read only for an upstream that
+    joined or rejoined since, and only as long as they could have used its newest completion.
+    """
+    used: dict[str, Used] = {}
+    for request in _requests(context):
+        for completion in newest:
+            by_request = request.used(completion.upstream)
+            if by_request is not None:
+                used.setdefault(completion.upstream, by_request)
+        if all(c.upstream in used or c.completed_at > request.at for c in newest):
+            break
+    return used
 
 
-def _last_request(instance: dg.DagsterInstance, key: dg.AssetKey) -> _Request | None:
-    """Returns the downstream's last request, leaving out re-executions: those repeat an earlier
-    request and use up nothing more."""
+def _requests(context: dg.AutomationContext) -> Iterable[_Request]:
+    """Returns the downstream's requests, newest first, read as far as they are asked for.
+
+    One expression may hold many conditions of one asset; a tick reads the requests once for all.
+    """
+    view = context.asset_graph_view
+    of_tick = _tick_requests.setdefault(view, {})
+    if context.key not in of_tick:
+        of_tick[context.key] = _Remembered(_read_requests(view.instance, context.key))
+    return of_tick[context.key]
+
+
+class _Remembered(Iterable[_Request]):
+    """An iterator's items, each asked for once, to be gone through again and again."""
+
+    def __init__(self, items: Iterator[_Request]) -> None:
+        self._rest, self._read = items, []
+
+    def __iter__(self) -> Iterator[_Request]:
+        yield from self._read
+        for item in self._rest:
+            self._read.append(item)
+            yield item
+
+
+_tick_requests: WeakKeyDictionary[Any, dict[dg.AssetKey, _Remembered]] = WeakKeyDictionary()
+
+
+def _read_requests(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[_Request]:
+    """Yields the downstream's requests, newest first, leaving out re-executions: those repeat an
+    earlier request and use up nothing more."""
     before = None
     while True:
         planned = instance.event_log_storage.get_event_records(
@@ -366,16 +393,16 @@ def _last_request(instance: dg.DagsterInstance, key: dg.AssetKey) -> _Request | 
             limit=1,
         )
         if not planned:
-            return None
+            return
         (event,) = planned
+        before = event.storage_id
         run = instance.get_run_by_id(event.run_id)
         if run is None or run.parent_run_id is None:
-            return _Request(
+            yield _Request(
                 at=_time(event),
                 position=_position(_time(event), event.storage_id),
                 seen=completions_seen(instance, key, run.tags) if run else None,
             )
-        before = event.storage_id
 
 
 def completions_seen(
