@@ -7,10 +7,10 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt_project/target/manifest.json
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test check lock clean
+.PHONY: help setup demo dev test check comparison fuzz mutants lock clean
 
 help: ## Print this list.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 14
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 18
 
 setup: $(INSTALLED) $(MANIFEST) ## Make the virtual environment and the dbt manifest, once.
 
@@ -27,6 +27,15 @@ check: setup ## Lint, check the format and check that the definitions load.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
+
+comparison: setup ## Play every timeline through every mechanism and write docs/comparison.md.
+	@PYTHONPATH=.:tests $(BIN)/python tests/comparison.py
+
+fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" goes on for longer.
+	@PYTHONPATH=.:tests $(BIN)/python tests/fuzz.py $(FUZZ)
+
+mutants: setup ## Show which timelines catch which small wrong rule.
+	@PYTHONPATH=.:tests $(BIN)/python tests/mutants.py
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock.
 	@$(BIN)/pip install --quiet uv

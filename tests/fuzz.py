@@ -1,0 +1,107 @@
+"""``make fuzz``: plays generated timelines for as long as it is told, and says how many it played.
+
+A disagreement is shrunk by Hypothesis and printed in the notation, ready to become a named case.
+"""
+
+import argparse
+import logging
+import multiprocessing
+import sys
+import time
+import warnings
+from collections import Counter
+
+from contenders import OURS, Contender
+from generated import timelines
+from hypothesis import HealthCheck, given, seed, settings
+from player import play
+from reference import expected, judge
+from rich.console import Console
+from timeline import Timeline
+
+ROUND = 50
+
+
+def disagreement(timeline: Timeline, contender: Contender) -> str | None:
+    """Returns how a contender parts from the referee on a timeline, or None if it does not."""
+    firings = play(timeline, contender, cold=True)
+    demanded = expected(timeline, contender.path)
+    if firings == demanded:
+        return None
+    why = "; ".join(f"{v.kind}: {v.why}" for v in judge(timeline, contender.path, firings))
+    return (
+        f"{contender.name} disagrees with the referee\n"
+        f"  timeline  {timeline}\n"
+        f"  expected  {''.join(map(str, demanded))}\n"
+        f"  fired     {''.join(map(str, firings))}\n"
+        f"  {why}"
+    )
+
+
+def play_round(number: int) -> tuple[Counter, str | None]:
+    """Plays one seeded round of timelines through both mechanisms; returns counts, and a shrunk
+    disagreement if there is one."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    counts: Counter = Counter()
+
+    @seed(number)
+    @settings(
+        max_examples=ROUND,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(timelines())
+    def agree(timeline: Timeline) -> None:
+        counts["timelines"] += 1
+        counts["ticks"] += timeline.ticks
+        for contender in OURS:
+            counts["firings"] += sum(expected(timeline, contender.path))
+            found = disagreement(timeline, contender)
+            assert found is None, found
+
+    try:
+        agree()
+    except AssertionError as error:
+        return counts, f"{error}"
+    return counts, None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
+    parser.add_argument("--timelines", type=int, default=2000, help="how many, at the least")
+    parser.add_argument("--minutes", type=float, default=0, help="how long, at the least")
+    parser.add_argument("--seed", type=int, default=1, help="of the first round")
+    asked = parser.parse_args()
+    console = Console()
+    began, counts, rounds = time.monotonic(), Counter(), asked.seed
+    with multiprocessing.get_context("spawn").Pool(maxtasksperchild=20) as pool:
+        while counts["timelines"] < asked.timelines or (
+            time.monotonic() - began < asked.minutes * 60
+        ):
+            batch = range(rounds, rounds + multiprocessing.cpu_count())
+            rounds = batch.stop
+            for played, found in pool.map(play_round, batch):
+                counts += played
+                if found:
+                    console.print(found, markup=False, highlight=False)
+                    return 1
+            console.print(
+                f"{counts['timelines']} timelines, {counts['ticks']} ticks,"
+                f" {counts['firings']} firings, no disagreement"
+                f" ({time.monotonic() - began:.0f} s)",
+                highlight=False,
+            )
+    console.print(
+        f"[green]{counts['timelines']} generated timelines, each through both mechanisms: no"
+        f" disagreement with the referee.[/green] Seeds {asked.seed} to {rounds - 1},"
+        f" {ROUND} timelines each.",
+        highlight=False,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""The suite can fail: every small wrong rule is caught by a named timeline."""
+
+import pytest
+from mutants import MUTANTS, Mutant, applied, catches
+from timelines import NAMED
+
+BY_NAME = {named.name: named for named in NAMED}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_wrong_rule_is_caught(mutant: Mutant):
+    """On the timeline that catches it, the mutant fires wrongly and the product does not."""
+    named = BY_NAME[mutant.caught_by]
+    assert catches(named) == []
+    with applied(mutant):
+        assert catches(named) != []
+    assert catches(named) == []
