@@ -29,10 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[scheme] = os.environ[scheme.upper()] = NO_ONE
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
 
-    # Others' code that calls others' deprecated code; nothing here can change it.
     for warning in (
+        # Other packages' calls of what is deprecated; nothing here can change them.
         "ignore:AssetExecutionContext.op is deprecated:DeprecationWarning:dagster_dbt",
+        "ignore:Using variable_values and operation_name:DeprecationWarning:gql",
         "ignore:sqlglotrs is deprecated:DeprecationWarning:sqlglotrs",
+        # Beta, and the only way to evaluate custom conditions.
+        "ignore:Parameter `use_user_code_server`",
     ):
         config.addinivalue_line("filterwarnings", warning)
 

@@ -62,7 +62,7 @@ MUTANTS = (
         "rule",
         "    at = at.astimezone(UTC)\n\n",
         "    at = max([c.completed_at for c in completions], default=at)\n\n",
-        "exactly a day",
+        "evaluator off for 30 h",
     ),
     Mutant(
         "fires when any upstream is ready",
@@ -87,10 +87,10 @@ MUTANTS = (
     ),
     Mutant(
         "keeps the oldest completion instead of the newest",
-        "rule",
+        "state",
         "if known is None or completion.position > known.position:",
         "if known is None:",
-        "none in one tick",
+        "the late one is renewed",
     ),
     Mutant(
         "forgets that it is used when the downstream fails, in the condition",
@@ -104,14 +104,14 @@ MUTANTS = (
         "sensor",
         "if any(self._is_at_home(record) for record in self._pages(filters)):",
         "if any(not r.dagster_run.is_failure for r in self._pages(filters)):",
-        "D fails before the next tick",
+        "D fails",
     ),
     Mutant(
         "compares when runs were created instead of when they ended",
         "sensor",
         "    end_time = record.end_time or record.update_timestamp.timestamp()\n",
         "    end_time = record.create_timestamp.timestamp()\n",
-        "late finisher counts when it ends",
+        "started before the batch, ended after it",
     ),
     Mutant(
         "counts a job of the same name in another code location",
@@ -139,14 +139,14 @@ MUTANTS = (
         "sensor",
         "for record in self._own_runs():",
         "for record in ():",
-        "state lost after a batch",
+        "state lost between halves",
     ),
     Mutant(
         "remembers nothing from before the first tick",
         "sensor",
         "return self.fan_in.within and self.at - self.fan_in.within",
         "return self.at",
-        "both before the first tick",
+        "a newcomer's earlier completion counts",
     ),
     Mutant(
         "does not wait for a running downstream",

@@ -63,6 +63,7 @@ NAMED = (
     Named(CORE, "same tick as D ends", "A B . A D! B . .", "110", "What comes around the end of D is neither lost nor used twice."),
     Named(CORE, "overlapping upstream runs", "A+ A . A- . B . .", "0010", "A run that started first and ended last is the newest completion."),
     Named(CORE, "late finisher counts when it ends", "A+ B . A- . B . A .", "0101", "A completion is when the work ended, not when it began."),
+    Named(CORE, "started before the batch, ended after it", "A+ A B . A- B . .", "110", "The older run is the newer completion, and no batch has used it."),
     Named(CORE, "seen late", "A@1 B@1.1 .@1.2 B@2 .@2.02 A@2.04<0.03 .@2.05 .", "1010", "A completion that becomes visible after a tick, though it ended before it, counts at the next."),
     Named(CORE, "same name elsewhere", "(A elsewhere) B . A . .", "010", "A job of another code location that is called the same does not count."),
 

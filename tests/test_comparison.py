@@ -1,0 +1,99 @@
+"""The comparative suite: both mechanisms and every alternative on the same named timelines."""
+
+import time
+from datetime import datetime
+
+import drivers
+import pytest
+from comparison import MARKED, PAGE, README, load, play_row, render_page, render_summary, verdicts
+from contenders import CONTENDERS, OURS
+from player import play
+from reference import expected
+from timeline import parse
+from timelines import NAMED, Named
+
+PATHS = ("declarative", "job")
+named_timelines = pytest.mark.parametrize("named", NAMED, ids=lambda named: named.name)
+
+
+@named_timelines
+def test_the_expected_digits_are_the_referees(named: Named):
+    """The digits written down by hand and the independent model of the rule agree."""
+    for path in PATHS:
+        assert named.firings(path) == expected(named.timeline, path)
+
+
+@named_timelines
+def test_a_timeline_is_listed_as_a_difference_if_and_only_if_it_is_one(named: Named):
+    """A difference that is not listed fails here, and so does a listed one that stops differing."""
+    declarative, job = (named.firings(path) for path in PATHS)
+    assert named.differs is (declarative != job)
+    assert named.differs is (named.group == "Listed differences")
+
+
+@named_timelines
+def test_both_mechanisms_fire_as_expected_and_the_others_as_published(named: Named):
+    """Played through real Dagster: ours are correct, and the published comparison is what is so."""
+    row = play_row(named)
+    for contender in OURS:
+        fired = [int(digit) for digit in row[contender.name]]
+        assert fired == named.firings(contender.path), contender.name
+    assert row == load()[named.name], "make comparison writes the tables anew"
+
+
+def test_the_published_pages_are_what_the_suite_produced():
+    """docs/comparison.md and the README's table are rendered from the published results."""
+    results = load()
+    assert list(results) == [named.name for named in NAMED]
+    assert PAGE.read_text() == render_page(results), "make comparison writes them anew"
+    assert MARKED.search(README.read_text()).group() == render_summary(results)
+
+
+def test_what_dagsters_built_ins_do_is_as_measured_before():
+    """The facts for which this project exists, each by name, so that an upgrade cannot move them
+    unseen: who loses, who repeats, who pairs what is stale."""
+    results, by_name = load(), {contender.name: contender for contender in CONTENDERS}
+
+    def kinds(mechanism: str, timeline: str) -> set[str]:
+        named = next(named for named in NAMED if named.name == timeline)
+        return {v.kind for v in verdicts(named, by_name[mechanism], results[timeline])}
+
+    core = [n.name for n in NAMED if n.group == "Core" and not n.cold]
+    assert all(not kinds("request-anchored", name) for name in core), "the baseline to beat"
+    assert kinds("request-anchored", "stale half is not paired") == {"stale"}
+    assert kinds("request-anchored", "both before the first tick") == {"lost"}
+    assert kinds("migration guide", "second batch with no idle tick between") == {"lost"}
+    assert kinds("migration guide", "late repeat counts next") == {"lost"}
+    assert kinds("since_last_handled", "one batch") == {"lost"}
+    assert kinds("eager()", "stale half is not paired") == {"stale"}
+    assert "lost" in kinds("eager()", "both before the first tick")
+    assert kinds('on_cron("@daily")', "half over midnight") == {"lost"}
+    assert kinds("documentation example", "same name elsewhere") == {"early", "lost"}
+    assert "duplicate" in kinds("documentation example", "state lost after a batch")
+    assert kinds("@run_status_sensor", "one batch") == {"early"}
+
+
+@pytest.mark.parametrize(
+    ("noon_before", "text", "fires", "example_fires"),
+    [
+        ("2026-03-07T17:00+00:00", "A@1 B@24.9 .@24.999", [1], [0]),
+        ("2026-03-07T17:00+00:00", "A@1 B@24.9 .@25", [0], [0]),
+        ("2026-10-31T16:00+00:00", "A@1 B@24.9 .@24.999", [1], [1]),
+        ("2026-10-31T16:00+00:00", "A@1 B@24.9 .@25", [0], [1]),
+    ],
+    ids=["spring, just inside", "spring, exactly a day", "autumn, just inside", "autumn, a day"],
+)
+def test_a_change_of_the_clocks_inside_the_window_changes_nothing(
+    monkeypatch, noon_before, text, fires, example_fires
+):
+    """On a host in New York, a day is 24 hours all the same; the documentation example, which
+    compares local times, loses a batch in spring and pairs a stale one in autumn."""
+    monkeypatch.setattr(drivers, "START", datetime.fromisoformat(noon_before))
+    by_name = {contender.name: contender for contender in CONTENDERS}
+    with monkeypatch.context() as in_new_york:
+        in_new_york.setenv("TZ", "America/New_York")
+        time.tzset()
+        for contender in OURS:
+            assert play(parse(text), contender) == fires, contender.name
+        assert play(parse(text), by_name["documentation example"]) == example_fires
+    time.tzset()
