@@ -119,8 +119,10 @@ What the mechanisms are: *our condition* and *our sensor* are this project's. *r
 built-in forms; *migration guide* the same since `newly_requested() | newly_updated()`;
 *since_last_handled* is `all_deps_match(newly_updated().since_last_handled())`. *documentation
 example* is the logic of Dagster's "Run status sensor" example. The two decorators are used in the
-obvious way. Job-level conditions (`all_job_root_assets_match`) ask the same conditions of a job's
-root assets and add no memory of their own, so they stand or fall with the condition inside.
+obvious way. *all_job_root_assets_match* asks, of the root asset of the downstream's job,
+`all_deps_match(newly_updated().since(asset_matches(own_key, newly_updated()))) & ~in_progress()`: a
+job's request is no request of its assets, so the other forms would fire at every tick. A condition
+on a job is evaluated by Dagster's tester, since a sensor in user code refuses it.
 """
 
 

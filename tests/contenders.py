@@ -13,12 +13,14 @@ from typing import Any
 import dagster as dg
 from drivers import (
     DeclarativeWorld,
+    JobConditionWorld,
     JobPathWorld,
     World,
     d_job,
     job_path_definitions,
     upstream_job,
     with_condition,
+    with_job_condition,
     with_sensor,
 )
 from timeline import Timeline
@@ -38,16 +40,15 @@ class Contender:
         path: "declarative" or "job": what counts as a completion for it.
         define: Its definitions, for upstream letters, the timeline's settings, and whether the
             condition has been wrapped in another one.
+        world: What it requests: an asset, a job, or a job with a condition.
         ours: Whether it must agree with the referee everywhere.
     """
 
     name: str
     path: str
     define: Callable[[frozenset[str], Timeline, bool], dg.Definitions]
+    world: type[World]
     ours: bool = False
-
-    def world(self, definitions: dg.Definitions) -> World:
-        return (DeclarativeWorld if self.path == "declarative" else JobPathWorld)(definitions)
 
 
 def _condition(make: Callable[[Timeline], dg.AutomationCondition]) -> Callable[..., dg.Definitions]:
@@ -142,33 +143,39 @@ def _since_own(reset: dg.AutomationCondition) -> dg.AutomationCondition:
     return C.all_deps_match(C.newly_updated().since(C.asset_matches("d", reset)))
 
 
-OUR_CONDITION = Contender(
-    "our condition",
-    "declarative",
-    _condition(lambda t: fan_in.all_upstreams_updated(within=t.window)),
-    ours=True,
+def _by_condition(
+    name: str, make: Callable[[Timeline], dg.AutomationCondition], ours: bool = False
+) -> Contender:
+    return Contender(name, "declarative", _condition(make), DeclarativeWorld, ours)
+
+
+def job_condition(letters: frozenset[str], timeline: Timeline, _wrapped: bool) -> dg.Definitions:
+    """All upstreams updated since the downstream itself was, asked of its job's root asset.
+
+    A job's request is no request of its assets, so ``newly_requested()`` would never reset it; and
+    without ``~in_progress()`` it would fire at every tick until the downstream has materialized.
+    """
+    condition = _since_own(C.newly_updated()) & IDLE
+    return with_job_condition(C.all_job_root_assets_match(condition), letters)
+
+
+OUR_CONDITION = _by_condition(
+    "our condition", lambda t: fan_in.all_upstreams_updated(within=t.window), ours=True
 )
-OUR_SENSOR = Contender("our sensor", "job", our_sensor, ours=True)
+OUR_SENSOR = Contender("our sensor", "job", our_sensor, JobPathWorld, ours=True)
 OURS = (OUR_CONDITION, OUR_SENSOR)
 
 CONTENDERS = (
     *OURS,
-    Contender(
-        "request-anchored", "declarative", _condition(lambda _: _since_own(C.newly_requested()))
+    _by_condition("request-anchored", lambda _: _since_own(C.newly_requested())),
+    _by_condition("migration guide", lambda _: _since_own(C.newly_requested() | C.newly_updated())),
+    _by_condition(
+        "since_last_handled", lambda _: C.all_deps_match(C.newly_updated().since_last_handled())
     ),
-    Contender(
-        "migration guide",
-        "declarative",
-        _condition(lambda _: _since_own(C.newly_requested() | C.newly_updated())),
-    ),
-    Contender(
-        "since_last_handled",
-        "declarative",
-        _condition(lambda _: C.all_deps_match(C.newly_updated().since_last_handled())),
-    ),
-    Contender("eager()", "declarative", _condition(lambda _: C.eager())),
-    Contender('on_cron("@daily")', "declarative", _condition(lambda _: C.on_cron("@daily"))),
-    Contender("documentation example", "job", _sensor(documentation_example)),
-    Contender("@run_status_sensor", "job", _sensor(naive_run_status_sensor)),
-    Contender("@multi_asset_sensor", "job", _sensor(multi_asset_sensor)),
+    _by_condition("eager()", lambda _: C.eager()),
+    _by_condition('on_cron("@daily")', lambda _: C.on_cron("@daily")),
+    Contender("all_job_root_assets_match", "declarative", job_condition, JobConditionWorld),
+    Contender("documentation example", "job", _sensor(documentation_example), JobPathWorld),
+    Contender("@run_status_sensor", "job", _sensor(naive_run_status_sensor), JobPathWorld),
+    Contender("@multi_asset_sensor", "declarative", _sensor(multi_asset_sensor), JobPathWorld),
 )

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -268,6 +269,27 @@ class DeclarativeWorld(World):
         )
 
 
+class JobConditionWorld(DeclarativeWorld):
+    """Asset ``d`` in a job of its own, requested by the job's automation condition.
+
+    A sensor in user code refuses conditions of jobs, so they are evaluated by Dagster's tester.
+    """
+
+    def evaluate(self) -> Any:
+        with self.pinned():
+            result = dg.evaluate_automation_conditions(
+                self.definitions,
+                instance=self.instance,
+                asset_selection=dg.AssetSelection.assets(self.downstream_asset),
+                cursor=dg.deserialize_value(self.cursor) if self.cursor else None,
+            )
+        return SimpleNamespace(
+            cursor=dg.serialize_value(result.cursor),
+            run_requests=[dg.RunRequest()] * result.total_requested,
+            automation_condition_evaluations=[],
+        )
+
+
 # --- definitions -------------------------------------------------------------------------------
 
 
@@ -324,6 +346,18 @@ def with_condition(
     sensor = dg.AutomationConditionSensorDefinition("sensor", target=[d], use_user_code_server=True)
     downstream = dg.Definitions(assets=[d, *others], sensors=[sensor])
     return dg.Definitions.merge(upstreams(letters), downstream)
+
+
+def with_job_condition(
+    condition: dg.AutomationCondition, letters: Iterable[str] = "AB"
+) -> dg.Definitions:
+    """Returns definitions with a conditioned job of an asset ``d``, downstream of these."""
+
+    @dg.asset(deps=[letter.lower() for letter in letters])
+    def d() -> None: ...
+
+    job = dg.define_asset_job("d_asset_job", selection=[d], automation_condition=condition)
+    return dg.Definitions.merge(upstreams(letters), dg.Definitions(assets=[d], jobs=[job]))
 
 
 def job_path_definitions(letters: Iterable[str] = "AB", **arguments: Any) -> dg.Definitions:

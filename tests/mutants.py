@@ -151,8 +151,8 @@ MUTANTS = (
     Mutant(
         "does not wait for a running downstream",
         "sensor",
-        "elif self.fan_in.wait_while_running:",
-        "elif False:",
+        "if decision.complete and self.fan_in.wait_while_running:",
+        "if False:",
         "both arrive while D runs, no overlap",
     ),
     Mutant(

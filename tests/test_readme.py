@@ -38,6 +38,7 @@ def test_the_two_forms_are_definitions_that_dagster_loads():
         sensors=[names["automation_sensor"], names["both_feeds_succeeded"]],
     )
     dg.Definitions.validate_loadable(definitions)
+    assert len(definitions.get_repository_def().sensor_defs) == 2
 
 
 @pytest.fixture(params=["job path", "declarative"])

@@ -211,7 +211,7 @@ class _Tick:
         if not decision.complete:
             state = self._look_further_back(state, decision)
             decision = self._decide(state)
-        elif self.fan_in.wait_while_running:
+        if decision.complete and self.fan_in.wait_while_running:
             decision = replace(decision, running=tuple(self._running()))
 
         batch = decision.batch
