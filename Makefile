@@ -56,5 +56,5 @@ $(INSTALLED): requirements.lock
 $(MANIFEST): $(INSTALLED) $(DBT_FILES)
 	@echo "Parsing the dbt project ..."
 	@mkdir -p .data
-	@$(BIN)/dbt parse --quiet --project-dir dbt_project --profiles-dir dbt_project
+	@FAN_IN_DATA="$(CURDIR)/.data" $(BIN)/dbt parse --quiet --project-dir dbt_project --profiles-dir dbt_project
 	@touch $@

@@ -12,8 +12,16 @@ def data_folder() -> Path:
     """Returns the folder that holds the landed files and the warehouse.
 
     It is named by the environment variable FAN_IN_DATA, which the dbt project reads too.
+
+    Raises:
+        ValueError: The variable names a relative path, which dbt would look for elsewhere.
     """
-    return Path(os.environ.get(DATA_VARIABLE) or ROOT / ".data")
+    folder = Path(os.environ.get(DATA_VARIABLE) or ROOT / ".data")
+    if not folder.is_absolute():
+        raise ValueError(
+            f"{DATA_VARIABLE}={str(folder)!r} is a relative path: give an absolute one"
+        )
+    return folder
 
 
 def landing_folder(feed: str) -> Path:

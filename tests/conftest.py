@@ -1,12 +1,13 @@
 """What all tests share: folders of their own, and no way out of this machine."""
 
+import importlib
 import os
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from project.paths import DATA_VARIABLE, ROOT, data_folder
+from project.paths import DATA_VARIABLE, DBT_PROJECT, ROOT, data_folder
 
 NO_ONE = "http://127.0.0.1:9"
 
@@ -28,6 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
     for scheme in ("http_proxy", "https_proxy", "all_proxy"):
         os.environ[scheme] = os.environ[scheme.upper()] = NO_ONE
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
+
+    # Here, before there are workers: two of them would both make it, each in the other's way.
+    if not (DBT_PROJECT / "target" / "manifest.json").exists():
+        importlib.import_module("project.defs.marts")
 
     for warning in (
         # Other packages' calls of what is deprecated; nothing here can change them.

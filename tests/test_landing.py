@@ -427,3 +427,11 @@ def test_a_run_told_a_day_that_does_not_exist_fails_and_says_so(data):
 
 def day_of_flights(day: str) -> dg.RunConfig:
     return dg.RunConfig({"flights": FeedConfig(day=day)})
+
+
+def test_a_relative_data_folder_is_refused(monkeypatch):
+    """Python and dbt run in different folders, so a relative path would mean two places."""
+    monkeypatch.setenv("FAN_IN_DATA", "data")
+    with pytest.raises(ValueError, match="FAN_IN_DATA='data' is a relative path: give an absolute"):
+        landing_folder("flights")
+    monkeypatch.undo()
