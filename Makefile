@@ -26,7 +26,7 @@ test: setup ## Run the tests.
 check: setup ## Lint, check the format and check that the definitions load.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
+	@VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
 
 comparison: setup ## Play every timeline through every mechanism and write docs/comparison.md.
 	@PYTHONPATH=.:tests $(BIN)/python tests/comparison.py
