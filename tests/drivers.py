@@ -31,6 +31,8 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 import project.fan_in as fan_in
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
+"""Hour 0 of every timeline."""
+
 REPOSITORY = "__repository__"
 HERE, ELSEWHERE = "here", "elsewhere"
 

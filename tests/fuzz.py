@@ -6,11 +6,14 @@ A disagreement is shrunk by Hypothesis and printed in the notation, ready to bec
 import argparse
 import logging
 import multiprocessing
+import os
 import sys
 import time
 import warnings
 from collections import Counter
+from datetime import datetime
 
+import drivers
 from contenders import OURS, Contender
 from generated import timelines
 from hypothesis import HealthCheck, given, seed, settings
@@ -20,6 +23,10 @@ from rich.console import Console
 from timeline import Timeline
 
 ROUND = 50
+
+# Hour 0 of the rounds, in turn: a quiet day, and the days before the clocks change in New York,
+# where the host of every round stands.
+HOUR_ZERO = ("2026-01-05T00:00+00:00", "2026-03-07T17:00+00:00", "2026-10-31T16:00+00:00")
 
 
 def disagreement(timeline: Timeline, contender: Contender) -> str | None:
@@ -43,6 +50,9 @@ def play_round(number: int) -> tuple[Counter, str | None]:
     disagreement if there is one."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
+    os.environ["TZ"] = "America/New_York"
+    time.tzset()
+    drivers.START = datetime.fromisoformat(HOUR_ZERO[number % len(HOUR_ZERO)])
     counts: Counter = Counter()
 
     @seed(number)

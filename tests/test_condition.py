@@ -165,6 +165,20 @@ def test_a_batch_waits_for_the_running_downstream_when_in_progress_is_excluded()
         assert world.wait(minutes=1).tick() == 0
 
 
+def test_a_run_by_hand_hides_an_older_one_from_dagsters_in_progress():
+    """A limit of Dagster's operand, told in the README: it looks at the newest run only. When this
+    fails, Dagster has mended it, and the sentence can go."""
+    condition = all_upstreams_updated() & ~dg.AutomationCondition.in_progress()
+    with world_of(condition=condition) as world:
+        world.run("A")
+        world.run("B")
+        assert world.wait(minutes=1).tick() == 1
+        world.run_downstream()
+        world.wait(minutes=1).run("A")
+        world.run("B")
+        assert world.wait(minutes=1).tick() == 1, "the first run has not ended"
+
+
 def test_wrapping_the_condition_forgets_nothing(world):
     """A condition put into another one between two halves still knows the first."""
     world.run("A")
