@@ -122,6 +122,21 @@ def test_a_purged_evaluation_uses_up_all_that_came_before_its_run(world):
     assert world.wait(minutes=1).tick() == 1
 
 
+def test_an_evaluation_written_by_another_version_is_as_good_as_gone(world, monkeypatch):
+    """What cannot be read is never fatal: then the request used up all that came before its run."""
+    other_version = dg.MetadataValue.json({"another": "format"})
+    with monkeypatch.context() as patch:
+        patch.setattr("project.fan_in.condition._completion_metadata", lambda _: other_version)
+        world.run("A")
+        world.run("B")
+        assert world.wait(minutes=1).tick() == 1
+    for _ in range(2):
+        assert world.wait(minutes=1).tick() == 0
+    world.run("A")
+    world.run("B")
+    assert world.wait(minutes=1).tick() == 1
+
+
 def test_a_downstream_run_by_hand_uses_up_what_came_before_it(world):
     """ "Since the last materialization" means by whatever run, from when it was planned."""
     world.run("A")

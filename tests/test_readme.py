@@ -1,7 +1,9 @@
 """Nothing stands in the README that is not so."""
 
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -60,6 +62,16 @@ def test_the_picture_is_what_happens(world):
         assert world.at(hour + 0.1).tick() == fires, f"hour {hour}"
         if fires:
             world.end_downstream()
+
+
+def test_the_fan_in_works_from_any_package(tmp_path):
+    """Copied under another name, it is imported and used without this project."""
+    shutil.copytree(ROOT / "project" / "fan_in", tmp_path / "elsewhere" / "waiting")
+    use = "from elsewhere.waiting import all_upstreams_updated as a; print(a().name)"
+    printed = subprocess.run(
+        [sys.executable, "-c", use], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert printed.stdout == "all_upstreams_updated(within 24 h)\n"
 
 
 def test_the_commands_are_verbs_of_the_makefile():

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 import dagster as dg
 
-from project.fan_in.rule import (
+from .rule import (
     ASSET_WORDS,
     ONE_DAY,
     Completion,
@@ -428,9 +428,13 @@ def completions_seen(
     seen: dict[str, Completion] = {}
     for node in records[0].get_evaluation_with_run_ids().evaluation.iter_nodes():
         metadata = (node.metadata or {}).get(COMPLETION_METADATA_KEY)
-        if metadata is not None:
+        if metadata is None:
+            continue
+        try:
             completion = _completion_from_metadata(metadata)
-            seen[completion.upstream] = completion
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None  # Written by another version: as good as gone.
+        seen[completion.upstream] = completion
     return seen or None
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
-from project.fan_in.rule import (
+from .rule import (
     MOST_NAMED,
     ONE_DAY,
     Completion,
@@ -29,7 +29,7 @@ from project.fan_in.rule import (
     explain,
     format_duration,
 )
-from project.fan_in.state import Request, SensorState, run_completion
+from .state import Request, SensorState, run_completion
 
 SENSOR_TAG = "fan_in/sensor"
 BATCH_TAG = "fan_in/batch"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from project.fan_in.rule import Batch, Completion, Used
+from .rule import Batch, Completion, Used
 
 VERSION = 1
 
