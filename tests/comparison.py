@@ -114,6 +114,16 @@ requested. Written by `make comparison`, checked by the tests.
 
 {summary}
 
+Not in the table, since there this project's own are known to part from the rule:
+
+- `overlap=no: A B . D? A B .`: our condition fires `11` instead of `10`, since Dagster's
+  `in_progress()` looks at the newest run only.
+- `A@1 B@1.1 .@1.2 B@2.5 .@2.55 A@2.6<0.4 .@2.7`: our sensor fires `100` instead of `101`, since it
+  reads back five minutes behind the newest success it has seen, and this A ended longer before.
+
+The generated timelines leave these out too, and two things at exactly one moment, and a
+`~in_progress()` added where overlap is allowed.
+
 What the mechanisms are: *our condition* and *our sensor* are this project's. *request-anchored* is
 `all_deps_match(newly_updated().since(asset_matches(own_key, newly_requested())))`, the best of the
 built-in forms; *migration guide* the same since `newly_requested() | newly_updated()`;
