@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
-from drivers import DeclarativeWorld, World, declarative_definitions, upstreams, with_condition
+from drivers import DeclarativeWorld, World, declarative_definitions, with_condition
 
 from project.fan_in import FanInError, all_upstreams_updated, upstream_updated
-from project.fan_in.condition import completions_seen
+from project.fan_in.materializations import COMPLETIONS_METADATA_KEY, completions_seen
 
 D = dg.AssetKey("d")
 
@@ -124,9 +124,9 @@ def test_a_purged_evaluation_uses_up_all_that_came_before_its_run(world):
 
 def test_an_evaluation_written_by_another_version_is_as_good_as_gone(world, monkeypatch):
     """What cannot be read is never fatal: then the request used up all that came before its run."""
-    other_version = dg.MetadataValue.json({"another": "format"})
+    other_version = {COMPLETIONS_METADATA_KEY: dg.MetadataValue.json({"another": "format"})}
     with monkeypatch.context() as patch:
-        patch.setattr("project.fan_in.condition._completion_metadata", lambda _: other_version)
+        patch.setattr("project.fan_in.condition.seen_metadata", lambda _: other_version)
         world.run("A")
         world.run("B")
         assert world.wait(minutes=1).tick() == 1
@@ -294,7 +294,7 @@ def observe(world: World, version: str) -> None:
 @pytest.mark.parametrize("page", [1, 50])
 def test_an_observable_source_counts_with_each_new_data_version(monkeypatch, page):
     """Seeing the same version again is no completion; seeing another is, also an old one again."""
-    monkeypatch.setattr("project.fan_in.condition.OBSERVATION_PAGE", page)
+    monkeypatch.setattr("project.fan_in.materializations.OBSERVATION_PAGE", page)
 
     @dg.observable_source_asset
     def source() -> dg.DataVersion:
@@ -341,28 +341,6 @@ def test_a_condition_that_could_not_work_is_refused_when_it_is_defined(define, m
     """The error names the value and the fix."""
     with pytest.raises(FanInError, match=message):
         define()
-
-
-def test_a_partitioned_downstream_is_refused_with_a_reason():
-    """The condition speaks of an asset as a whole; on a partitioned one the tick says so."""
-
-    @dg.asset(
-        deps=["a"],
-        partitions_def=dg.StaticPartitionsDefinition(["x"]),
-        automation_condition=all_upstreams_updated(),
-    )
-    def d() -> None: ...
-
-    sensor = dg.AutomationConditionSensorDefinition("sensor", target=[d], use_user_code_server=True)
-    own = dg.Definitions(assets=[d], sensors=[sensor])
-    definitions = dg.Definitions.merge(upstreams("AB"), own)
-    with (
-        DeclarativeWorld(definitions) as world,
-        pytest.raises(Exception, match="evaluating conditions for d") as raised,
-    ):
-        world.tick()
-    assert isinstance(raised.value.__cause__, FanInError)
-    assert "set on d, which is partitioned" in str(raised.value.__cause__)
 
 
 def test_the_condition_works_in_dagsters_own_tester():

@@ -1,24 +1,16 @@
 """The rule as a truth table, and the words it explains itself with."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from project.fan_in.rule import (
-    ASSET_WORDS,
-    RUN_WORDS,
-    Batch,
-    Completion,
-    FanInError,
-    Used,
-    check_upstreams,
-    check_window,
-    decide,
-    explain,
-    explain_standing,
-    format_duration,
-)
+from project.fan_in.errors import FanInError
+from project.fan_in.requirement import Needs, at_least
+from project.fan_in.rule import Batch, Completion, Used, check_upstreams, decide
+from project.fan_in.windows import CalendarDay, check_window, format_duration
+from project.fan_in.words import ASSET_WORDS, RUN_WORDS, explain, explain_keys, explain_standing
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 NAIVE = datetime.fromisoformat("2026-01-01")
@@ -35,11 +27,17 @@ def used(completion: Completion, ago: timedelta = timedelta(0)) -> Used:
 
 
 def ask(*completions: Completion, upstreams: str = "AB", **kwargs):
+    held_back = {
+        name: kwargs.pop(name) for name in ("running", "busy", "impossible") if name in kwargs
+    }
     kwargs = {"used": {}, "within": DAY, **kwargs}
-    return decide(at=NOW, upstreams=list(upstreams), completions=completions, **kwargs)
+    decision = decide(at=NOW, upstreams=list(upstreams), completions=completions, **kwargs)
+    return replace(decision, **held_back)
 
 
 HOUR = timedelta(hours=1)
+A_AND_EITHER = Needs("A") & (Needs("B") | Needs("C"))
+A_NOT_B = Needs("A") & ~Needs("B")
 A, B = done("A", 2 * HOUR), done("B", HOUR)
 
 
@@ -69,7 +67,32 @@ A, B = done("A", 2 * HOUR), done("B", HOUR)
             ask(A, B, used={"A": used(done("A", HOUR))}), False, id="a newer A used, this one late"
         ),
         pytest.param(ask(A, B, used={"C": used(done("C", HOUR))}), True, id="another used"),
-        pytest.param(ask(A, B, running=["run"]), False, id="the downstream runs"),
+        pytest.param(ask(A, B, running=("run",)), False, id="the downstream runs"),
+        pytest.param(ask(A, B, busy=("A",)), False, id="an upstream runs"),
+        pytest.param(ask(A, B, impossible="no partition"), False, id="it cannot be requested"),
+        pytest.param(ask(A, B, when=A_AND_EITHER, upstreams="ABC"), True, id="A and B are enough"),
+        pytest.param(ask(A, when=A_AND_EITHER, upstreams="ABC"), False, id="A alone is not"),
+        pytest.param(ask(B, when=A_AND_EITHER, upstreams="ABC"), False, id="nor is B"),
+        pytest.param(ask(A, when=Needs("A"), upstreams="AB"), True, id="B is optional"),
+        pytest.param(ask(A, B, when=at_least(2), upstreams="ABC"), True, id="two of three"),
+        pytest.param(ask(A, when=at_least(2), upstreams="ABC"), False, id="one of three"),
+        pytest.param(ask(A, B, when=A_NOT_B), False, id="A and not B, both are there"),
+        pytest.param(ask(A, when=A_NOT_B), True, id="A and not B, A is there"),
+        pytest.param(
+            ask(A, done("B", DAY), when=A_NOT_B), True, id="A and not B, B has grown too old"
+        ),
+        pytest.param(ask(B, when=~Needs("A")), True, id="not A, B is there"),
+        pytest.param(ask(when=~Needs("A")), False, id="a batch of nothing never fires"),
+        pytest.param(ask(A, B, settle=HOUR), True, id="settled for exactly so long"),
+        pytest.param(ask(A, B, settle=HOUR + TINY), False, id="a microsecond too short"),
+        pytest.param(
+            ask(A, B, used={"B": used(B)}, when=Needs("A"), settle=2 * HOUR),
+            False,
+            id="what is used unsettles too",
+        ),
+        pytest.param(ask(A, done("B", 3 * HOUR), within={"B": 2 * HOUR}), False, id="B's window"),
+        pytest.param(ask(A, done("B", 3 * HOUR), within={"A": 3 * HOUR}), True, id="A's window"),
+        pytest.param(ask(A, done("B", 3 * DAY), within={"B": None}), True, id="B has no window"),
     ],
 )
 def test_fires_if_and_only_if_every_upstream_has_an_unused_completion_in_the_window(
@@ -96,14 +119,14 @@ def test_position_and_not_time_decides_which_completion_is_newer():
     assert decision.batch.completions == (second,)
 
 
-def test_the_batch_key_depends_on_the_batch_alone():
+def test_the_batchs_identifier_depends_on_the_batch_alone():
     """Equal batches have equal keys in any order; another run or another upstream gives another."""
-    key = Batch(completions=(A, B)).key
-    assert Batch(completions=(B, A)).key == key
-    assert Batch(completions=(A, done("B", 5 * HOUR))).key == key, "the time is not the identity"
-    assert Batch(completions=(A, done("B", HOUR, "2"))).key != key
-    assert Batch(completions=(A, done("C", HOUR))).key != key
-    assert Batch(completions=(done("A", HOUR, "1B"), done("B", HOUR, ""))).key != key
+    known = Batch(completions=(A, B)).id
+    assert Batch(completions=(B, A)).id == known
+    assert Batch(completions=(A, done("B", 5 * HOUR))).id == known, "the time is not the identity"
+    assert Batch(completions=(A, done("B", HOUR, "2"))).id != known
+    assert Batch(completions=(A, done("C", HOUR))).id != known
+    assert Batch(completions=(done("A", HOUR, "1B"), done("B", HOUR, ""))).id != known
 
 
 @pytest.mark.parametrize("local_hour", [12.0, 12.0 - 1 / 3600, 12.0 + 1 / 3600])
@@ -194,9 +217,45 @@ def test_what_can_have_no_answer_is_refused_with_the_value_and_the_fix(ask_wrong
             id="used at an unknown time",
         ),
         pytest.param(
-            ask(A, B, running=["0123456789abcdef"]),
+            ask(A, B, running=("0123456789abcdef",)),
             "2 of 2 upstreams ready; waiting, downstream still running: 01234567",
             id="the downstream runs",
+        ),
+        pytest.param(
+            ask(A, B, busy=("A",)),
+            "2 of 2 upstreams ready; waiting, upstreams still running: A",
+            id="an upstream runs",
+        ),
+        pytest.param(
+            ask(A, B, settle=2 * HOUR),
+            "2 of 2 upstreams ready; waiting until 2 h are quiet: B succeeded 1 h ago",
+            id="not settled",
+        ),
+        pytest.param(
+            ask(A, when=A_AND_EITHER, upstreams="ABC"),
+            "1 of 3 upstreams ready, (A and (B or C)) needed; waiting for B: never succeeded;"
+            " C: never succeeded",
+            id="an expression",
+        ),
+        pytest.param(
+            ask(A, B, when=A_NOT_B),
+            "2 of 2 upstreams ready, (A and not B) needed; waiting",
+            id="too many ready",
+        ),
+        pytest.param(
+            ask(A, when=Needs("A") & Needs("B"), upstreams="ABC"),
+            "1 of 3 upstreams ready, (A and B) needed; waiting for B: never succeeded",
+            id="an optional one is not waited for",
+        ),
+        pytest.param(
+            ask(A, B, impossible="not a partition of d_job"),
+            "2 of 2 upstreams ready, but it is not a partition of d_job",
+            id="impossible",
+        ),
+        pytest.param(
+            ask(A, done("B", 13 * HOUR), within=CalendarDay("UTC")),
+            "1 of 2 upstreams ready; waiting for B: last success 13 h ago, not today in UTC",
+            id="yesterday",
         ),
         pytest.param(ask(A, B), "2 of 2 upstreams ready", id="fires"),
         pytest.param(
@@ -215,13 +274,13 @@ def test_a_decision_explains_itself_in_one_line(decision, line):
 def test_a_standing_is_told_without_ages_where_it_is_stored():
     """Words for the automation evaluation hold times, so that they change only with the facts."""
     ready, old = ask(A, done("B", 26 * HOUR)).standings
-    words = {"words": ASSET_WORDS, "within": DAY}
+    words = {"words": ASSET_WORDS}
     assert explain_standing(ready, **words) == "materialized at 2026-03-10 10:00:00 UTC"
     assert (
         explain_standing(old, **words)
         == "last materialization at 2026-03-09 10:00:00 UTC, outside 24 h"
     )
-    assert explain_standing(ready, at=NOW, words=RUN_WORDS, within=DAY) == "succeeded 2 h ago"
+    assert explain_standing(ready, at=NOW, words=RUN_WORDS) == "succeeded 2 h ago"
 
 
 @pytest.mark.parametrize(
@@ -242,3 +301,31 @@ def test_a_standing_is_told_without_ages_where_it_is_stored():
 def test_durations_are_written_short_and_rounded_down(duration, text):
     """An age is never shown greater than it is."""
     assert format_duration(duration) == text
+
+
+def test_a_batch_is_what_was_ready_and_uses_up_what_every_upstream_has():
+    """An upstream that was not ready is not in the batch, and its old completion is used up."""
+    old = done("C", 2 * DAY)
+    decision = ask(A, B, old, when=at_least(2), upstreams="ABC")
+    assert decision.batch.completions == (A, B)
+    assert decision.consumed == (A, B, old)
+    assert ask(A, B, used={"B": used(B)}).consumed == (A,)
+
+
+def test_a_batch_of_a_key_is_another_batch():
+    """The same runs make another batch for another key, and the identifier says so."""
+    plain, of_x, of_y = (Batch(completions=(A, B), key=key) for key in (None, "x", "y"))
+    assert len({plain.id, of_x.id, of_y.id}) == 3
+
+
+def test_the_most_recent_keys_are_told_of_and_the_others_counted():
+    """One line for however many keys wait; keys of which nothing is ready do not wait."""
+    waiting = [ask(done("A", i * HOUR), key=f"k{i}") for i in range(1, 6)]
+    line = explain_keys([*waiting, ask(key="idle")], tag="day")
+    assert line == (
+        "day k1: 1 of 2 upstreams ready; waiting for B: no success within 24 h"
+        " | day k2: 1 of 2 upstreams ready; waiting for B: no success within 24 h"
+        " | day k3: 1 of 2 upstreams ready; waiting for B: no success within 24 h"
+        " | and 2 more wait"
+    )
+    assert explain_keys([ask(key="idle")], tag="day") == "nothing new of any day"

@@ -227,7 +227,7 @@ def test_a_storm_of_one_upstream_hides_no_other(world):
 
 def test_what_was_used_is_found_behind_a_page_of_re_executions(world, monkeypatch):
     """After a lost cursor the downstream's runs are read page by page, as far as needed."""
-    monkeypatch.setattr("project.fan_in.sensor.PAGE", 2)
+    monkeypatch.setattr("project.fan_in.runs.PAGE", 2)
     world.run("A")
     world.run("B")
     assert world.wait(minutes=1).tick() == 1

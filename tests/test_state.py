@@ -1,29 +1,43 @@
 """The sensor's cursor: it survives a round trip, and nothing unreadable survives at all."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from project.fan_in.rule import Batch, Used
-from project.fan_in.state import Request, SensorState, run_completion
+from project.fan_in.rule import Used, decide
+from project.fan_in.state import MOST_KEYS, KeyState, Request, SensorState, run_completion
 
 AT = datetime(2026, 3, 10, 12, 0, 0, 123456, tzinfo=UTC)
 OWNER = "sensor -> job"
 
 
 def full_state() -> SensorState:
-    a, b = run_completion("a", "run-a", 1000.25), run_completion("b", "run-b", 2000.5)
+    a, b = (run_completion(u, f"run-{u}", 1000.25, "x") for u in "ab")
+    older = run_completion("a", "run-0", 900.5, "x")
+    c = run_completion("c", "run-c", 2000.5, None)
+    decision = decide(at=AT, upstreams="ab", completions=[a, b], used={}, within=None, key="x")
     return SensorState(
         owner=OWNER,
+        upstreams=frozenset("abc"),
         reach=86400.0,
         read_to=3000.125,
-        newest={"a": a, "b": b, "c": None},
+        keys={
+            "x": KeyState(
+                newest={"a": a, "b": b},
+                used={
+                    "a": Used(position=older.position, at=AT),
+                    "b": Used(position=b.position),
+                },
+            ),
+            "y": KeyState(),
+        },
         unsure=frozenset({"c"}),
-        used={"a": Used(position=a.position, at=AT), "b": Used(position=b.position)},
-        requested=Request.of(Batch(completions=(a, b)), AT),
+        keyless={"c": c},
+        requested=(Request.of(decision, decision.batch),),
     )
 
 
@@ -35,7 +49,7 @@ def test_a_state_survives_the_cursor_exactly():
 
 def test_a_request_survives_the_run_tag_exactly():
     """What was used up can be read back from the downstream's run."""
-    request = full_state().requested
+    (request,) = full_state().requested
     assert Request.from_json(request.to_json()) == request
 
 
@@ -53,16 +67,21 @@ def changed(**changes) -> str:
         pytest.param("[]", id="a list"),
         pytest.param('{"a_job": "run", "b_job": "run"}', id="another sensor's JSON"),
         pytest.param(full_state().to_json()[:-7], id="truncated"),
-        pytest.param(changed(version=0), id="older version"),
-        pytest.param(changed(version=2), id="newer version"),
+        pytest.param(changed(version=1), id="older version"),
+        pytest.param(changed(version=3), id="newer version"),
         pytest.param(changed(owner="another -> job"), id="another owner"),
-        pytest.param(changed(newest={"a": [1]}), id="position too short"),
-        pytest.param(changed(newest={"a": ["x", "y"]}), id="position no number"),
-        pytest.param(changed(newest=[]), id="newest no mapping"),
-        pytest.param(changed(used={"a": [1e300, "x", None]}), id="time beyond all calendars"),
+        pytest.param(changed(keys=[["x", {"a": [1]}, {}]]), id="position too short"),
+        pytest.param(changed(keys=[["x", {"a": ["x", "y"]}, {}]]), id="position no number"),
+        pytest.param(changed(keys=[["x", [], {}]]), id="newest no mapping"),
+        pytest.param(
+            changed(keys=[["x", {}, {"a": [None, 1e300, "x"]}]]), id="time beyond all calendars"
+        ),
         pytest.param(changed(read_to=float("nan")), id="not a number"),
         pytest.param(changed(read_to=float("inf")), id="infinite"),
-        pytest.param(changed(requested={"key": "k"}), id="half a request"),
+        pytest.param(changed(keys=[["x", {}, {"a": [None]}]]), id="used as the newest, of none"),
+        pytest.param(changed(keys=[[17, {}, {}]]), id="key no text"),
+        pytest.param(changed(keys=7), id="keys no list"),
+        pytest.param(changed(requested=[{"key": "k"}]), id="half a request"),
         pytest.param("[" * 100_000, id="nested too deep"),
     ],
 )
@@ -92,17 +111,58 @@ def test_no_damage_to_a_real_cursor_is_fatal(data):
 def test_what_is_used_never_becomes_less():
     """An older request read later does not give back what a newer one used."""
     old, new = (1000.0, "run-1"), (2000.0, "run-2")
-    state = SensorState(owner=OWNER).with_used({"a": new}, AT).with_used({"a": old}, AT)
+    state = KeyState().with_used({"a": new}, AT).with_used({"a": old}, AT)
     assert state.used["a"].position == new
 
 
 def test_the_cursor_holds_two_entries_an_upstream_and_no_history():
     """However many runs have been seen, the cursor stays the same size."""
-    state = SensorState(owner=OWNER, newest={"a": None})
+    state, known = SensorState(owner=OWNER, upstreams=frozenset("a")), KeyState()
     sizes = set()
     for day in range(100, 200):
         end = 1_000_000.5 + day
-        state = state.with_completions([run_completion("a", f"run-{day}", end)])
-        state = state.with_used({"a": (end, f"run-{day}")}, AT)
-        sizes.add(len(state.to_json()))
+        known = known.with_completions([run_completion("a", f"run-{day}", end, None)])
+        known = known.with_used({"a": (end, f"run-{day}")}, AT)
+        sizes.add(len(state.with_key(None, known).to_json()))
     assert len(sizes) == 1
+
+
+def test_a_request_tag_of_the_first_version_is_still_read():
+    """What was used before an upgrade must not count again after it."""
+    text = '{"at":1773144000.0,"key":"abc","positions":{"a":[1000.0,"run-a"]}}'
+    request = Request.from_json(text)
+    assert (request.batch_id, request.key, request.members) == ("abc", None, {"a"})
+    assert request.positions == {"a": (1000.0, "run-a")}
+
+
+def key_state(*, end: float, used: bool) -> KeyState:
+    completion = run_completion("a", "run", end, "x")
+    state = KeyState(newest={"a": completion})
+    return state.with_used({"a": completion.position}, AT) if used else state
+
+
+@pytest.mark.parametrize(
+    ("end", "used", "counts_after", "stays"),
+    [
+        pytest.param(50, False, 10, True, id="it counts"),
+        pytest.param(50, False, 60, False, id="too old to count"),
+        pytest.param(50, True, 10, False, id="used"),
+        pytest.param(95, True, 10, True, id="used, and may be read again"),
+        pytest.param(50, False, None, True, id="nothing is too old"),
+    ],
+)
+def test_a_key_is_forgotten_when_nothing_of_it_can_count(end, used, counts_after, stays):
+    """Neither what waits nor what may be seen again is forgotten, all else is."""
+    state = SensorState(owner=OWNER, keys={"x": key_state(end=end, used=used)})
+    horizon = counts_after and datetime.fromtimestamp(counts_after, UTC)
+    kept = state.forgetting(datetime.fromtimestamp(90, UTC), horizon).keys
+    assert ("x" in kept) is stays
+
+
+def test_of_too_many_keys_the_most_recent_are_remembered():
+    """The cursor is bounded: the oldest go, but never one whose batch is complete or requested."""
+    keys = {f"k{i}": key_state(end=1000 + i, used=False) for i in range(MOST_KEYS + 10)}
+    (request,) = full_state().requested
+    requested = replace(request, key="k1")
+    state = SensorState(owner=OWNER, keys=keys, requested=(requested,)).bounded(keep=["k0"])
+    assert set(keys) - set(state.keys) == {f"k{i}" for i in range(2, 10)}

@@ -1,7 +1,29 @@
 """Fan-in coordination: run a downstream exactly once per batch of upstream completions."""
 
-from .condition import all_upstreams_updated, upstream_updated
-from .rule import FanInError
-from .sensor import fan_in_sensor
+from .batch import batch_of
+from .condition import (
+    all_upstreams_updated,
+    upstream_updated,
+    upstreams_settled,
+    upstreams_updated,
+)
+from .errors import FanInError
+from .requirement import at_least
+from .rule import Batch, Completion
+from .sensor import fan_in_sensor, upstream_succeeded
+from .windows import CalendarDay
 
-__all__ = ["FanInError", "all_upstreams_updated", "fan_in_sensor", "upstream_updated"]
+__all__ = [
+    "Batch",
+    "CalendarDay",
+    "Completion",
+    "FanInError",
+    "all_upstreams_updated",
+    "at_least",
+    "batch_of",
+    "fan_in_sensor",
+    "upstream_succeeded",
+    "upstream_updated",
+    "upstreams_settled",
+    "upstreams_updated",
+]

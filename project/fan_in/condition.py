@@ -1,45 +1,41 @@
 """The declarative path: automation conditions that ask the rule about an asset's upstreams.
 
-They keep no cursor. What has completed is in the asset records, which Dagster reads for all
-assets of a tick at once; what was used up is told by the downstream's newest planned
-materialization, which is written when a run is created, whoever asked for it.
-
-That alone would lose what completes between a tick's evaluation and the creation of the run it
-requests. So each evaluation writes down the completions it saw, Dagster stores it under the
-tick's id, and the run carries that id in a tag: from the run one finds what its batch used.
+They keep no cursor: ``materializations`` says where what they know comes from.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import dagster as dg
 
-from .rule import (
-    ASSET_WORDS,
+from .errors import FanInError
+from .materializations import AssetHistory, seen_metadata
+from .requirement import AtLeast, Needs, Requirement, check_count
+from .rule import Completion, Decision, Standing, decide
+from .windows import (
     ONE_DAY,
-    Completion,
-    Decision,
-    FanInError,
-    Standing,
-    Used,
+    Within,
+    check_settle,
     check_window,
-    decide,
-    explain_standing,
+    check_within,
     format_duration,
+    reach,
+    window_of,
+    within_words,
 )
+from .words import ASSET_WORDS, explain_standing
 
-COMPLETION_METADATA_KEY = "fan_in/completion"
+Key = dg.AssetKey | str | Sequence[str]
 
-# Set by the sensor daemon on the runs that an automation tick requests.
-EVALUATION_ID_TAG = "dagster/asset_evaluation_id"
-
-OBSERVATION_PAGE = 50
+MOST_PARTITIONS_NAMED = 3
+"""How many partitions an upstream's line names before it counts the rest."""
 
 
-def all_upstreams_updated(within: timedelta | None = ONE_DAY) -> "AllUpstreamsUpdated":
+def all_upstreams_updated(
+    within: Within = ONE_DAY, optional: Iterable[Key] = ()
+) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
     since this asset was last requested, each of them within the window.
 
@@ -48,21 +44,41 @@ def all_upstreams_updated(within: timedelta | None = ONE_DAY) -> "AllUpstreamsUp
     a batch wait for the one before.
 
     The upstreams are taken from the asset graph at each evaluation; views (virtual assets) are
-    looked through. An observable source asset counts with each new data version.
+    looked through. An observable source asset counts with each new data version. Of a partitioned
+    asset each partition is asked by itself: the upstreams' partitions that map to it count for it,
+    by Dagster's partition mappings, and an upstream without partitions counts for all.
 
     Args:
-        within: How recent a materialization must be at the tick; None for no window.
+        within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
+            None for no window. A mapping gives an upstream its own, by asset key; an upstream that
+            it does not name has a day.
+        optional: Upstreams that need not be updated. A request uses up what they have.
 
     Raises:
-        FanInError: ``within`` is not positive.
+        FanInError: A window is not positive, or an optional key is empty.
     """
-    check_window(within)
-    return AllUpstreamsUpdated(within=within)
+    return UpstreamsUpdated(within=_within(within), optional=_optional(optional))
 
 
-def upstream_updated(
-    key: dg.AssetKey | str | Sequence[str], within: timedelta | None = ONE_DAY
-) -> "UpstreamUpdated":
+def upstreams_updated(at_least: int, within: Within = ONE_DAY) -> "UpstreamsUpdated":
+    """Returns an AutomationCondition that is true if at least so many upstream assets have been
+    materialized since this asset was last requested, each of them within the window.
+
+    It is not true while fewer have. A request uses up what every upstream has: one that completes
+    after the quorum was met counts for the next.
+
+    Args:
+        at_least: How many, from 1.
+        within: How recent a materialization must be, as for ``all_upstreams_updated``.
+
+    Raises:
+        FanInError: ``at_least`` is not positive, or a window is not.
+    """
+    check_count(at_least, None)
+    return UpstreamsUpdated(within=_within(within), at_least=at_least)
+
+
+def upstream_updated(key: Key, within: Within = ONE_DAY) -> "UpstreamUpdated":
     """Returns an AutomationCondition that is true if the named upstream asset has been
     materialized since this asset was last requested, within the window.
 
@@ -74,94 +90,188 @@ def upstream_updated(
 
     Args:
         key: The upstream's asset key.
-        within: How recent a materialization must be at the tick; None for no window.
+        within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
+            None for no window.
 
     Raises:
         FanInError: ``within`` is not positive, or ``key`` is empty.
     """
     check_window(within)
-    if not key:
-        raise FanInError(f"key={key!r} is empty: name the upstream asset to wait for")
-    return UpstreamUpdated(key=dg.AssetKey.from_coercible(key), within=within)
+    return UpstreamUpdated(key=_key(key), within=within)
+
+
+def upstreams_settled(quiet: timedelta) -> "UpstreamsSettled":
+    """Returns an AutomationCondition that is true if no upstream asset has been materialized for
+    so long.
+
+    It is not true while one was just now, whether a request has used that or not. It says nothing
+    of what is new: combine it, as in ``all_upstreams_updated() & upstreams_settled(quiet)``. To
+    wait for running upstreams too, add Dagster's own
+    ``~AutomationCondition.any_deps_match(AutomationCondition.in_progress())``.
+
+    Args:
+        quiet: For how long; shorter than the window that it is combined with.
+
+    Raises:
+        FanInError: ``quiet`` is not positive.
+    """
+    check_settle(quiet, (), "quiet")
+    return UpstreamsSettled(quiet=quiet)
 
 
 @dataclass(frozen=True)
-class AllUpstreamsUpdated(dg.AutomationCondition):
-    """True if every upstream of the asset was updated; see ``all_upstreams_updated``."""
+class _FanInCondition(dg.AutomationCondition):
+    """What the conditions share: no cursor, and a check of what they are set on."""
 
-    within: timedelta | None = ONE_DAY
+    @property
+    def requires_cursor(self) -> bool:
+        return False
+
+    def _check_target(self, context: dg.AutomationContext) -> None:
+        if not isinstance(context.key, dg.AssetKey):
+            raise FanInError(
+                f"{self.name} is set on {context.key}, which is not an asset: set it on an asset"
+            )
+
+    def _upstreams(self, context: dg.AutomationContext) -> Sequence[dg.AssetKey]:
+        keys = context.asset_graph.get_non_virtual_ancestor_keys(context.key) - {context.key}
+        if not keys:
+            context.log.warning(
+                f"{self.name} can never be true for {context.key.to_user_string()}, which has no"
+                " upstream assets: give it deps, or remove the condition"
+            )
+        return sorted(keys)
+
+
+@dataclass(frozen=True)
+class UpstreamsUpdated(_FanInCondition):
+    """True if all upstreams of the asset were updated, or enough of them; see
+    ``all_upstreams_updated`` and ``upstreams_updated``."""
+
+    # Windows of a mapping as pairs, since a condition must be hashable.
+    within: Any = ONE_DAY
+    optional: tuple[dg.AssetKey, ...] = ()
+    at_least: int | None = None
 
     @property
     def name(self) -> str:
-        return f"all_upstreams_updated({_window_words(self.within)})"
+        window = within_words(_as_within(self.within))
+        if self.at_least is not None:
+            return f"upstreams_updated(at_least={self.at_least}, {window})"
+        names = ", ".join(key.to_user_string() for key in self.optional)
+        optional = f", optional: {names}" if names else ""
+        return f"all_upstreams_updated({window}{optional})"
 
     @property
     def description(self) -> str:
+        who = "Every upstream has" if self.at_least is None else f"{self.at_least} upstreams have"
+        if self.optional:
+            who = "Every upstream that is not optional has"
         return (
-            "Every upstream has been materialized since this asset was last requested,"
-            f" {_window_words(self.within)}"
+            f"{who} been materialized since this asset was last requested,"
+            f" {within_words(_as_within(self.within))}"
         )
 
     @property
     def operator_type(self) -> str:
         return "and"
 
-    @property
-    def requires_cursor(self) -> bool:
-        return False
-
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        _check_target(self, context)
-        keys = sorted(context.asset_graph.get_non_virtual_ancestor_keys(context.key))
-        keys = [key for key in keys if key != context.key]
+        self._check_target(context)
+        keys = self._upstreams(context)
+        names = [key.to_user_string() for key in keys]
+        within = _as_within(self.within)
+        check_within(within, names)
         if not keys:
-            context.log.warning(
-                f"{self.name} can never be true for {context.key.to_user_string()}, which has no"
-                " upstream assets: give it deps, or remove the condition"
-            )
             return dg.AutomationResult(context, context.get_empty_subset())
-        return _result(context, _decide(context, keys, self.within), keys)
+        return _result(context, keys, within, self._requirement(names))
+
+    def _requirement(self, upstreams: Sequence[str]) -> Requirement | None:
+        if self.at_least is not None:
+            check_count(self.at_least, len(upstreams))
+            return AtLeast((), self.at_least)
+        if not self.optional:
+            return None
+        optional = [key.to_user_string() for key in self.optional]
+        unknown = sorted(set(optional) - set(upstreams))
+        required = tuple(Needs(name) for name in upstreams if name not in optional)
+        if unknown or not required:
+            raise FanInError(
+                f"{self.name}: optional names {', '.join(map(repr, unknown)) or 'every upstream'},"
+                f" of {', '.join(upstreams)}: name some of those, and leave at least one"
+            )
+        return AtLeast(required, len(required))
 
 
 @dataclass(frozen=True)
-class UpstreamUpdated(dg.AutomationCondition):
+class UpstreamUpdated(_FanInCondition):
     """True if one named upstream of the asset was updated; see ``upstream_updated``."""
 
     key: dg.AssetKey
-    within: timedelta | None = ONE_DAY
+    within: Any = ONE_DAY
 
     @property
     def name(self) -> str:
-        return f"upstream_updated({self.key.to_user_string()}, {_window_words(self.within)})"
+        return f"upstream_updated({self.key.to_user_string()}, {within_words(self.within)})"
 
     @property
     def description(self) -> str:
         return (
             f"{self.key.to_user_string()} has been materialized since this asset was last"
-            f" requested, {_window_words(self.within)}"
+            f" requested, {within_words(self.within)}"
         )
 
-    @property
-    def requires_cursor(self) -> bool:
-        return False
-
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        _check_target(self, context)
+        self._check_target(context)
         if not context.asset_graph.has(self.key):
             context.log.warning(
-                f"{self.name} waits for an asset that is not in the asset graph:"
-                " define it, or correct the key"
+                f"{self.name} waits for an asset that this code location does not know: define it,"
+                " add it to the deps if it is another location's, or correct the key"
             )
-        return _result(context, _decide(context, [self.key], self.within), [self.key])
+        return _result(context, [self.key], self.within, None)
+
+
+@dataclass(frozen=True)
+class UpstreamsSettled(_FanInCondition):
+    """True if no upstream of the asset was updated lately; see ``upstreams_settled``."""
+
+    quiet: timedelta
+
+    @property
+    def name(self) -> str:
+        return f"upstreams_settled({format_duration(self.quiet)})"
+
+    @property
+    def description(self) -> str:
+        return f"No upstream has been materialized for {format_duration(self.quiet)}"
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        self._check_target(context)
+        since = context.evaluation_time - self.quiet
+        facts = _Facts(context, self._upstreams(context), since)
+        unsettled = {
+            key
+            for key, completions in facts.by_key(context, everywhere=True).items()
+            if any(c.completed_at > since for c in completions)
+        }
+        return dg.AutomationResult(
+            context,
+            context.candidate_subset.compute_difference(_subset(context, unsettled)),
+        )
 
 
 @dataclass(frozen=True)
 class UpstreamStanding(dg.AutomationCondition):
-    """One upstream's line in the evaluation: true if its newest materialization counts."""
+    """One upstream's line in the evaluation: true where its newest materialization counts.
+
+    Args:
+        key: The upstream.
+        standings: How it stands, for each partition of the downstream that it has anything for,
+            or for None if the downstream has no partitions.
+    """
 
     key: dg.AssetKey
-    standing: Standing
-    within: timedelta | None
+    standings: Mapping[str | None, Standing]
 
     @property
     def name(self) -> str:
@@ -170,7 +280,14 @@ class UpstreamStanding(dg.AutomationCondition):
     @property
     def description(self) -> str:
         # No ages: Dagster stores an evaluation anew whenever a description changes.
-        return explain_standing(self.standing, words=ASSET_WORDS, within=self.within)
+        if None in self.standings:
+            return explain_standing(self.standings[None], words=ASSET_WORDS)
+        ready = sorted((str(k) for k, s in self.standings.items() if s.ready), reverse=True)
+        if not ready:
+            return "nothing new for any partition"
+        more = len(ready) - MOST_PARTITIONS_NAMED
+        named = ", ".join(ready[:MOST_PARTITIONS_NAMED])
+        return f"{ASSET_WORDS.completed} for {named}" + (f" and {more} more" if more > 0 else "")
 
     def get_label(self) -> str:
         return f"{self.name}: {self.description}"
@@ -180,286 +297,160 @@ class UpstreamStanding(dg.AutomationCondition):
         return False
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        newest = self.standing.newest
-        return dg.AutomationResult(
-            context,
-            context.candidate_subset if self.standing.ready else context.get_empty_subset(),
-            # A parameter Dagster keeps for its own conditions; it is stored with the evaluation.
-            metadata=newest and {COMPLETION_METADATA_KEY: _completion_metadata(newest)},
-        )
+        ready = {key for key, standing in self.standings.items() if standing.ready}
+        return dg.AutomationResult(context, _subset(context, ready))
 
 
 def _result(
-    context: dg.AutomationContext, decision: Decision, keys: Sequence[dg.AssetKey]
+    context: dg.AutomationContext,
+    keys: Sequence[dg.AssetKey],
+    within: Within,
+    when: Requirement | None,
 ) -> dg.AutomationResult:
-    """Returns the decision as a result with a line of its own for each upstream."""
+    """Returns the decisions as a result with a line of its own for each upstream."""
+    decisions = _decide(context, keys, within, when)
     lines = []
-    for key, standing in zip(keys, decision.standings, strict=True):
-        line = UpstreamStanding(key=key, standing=standing, within=decision.within)
-        line_context = context.for_child_condition(
-            line, child_indices=[None], candidate_subset=context.candidate_subset
+    for i, key in enumerate(keys):
+        line = UpstreamStanding(
+            key=key, standings={p: d.standings[i] for p, d in decisions.items()}
         )
-        lines.append(line.evaluate(line_context))
+        lines.append(
+            line.evaluate(
+                context.for_child_condition(
+                    line, child_indices=[None], candidate_subset=context.candidate_subset
+                )
+            )
+        )
+    # Of partitions, those that may be requested now; there may be many others that wait.
+    seen = [s for p, d in decisions.items() if p is None or d.complete for s in d.standings]
     return dg.AutomationResult(
         context,
-        context.candidate_subset if decision.complete else context.get_empty_subset(),
+        _subset(context, {of for of, decision in decisions.items() if decision.complete}),
         child_results=lines,
+        # A parameter Dagster keeps for its own conditions; it is stored with the evaluation.
+        metadata=seen_metadata(seen),
     )
 
 
 def _decide(
-    context: dg.AutomationContext, keys: Sequence[dg.AssetKey], within: timedelta | None
-) -> Decision:
-    since = None if within is None else context.evaluation_time - within
-    newest = [c for c in _newest_completions(context, keys, since) if c is not None]
-    return decide(
-        at=context.evaluation_time,
-        upstreams=[key.to_user_string() for key in keys],
-        completions=newest,
-        used=_used(context, newest),
-        within=within,
-    )
-
-
-def _check_target(condition: dg.AutomationCondition, context: dg.AutomationContext) -> None:
-    if not isinstance(context.key, dg.AssetKey):
-        raise FanInError(
-            f"{condition.name} is set on {context.key}, which is not an asset: set it on an asset"
-        )
-    if context.partitions_def is not None:
-        raise FanInError(
-            f"{condition.name} is set on {context.key.to_user_string()}, which is partitioned:"
-            " set it on an unpartitioned asset"
-        )
-
-
-# --- what has completed ------------------------------------------------------------------------
-
-
-def _newest_completions(
     context: dg.AutomationContext,
     keys: Sequence[dg.AssetKey],
-    since: datetime | None,
-) -> Iterable[Completion | None]:
-    """Returns the newest completion of each upstream, or None if it never completed."""
-    # The tick's own cache: it holds the direct upstreams of all evaluated assets already, read in
-    # one query; what lies behind views is added in one more.
-    queryer = context.asset_graph_view.get_inner_queryer_for_back_compat()
-    queryer.prefetch_asset_records(keys)
-    for key in keys:
-        node = context.asset_graph.get(key) if context.asset_graph.has(key) else None
-        if node is not None and node.is_observable and not node.is_materializable:
-            yield _newest_data_version(context.asset_graph_view.instance, key, since)
-            continue
-        record = queryer.get_asset_record(key)
-        newest = record and record.asset_entry.last_materialization_record
-        yield newest and _completion(key, newest)
-
-
-def _newest_data_version(
-    instance: dg.DagsterInstance, key: dg.AssetKey, since: datetime | None
-) -> Completion | None:
-    """Returns the newest observation that saw a new data version, or None if there is none.
-
-    Reads back from the newest observation to where its data version was first seen, and no
-    further than to what is too old.
-    """
-    first: Completion | None = None
-    version: str | None = None
-    cursor: str | None = None
-    while True:
-        page = instance.fetch_observations(key, limit=OBSERVATION_PAGE, cursor=cursor)
-        for record in page.records:
-            tags = record.asset_observation.tags if record.asset_observation else {}
-            seen = (tags or {}).get("dagster/data_version")
-            if first is not None and seen != version:
-                return first
-            version = seen
-            first = _completion(key, record)
-            if since is not None and first.completed_at <= since:
-                return first
-        if not page.has_more:
-            return first
-        cursor = page.cursor
-
-
-def _completion(key: dg.AssetKey, record: dg.EventLogRecord) -> Completion:
-    return Completion(
-        upstream=key.to_user_string(),
-        id=str(record.storage_id),
-        completed_at=_time(record),
-        position=_position(_time(record), record.storage_id),
-        run_id=record.run_id or None,
-    )
-
-
-def _time(record: dg.EventLogRecord) -> datetime:
-    return datetime.fromtimestamp(record.timestamp, UTC)
-
-
-def _position(time: datetime, storage_id: int) -> tuple[datetime, int]:
-    """Returns where an event stands among others: by event time, as everywhere in the rule, and
-    at the same time by the order in which the events were stored.
-
-    A datetime and not the event's own float, which has digits that a datetime loses: what is
-    stored and read back must not look older than it was.
-    """
-    return time, storage_id
-
-
-# --- what was used up --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Request:
-    """A request of a downstream asset, by whomever.
-
-    Args:
-        at: When its materialization was planned.
-        position: Where that stands among completions.
-        seen: Each upstream's newest completion as the requesting evaluation saw it; None if no
-            evaluation requested it, or so long ago that its record is gone. It then used up all
-            that came before it.
-    """
-
-    at: datetime
-    position: tuple[datetime, int]
-    seen: Mapping[str, Completion] | None
-
-    def used(self, upstream: str) -> Used | None:
-        """Returns how far it used up an upstream's completions; None if it did not ask for it."""
-        if self.seen is None:
-            return Used(position=self.position, at=self.at)
-        completion = self.seen.get(upstream)
-        return completion and Used(position=completion.position, at=self.at)
-
-
-def _used(context: dg.AutomationContext, newest: Sequence[Completion]) -> Mapping[str, Used]:
-    """Returns how far the completions of each upstream are used up by the downstream's requests.
-
-    The last request tells it of all its upstreams. Older ones are read only for an upstream that
-    joined or rejoined since, and only as long as they could have used its newest completion.
-    """
-    used: dict[str, Used] = {}
-    for request in _requests(context):
-        for completion in newest:
-            by_request = request.used(completion.upstream)
-            if by_request is not None:
-                used.setdefault(completion.upstream, by_request)
-        if all(c.upstream in used or c.completed_at > request.at for c in newest):
-            break
-    return used
-
-
-def _requests(context: dg.AutomationContext) -> Iterable[_Request]:
-    """Returns the downstream's requests, newest first, read as far as they are asked for.
-
-    One expression may hold many conditions of one asset; a tick reads the requests once for all.
-    """
-    view = context.asset_graph_view
-    of_tick = _tick_requests.setdefault(view, {})
-    if context.key not in of_tick:
-        of_tick[context.key] = _Remembered(_read_requests(view.instance, context.key))
-    return of_tick[context.key]
-
-
-class _Remembered(Iterable[_Request]):
-    """An iterator's items, each asked for once, to be gone through again and again."""
-
-    def __init__(self, items: Iterator[_Request]) -> None:
-        self._rest, self._read = items, []
-
-    def __iter__(self) -> Iterator[_Request]:
-        yield from self._read
-        for item in self._rest:
-            self._read.append(item)
-            yield item
-
-
-_tick_requests: WeakKeyDictionary[Any, dict[dg.AssetKey, _Remembered]] = WeakKeyDictionary()
-
-
-def _read_requests(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[_Request]:
-    """Yields the downstream's requests, newest first, leaving out re-executions: those repeat an
-    earlier request and use up nothing more."""
-    before = None
-    while True:
-        planned = instance.event_log_storage.get_event_records(
-            dg.EventRecordsFilter(
-                event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-                asset_key=key,
-                before_cursor=before,
-            ),
-            limit=1,
+    within: Within,
+    when: Requirement | None,
+) -> Mapping[str | None, Decision]:
+    """Returns a decision for each partition of the downstream that anything is known for, or for
+    None if it has no partitions."""
+    names = [key.to_user_string() for key in keys]
+    length = reach(window_of(within, name) for name in names)
+    facts = _Facts(context, keys, length and context.evaluation_time - length)
+    by_key = facts.by_key(context, everywhere=_shared_are_enough(facts, names, when))
+    history = AssetHistory.of(context)
+    if context.partitions_def is None:
+        used: Mapping[Any, Any] = {None: history.used(by_key[None])}
+    else:
+        used = history.used_by_partition(by_key)
+    return {
+        key: decide(
+            at=context.evaluation_time,
+            upstreams=names,
+            completions=completions,
+            used=used[key],
+            within=within,
+            when=when,
+            key=key,
         )
-        if not planned:
+        for key, completions in by_key.items()
+    }
+
+
+def _shared_are_enough(facts: "_Facts", names: Sequence[str], when: Requirement | None) -> bool:
+    """True when the upstreams without partitions could make a batch by themselves, and so for
+    partitions that nothing else is known for."""
+    shared = {c.upstream for c in facts.shared}
+    return shared >= set(names) if when is None else when.holds(shared, names)
+
+
+class _Facts:
+    """The newest completions of the upstreams: those for some partitions, and those for all."""
+
+    def __init__(
+        self, context: dg.AutomationContext, keys: Sequence[dg.AssetKey], since: datetime | None
+    ) -> None:
+        history = AssetHistory.of(context)
+        self.shared: list[Completion] = []
+        self.of_partition: dict[str, list[Completion]] = {}
+        if context.partitions_def is None:
+            self.shared += history.newest(keys, since)
             return
-        (event,) = planned
-        before = event.storage_id
-        run = instance.get_run_by_id(event.run_id)
-        if run is None or run.parent_run_id is None:
-            yield _Request(
-                at=_time(event),
-                position=_position(_time(event), event.storage_id),
-                seen=completions_seen(instance, key, run.tags) if run else None,
-            )
+        for key in keys:
+            newest = history.newest_by_partition(key, since, context.partitions_def)
+            if isinstance(newest, Completion):
+                self.shared.append(newest)
+            for partition, completion in (newest or {}).items() if newest else ():
+                self.of_partition.setdefault(partition, []).append(completion)
 
-
-def completions_seen(
-    instance: dg.DagsterInstance, key: dg.AssetKey, run_tags: Mapping[str, str]
-) -> Mapping[str, Completion] | None:
-    """Returns each upstream's newest completion as the evaluation that requested a run saw it, or
-    None if no evaluation requested the run, or its record is gone.
-
-    Args:
-        instance: The instance that ran it.
-        key: The downstream asset.
-        run_tags: The run's tags.
-    """
-    evaluation_id = run_tags.get(EVALUATION_ID_TAG, "")
-    storage = instance.schedule_storage
-    if storage is None or not evaluation_id.isdecimal():
-        return None
-    records = storage.get_auto_materialize_asset_evaluations(
-        key, limit=1, cursor=int(evaluation_id) + 1
-    )
-    if not records or records[0].evaluation_id != int(evaluation_id):
-        return None
-    seen: dict[str, Completion] = {}
-    for node in records[0].get_evaluation_with_run_ids().evaluation.iter_nodes():
-        metadata = (node.metadata or {}).get(COMPLETION_METADATA_KEY)
-        if metadata is None:
-            continue
-        try:
-            completion = _completion_from_metadata(metadata)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return None  # Written by another version: as good as gone.
-        seen[completion.upstream] = completion
-    return seen or None
-
-
-def _completion_metadata(completion: Completion) -> dg.JsonMetadataValue:
-    return dg.MetadataValue.json(
-        {
-            "upstream": completion.upstream,
-            "storage_id": int(completion.id),
-            "run_id": completion.run_id,
-            "completed_at": completion.completed_at.isoformat(),
+    def by_key(
+        self, context: dg.AutomationContext, *, everywhere: bool
+    ) -> Mapping[str | None, Collection[Completion]]:
+        """Returns the completions for each partition under evaluation, or for None without
+        partitions; with ``everywhere`` also those of partitions that only have shared ones."""
+        if context.partitions_def is None:
+            return {None: self.shared}
+        candidates = context.candidate_subset.expensively_compute_partition_keys()
+        partitions = candidates if everywhere and self.shared else set(self.of_partition)
+        return {
+            partition: [*self.of_partition.get(partition, ()), *self._shared_of(partition)]
+            for partition in sorted(partitions & candidates)
         }
-    )
+
+    def _shared_of(self, partition: str) -> Iterable[Completion]:
+        return (_with_key(completion, partition) for completion in self.shared)
 
 
-def _completion_from_metadata(metadata: dg.JsonMetadataValue) -> Completion:
-    data = metadata.value
-    completed_at = datetime.fromisoformat(data["completed_at"])
+def _with_key(completion: Completion, key: str) -> Completion:
     return Completion(
-        upstream=data["upstream"],
-        id=str(data["storage_id"]),
-        completed_at=completed_at,
-        position=_position(completed_at, data["storage_id"]),
-        run_id=data["run_id"],
+        upstream=completion.upstream,
+        id=completion.id,
+        completed_at=completion.completed_at,
+        position=completion.position,
+        run_id=completion.run_id,
+        key=key,
     )
 
 
-def _window_words(within: timedelta | None) -> str:
-    return "at any time" if within is None else f"within {format_duration(within)}"
+def _subset(context: dg.AutomationContext, keys: Collection[str | None]) -> Any:
+    """Returns the part of the candidates with these partitions, or all if None is among them."""
+    if None in keys:
+        return context.candidate_subset
+    if not keys or context.partitions_def is None:
+        return context.get_empty_subset()
+    subset = context.asset_graph_view.get_subset_from_partition_keys(
+        context.key, context.partitions_def, set(keys)
+    )
+    return context.candidate_subset.compute_intersection(subset)
+
+
+def _key(key: Key) -> dg.AssetKey:
+    if not key:
+        raise FanInError(f"key={key!r} is empty: name the upstream asset to wait for")
+    return dg.AssetKey.from_coercible(key)
+
+
+def _optional(keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
+    if isinstance(keys, str | dg.AssetKey):
+        raise FanInError(f"optional={keys!r} is one key: give a list of keys")
+    return tuple(sorted(map(_key, keys)))
+
+
+def _within(within: Any) -> Any:
+    """Returns the windows as something hashable; the keys of a mapping as they are written."""
+    if not isinstance(within, Mapping):
+        check_window(within)
+        return within
+    named = {_key(key).to_user_string(): window for key, window in within.items()}
+    check_within(named)
+    return tuple(sorted(named.items()))
+
+
+def _as_within(within: Any) -> Within:
+    return dict(within) if isinstance(within, tuple) else within

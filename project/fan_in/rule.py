@@ -1,12 +1,16 @@
 """The rule: when do upstream completions make a batch?
 
-At a tick at time ``at``, for one downstream, fire if and only if **every** upstream has a
-completion that
+At a tick at time ``at``, for one downstream and one key, fire if and only if **every** upstream has
+a completion that
 
 1. has not been used by an earlier batch, and
 2. is younger than the window: ``at - completed_at < within``.
 
 Firing uses up, for every upstream, its newest completion known at that tick and all older ones.
+
+Three things may be asked for besides. ``when`` says which upstreams are enough, if not all are
+needed. ``settle`` holds a batch back until no upstream has completed for that time. And a batch
+may have to wait for a run, of the downstream or of an upstream, to end.
 
 This module knows neither Dagster nor a clock. The job path (``sensor``) and the declarative path
 (``condition``) translate what their store holds into completions, and both ask ``decide``.
@@ -15,23 +19,14 @@ This module knows neither Dagster nor a clock. The job path (``sensor``) and the
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
-ONE_DAY = timedelta(days=1)
-"""The default window: 24 hours of elapsed time, whatever the clocks on the wall do.
-
-The edge is outside: a completion exactly 24 hours old is too old.
-"""
-
-MOST_NAMED = 5
-"""How many missing upstreams a one-line explanation names before it counts the rest."""
-
-
-class FanInError(ValueError):
-    """Raised when a fan-in is defined or asked in a way that can have no answer."""
+from .errors import FanInError
+from .requirement import Requirement
+from .windows import ONE_DAY, Window, Within, check_within, in_window, window_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +40,8 @@ class Completion:
         position: Where the completion stands among those of its upstream; newer is greater.
             Any type with a total order. By default, the event time and then the id.
         run_id: The run that did the work, if a run did.
+        key: What it belongs to (a partition, the value of a run tag); completions only combine
+            with those of the same key. None where there are no keys.
 
     Raises:
         FanInError: ``completed_at`` has no time zone.
@@ -55,6 +52,7 @@ class Completion:
     completed_at: datetime
     position: Any = None
     run_id: str | None = None
+    key: str | None = None
 
     def __post_init__(self) -> None:
         if self.completed_at.tzinfo is None:
@@ -97,12 +95,14 @@ class Standing:
     Args:
         upstream: Its name.
         state: Whether the newest completion counts, and if not, why.
+        within: Its window.
         newest: The newest completion known, if there is one.
         used_at: When the newest completion was used, if it was and if that is known.
     """
 
     upstream: str
     state: State
+    within: Window = ONE_DAY
     newest: Completion | None = None
     used_at: datetime | None = None
 
@@ -114,15 +114,17 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The completions, one for each upstream, that make the downstream run."""
+    """The completions, one for each upstream that was ready, that make the downstream run."""
 
     completions: tuple[Completion, ...]
+    key: str | None = None
 
     @property
-    def key(self) -> str:
-        """An identifier computed from the batch alone: equal batches have equal keys."""
+    def id(self) -> str:
+        """An identifier computed from the batch alone: equal batches have equal ones."""
         members = sorted([c.upstream, c.id] for c in self.completions)
-        return hashlib.sha256(json.dumps(members).encode()).hexdigest()[:32]
+        named = members if self.key is None else [self.key, members]
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,37 +133,72 @@ class Decision:
 
     Args:
         at: The time of the tick.
-        within: The window, or None for no window.
         standings: One for each upstream, in the order asked.
+        when: Which upstreams are enough; None if all are needed.
+        settle: For how long no upstream must have completed; None if it does not matter.
+        key: What the decision is for, where there are keys.
         running: Unfinished runs of the downstream that this batch must wait for.
+        busy: Upstreams with an unfinished run that this batch must wait for.
+        impossible: Why the downstream cannot be requested for this key, if it cannot.
     """
 
     at: datetime
-    within: timedelta | None
     standings: tuple[Standing, ...]
-    running: tuple[str, ...] = field(default=())
+    when: Requirement | None = None
+    settle: timedelta | None = None
+    key: str | None = None
+    running: tuple[str, ...] = ()
+    busy: tuple[str, ...] = ()
+    impossible: str | None = None
+
+    @property
+    def ready(self) -> tuple[Standing, ...]:
+        """The upstreams with a completion that counts."""
+        return tuple(s for s in self.standings if s.ready)
 
     @property
     def missing(self) -> tuple[Standing, ...]:
-        """The upstreams that keep the batch from being complete."""
-        return tuple(s for s in self.standings if not s.ready)
+        """The upstreams without a completion that counts, of those that matter to the batch."""
+        needed = {s.upstream for s in self.standings}
+        if self.when is not None:
+            needed = set(self.when.names([s.upstream for s in self.standings]))
+        return tuple(s for s in self.standings if not s.ready and s.upstream in needed)
 
     @property
     def complete(self) -> bool:
-        """True when every upstream has a completion that counts."""
-        return not self.missing
+        """True when enough upstreams have a completion that counts; never when none has."""
+        ready = [s.upstream for s in self.ready]
+        if self.when is None:
+            return len(ready) == len(self.standings)
+        return bool(ready) and self.when.holds(ready, [s.upstream for s in self.standings])
+
+    @property
+    def unsettled(self) -> tuple[Standing, ...]:
+        """The upstreams that completed too short a time ago for the batch to have settled."""
+        if self.settle is None:
+            return ()
+        return tuple(
+            s for s in self.standings if s.newest and self.at - s.newest.completed_at < self.settle
+        )
 
     @property
     def fires(self) -> bool:
-        """True when the downstream is to be requested; not while an earlier run holds it back."""
-        return self.complete and not self.running
+        """True when the downstream is to be requested; not while something holds it back."""
+        held_back = self.running or self.busy or self.unsettled or self.impossible
+        return self.complete and not held_back
 
     @property
     def batch(self) -> Batch | None:
         """The batch to request, or None when the decision is to wait."""
         if not self.fires:
             return None
-        return Batch(completions=tuple(s.newest for s in self.standings if s.newest))
+        return Batch(completions=tuple(s.newest for s in self.ready if s.newest), key=self.key)
+
+    @property
+    def consumed(self) -> tuple[Completion, ...]:
+        """What a batch uses up: for every upstream, ready or not, its newest completion (and all
+        older ones). Those that are used up already are left out."""
+        return tuple(s.newest for s in self.standings if s.newest and s.state is not State.USED)
 
 
 def decide(
@@ -170,26 +207,30 @@ def decide(
     upstreams: Sequence[str],
     completions: Iterable[Completion],
     used: Mapping[str, Used],
-    within: timedelta | None = ONE_DAY,
-    running: Collection[str] = (),
+    within: Within = ONE_DAY,
+    when: Requirement | None = None,
+    settle: timedelta | None = None,
+    key: str | None = None,
 ) -> Decision:
-    """Returns the outcome of a tick: whether every upstream has a completion that counts.
+    """Returns the outcome of a tick: whether the upstreams' completions make a batch.
 
     Args:
         at: The time of the tick, aware.
-        upstreams: The names of all upstreams, each required.
-        completions: Everything known at this tick. Completions of other names are ignored;
-            several of one upstream collapse into the newest.
-        used: For each upstream, how far its completions are used up.
-        within: How recent a completion must be; None for no window.
-        running: Unfinished runs of the downstream to wait for.
+        upstreams: The names of all upstreams.
+        completions: Everything known at this tick for this key. Completions of other upstreams are
+            ignored; several of one upstream collapse into the newest.
+        used: For each upstream, how far its completions are used up for this key.
+        within: How recent a completion must be; a mapping gives each upstream its own window.
+        when: Which upstreams are enough; None if all are needed.
+        settle: For how long no upstream must have completed; None if it does not matter.
+        key: What the decision is for, where there are keys.
 
     Raises:
-        FanInError: ``at`` is naive, ``within`` is not positive, or ``upstreams`` is empty or
-            names one twice.
+        FanInError: ``at`` is naive, a window is not positive, or ``upstreams`` is empty or names
+            one twice.
     """
     check_upstreams(upstreams)
-    check_window(within)
+    check_within(within)
     if at.tzinfo is None:
         raise FanInError(f"the tick's time {at.isoformat()} is naive: give it a time zone")
     at = at.astimezone(UTC)
@@ -202,11 +243,13 @@ def decide(
 
     return Decision(
         at=at,
-        within=within,
         standings=tuple(
-            _standing(name, newest.get(name), used.get(name), at, within) for name in upstreams
+            _standing(name, newest.get(name), used.get(name), at, window_of(within, name))
+            for name in upstreams
         ),
-        running=tuple(running),
+        when=when,
+        settle=settle,
+        key=key,
     )
 
 
@@ -215,36 +258,21 @@ def _standing(
     newest: Completion | None,
     used: Used | None,
     at: datetime,
-    within: timedelta | None,
+    within: Window,
 ) -> Standing:
     if newest is None:
-        return Standing(upstream=upstream, state=State.NEVER)
+        return Standing(upstream=upstream, state=State.NEVER, within=within)
     if used is not None and newest.position <= used.position:
-        return Standing(upstream=upstream, state=State.USED, newest=newest, used_at=used.at)
-    # Strict: what is exactly as old as the window is outside it.
-    if within is not None and not (at - newest.completed_at < within):
-        return Standing(upstream=upstream, state=State.TOO_OLD, newest=newest)
-    return Standing(upstream=upstream, state=State.READY, newest=newest)
-
-
-def check_window(within: timedelta | None) -> None:
-    """Raises FanInError unless ``within`` is a positive timedelta or None (no window)."""
-    if within is None:
-        return
-    if not isinstance(within, timedelta):
-        raise FanInError(
-            f"within={within!r} is not a timedelta: write timedelta(hours=24),"
-            " or None for no window"
+        return Standing(
+            upstream=upstream, state=State.USED, within=within, newest=newest, used_at=used.at
         )
-    if within <= timedelta(0):
-        raise FanInError(
-            f"within={within!r} is not positive, so nothing could ever count:"
-            " give a positive timedelta, or None for no window"
-        )
+    state = State.READY if in_window(within, newest.completed_at, at) else State.TOO_OLD
+    return Standing(upstream=upstream, state=state, within=within, newest=newest)
 
 
-def check_upstreams(upstreams: Sequence[str], downstream: str | None = None) -> None:
+def check_upstreams(upstreams: Collection[str], downstream: str | None = None) -> None:
     """Raises FanInError if there is no upstream, one is named twice, or one is the downstream."""
+    upstreams = list(upstreams)
     if not upstreams:
         raise FanInError("the set of upstreams is empty: name at least one upstream to wait for")
     if len(set(upstreams)) != len(upstreams):
@@ -255,92 +283,3 @@ def check_upstreams(upstreams: Sequence[str], downstream: str | None = None) -> 
             f"{downstream!r} is its own upstream, so it would wait for itself:"
             " take it out of the upstreams"
         )
-
-
-# --- the words ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Words:
-    """How a path speaks of its completions, as a noun and a past tense."""
-
-    completion: str
-    completed: str
-
-
-RUN_WORDS = Words(completion="success", completed="succeeded")
-ASSET_WORDS = Words(completion="materialization", completed="materialized")
-
-
-def explain_standing(
-    standing: Standing,
-    *,
-    words: Words,
-    within: timedelta | None,
-    at: datetime | None = None,
-) -> str:
-    """Returns why an upstream counts or not, in words; times as ages when ``at`` is given.
-
-    Without ``at`` the words hold times of day instead of ages, so they change only when the
-    facts do.
-    """
-
-    def moment(time: datetime) -> str:
-        return f"{format_duration(at - time)} ago" if at else f"at {format_time(time)}"
-
-    newest = standing.newest
-    if newest is None:
-        return f"never {words.completed}"
-    if standing.state is State.READY:
-        return f"{words.completed} {moment(newest.completed_at)}"
-    if standing.state is State.USED:
-        when = f" at {format_time(standing.used_at)}" if standing.used_at else ""
-        return (
-            f"last {words.completion} already used{when}"
-            f" ({words.completed} {moment(newest.completed_at)})"
-        )
-    return (
-        f"last {words.completion} {moment(newest.completed_at)}, outside {format_duration(within)}"
-    )
-
-
-def explain(decision: Decision, *, words: Words = RUN_WORDS) -> str:
-    """Returns the decision as one line: how many upstreams are ready, and what is missing why."""
-    total = len(decision.standings)
-    missing = decision.missing
-    line = f"{total - len(missing)} of {total} upstreams ready"
-    if missing:
-        reasons = [
-            f"{s.upstream}: "
-            + explain_standing(s, words=words, within=decision.within, at=decision.at)
-            for s in missing[:MOST_NAMED]
-        ]
-        if len(missing) > MOST_NAMED:
-            reasons.append(f"and {len(missing) - MOST_NAMED} more")
-        return f"{line}; waiting for {'; '.join(reasons)}"
-    if decision.running:
-        runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
-        return f"{line}; waiting, downstream still running: {runs}"
-    return line
-
-
-def format_time(time: datetime) -> str:
-    """Returns a time to the second, in UTC."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def format_duration(duration: timedelta | None) -> str:
-    """Returns a duration in at most two units, rounded down; a negative one is 0 s."""
-    if duration is None:
-        return "any time"
-    seconds = max(0, int(duration.total_seconds()))
-    if seconds < 90:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 72:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"

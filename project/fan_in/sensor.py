@@ -1,39 +1,43 @@
 """The job path: a sensor that watches successful runs and requests the downstream job.
 
 One tick reads the runs that succeeded since the last tick (one indexed query for all upstreams),
-turns them into completions, asks the rule, and returns a request or a reason.
+turns them into completions, asks the rule, and returns requests or a reason.
 
 Why not ``@run_status_sensor``: it is called once for each run and has no cursor of its own, so it
 cannot wait for several upstreams.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from functools import cached_property
+from itertools import islice
+from typing import Any, Literal
 
 import dagster as dg
-from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
-from .rule import (
-    MOST_NAMED,
+from .errors import FanInError
+from .requirement import Needs, Requirement, check_requirement
+from .rule import Batch, Completion, Decision, State, check_upstreams, decide
+from .runs import Home, RunReader, Upstream
+from .state import KeyState, Request, SensorState
+from .windows import (
     ONE_DAY,
-    Completion,
-    Decision,
-    FanInError,
-    State,
-    check_upstreams,
-    check_window,
-    decide,
-    explain,
+    Within,
+    check_settle,
+    check_within,
     format_duration,
+    reach,
+    window_of,
+    within_words,
 )
-from .state import Request, SensorState, run_completion
+from .words import MOST_NAMED, explain, explain_keys
 
 SENSOR_TAG = "fan_in/sensor"
 BATCH_TAG = "fan_in/batch"
 REQUEST_TAG = "fan_in/request"
+PARTITION_TAG = "dagster/partition"
 
 READ_OVERLAP = timedelta(minutes=5)
 """How far each read reaches back behind the last one.
@@ -43,19 +47,17 @@ newest time seen nor the last tick's time is a safe place to go on from. Reading
 changes nothing.
 """
 
-PAGE = 500
+KEYS_AT_ONCE = 100
+"""How many keys one query asks for, and how many batches one tick requests."""
 
-RUNNING_STATUSES = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
+MOST_RUNS_SEARCHED = 20_000
+"""How many runs are read at most when keys have no window and the cursor is lost."""
 
 # What define_asset_job returns has no public name.
 AssetJob = type(dg.define_asset_job("any"))
 Job = dg.JobDefinition | AssetJob
 UpstreamJob = Job | dg.JobSelector
+RunConfig = Callable[[Batch], Mapping[str, Any] | dg.RunConfig]
 
 
 def fan_in_sensor(
@@ -63,9 +65,14 @@ def fan_in_sensor(
     name: str,
     upstream_jobs: Sequence[UpstreamJob],
     job: Job,
-    within: timedelta | None = ONE_DAY,
+    within: Within = ONE_DAY,
+    when: Requirement | None = None,
+    settle: timedelta | None = None,
     wait_while_running: bool = True,
+    wait_while_upstreams_run: bool = False,
+    correlate_by: str | None = None,
     manual_runs: Literal["ignore", "consume"] = "ignore",
+    run_config: RunConfig | None = None,
     minimum_interval_seconds: int = 30,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     description: str | None = None,
@@ -73,33 +80,60 @@ def fan_in_sensor(
     """Returns a sensor that requests ``job`` exactly once per batch: after every upstream job has
     succeeded since the batch before, each of them within the window.
 
-    It does not request the job for some of the upstreams, for runs that did not succeed, for runs
-    of a job with the same name in another code location, or a second time for the same batch.
+    It does not request the job for some of the upstreams (unless ``when`` says so), for runs that
+    did not succeed, for runs of a job with the same name in another code location, or a second
+    time for the same batch.
 
     Args:
         name: The sensor's name.
         upstream_jobs: The jobs to wait for, one or more: job definitions, asset-job definitions,
             or ``dg.JobSelector`` for a job in another code location.
         job: The downstream job to request.
-        within: How recent a success must be when the sensor ticks; None for no window.
+        within: How recent a success must be when the sensor ticks: a timedelta, a CalendarDay, or
+            None for no window. A mapping gives an upstream its own, by the job's name (or
+            "name@location"); an upstream that it does not name has a day.
+        when: Which upstreams are enough, as ``upstream_succeeded(a) & (upstream_succeeded(b) |
+            upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses up
+            what all upstreams have, needed or not.
+        settle: Hold a batch back until no upstream has succeeded for so long.
         wait_while_running: Hold a batch back until no run of the downstream is unfinished.
+        wait_while_upstreams_run: Hold a batch back until no run of an upstream is unfinished.
+        correlate_by: A run tag, such as "dagster/partition": only successes with the same value
+            make a batch, and the downstream is requested with it, for each value by itself. A
+            success without the tag is ignored.
         manual_runs: Whether a run of the downstream that this sensor did not request uses up
             ("consume") what had completed when it was created, or nothing ("ignore").
+        run_config: Returns the run config of the request for a batch.
         minimum_interval_seconds: Seconds between two ticks, at the least.
         default_status: Whether the sensor runs without being switched on.
         description: Shown in the UI; by default, a sentence made from the arguments.
 
     Raises:
         FanInError: No upstream, an upstream that is no job or is named twice, a downstream among
-            its own upstreams, a window or an interval that is not positive, or an unknown
-            ``manual_runs``.
+            its own upstreams, a window, a settling time or an interval that is not positive, a
+            window or a requirement for an unknown upstream, a requirement that nothing or anything
+            meets, an empty tag, or an unknown ``manual_runs``.
     """
     _check_job("job", job)
-    upstreams = tuple(_upstream(i, upstream) for i, upstream in enumerate(upstream_jobs))
-    check_upstreams([u.name for u in upstreams], downstream=job.name)
-    check_window(within)
+    upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
+    names = [u.name for u in upstreams]
+    check_upstreams(names, downstream=job.name)
+    check_within(within, names)
+    check_settle(settle, [window_of(within, upstream) for upstream in names])
+    if when is not None:
+        check_requirement(when, names)
     if manual_runs not in ("ignore", "consume"):
         raise FanInError(f"manual_runs={manual_runs!r} is unknown: give 'ignore' or 'consume'")
+    if correlate_by is not None and not (isinstance(correlate_by, str) and correlate_by):
+        raise FanInError(
+            f"correlate_by={correlate_by!r} is not a run tag: name one, such as"
+            f" {PARTITION_TAG!r}, or None"
+        )
+    if run_config is not None and not callable(run_config):
+        raise FanInError(
+            f"run_config={run_config!r} is not a function: give one that takes the batch and"
+            " returns the run config"
+        )
     if not minimum_interval_seconds > 0:
         raise FanInError(
             f"minimum_interval_seconds={minimum_interval_seconds!r} is not positive:"
@@ -111,8 +145,13 @@ def fan_in_sensor(
         job_name=job.name,
         upstreams=upstreams,
         within=within,
+        when=when,
+        settle=settle,
         wait_while_running=wait_while_running,
+        wait_while_upstreams_run=wait_while_upstreams_run,
+        tag=correlate_by,
         manual_runs_consume=manual_runs == "consume",
+        run_config=run_config,
     )
     return dg.SensorDefinition(
         name=name,
@@ -124,17 +163,15 @@ def fan_in_sensor(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Upstream:
-    """An upstream job; ``location`` None means the sensor's own code location."""
+def upstream_succeeded(job: UpstreamJob) -> Requirement:
+    """Returns the requirement that an upstream job has a success that counts, for ``when``.
 
-    job_name: str
-    location: str | None = None
-    repository: str | None = None
+    It is not met by a success that is used up or outside the upstream's window.
 
-    @property
-    def name(self) -> str:
-        return self.job_name if self.location is None else f"{self.job_name}@{self.location}"
+    Raises:
+        FanInError: ``job`` is not a job or a ``dg.JobSelector``.
+    """
+    return Needs(_upstream("job", job).name)
 
 
 def _check_job(argument: str, job: object) -> None:
@@ -144,20 +181,20 @@ def _check_job(argument: str, job: object) -> None:
         )
 
 
-def _upstream(index: int, upstream: object) -> _Upstream:
+def _upstream(argument: str, upstream: object) -> Upstream:
     if isinstance(upstream, dg.JobSelector):
-        return _Upstream(
+        return Upstream(
             job_name=upstream.job_name,
             location=upstream.location_name,
             repository=upstream.repository_name,
         )
     if isinstance(upstream, str):
         raise FanInError(
-            f"upstream_jobs[{index}]={upstream!r} is an unknown job: pass the job definition,"
+            f"{argument}={upstream!r} is an unknown job: pass the job definition,"
             " or dg.JobSelector(location_name=…, job_name=…) for a job of another code location"
         )
-    _check_job(f"upstream_jobs[{index}]", upstream)
-    return _Upstream(job_name=upstream.name)
+    _check_job(argument, upstream)
+    return Upstream(job_name=upstream.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,20 +203,28 @@ class _FanIn:
 
     name: str
     job_name: str
-    upstreams: tuple[_Upstream, ...]
-    within: timedelta | None
+    upstreams: tuple[Upstream, ...]
+    within: Within
+    when: Requirement | None
+    settle: timedelta | None
     wait_while_running: bool
+    wait_while_upstreams_run: bool
+    tag: str | None
     manual_runs_consume: bool
+    run_config: RunConfig | None
 
     @property
     def description(self) -> str:
         names = ", ".join(u.name for u in self.upstreams[:MOST_NAMED])
         if len(self.upstreams) > MOST_NAMED:
             names += f" and {len(self.upstreams) - MOST_NAMED} more"
-        window = f", each within {format_duration(self.within)}" if self.within else ""
+        per = f" and per {self.tag}" if self.tag else ""
+        enough = "every upstream has succeeded" if self.when is None else f"{self.when} succeeded"
+        window = "" if self.within is None else f", each {within_words(self.within)}"
+        quiet = f", and none for {format_duration(self.settle)}" if self.settle else ""
         return (
-            f"Requests {self.job_name} once per batch: after every upstream has succeeded since"
-            f" the batch before{window}. Upstreams: {names}."
+            f"Requests {self.job_name} once per batch{per}: after {enough} since the batch"
+            f" before{window}{quiet}. Upstreams: {names}."
         )
 
     def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -192,119 +237,229 @@ class _Tick:
     def __init__(self, fan_in: _FanIn, context: dg.SensorEvaluationContext, at: datetime) -> None:
         self.fan_in = fan_in
         self.context = context
-        self.instance = context.instance
         self.at = at
-        self.reach = fan_in.within and fan_in.within.total_seconds()
         self.names = [u.name for u in fan_in.upstreams]
-        self.by_job: dict[str, list[_Upstream]] = {}
-        for upstream in fan_in.upstreams:
-            self.by_job.setdefault(upstream.job_name, []).append(upstream)
+        self.reach = reach(window_of(fan_in.within, name) for name in self.names)
+        # What completed or was requested before is outside every window.
+        self.horizon = self.reach and at - self.reach
         self.home = _home(context)
+        self.runs = RunReader(
+            context.instance,
+            upstreams=fan_in.upstreams,
+            downstream=fan_in.job_name,
+            home=self.home,
+            tag=fan_in.tag,
+        )
 
     def evaluate(self) -> dg.SensorResult:
         self._check_upstreams_exist()
         state = self._remember()
-        state = self._settle_request(state)
+        state = self._settle_requests(state)
         state = self._read_manual_runs(state)
         state = self._read_completions(state)
-        decision = self._decide(state)
-        if not decision.complete:
-            state = self._look_further_back(state, decision)
-            decision = self._decide(state)
-        if decision.complete and self.fan_in.wait_while_running:
-            decision = replace(decision, running=tuple(self._running()))
+        if self.fan_in.tag is None:
+            state = self._look_further_back(state)
+        decisions = self._hold_back([self._decide(state, key) for key in self._keys(state)])
 
-        batch = decision.batch
-        if batch is None:
-            return dg.SensorResult(skip_reason=explain(decision), cursor=state.to_json())
-
-        request = Request.of(batch, self.at)
-        state = replace(state, requested=request)
+        firing = sorted((d for d in decisions if d.fires), key=_oldest)[:KEYS_AT_ONCE]
+        batches = [batch for decision in firing if (batch := decision.batch)]
+        requests = [Request.of(d, b) for d, b in zip(firing, batches, strict=True)]
+        state = replace(state, requested=tuple(requests))
+        state = self._forget(state, decisions)
+        if not requests:
+            return dg.SensorResult(
+                skip_reason=self._explain(state, decisions), cursor=state.to_json()
+            )
         return dg.SensorResult(
-            run_requests=[dg.RunRequest(run_key=request.key, tags=self._run_tags(request))],
+            run_requests=[self._run_request(r, b) for r, b in zip(requests, batches, strict=True)],
             cursor=state.to_json(),
         )
 
-    def _decide(self, state: SensorState) -> Decision:
+    # --- the decision ------------------------------------------------------------------------
+
+    def _keys(self, state: SensorState) -> Collection[str | None]:
+        return [None] if self.fan_in.tag is None else state.keys
+
+    def _decide(self, state: SensorState, key: str | None) -> Decision:
+        of_key = state.of(key)
         return decide(
             at=self.at,
             upstreams=self.names,
-            completions=[c for c in state.newest.values() if c is not None],
-            used=state.used,
+            completions=of_key.newest.values(),
+            used=of_key.used,
             within=self.fan_in.within,
+            when=self.fan_in.when,
+            settle=self.fan_in.settle,
+            key=key,
+        )
+
+    def _hold_back(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
+        """Returns the decisions with the runs that complete batches have to wait for."""
+        if not any(decision.complete for decision in decisions):
+            return decisions
+        running: dict[str | None, list[str]] = {}
+        if self.fan_in.wait_while_running:
+            for record in self.runs.running_downstream():
+                running.setdefault(self.runs.key(record), []).append(record.dagster_run.run_id)
+        busy: dict[str | None, dict[str, None]] = {}
+        if self.fan_in.wait_while_upstreams_run:
+            for name, record in self.runs.running_upstreams():
+                busy.setdefault(self.runs.key(record), {})[name] = None
+        return [
+            replace(
+                d,
+                running=tuple(running.get(d.key, ())),
+                busy=tuple(busy.get(d.key, ())),
+                impossible=self._why_impossible(d.key),
+            )
+            if d.complete
+            else d
+            for d in decisions
+        ]
+
+    def _why_impossible(self, key: str | None) -> str | None:
+        """Returns why the downstream cannot be requested for a key; None if it can."""
+        partitions = self._partitions
+        if partitions is None or key is None:
+            return None
+        with dg.partition_loading_context(self.at, self.context.instance):
+            known = partitions.has_partition_key(key)
+        return None if known else f"not a partition of {self.fan_in.job_name}"
+
+    @cached_property
+    def _partitions(self) -> dg.PartitionsDefinition | None:
+        """The partitions of the downstream job, if they are the keys."""
+        repository = self.context.repository_def
+        if self.fan_in.tag != PARTITION_TAG or repository is None:
+            return None
+        return repository.get_job(self.fan_in.job_name).partitions_def
+
+    def _explain(self, state: SensorState, decisions: Sequence[Decision]) -> str:
+        if self.fan_in.tag is None:
+            return explain(decisions[0])
+        reason = explain_keys(decisions, tag=self.fan_in.tag)
+        ignored = [
+            f"{name} succeeded {format_duration(self.at - completion.completed_at)} ago"
+            for name, completion in state.keyless.items()
+            if self.horizon is None or completion.completed_at > self.horizon
+        ]
+        if ignored:
+            reason += f" | ignored, without {self.fan_in.tag}: {'; '.join(ignored[:MOST_NAMED])}"
+        return reason
+
+    def _run_request(self, request: Request, batch: Batch) -> dg.RunRequest:
+        upstreams = {_tag_key(c.upstream): c.id for c in batch.completions}
+        tags = {
+            SENSOR_TAG: self.fan_in.name,
+            BATCH_TAG: request.batch_id,
+            REQUEST_TAG: request.to_json(),
+            **upstreams,
+        }
+        partition = None
+        if self._partitions is not None:
+            partition = batch.key
+        elif self.fan_in.tag is not None:
+            tags[self.fan_in.tag] = str(batch.key)
+        return dg.RunRequest(
+            run_key=request.batch_id,
+            partition_key=partition,
+            run_config=self.fan_in.run_config(batch) if self.fan_in.run_config else None,
+            tags=tags,
         )
 
     # --- state -------------------------------------------------------------------------------
 
     def _remember(self) -> SensorState:
         """Returns the state of the last tick; what the cursor does not hold is read again."""
-        owner = f"{self.fan_in.name} -> {self.fan_in.job_name}"
+        keys = f" by {self.fan_in.tag}" if self.fan_in.tag else ""
+        owner = f"{self.fan_in.name} -> {self.fan_in.job_name}{keys}"
+        seconds = self.reach and self.reach.total_seconds()
         state = SensorState.from_json(self.context.cursor, owner)
-        if state is not None and state.covers(self.names, self.reach):
+        if state is not None and state.covers(self.names, seconds):
             return state.only(self.names)
         if state is None and self.context.cursor:
             self.context.log.warning(
                 "The cursor is not one of this sensor's; reading what it held from the runs."
             )
-        state = state or SensorState(owner=owner)
-        return self._rebuild(state.only(self.names))
+        state = (state or SensorState(owner=owner)).only(self.names)
+        return self._rebuild(replace(state, reach=seconds, read_to=0.0))
 
     def _rebuild(self, state: SensorState) -> SensorState:
-        for record in self._own_runs():
+        """Returns the state with what the sensor's own runs say was used up, and ready for all
+        completions to be read again."""
+        keys: dict[str | None, KeyState] = dict(state.keys)
+        for record in islice(
+            self.runs.of_downstream(tags={SENSOR_TAG: self.fan_in.name}), MOST_RUNS_SEARCHED
+        ):
             request = Request.from_json(record.dagster_run.tags.get(REQUEST_TAG))
-            # A re-execution carries the tags of the run it repeats, which stands further back.
-            if request is None or record.dagster_run.parent_run_id is not None:
+            # With keys now and without them before, or the other way round, it tells nothing.
+            if request is None or (request.key is None) is not (self.fan_in.tag is None):
                 continue
-            if self.fan_in.within is not None and request.at <= self.at - self.fan_in.within:
+            if self.horizon is not None and request.at <= self.horizon:
                 break
-            state = state.with_used(request.positions, request.at)
-            if self.fan_in.within is None and all(name in state.used for name in self.names):
+            known = keys.get(request.key, KeyState())
+            keys[request.key] = known.with_used(request.positions, request.at)
+            if self._knows_all_used(keys):
                 break
-        newest = {name: state.newest.get(name) for name in self.names}
-        unsure = frozenset(name for name in self.names if newest[name] is None)
-        state = replace(state, reach=self.reach, read_to=0.0, newest=newest, unsure=unsure)
-        if self.reach is None:
+        known_upstreams = {name for key in keys.values() for name in key.newest}
+        unsure = frozenset(name for name in self.names if name not in known_upstreams)
+        state = replace(state, keys=keys, unsure=unsure, upstreams=frozenset(self.names))
+        if self.reach is None and self.fan_in.tag is None:
             state = self._search(state, self.names)
         return state
 
-    def _own_runs(self) -> Iterator[RunRecord]:
-        """Yields the runs this sensor requested, newest first."""
-        filters = RunsFilter(job_name=self.fan_in.job_name, tags={SENSOR_TAG: self.fan_in.name})
-        return (r for r in self._pages(filters) if self._is_at_home(r))
+    def _knows_all_used(self, keys: Mapping[str | None, KeyState]) -> bool:
+        """True when older requests cannot tell more: without a window, once one was seen for each
+        upstream."""
+        if self.horizon is not None or self.fan_in.tag is not None:
+            return False
+        return all(name in keys[None].used for name in self.names)
 
-    def _settle_request(self, state: SensorState) -> SensorState:
-        """Returns the state with the last request's batch used up, if a run was made of it.
+    def _settle_requests(self, state: SensorState) -> SensorState:
+        """Returns the state with the last requests' batches used up, if runs were made of them.
 
         The cursor is stored before the runs are created. Should the daemon give up in between,
-        the batch was never used, and its completions count again.
+        a batch was never used, and its completions count again.
         """
-        request = state.requested
-        if request is None:
+        if not state.requested:
             return state
-        filters = RunsFilter(job_name=self.fan_in.job_name, tags={BATCH_TAG: request.key})
-        if any(self._is_at_home(record) for record in self._pages(filters)):
-            state = state.with_used(request.positions, request.at)
-        else:
-            self.context.log.warning(
-                f"No run was made of batch {request.key}, requested at {request.at.isoformat()}."
-                " Its completions count again."
-            )
-        return replace(state, requested=None)
+        tags = {BATCH_TAG: [request.batch_id for request in state.requested]}
+        made = {r.dagster_run.tags[BATCH_TAG] for r in self.runs.of_downstream(tags=tags)}
+        for request in state.requested:
+            if request.batch_id in made:
+                known = state.of(request.key).with_used(request.positions, request.at)
+                state = state.with_key(request.key, known)
+            else:
+                self.context.log.warning(
+                    f"No run was made of batch {request.batch_id}, requested at"
+                    f" {request.at.isoformat()}. Its completions count again."
+                )
+        return replace(state, requested=())
 
     def _read_manual_runs(self, state: SensorState) -> SensorState:
         if not self.fan_in.manual_runs_consume:
             return state
-        since = self._read_from(state)
-        filters = RunsFilter(job_name=self.fan_in.job_name, created_after=since)
-        for record in self._pages(filters):
-            run = record.dagster_run
-            requested = run.tags.get(SENSOR_TAG) == self.fan_in.name
-            if requested or run.parent_run_id is not None or not self._is_at_home(record):
-                continue
-            created = record.create_timestamp
-            everything = (created.timestamp(), chr(0x10FFFF))
-            state = state.with_used(dict.fromkeys(self.names, everything), created)
+        for record in self.runs.of_downstream(created_after=self._read_from(state)):
+            key = self.runs.key(record)
+            # What is not known of other keys is read when something of them completes.
+            if key in self._keys(state) and not self._is_requested(record):
+                state = state.with_key(key, self._used_by_hand(state.of(key), record))
         return state
+
+    def _is_requested(self, record: dg.RunRecord) -> bool:
+        return record.dagster_run.tags.get(SENSOR_TAG) == self.fan_in.name
+
+    def _used_by_hand(self, known: KeyState, record: dg.RunRecord) -> KeyState:
+        created = record.create_timestamp
+        everything = (created.timestamp(), chr(0x10FFFF))
+        return known.with_used(dict.fromkeys(self.names, everything), created)
+
+    def _forget(self, state: SensorState, decisions: Sequence[Decision]) -> SensorState:
+        if self.fan_in.tag is None:
+            return state
+        seen_after = datetime.fromtimestamp(state.read_to, UTC) - READ_OVERLAP
+        state = state.forgetting(seen_after, self.horizon)
+        return state.bounded(keep=[d.key for d in decisions if d.complete])
 
     # --- completions -------------------------------------------------------------------------
 
@@ -313,91 +468,73 @@ class _Tick:
         last = min(state.read_to, self.at.timestamp())
         if last > 0:
             return datetime.fromtimestamp(last, UTC) - READ_OVERLAP
-        return self.fan_in.within and self.at - self.fan_in.within
+        return self.horizon
 
     def _read_completions(self, state: SensorState) -> SensorState:
-        """Returns the state with what succeeded since the last tick.
-
-        One query for all upstreams: a filter by job name would take one for each.
-        """
+        """Returns the state with what succeeded since the last tick."""
         since = self._read_from(state)
         newest_seen = state.read_to
-        completions: list[Completion] = []
-        if since is not None:
-            filters = RunsFilter(statuses=[DagsterRunStatus.SUCCESS], updated_after=since)
-            for record in self.instance.get_run_records(filters):
+        completions: dict[str | None, list[Completion]] = {}
+        keyless = KeyState(newest=state.keyless)
+        if since is not None or self.fan_in.tag is not None:
+            successes = self.runs.successes(since)
+            for record, of_run in islice(successes, MOST_RUNS_SEARCHED if since is None else None):
                 newest_seen = max(newest_seen, record.update_timestamp.timestamp())
-                completions += self._completions(record)
+                if self.fan_in.tag is not None and self.runs.key(record) is None:
+                    keyless = keyless.with_completions(of_run)
+                elif of_run:
+                    completions.setdefault(of_run[0].key, []).extend(of_run)
         # The older of the two clocks: a host that is ahead must not hide what others end later.
         read_to = min(newest_seen, self.at.timestamp()) or self.at.timestamp()
-        return replace(state.with_completions(completions), read_to=read_to)
+        state = replace(state, read_to=read_to, keyless=keyless.newest)
+        if self.fan_in.tag is not None:
+            state = self._recall(state, [key for key in completions if key not in state.keys])
+        state = state.with_keys(
+            {key: state.of(key).with_completions(cs) for key, cs in completions.items()}
+        )
+        seen = {c.upstream for cs in completions.values() for c in cs}
+        return replace(state, unsure=state.unsure - seen)
 
-    def _completions(self, record: RunRecord) -> Iterator[Completion]:
-        for upstream in self.by_job.get(record.dagster_run.job_name, ()):
-            if self._is_of(upstream, record):
-                yield _completion(upstream, record)
+    def _recall(self, state: SensorState, keys: Sequence[str | None]) -> SensorState:
+        """Returns the state with what the storage knows of keys that it does not hold: never heard
+        of, or forgotten."""
+        asked = [key for key in keys if key is not None]
+        recalled = {key: KeyState() for key in asked}
+        for start in range(0, len(asked), KEYS_AT_ONCE):
+            some = asked[start : start + KEYS_AT_ONCE]
+            for record, of_run in self.runs.successes(self.horizon, some):
+                key = str(self.runs.key(record))
+                recalled[key] = recalled[key].with_completions(of_run)
+            tags = {str(self.fan_in.tag): some}
+            for record in self.runs.of_downstream(tags=tags, created_after=self.horizon):
+                key = str(self.runs.key(record))
+                request = Request.from_json(record.dagster_run.tags.get(REQUEST_TAG))
+                if self._is_requested(record) and request is not None:
+                    used = recalled[key].with_used(request.positions, request.at)
+                    recalled[key] = used
+                elif self.fan_in.manual_runs_consume and not self._is_requested(record):
+                    recalled[key] = self._used_by_hand(recalled[key], record)
+        return state.with_keys(recalled)
 
-    def _look_further_back(self, state: SensorState, decision: Decision) -> SensorState:
+    def _look_further_back(self, state: SensorState) -> SensorState:
         """Returns the state with the last success, however old, of the upstreams to be named.
 
         It changes no decision, since what is older than the window does not count. It makes the
         reason true: "26 h ago" or "never", instead of "not lately". Asked once for an upstream.
         """
+        if not state.unsure:
+            return state
+        decision = self._decide(state, None)
+        if decision.complete:
+            return state
         missing = [s.upstream for s in decision.missing[:MOST_NAMED] if s.state is State.NEVER]
         return self._search(state, [name for name in missing if name in state.unsure])
 
-    def _search(self, state: SensorState, names: Sequence[str]) -> SensorState:
+    def _search(self, state: SensorState, names: Collection[str]) -> SensorState:
         """Returns the state with the newest success of each of these upstreams, one query each."""
-        upstreams = {u.name: u for u in self.fan_in.upstreams}
-        found = [self._newest_completion(upstreams[name]) for name in names]
-        state = state.with_completions(c for c in found if c is not None)
-        return replace(state, unsure=state.unsure - set(names))
-
-    def _newest_completion(self, upstream: _Upstream) -> Completion | None:
-        filters = RunsFilter(job_name=upstream.job_name, statuses=[DagsterRunStatus.SUCCESS])
-        limit = 1
-        while True:
-            # Ordered by end, which paging cannot follow; runs of a job with the same name
-            # elsewhere are the only reason to ask for more than one.
-            records = self.instance.get_run_records(filters, limit=limit, order_by="end_time")
-            for record in records:
-                if self._is_of(upstream, record):
-                    return _completion(upstream, record)
-            if len(records) < limit:
-                return None
-            limit *= 10
-
-    # --- runs --------------------------------------------------------------------------------
-
-    def _running(self) -> list[str]:
-        filters = RunsFilter(job_name=self.fan_in.job_name, statuses=RUNNING_STATUSES)
-        return [r.dagster_run.run_id for r in self._pages(filters) if self._is_at_home(r)]
-
-    def _pages(self, filters: RunsFilter) -> Iterator[RunRecord]:
-        """Yields all matching runs, the newest created first, a page at a time."""
-        cursor = None
-        while records := self.instance.get_run_records(filters, limit=PAGE, cursor=cursor):
-            yield from records
-            if len(records) < PAGE:
-                return
-            cursor = records[-1].dagster_run.run_id
-
-    def _is_at_home(self, record: RunRecord) -> bool:
-        """True when the run is of a job in this sensor's own repository.
-
-        Not decided by name alone: other code locations may have a job of the same name. A run
-        without an origin was executed in process and belongs to whoever executed it. A sensor
-        evaluated outside a code location (by hand, in a test) cannot tell and takes the name.
-        """
-        origin = _origin(record)
-        return origin is None or self.home is None or origin == self.home
-
-    def _is_of(self, upstream: _Upstream, record: RunRecord) -> bool:
-        if record.dagster_run.job_name != upstream.job_name:
-            return False
-        if upstream.location is None:
-            return self._is_at_home(record)
-        return _origin(record) == (upstream.location, upstream.repository)
+        found = [self.runs.newest_success(name) for name in names]
+        known = state.of(None).with_completions(c for c in found if c is not None)
+        return replace(state.with_key(None, known), unsure=state.unsure - set(names))
 
     def _check_upstreams_exist(self) -> None:
         """Raises FanInError for what only the code location that loads the sensor can tell."""
@@ -420,13 +557,14 @@ class _Tick:
                     " definitions, or name its location with dg.JobSelector"
                 )
 
-    def _run_tags(self, request: Request) -> dict[str, str]:
-        return {
-            SENSOR_TAG: self.fan_in.name,
-            BATCH_TAG: request.key,
-            REQUEST_TAG: request.to_json(),
-            **{_tag_key(name): run_id for name, (_, run_id) in request.positions.items()},
-        }
+
+def requested_batch(run_tags: Mapping[str, str]) -> Batch | None:
+    """Returns the batch that made a run, from the run's tags.
+
+    It is None for a run that no fan-in sensor requested.
+    """
+    request = Request.from_json(run_tags.get(REQUEST_TAG))
+    return request and request.batch
 
 
 def upstream_runs(run_tags: Mapping[str, str]) -> Mapping[str, str]:
@@ -434,29 +572,19 @@ def upstream_runs(run_tags: Mapping[str, str]) -> Mapping[str, str]:
 
     It is empty for a run that no fan-in sensor requested.
     """
-    request = Request.from_json(run_tags.get(REQUEST_TAG))
-    return {name: run_id for name, (_, run_id) in request.positions.items()} if request else {}
+    batch = requested_batch(run_tags)
+    return {c.upstream: c.id for c in batch.completions} if batch else {}
 
 
-def _completion(upstream: _Upstream, record: RunRecord) -> Completion:
-    # The update time moves when tags are added later; the end time does not.
-    end_time = record.end_time or record.update_timestamp.timestamp()
-    return run_completion(upstream.name, record.dagster_run.run_id, end_time)
-
-
-def _home(context: dg.SensorEvaluationContext) -> tuple[str, str] | None:
+def _home(context: dg.SensorEvaluationContext) -> Home | None:
     location = context.code_location_origin
     if location is None or context.repository_name is None:
         return None
     return location.location_name, context.repository_name
 
 
-def _origin(record: RunRecord) -> tuple[str, str] | None:
-    origin = record.dagster_run.remote_job_origin
-    if origin is None:
-        return None
-    repository = origin.repository_origin
-    return repository.code_location_origin.location_name, repository.repository_name
+def _oldest(decision: Decision) -> datetime:
+    return min(s.newest.completed_at for s in decision.ready if s.newest)
 
 
 def _tag_key(upstream: str) -> str:

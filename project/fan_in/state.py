@@ -1,38 +1,69 @@
 """The sensor's memory between ticks: a JSON cursor, versioned and bounded.
 
-It holds at most two entries for each upstream, however long the history. It is a cache: all that
-matters can be read again, the completions from the run storage and what was used up from the tags
-of the downstream's own runs. So a missing, corrupt, foreign or older cursor is thrown away.
+For each key it holds at most two entries for each upstream, however long the history, and it
+forgets a key when nothing of it can count any more. It is a cache: all that matters can be read
+again, the completions from the run storage and what was used up from the tags of the downstream's
+own runs. So a missing, corrupt, foreign or older cursor is thrown away.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from .rule import Batch, Completion, Used
+from .rule import Batch, Completion, Decision, Used
 
-VERSION = 1
+VERSION = 2
+
+MOST_KEYS = 2000
+"""How many keys the state remembers that wait for an upstream, the most recent ones. What it
+forgets is read again when an upstream completes with that key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A batch that was requested, as the request's run tags and the cursor hold it."""
+    """A request of the downstream, as its run tags and the cursor hold it.
 
-    key: str
+    Args:
+        batch_id: The batch's identifier.
+        at: The time of the tick.
+        positions: What it uses up: for each upstream the end time and the id of a run.
+        key: The batch's key, where there are keys.
+        members: The upstreams in the batch; the others of ``positions`` were not ready.
+    """
+
+    batch_id: str
     at: datetime
     positions: Mapping[str, tuple[float, str]]
+    key: str | None
+    members: frozenset[str]
 
     @staticmethod
-    def of(batch: Batch, at: datetime) -> "Request":
-        """Returns the request for a batch at a tick."""
+    def of(decision: Decision, batch: Batch) -> "Request":
+        """Returns the request for a batch that was decided on."""
         return Request(
-            key=batch.key, at=at, positions={c.upstream: c.position for c in batch.completions}
+            batch_id=batch.id,
+            at=decision.at,
+            positions={c.upstream: c.position for c in decision.consumed},
+            key=batch.key,
+            members=frozenset(c.upstream for c in batch.completions),
+        )
+
+    @property
+    def batch(self) -> Batch:
+        """The batch that was requested."""
+        return Batch(
+            completions=tuple(
+                _completion(name, *position, self.key)
+                for name, position in self.positions.items()
+                if name in self.members
+            ),
+            key=self.key,
         )
 
     def to_json(self) -> str:
-        return json.dumps(_request_to_data(self), sort_keys=True, separators=(",", ":"))
+        return _dump(_request_to_data(self))
 
     @staticmethod
     def from_json(text: str | None) -> "Request | None":
@@ -44,46 +75,27 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SensorState:
-    """What the sensor knows between two ticks.
+class KeyState:
+    """What is known of one key.
 
     Args:
-        owner: Whose memory this is; a cursor of another owner is foreign.
-        reach: How far back, in seconds, the completions were read for the upstreams in
-            ``newest``; None for all of history.
-        read_to: Epoch seconds up to which runs have been read.
-        newest: For each upstream read so far, its newest completion, or None if it never
-            completed.
-        unsure: Upstreams without a completion inside ``reach``; older ones were not looked for.
+        newest: For each upstream that completed, its newest completion.
         used: How far the completions of each upstream are used up.
-        requested: The last request, until its run has been seen.
     """
 
-    owner: str
-    reach: float | None = 0.0
-    read_to: float = 0.0
-    newest: Mapping[str, Completion | None] = field(default_factory=dict)
-    unsure: frozenset[str] = frozenset()
+    newest: Mapping[str, Completion] = field(default_factory=dict)
     used: Mapping[str, Used] = field(default_factory=dict)
-    requested: Request | None = None
 
-    def covers(self, upstreams: Iterable[str], reach: float | None) -> bool:
-        """True when the completions of all these upstreams were read at least that far back."""
-        if not all(name in self.newest for name in upstreams):
-            return False
-        return self.reach is None or (reach is not None and reach <= self.reach)
-
-    def with_completions(self, completions: Iterable[Completion]) -> "SensorState":
+    def with_completions(self, completions: Iterable[Completion]) -> "KeyState":
         """Returns the state with these completions known; the newest of each upstream is kept."""
         newest = dict(self.newest)
         for completion in completions:
             known = newest.get(completion.upstream)
             if known is None or completion.position > known.position:
                 newest[completion.upstream] = completion
-        found = {name for name in self.unsure if newest.get(name) is not None}
-        return replace(self, newest=newest, unsure=self.unsure - found)
+        return replace(self, newest=newest)
 
-    def with_used(self, positions: Mapping[str, Any], at: datetime) -> "SensorState":
+    def with_used(self, positions: Mapping[str, Any], at: datetime) -> "KeyState":
         """Returns the state with completions used up to these positions, never less than before."""
         used = dict(self.used)
         for name, position in positions.items():
@@ -92,33 +104,119 @@ class SensorState:
                 used[name] = Used(position=position, at=at)
         return replace(self, used=used)
 
-    def only(self, upstreams: Iterable[str]) -> "SensorState":
-        """Returns the state without upstreams that left the set."""
-        names = set(upstreams)
-        return replace(
-            self,
-            newest={name: c for name, c in self.newest.items() if name in names},
-            unsure=self.unsure & names,
-            used={name: u for name, u in self.used.items() if name in names},
+    def only(self, upstreams: Collection[str]) -> "KeyState":
+        """Returns the state of these upstreams."""
+        return KeyState(
+            newest={name: c for name, c in self.newest.items() if name in upstreams},
+            used={name: u for name, u in self.used.items() if name in upstreams},
         )
 
+    @property
+    def unused(self) -> Collection[Completion]:
+        """The newest completions that no batch has used."""
+        return [
+            completion
+            for name, completion in self.newest.items()
+            if name not in self.used or completion.position > self.used[name].position
+        ]
+
+    @property
+    def latest(self) -> datetime:
+        """When it was last heard of the key."""
+        return max((c.completed_at for c in self.newest.values()), default=_NEVER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorState:
+    """What the sensor knows between two ticks.
+
+    Args:
+        owner: Whose memory this is; a cursor of another owner is foreign.
+        upstreams: The upstreams whose completions were read.
+        reach: How far back, in seconds, they were read; None for all of history.
+        read_to: Epoch seconds up to which runs have been read.
+        keys: What is known of each key; of the key None if there are no keys.
+        unsure: Upstreams without a completion inside ``reach``; older ones were not looked for.
+        keyless: The newest run of each upstream that was ignored, since it has no key.
+        requested: The last tick's requests, until their runs have been seen.
+    """
+
+    owner: str
+    upstreams: frozenset[str] = frozenset()
+    reach: float | None = 0.0
+    read_to: float = 0.0
+    keys: Mapping[str | None, KeyState] = field(default_factory=dict)
+    unsure: frozenset[str] = frozenset()
+    keyless: Mapping[str, Completion] = field(default_factory=dict)
+    requested: tuple[Request, ...] = ()
+
+    def covers(self, upstreams: Iterable[str], reach: float | None) -> bool:
+        """True when the completions of all these upstreams were read at least that far back."""
+        if not self.upstreams.issuperset(upstreams):
+            return False
+        return self.reach is None or (reach is not None and reach <= self.reach)
+
+    def of(self, key: str | None) -> KeyState:
+        """Returns what is known of a key."""
+        return self.keys.get(key, _NOTHING)
+
+    def with_key(self, key: str | None, state: KeyState) -> "SensorState":
+        """Returns the state with something else known of a key."""
+        return self.with_keys({key: state})
+
+    def with_keys(self, states: Mapping[str | None, KeyState]) -> "SensorState":
+        """Returns the state with something else known of some keys."""
+        return replace(self, keys={**self.keys, **states})
+
+    def only(self, upstreams: Iterable[str]) -> "SensorState":
+        """Returns the state without upstreams that left the set."""
+        names = frozenset(upstreams)
+        if names >= self.upstreams:
+            return self
+        return replace(
+            self,
+            upstreams=self.upstreams & names,
+            keys={key: state.only(names) for key, state in self.keys.items()},
+            unsure=self.unsure & names,
+            keyless={name: c for name, c in self.keyless.items() if name in names},
+        )
+
+    def forgetting(self, seen_after: datetime, counts_after: datetime | None) -> "SensorState":
+        """Returns the state without the keys of which nothing can count any more.
+
+        Args:
+            seen_after: Completions since then may be read again, so that it must be remembered
+                whether they were used.
+            counts_after: What completed before is outside every window; None if nothing is.
+        """
+        kept = {request.key for request in self.requested}
+        for key, state in self.keys.items():
+            counts = [c for c in state.unused if not counts_after or c.completed_at > counts_after]
+            if counts or state.latest >= seen_after:
+                kept.add(key)
+        return replace(self, keys={key: s for key, s in self.keys.items() if key in kept})
+
+    def bounded(self, keep: Collection[str | None]) -> "SensorState":
+        """Returns the state with no more keys than ``MOST_KEYS`` and those to be kept."""
+        if len(self.keys) <= MOST_KEYS:
+            return self
+        recent = sorted(self.keys, key=lambda key: self.keys[key].latest, reverse=True)
+        kept = {*recent[:MOST_KEYS], *keep, *(r.key for r in self.requested)}
+        return replace(self, keys={key: s for key, s in self.keys.items() if key in kept})
+
     def to_json(self) -> str:
-        return json.dumps(
+        return _dump(
             {
                 "version": VERSION,
                 "owner": self.owner,
+                "upstreams": sorted(self.upstreams),
                 "reach": self.reach,
                 "read_to": self.read_to,
-                "newest": {name: c and list(c.position) for name, c in self.newest.items()},
+                "keys": [[key, *_key_to_data(state)] for key, state in self.keys.items()],
                 "unsure": sorted(self.unsure),
-                "used": {
-                    name: [*u.position, u.at.timestamp() if u.at else None]
-                    for name, u in self.used.items()
-                },
-                "requested": self.requested and _request_to_data(self.requested),
-            },
-            sort_keys=True,
-            separators=(",", ":"),
+                "keyless": {name: list(c.position) for name, c in self.keyless.items()},
+                "requested": [_request_to_data(request) for request in self.requested],
+            }
         )
 
     @staticmethod
@@ -130,18 +228,19 @@ class SensorState:
                 return None
             return SensorState(
                 owner=owner,
+                upstreams=frozenset(map(_text, data["upstreams"])),
                 reach=None if data["reach"] is None else float(data["reach"]),
                 read_to=_time(data["read_to"]).timestamp(),
-                newest={
-                    name: position and _completion(name, *_position(position))
-                    for name, position in data["newest"].items()
+                keys={
+                    key: _key_from_data(None if key is None else _text(key), newest, used)
+                    for key, newest, used in data["keys"]
                 },
-                unsure=frozenset(map(str, data["unsure"])),
-                used={
-                    name: Used(position=_position(position), at=None if at is None else _time(at))
-                    for name, (*position, at) in data["used"].items()
+                unsure=frozenset(map(_text, data["unsure"])),
+                keyless={
+                    name: _completion(name, *_position(position), None)
+                    for name, position in data["keyless"].items()
                 },
-                requested=data["requested"] and _request_from_data(data["requested"]),
+                requested=tuple(_request_from_data(request) for request in data["requested"]),
             )
         except _UNREADABLE:
             return None
@@ -158,42 +257,89 @@ _UNREADABLE = (
     RecursionError,
 )
 
+_NOTHING = KeyState()
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
-def run_completion(upstream: str, run_id: str, end_time: float) -> Completion:
+
+def run_completion(upstream: str, run_id: str, end_time: float, key: str | None) -> Completion:
     """Returns the completion of an upstream run; ``end_time`` in epoch seconds."""
-    return _completion(upstream, end_time, run_id)
+    return _completion(upstream, end_time, run_id, key)
 
 
-def _completion(upstream: str, end_time: float, run_id: str) -> Completion:
+def _completion(upstream: str, end_time: float, run_id: str, key: str | None) -> Completion:
     return Completion(
         upstream=upstream,
         id=run_id,
         completed_at=_time(end_time),
         position=(end_time, run_id),
         run_id=run_id,
+        key=key,
+    )
+
+
+def _key_to_data(state: KeyState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is used up and is the newest, as most is, is written once."""
+    used = {}
+    for name, mark in state.used.items():
+        at = mark.at.timestamp() if mark.at else None
+        newest = state.newest.get(name)
+        same = newest is not None and newest.position == mark.position
+        used[name] = [at] if same else [at, *mark.position]
+    return {name: list(c.position) for name, c in state.newest.items()}, used
+
+
+def _key_from_data(key: str | None, newest: dict[str, Any], used: dict[str, Any]) -> KeyState:
+    return KeyState(
+        newest={name: _completion(name, *_position(p), key) for name, p in newest.items()},
+        used={
+            name: Used(
+                position=_position(position or newest[name]),
+                at=None if at is None else _time(at),
+            )
+            for name, (at, *position) in used.items()
+        },
     )
 
 
 def _request_to_data(request: Request) -> dict[str, Any]:
-    return {
-        "key": request.key,
+    data: dict[str, Any] = {
+        "key": request.batch_id,
         "at": request.at.timestamp(),
         "positions": {name: list(position) for name, position in request.positions.items()},
     }
+    if request.key is not None:
+        data["of"] = request.key
+    if request.members != set(request.positions):
+        data["members"] = sorted(request.members)
+    return data
 
 
 def _request_from_data(data: dict[str, Any]) -> Request:
+    positions = {name: _position(p) for name, p in data["positions"].items()}
+    key = data.get("of")
     return Request(
-        key=str(data["key"]),
+        batch_id=_text(data["key"]),
         at=_time(data["at"]),
-        positions={name: _position(p) for name, p in data["positions"].items()},
+        positions=positions,
+        key=None if key is None else _text(key),
+        members=frozenset(map(_text, data.get("members", positions))),
     )
+
+
+def _dump(data: Any) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
 
 def _position(data: Any) -> tuple[float, str]:
     end_time, run_id = data
     _time(end_time)
     return float(end_time), str(run_id)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
 
 
 def _time(seconds: Any) -> datetime:

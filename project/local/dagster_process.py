@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,15 +41,25 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
         data: The folder for landed files and the warehouse; made if missing.
         port: The webserver's port; by default a free one.
         log: Where the processes print; None for this process's own output.
+        workspace: A workspace file of other code locations; by default this project is loaded.
+        sensors: The sensors whose ticks are waited for.
     """
 
     def __init__(
-        self, home: Path, data: Path, port: int | None = None, log: IO[bytes] | None = None
+        self,
+        home: Path,
+        data: Path,
+        port: int | None = None,
+        log: IO[bytes] | None = None,
+        workspace: Path | None = None,
+        sensors: Sequence[str] = SENSORS,
     ) -> None:
         self.home = home
         self.data = data
         self.port = port or free_port()
         self.log = log
+        self.workspace = workspace
+        self.sensors = sensors
         self.address = f"http://{HOST}:{self.port}"
 
     def __enter__(self) -> "LocalDagster":
@@ -71,6 +81,8 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
             "--host", HOST, "--port", str(self.port), "--log-level", "warning",
         ]
         # fmt: on
+        if self.workspace:
+            command += ["--workspace", str(self.workspace)]
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -96,22 +108,22 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
             self.process.wait()
 
     def wait_until_ready(self, timeout: float = 120) -> None:
-        """Returns when the webserver answers and both paths' sensors have ticked."""
+        """Returns when the webserver answers and the sensors have ticked."""
 
         def ready() -> bool:
             if self.process.poll() is not None:
                 raise LocalDagsterError(
                     f"Dagster stopped while starting (exit code {self.process.returncode})"
                 )
-            return listens(self.port) and all(self.ticks(name) for name in SENSORS)
+            return listens(self.port) and all(self.ticks(name) for name in self.sensors)
 
         wait_until(ready, "Dagster to start", timeout)
 
-    def launch(self, job: str) -> str:
+    def launch(self, job: str, location: str = LOCATION) -> str:
         """Launches a job as the UI does, and returns the run's id."""
         client = DagsterGraphQLClient(HOST, port_number=self.port)
         return client.submit_job_execution(
-            job, repository_location_name=LOCATION, repository_name="__repository__"
+            job, repository_location_name=location, repository_name="__repository__"
         )
 
     def wait_for_runs(self, run_ids: list[str], timeout: float = 180) -> list[dg.DagsterRun]:
@@ -134,14 +146,14 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
         return []
 
     def wait_for_ticks(self, timeout: float = 120) -> None:
-        """Returns when each path's sensor has begun and finished a tick from now on.
+        """Returns when each sensor has begun and finished a tick from now on.
 
         Such a tick has seen all that has happened until now, and made the runs it wanted.
         """
         now = datetime.now(UTC).timestamp()
         wait_until(
-            lambda: all(self.ticks(name, after=now) for name in SENSORS),
-            f"a tick of {' and of '.join(SENSORS)}",
+            lambda: all(self.ticks(name, after=now) for name in self.sensors),
+            f"a tick of {' and of '.join(self.sensors)}",
             timeout,
         )
 

@@ -17,9 +17,8 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from project.fan_in.condition import completions_seen
-from project.fan_in.rule import format_time
-from project.fan_in.sensor import upstream_runs
+from project.fan_in.batch import batch_of_run
+from project.fan_in.windows import format_time
 from project.local.dagster_process import LocalDagster, LocalDagsterError
 
 DECLARATIVE_MART = dg.AssetKey("weather_delays")
@@ -86,12 +85,14 @@ class Demo:
         for record in reversed(self.dagster.instance.get_run_records()):
             run = record.dagster_run
             if run.job_name == DOWNSTREAM_JOB:
-                made_by = upstream_runs(run.tags)
-                firings.append(Firing("job path", run, record.create_timestamp, made_by))
+                path = "job path"
             elif DECLARATIVE_MART in (run.asset_selection or ()):
-                seen = completions_seen(self.dagster.instance, DECLARATIVE_MART, run.tags) or {}
-                made_by = {name: c.run_id or "" for name, c in seen.items()}
-                firings.append(Firing("declarative", run, record.create_timestamp, made_by))
+                path = "declarative"
+            else:
+                continue
+            batch = batch_of_run(self.dagster.instance, run)
+            made_by = {c.upstream: c.run_id or "" for c in batch.completions} if batch else {}
+            firings.append(Firing(path, run, record.create_timestamp, made_by))
         return firings
 
     # --- the account -------------------------------------------------------------------------

@@ -1,0 +1,495 @@
+"""Materializations as completions: what the declarative path reads of the event log.
+
+It keeps no cursor. What has completed is in the asset records and the materialization events; what
+was used up is told by the downstream's newest planned materialization, which is written when a run
+is created, whoever asked for it.
+
+That alone would lose what completes between a tick's evaluation and the creation of the run it
+requests. So each evaluation writes down the completions it saw, Dagster stores it under the
+tick's id, and the run carries that id in a tag: from the run one finds what its batch used.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import dagster as dg
+
+# Private, since the backfills of an instance can be listed in no public way by their status.
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+
+from .errors import FanInError
+from .rule import Completion, Standing, Used
+
+COMPLETIONS_METADATA_KEY = "fan_in/completions"
+
+# Set by the sensor daemon on the runs and backfills that an automation tick requests.
+EVALUATION_ID_TAG = "dagster/asset_evaluation_id"
+
+PAGE = 500
+OBSERVATION_PAGE = 50
+
+READ_OVERLAP = timedelta(minutes=5)
+"""How far behind the window events are read, since they are stored nearly in the order of time."""
+
+Position = tuple[datetime, int]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A completion as an evaluation writes it down: where it stands, who made it, whether it
+    counted."""
+
+    storage_id: int
+    at: datetime
+    run_id: str | None
+    ready: bool
+
+    @property
+    def position(self) -> Position:
+        return self.at, self.storage_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A request of a downstream asset, or of one partition of it, by whomever.
+
+    Args:
+        at: When its materialization was planned.
+        position: Where that stands among completions.
+        seen: Each upstream's newest completion as the requesting evaluation saw it; None if no
+            evaluation requested it, or so long ago that its record is gone. It then used up all
+            that came before it.
+        storage_id: Of the planned materialization, if it is planned already.
+    """
+
+    at: datetime
+    position: Position
+    seen: Mapping[str, Mark] | None
+    storage_id: int | None = None
+
+    def used(self, upstream: str) -> Used | None:
+        """Returns how far it used up an upstream's completions; None if it did not ask for it."""
+        if self.seen is None:
+            return Used(position=self.position, at=self.at)
+        mark = self.seen.get(upstream)
+        return mark and Used(position=mark.position, at=self.at)
+
+
+class AssetHistory:
+    """What one tick reads for one downstream asset, each thing at most once.
+
+    One expression may hold many conditions of one asset.
+    """
+
+    def __init__(self, context: dg.AutomationContext) -> None:
+        self.view = context.asset_graph_view
+        self.instance = self.view.instance
+        self.graph = context.asset_graph
+        self.target = context.key
+        self._requests: dict[str | None, _Remembered] = {}
+        self._newest_requests: dict[str, Request | None] = {}
+        self._events: dict[tuple[dg.AssetKey, datetime | None], Mapping[str, Completion]] = {}
+
+    @staticmethod
+    def of(context: dg.AutomationContext) -> "AssetHistory":
+        """Returns the history of the asset under evaluation, the same for the whole tick."""
+        of_tick = _tick_histories.setdefault(context.asset_graph_view, {})
+        if context.key not in of_tick:
+            of_tick[context.key] = AssetHistory(context)
+        return of_tick[context.key]
+
+    # --- what has completed ------------------------------------------------------------------
+
+    def newest(self, keys: Sequence[dg.AssetKey], since: datetime | None) -> Sequence[Completion]:
+        """Returns the newest completion of each upstream that ever completed.
+
+        Args:
+            keys: The upstreams.
+            since: What is older need not be looked at closely; None if no age is too old.
+        """
+        # The tick's own cache: it holds the direct upstreams of all evaluated assets already, read
+        # in one query; what lies behind views is added in one more.
+        queryer = self.view.get_inner_queryer_for_back_compat()
+        queryer.prefetch_asset_records(keys)
+        found = []
+        for key in keys:
+            if self._is_observed(key):
+                completion = self._newest_data_version(key, since)
+            else:
+                record = queryer.get_asset_record(key)
+                event = record and record.asset_entry.last_materialization_record
+                completion = _completion(key, event) if event else None
+            if completion is not None:
+                found.append(completion)
+        return found
+
+    def newest_by_partition(
+        self, key: dg.AssetKey, since: datetime | None, partitions: dg.PartitionsDefinition
+    ) -> Mapping[str, Completion] | Completion | None:
+        """Returns, for each partition of the downstream, the newest completion of an upstream that
+        belongs to it. For an upstream without partitions, the one that belongs to all of them.
+
+        Args:
+            key: The upstream.
+            since: What is older is left out; None if no age is too old.
+            partitions: Those of the downstream.
+        """
+        upstream_partitions = self._partitions(key)
+        if upstream_partitions is None:
+            newest = self.newest([key], since)
+            return newest[0] if newest else None
+        if self._is_observed(key):
+            raise FanInError(
+                f"{key.to_user_string()} is a partitioned observable source, whose data versions"
+                " are not known by partition: materialize it, or wait for it without partitions"
+            )
+        events = self._newest_events(key, since)
+        if key not in self.graph.get_non_virtual_ancestor_keys(self.target):
+            if upstream_partitions != partitions:
+                raise FanInError(
+                    f"{key.to_user_string()} is no upstream of {self.target.to_user_string()} and"
+                    " has other partitions, so that they cannot be paired: add it to the deps"
+                )
+            return {p: replace(completion, key=p) for p, completion in events.items()}
+        newest_of: dict[str, Completion] = {}
+        for partition, completion in events.items():
+            if not upstream_partitions.has_partition_key(partition):
+                continue
+            subset = self.view.get_subset_from_partition_keys(key, upstream_partitions, {partition})
+            for mapped in self._downstream_of(subset):
+                known = newest_of.get(mapped)
+                if known is None or completion.position > known.position:
+                    newest_of[mapped] = replace(completion, key=mapped)
+        return newest_of
+
+    def _partitions(self, key: dg.AssetKey) -> dg.PartitionsDefinition | None:
+        return self.graph.get(key).partitions_def if self.graph.has(key) else None
+
+    def _is_observed(self, key: dg.AssetKey) -> bool:
+        if not self.graph.has(key):
+            return False
+        node = self.graph.get(key)
+        return node.is_observable and not node.is_materializable
+
+    def _downstream_of(self, subset: Any) -> Collection[str]:
+        """Returns the downstream's partitions that an upstream subset maps to, through views."""
+        mapped: set[str] = set()
+        for child in self.graph.get(subset.key).child_keys:
+            if child == self.target:
+                of_child = self.view.compute_child_subset(child, subset)
+                mapped |= of_child.expensively_compute_partition_keys()
+            elif self.graph.get(child).is_virtual:
+                mapped |= self._downstream_of(self.view.compute_child_subset(child, subset))
+        return mapped
+
+    def _newest_events(self, key: dg.AssetKey, since: datetime | None) -> Mapping[str, Completion]:
+        """Returns the newest materialization of each partition of an upstream.
+
+        With a window it reads the events in it; without one, the last of each partition.
+        """
+        if (key, since) not in self._events:
+            records = self._last_of_each(key) if since is None else self._events_since(key, since)
+            newest: dict[str, Completion] = {}
+            for record in records:
+                completion = _completion(key, record)
+                known = newest.get(record.partition_key or "")
+                if record.partition_key and (known is None or completion.position > known.position):
+                    newest[record.partition_key] = completion
+            self._events[key, since] = newest
+        return self._events[key, since]
+
+    def _events_since(self, key: dg.AssetKey, since: datetime) -> Iterator[dg.EventLogRecord]:
+        queryer = self.view.get_inner_queryer_for_back_compat()
+        queryer.prefetch_asset_records([key])
+        record = queryer.get_asset_record(key)
+        cursor = None
+        while record is not None and record.asset_entry.last_materialization_record is not None:
+            page = self.instance.fetch_materializations(key, limit=PAGE, cursor=cursor)
+            yield from page.records
+            if not page.has_more or _time(page.records[-1]) <= since - READ_OVERLAP:
+                return
+            cursor = page.cursor
+
+    def _last_of_each(self, key: dg.AssetKey) -> Iterable[dg.EventLogRecord]:
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+        ids = self.instance.get_latest_storage_id_by_partition(key, kind)
+        return self._by_id(key, kind, list(ids.values()))
+
+    def _by_id(
+        self, key: dg.AssetKey, kind: dg.DagsterEventType, ids: Sequence[int]
+    ) -> Iterator[dg.EventLogRecord]:
+        for start in range(0, len(ids), PAGE):
+            yield from self.instance.event_log_storage.get_event_records(
+                dg.EventRecordsFilter(
+                    event_type=kind, asset_key=key, storage_ids=ids[start : start + PAGE]
+                )
+            )
+
+    def _newest_data_version(self, key: dg.AssetKey, since: datetime | None) -> Completion | None:
+        """Returns the newest observation that saw a new data version, or None if there is none.
+
+        Reads back from the newest observation to where its data version was first seen, and no
+        further than to what is too old.
+        """
+        first: Completion | None = None
+        version: str | None = None
+        cursor: str | None = None
+        while True:
+            page = self.instance.fetch_observations(key, limit=OBSERVATION_PAGE, cursor=cursor)
+            for record in page.records:
+                tags = record.asset_observation.tags if record.asset_observation else {}
+                seen = (tags or {}).get("dagster/data_version")
+                if first is not None and seen != version:
+                    return first
+                version = seen
+                first = _completion(key, record)
+                if since is not None and first.completed_at <= since:
+                    return first
+            if not page.has_more:
+                return first
+            cursor = page.cursor
+
+    # --- what was used up --------------------------------------------------------------------
+
+    def used(self, newest: Collection[Completion]) -> Mapping[str, Used]:
+        """Returns how far the completions of each upstream are used up by the downstream's
+        requests.
+
+        The last request tells it of all its upstreams. Older ones are read only for an upstream
+        that joined or rejoined since, and only as long as they could have used its newest
+        completion.
+        """
+        return _used(self._requests_of(None), newest)
+
+    def used_by_partition(
+        self, newest: Mapping[str, Collection[Completion]]
+    ) -> Mapping[str, Mapping[str, Used]]:
+        """Returns, for each partition of the downstream, how far the completions that belong to it
+        are used up by its own requests."""
+        self._read_newest_requests([p for p in newest if p not in self._newest_requests])
+        return {p: _used(self._requests_of(p), cs) for p, cs in newest.items()}
+
+    def _requests_of(self, partition: str | None) -> Iterable[Request]:
+        """Returns the downstream's requests, newest first, read as far as they are asked for."""
+        if partition not in self._requests:
+            self._requests[partition] = _Remembered(self._read_requests(partition))
+        return self._requests[partition]
+
+    def _read_requests(self, partition: str | None) -> Iterator[Request]:
+        before = None
+        if partition is not None:
+            newest = self._newest_requests[partition]
+            if newest is None:
+                return
+            yield newest
+            before = newest.storage_id
+        while True:
+            planned = self.instance.event_log_storage.get_event_records(
+                dg.EventRecordsFilter(
+                    event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+                    asset_key=self.target,
+                    asset_partitions=None if partition is None else [partition],
+                    before_cursor=before,
+                ),
+                limit=1,
+            )
+            if not planned:
+                return
+            (event,) = planned
+            before = event.storage_id
+            request = self._request(event, self.instance.get_run_by_id(event.run_id), partition)
+            if request is not None:
+                yield request
+
+    def _request(
+        self, event: dg.EventLogRecord, run: dg.DagsterRun | None, partition: str | None
+    ) -> Request | None:
+        """Returns the request behind a planned materialization; None if it is a re-execution:
+        those repeat an earlier request and use up nothing more."""
+        if run is not None and run.parent_run_id is not None:
+            return None
+        return Request(
+            at=_time(event),
+            position=(_time(event), event.storage_id),
+            seen=self._seen(run.run_id, run.tags, partition) if run else None,
+            storage_id=event.storage_id,
+        )
+
+    def _seen(
+        self, request_id: str, tags: Mapping[str, str], partition: str | None
+    ) -> Mapping[str, Mark] | None:
+        remembered = _remembered.setdefault(self.instance, {})
+        name = (self.target, request_id, partition)
+        if name not in remembered:
+            seen = completions_seen(self.instance, self.target, tags, partition)
+            if seen is None:
+                return None
+            while len(remembered) >= MOST_REMEMBERED:
+                del remembered[next(iter(remembered))]
+            remembered[name] = seen
+        return remembered[name]
+
+    def _read_newest_requests(self, partitions: Collection[str]) -> None:
+        """Reads the newest request of each partition, all with a few queries."""
+        if not partitions:
+            return
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        ids = self.instance.get_latest_storage_id_by_partition(
+            self.target, kind, set(partitions) if len(partitions) <= PAGE else None
+        )
+        wanted = {storage_id: p for p, storage_id in ids.items() if p in set(partitions)}
+        events = list(self._by_id(self.target, kind, list(wanted)))
+        runs: dict[str, dg.DagsterRun] = {}
+        run_ids = list({event.run_id for event in events})
+        for start in range(0, len(run_ids), PAGE):
+            some = dg.RunsFilter(run_ids=run_ids[start : start + PAGE])
+            runs.update((run.run_id, run) for run in self.instance.get_runs(some))
+        self._newest_requests.update(dict.fromkeys(partitions))
+        for event in events:
+            partition = wanted[event.storage_id]
+            request = self._request(event, runs.get(event.run_id), partition)
+            if request is None:  # A re-execution hides what it repeats, which stands further back.
+                self._newest_requests[partition] = Request(
+                    at=_time(event),
+                    position=(_time(event), event.storage_id),
+                    seen={},
+                    storage_id=event.storage_id,
+                )
+            else:
+                self._newest_requests[partition] = request
+        self._read_backfills(set(partitions))
+
+    def _read_backfills(self, partitions: Collection[str]) -> None:
+        """Adds the requests that wait, as a backfill of several partitions, for their runs."""
+        filters = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
+        for backfill in self.instance.get_backfills(filters=filters):
+            if not (backfill.is_asset_backfill and EVALUATION_ID_TAG in backfill.tags):
+                continue
+            target = backfill.get_asset_backfill_data(self.graph).target_subset
+            if self.target not in target.asset_keys:
+                continue
+            requested = target.get_partitions_subset(self.target).get_partition_keys()
+            for partition in set(requested) & set(partitions):
+                planned = self._newest_requests[partition]
+                at = datetime.fromtimestamp(backfill.backfill_timestamp, UTC)
+                if planned is None or planned.at < at:
+                    self._newest_requests[partition] = Request(
+                        at=at,
+                        position=(at, 0),
+                        seen=self._seen(backfill.backfill_id, backfill.tags, partition),
+                        storage_id=None,
+                    )
+
+
+_tick_histories: WeakKeyDictionary[Any, dict[dg.AssetKey, AssetHistory]] = WeakKeyDictionary()
+
+
+class _Remembered(Iterable[Request]):
+    """An iterator's items, each asked for once, to be gone through again and again."""
+
+    def __init__(self, items: Iterator[Request]) -> None:
+        self._rest, self._read = items, []
+
+    def __iter__(self) -> Iterator[Request]:
+        yield from self._read
+        for item in self._rest:
+            self._read.append(item)
+            yield item
+
+
+def _used(requests: Iterable[Request], newest: Collection[Completion]) -> Mapping[str, Used]:
+    used: dict[str, Used] = {}
+    for request in requests:
+        for completion in newest:
+            if completion.upstream not in used:
+                by_request = request.used(completion.upstream)
+                if by_request is not None:
+                    used[completion.upstream] = by_request
+        if all(c.upstream in used or c.completed_at > request.at for c in newest):
+            break
+    return used
+
+
+def _completion(key: dg.AssetKey, record: dg.EventLogRecord) -> Completion:
+    at = _time(record)
+    return Completion(
+        upstream=key.to_user_string(),
+        id=str(record.storage_id),
+        completed_at=at,
+        # By event time, as everywhere in the rule, and at the same time by the order in which the
+        # events were stored. A datetime and not the event's own float, which has digits that a
+        # datetime loses: what is stored and read back must not look older than it was.
+        position=(at, record.storage_id),
+        run_id=record.run_id or None,
+    )
+
+
+def _time(record: dg.EventLogRecord) -> datetime:
+    return datetime.fromtimestamp(record.timestamp, UTC)
+
+
+# --- what an evaluation writes down --------------------------------------------------------------
+
+
+def seen_metadata(standings: Iterable[Standing]) -> Mapping[str, dg.JsonMetadataValue]:
+    """Returns what an evaluation stores of what it saw, for ``completions_seen`` to read."""
+    seen: dict[str, list[Any]] = {}
+    for standing in standings:
+        if standing.newest is not None:
+            at, storage_id = standing.newest.position
+            mark = [storage_id, at.isoformat(), standing.newest.run_id, standing.ready]
+            key = standing.newest.key
+            seen.setdefault(standing.upstream, []).append(mark if key is None else [*mark, key])
+    return {COMPLETIONS_METADATA_KEY: dg.MetadataValue.json(seen)}
+
+
+def completions_seen(
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    run_tags: Mapping[str, str],
+    partition: str | None = None,
+) -> Mapping[str, Mark] | None:
+    """Returns each upstream's newest completion as the evaluation that requested a run saw it, or
+    None if no evaluation requested the run, or its record is gone.
+
+    Args:
+        instance: The instance that ran it.
+        key: The downstream asset.
+        run_tags: The run's tags.
+        partition: The partition of the downstream that was requested, if it has partitions.
+    """
+    evaluation_id = run_tags.get(EVALUATION_ID_TAG, "")
+    storage = instance.schedule_storage
+    if storage is None or not evaluation_id.isdecimal():
+        return None
+    records = storage.get_auto_materialize_asset_evaluations(
+        key, limit=1, cursor=int(evaluation_id) + 1
+    )
+    if not records or records[0].evaluation_id != int(evaluation_id):
+        return None
+    seen: dict[str, Mark] = {}
+    for node in records[0].get_evaluation_with_run_ids().evaluation.iter_nodes():
+        metadata = (node.metadata or {}).get(COMPLETIONS_METADATA_KEY)
+        if metadata is None:
+            continue
+        try:
+            for name, marks in metadata.value.items():
+                for storage_id, at, run_id, ready, *of_partition in marks:
+                    if (of_partition[0] if of_partition else None) == partition:
+                        at = datetime.fromisoformat(at)
+                        seen[name] = Mark(int(storage_id), at, run_id, bool(ready))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None  # Written by another version: as good as gone.
+    return seen or None
+
+
+_remembered: WeakKeyDictionary[Any, dict[tuple[dg.AssetKey, str, str | None], Any]] = (
+    WeakKeyDictionary()
+)
+"""What the evaluations behind the last few requests saw, by run. It never changes, and to read it
+again at every tick would be most of a tick's cost."""
+
+MOST_REMEMBERED = 1000

@@ -1,0 +1,166 @@
+"""Requirements: which upstreams a batch needs, if not all of them.
+
+``upstream_succeeded(a) & (upstream_succeeded(b) | upstream_succeeded(c))`` and ``at_least(2)`` are
+requirements. An upstream that the requirement does not name is optional: it is in the batch if it
+is ready, and nothing waits for it.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from .errors import FanInError
+
+
+class Requirement:
+    """A boolean expression over upstreams, each of which is ready or not."""
+
+    def __and__(self, other: "Requirement") -> "Requirement":
+        return AllOf((self, other))
+
+    def __or__(self, other: "Requirement") -> "Requirement":
+        return AnyOf((self, other))
+
+    def __invert__(self) -> "Requirement":
+        return Not(self)
+
+    def holds(self, ready: Collection[str], upstreams: Sequence[str]) -> bool:
+        """True when the upstreams that are ready, of all these, are enough."""
+        raise NotImplementedError
+
+    def names(self, upstreams: Sequence[str]) -> Iterator[str]:
+        """Yields the upstreams that it speaks of, once for each time."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Needs(Requirement):
+    """True if one upstream is ready."""
+
+    upstream: str
+
+    def holds(self, ready: Collection[str], upstreams: Sequence[str]) -> bool:
+        return self.upstream in ready
+
+    def names(self, upstreams: Sequence[str]) -> Iterator[str]:
+        yield self.upstream
+
+    def __str__(self) -> str:
+        return self.upstream
+
+
+@dataclass(frozen=True)
+class Not(Requirement):
+    """True if a requirement is not met."""
+
+    part: Requirement
+
+    def holds(self, ready: Collection[str], upstreams: Sequence[str]) -> bool:
+        return not self.part.holds(ready, upstreams)
+
+    def names(self, upstreams: Sequence[str]) -> Iterator[str]:
+        return self.part.names(upstreams)
+
+    def __str__(self) -> str:
+        return f"not {self.part}"
+
+
+@dataclass(frozen=True)
+class _Parts(Requirement):
+    parts: tuple[Requirement, ...]
+
+    def names(self, upstreams: Sequence[str]) -> Iterator[str]:
+        for part in self.parts:
+            yield from part.names(upstreams)
+
+
+@dataclass(frozen=True)
+class AllOf(_Parts):
+    """True if all parts are."""
+
+    def holds(self, ready: Collection[str], upstreams: Sequence[str]) -> bool:
+        return all(part.holds(ready, upstreams) for part in self.parts)
+
+    def __str__(self) -> str:
+        return f"({' and '.join(map(str, self.parts))})"
+
+
+@dataclass(frozen=True)
+class AnyOf(_Parts):
+    """True if any part is."""
+
+    def holds(self, ready: Collection[str], upstreams: Sequence[str]) -> bool:
+        return any(part.holds(ready, upstreams) for part in self.parts)
+
+    def __str__(self) -> str:
+        return f"({' or '.join(map(str, self.parts))})"
+
+
+@dataclass(frozen=True)
+class AtLeast(_Parts):
+    """True if so many parts are; without parts, if so many of all upstreams are ready."""
+
+    count: int
+
+    def holds(self, ready: Collection[str], upstreams: Sequence[str]) -> bool:
+        if not self.parts:
+            return len(set(ready) & set(upstreams)) >= self.count
+        return sum(part.holds(ready, upstreams) for part in self.parts) >= self.count
+
+    def names(self, upstreams: Sequence[str]) -> Iterator[str]:
+        return super().names(upstreams) if self.parts else iter(upstreams)
+
+    def __str__(self) -> str:
+        if not self.parts:
+            return f"at least {self.count}"
+        return f"at least {self.count} of ({', '.join(map(str, self.parts))})"
+
+
+def at_least(count: int, *parts: Requirement) -> Requirement:
+    """Returns the requirement that at least ``count`` of the parts are met, or, without parts,
+    that at least ``count`` of all upstreams are ready.
+
+    Raises:
+        FanInError: ``count`` is not from 1 to the number of parts.
+    """
+    check_count(count, len(parts) or None)
+    return AtLeast(parts, count)
+
+
+def check_count(count: int, of: int | None) -> None:
+    """Raises FanInError unless ``count`` is from 1 to ``of`` (if that is known)."""
+    if not isinstance(count, int) or count < 1 or (of is not None and count > of):
+        most = f"to {of}" if of is not None else "up"
+        raise FanInError(f"at least {count!r} is no quorum here: give a number from 1 {most}")
+
+
+def check_requirement(when: Requirement, upstreams: Sequence[str]) -> None:
+    """Raises FanInError unless the requirement speaks of these upstreams only, can be met by them,
+    and is not met by nothing."""
+    if not isinstance(when, Requirement):
+        raise FanInError(
+            f"when={when!r} is not a requirement: write upstream_succeeded(job) & …, or at_least(2)"
+        )
+    unknown = sorted(set(when.names(upstreams)) - set(upstreams))
+    if unknown:
+        raise FanInError(
+            f"when={when} names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
+            " add it to upstream_jobs, or take it out of when"
+        )
+    for part in _quorums(when):
+        if not part.parts:
+            check_count(part.count, len(upstreams))
+    if when.holds((), upstreams):
+        raise FanInError(
+            f"when={when} is met when nothing has completed, so it would fire at every tick:"
+            " name an upstream that has to be ready"
+        )
+
+
+def _quorums(when: Requirement) -> Iterator[AtLeast]:
+    if isinstance(when, AtLeast):
+        yield when
+    if isinstance(when, Not):
+        yield from _quorums(when.part)
+    if isinstance(when, _Parts):
+        for part in when.parts:
+            yield from _quorums(part)

@@ -1,0 +1,168 @@
+"""Runs as completions: what the job path reads of the run storage."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import dagster as dg
+from dagster import DagsterRunStatus, RunRecord, RunsFilter
+
+from .rule import Completion
+from .state import run_completion
+
+PAGE = 500
+
+RUNNING_STATUSES = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+Home = tuple[str, str]
+"""A code location and a repository in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """An upstream job; ``location`` None means the sensor's own code location."""
+
+    job_name: str
+    location: str | None = None
+    repository: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.job_name if self.location is None else f"{self.job_name}@{self.location}"
+
+
+class RunReader:
+    """Reads runs of upstreams and of the downstream, each of the right code location.
+
+    Args:
+        instance: Whose runs.
+        upstreams: The upstream jobs.
+        downstream: The name of the downstream job.
+        home: The code location of the sensor, if it is known.
+        tag: The run tag whose value is the key; None if there are no keys.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        *,
+        upstreams: Sequence[Upstream],
+        downstream: str,
+        home: Home | None,
+        tag: str | None,
+    ) -> None:
+        self.instance = instance
+        self.downstream = downstream
+        self.home = home
+        self.tag = tag
+        self.upstreams = {u.name: u for u in upstreams}
+        self.by_job: dict[str, list[Upstream]] = {}
+        for upstream in upstreams:
+            self.by_job.setdefault(upstream.job_name, []).append(upstream)
+
+    def key(self, record: RunRecord) -> str | None:
+        """Returns the key of a run; None if it has none, and if there are no keys."""
+        return record.dagster_run.tags.get(self.tag) if self.tag else None
+
+    def successes(
+        self, since: datetime | None, keys: Collection[str] = ()
+    ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
+        """Yields all runs that succeeded since a time, or those of some keys only, each with what
+        it completed: nothing, if its job is no upstream.
+
+        One query for all upstreams: a filter by job name would take one for each.
+        """
+        filters = RunsFilter(
+            statuses=[DagsterRunStatus.SUCCESS],
+            updated_after=since,
+            tags={self.tag: list(keys)} if self.tag and keys else {},
+        )
+        for record in self.pages(filters):
+            upstreams = self.by_job.get(record.dagster_run.job_name, ())
+            yield (
+                record,
+                [self._completion(u, record) for u in upstreams if self._is_of(u, record)],
+            )
+
+    def newest_success(self, name: str) -> Completion | None:
+        """Returns the newest success of an upstream, however old, or None if there is none."""
+        upstream = self.upstreams[name]
+        filters = RunsFilter(job_name=upstream.job_name, statuses=[DagsterRunStatus.SUCCESS])
+        limit = 1
+        while True:
+            # Ordered by end, which paging cannot follow; runs of a job with the same name
+            # elsewhere are the only reason to ask for more than one.
+            records = self.instance.get_run_records(filters, limit=limit, order_by="end_time")
+            for record in records:
+                if self._is_of(upstream, record):
+                    return self._completion(upstream, record)
+            if len(records) < limit:
+                return None
+            limit *= 10
+
+    def of_downstream(
+        self,
+        *,
+        tags: dict[str, str | Sequence[str]] | None = None,
+        created_after: datetime | None = None,
+    ) -> Iterator[RunRecord]:
+        """Yields runs of the downstream, the newest created first, but not re-executions: those
+        carry the tags of the run they repeat, which stands further back."""
+        filters = RunsFilter(job_name=self.downstream, tags=tags or {}, created_after=created_after)
+        for record in self.pages(filters):
+            if record.dagster_run.parent_run_id is None and self._is_at_home(record):
+                yield record
+
+    def running_downstream(self) -> Iterator[RunRecord]:
+        """Yields the unfinished runs of the downstream."""
+        filters = RunsFilter(job_name=self.downstream, statuses=RUNNING_STATUSES)
+        return (record for record in self.pages(filters) if self._is_at_home(record))
+
+    def running_upstreams(self) -> Iterator[tuple[str, RunRecord]]:
+        """Yields the unfinished runs of the upstreams, each with the upstream's name."""
+        for record in self.pages(RunsFilter(statuses=RUNNING_STATUSES)):
+            for upstream in self.by_job.get(record.dagster_run.job_name, ()):
+                if self._is_of(upstream, record):
+                    yield upstream.name, record
+
+    def pages(self, filters: RunsFilter) -> Iterator[RunRecord]:
+        """Yields all matching runs, the newest created first, a page at a time."""
+        cursor = None
+        while records := self.instance.get_run_records(filters, limit=PAGE, cursor=cursor):
+            yield from records
+            if len(records) < PAGE:
+                return
+            cursor = records[-1].dagster_run.run_id
+
+    def _is_at_home(self, record: RunRecord) -> bool:
+        """True when the run is of a job in the sensor's own repository.
+
+        Not decided by name alone: other code locations may have a job of the same name. A run
+        without an origin was executed in process and belongs to whoever executed it. A sensor
+        evaluated outside a code location (by hand, in a test) cannot tell and takes the name.
+        """
+        origin = _origin(record)
+        return origin is None or self.home is None or origin == self.home
+
+    def _is_of(self, upstream: Upstream, record: RunRecord) -> bool:
+        if upstream.location is None:
+            return self._is_at_home(record)
+        return _origin(record) == (upstream.location, upstream.repository)
+
+    def _completion(self, upstream: Upstream, record: RunRecord) -> Completion:
+        # The update time moves when tags are added later; the end time does not.
+        end_time = record.end_time or record.update_timestamp.timestamp()
+        return run_completion(upstream.name, record.dagster_run.run_id, end_time, self.key(record))
+
+
+def _origin(record: RunRecord) -> Home | None:
+    origin = record.dagster_run.remote_job_origin
+    if origin is None:
+        return None
+    repository = origin.repository_origin
+    return repository.code_location_origin.location_name, repository.repository_name

@@ -1,0 +1,169 @@
+"""Windows: how recent a completion must be at a tick.
+
+A window is a ``timedelta`` (sliding: so much elapsed time before the tick), a ``CalendarDay`` (the
+tick's own local day), or None (any age). Where a window is asked for, a mapping may give each
+upstream its own.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from .errors import FanInError
+
+ONE_DAY = timedelta(days=1)
+"""The default window: 24 hours of elapsed time, whatever the clocks on the wall do.
+
+The edge is outside: a completion exactly 24 hours old is too old.
+"""
+
+LONGEST_DAY = timedelta(days=2)
+"""No local day lasts longer, whatever a country does to its clocks."""
+
+
+@dataclass(frozen=True)
+class CalendarDay:
+    """The tick's own day in a time zone: a completion counts if it is of the same local date.
+
+    It does not count once the zone's midnight has passed, be it a minute old. A day on which the
+    clocks change has 23 or 25 hours. A completion dated after the tick, by a host whose clock is
+    ahead, counts.
+
+    Args:
+        zone: The name of the time zone, such as "Europe/Berlin".
+
+    Raises:
+        FanInError: There is no such time zone.
+    """
+
+    zone: str
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.zone)
+        # What zoneinfo raises for a missing zone, a path, a folder, and what is not a string.
+        except (KeyError, ValueError, OSError, TypeError, AttributeError) as error:
+            raise FanInError(
+                f"CalendarDay({self.zone!r}): there is no such time zone: name one like"
+                " 'Europe/Berlin' or 'UTC'"
+            ) from error
+
+    def start(self, at: datetime) -> datetime:
+        """Returns when the local day of ``at`` began, in UTC."""
+        zone = ZoneInfo(self.zone)
+        return datetime.combine(at.astimezone(zone).date(), time.min, zone).astimezone(UTC)
+
+
+Window = timedelta | CalendarDay | None
+Within = Window | Mapping[str, Window]
+
+
+def in_window(window: Window, completed_at: datetime, at: datetime) -> bool:
+    """True when a completion of that time counts at a tick; not when it is as old as the window."""
+    if window is None:
+        return True
+    if isinstance(window, CalendarDay):
+        zone = ZoneInfo(window.zone)
+        return completed_at.astimezone(zone).date() >= at.astimezone(zone).date()
+    # Strict: what is exactly as old as the window is outside it. In UTC, since Python subtracts
+    # two times of one zone as if its clocks never changed.
+    return at.astimezone(UTC) - completed_at.astimezone(UTC) < window
+
+
+def window_of(within: Within, upstream: str) -> Window:
+    """Returns the window of one upstream; one day if a mapping does not name it."""
+    return within.get(upstream, ONE_DAY) if isinstance(within, Mapping) else within
+
+
+def reach(windows: Iterable[Window]) -> timedelta | None:
+    """Returns an age at which a completion is outside all these windows; None if one is open."""
+    lengths = [LONGEST_DAY if isinstance(window, CalendarDay) else window for window in windows]
+    return None if None in lengths else max(lengths)
+
+
+def check_window(window: Window, name: str = "within") -> None:
+    """Raises FanInError unless this is a positive timedelta, a CalendarDay, or None."""
+    if window is None or isinstance(window, CalendarDay):
+        return
+    if not isinstance(window, timedelta):
+        raise FanInError(
+            f"{name}={window!r} is not a timedelta: write timedelta(hours=24),"
+            " CalendarDay('Europe/Berlin'), or None for no window"
+        )
+    if window <= timedelta(0):
+        raise FanInError(
+            f"{name}={window!r} is not positive, so nothing could ever count:"
+            " give a positive timedelta, or None for no window"
+        )
+
+
+def check_within(within: Within, upstreams: Iterable[str] | None = None) -> None:
+    """Raises FanInError unless each window is one, and each upstream named is among ``upstreams``
+    (if those are known)."""
+    if not isinstance(within, Mapping):
+        check_window(within)
+        return
+    for name, window in within.items():
+        check_window(window, f"within[{name!r}]")
+    unknown = sorted(set(within) - set(upstreams)) if upstreams is not None else []
+    if unknown:
+        raise FanInError(
+            f"within names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
+            f" name some of {', '.join(upstreams)}"
+        )
+
+
+def check_settle(settle: timedelta | None, windows: Iterable[Window], name: str = "settle") -> None:
+    """Raises FanInError unless ``settle`` is None, or positive and shorter than every window."""
+    if settle is None:
+        return
+    if not isinstance(settle, timedelta) or settle <= timedelta(0):
+        raise FanInError(
+            f"{name}={settle!r} is not a positive timedelta: give the time in which nothing may"
+            " complete"
+        )
+    for window in windows:
+        if isinstance(window, timedelta) and settle >= window:
+            raise FanInError(
+                f"{name}={format_duration(settle)} is not shorter than the window of"
+                f" {format_duration(window)}, so what has settled is too old: shorten it, or"
+                " widen the window"
+            )
+
+
+def window_words(window: Window) -> str:
+    """Returns the window as it stands after "updated" or "succeeded"."""
+    if window is None:
+        return "at any time"
+    if isinstance(window, CalendarDay):
+        return f"today in {window.zone}"
+    return f"within {format_duration(window)}"
+
+
+def within_words(within: Within) -> str:
+    """Returns the windows, those of a mapping one by one."""
+    if not isinstance(within, Mapping):
+        return window_words(within)
+    parts = [f"{name} {window_words(window)}" for name, window in sorted(within.items())]
+    return f"{', '.join(parts)}, others {window_words(ONE_DAY)}"
+
+
+def format_time(time: datetime) -> str:
+    """Returns a time to the second, in UTC."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def format_duration(duration: timedelta) -> str:
+    """Returns a duration in at most two units, rounded down; a negative one is 0 s."""
+    seconds = max(0, int(duration.total_seconds()))
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 72:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"

@@ -1,0 +1,113 @@
+"""The words in which a decision is told, the same wherever it is shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from .rule import Decision, Standing, State
+from .windows import CalendarDay, format_duration, format_time
+
+MOST_NAMED = 5
+"""How many missing upstreams a one-line explanation names before it counts the rest."""
+
+MOST_KEYS_NAMED = 3
+"""How many waiting keys a one-line explanation tells of before it counts the rest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """How a path speaks of its completions, as a noun and a past tense."""
+
+    completion: str
+    completed: str
+
+
+RUN_WORDS = Words(completion="success", completed="succeeded")
+ASSET_WORDS = Words(completion="materialization", completed="materialized")
+
+
+def explain_standing(
+    standing: Standing, *, words: Words, at: datetime | None = None, sure: bool = True
+) -> str:
+    """Returns why an upstream counts or not, in words; times as ages when ``at`` is given.
+
+    Without ``at`` the words hold times of day instead of ages, so they change only when the
+    facts do. ``sure`` is False if nothing is known of the time before the window.
+    """
+
+    def moment(time: datetime) -> str:
+        return f"{format_duration(at - time)} ago" if at else f"at {format_time(time)}"
+
+    newest, window = standing.newest, standing.within
+    if newest is None:
+        if sure:
+            return f"never {words.completed}"
+        today = f"today in {window.zone}" if isinstance(window, CalendarDay) else None
+        return f"no {words.completion} {today or f'within {format_duration(window)}'}"
+    if standing.state is State.READY:
+        return f"{words.completed} {moment(newest.completed_at)}"
+    if standing.state is State.USED:
+        when = f" at {format_time(standing.used_at)}" if standing.used_at else ""
+        return (
+            f"last {words.completion} already used{when}"
+            f" ({words.completed} {moment(newest.completed_at)})"
+        )
+    last = f"last {words.completion} {moment(newest.completed_at)}"
+    if isinstance(window, CalendarDay):
+        return f"{last}, not today in {window.zone}"
+    return f"{last}, outside {format_duration(window)}"
+
+
+def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) -> str:
+    """Returns the decision as one line: how many upstreams are ready, and what is missing why."""
+    line = f"{len(decision.ready)} of {len(decision.standings)} upstreams ready"
+    if decision.when is not None:
+        line += f", {decision.when} needed"
+    if not decision.complete:
+        # A requirement with "not" may wait though every upstream that it names is ready.
+        missing = decision.missing
+        reasons = [
+            f"{s.upstream}: {explain_standing(s, words=words, at=decision.at, sure=sure)}"
+            for s in missing
+        ]
+        return f"{line}; waiting for {_some(reasons)}" if missing else f"{line}; waiting"
+    if decision.impossible:
+        return f"{line}, but it is {decision.impossible}"
+    if decision.running:
+        runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
+        return f"{line}; waiting, downstream still running: {runs}"
+    if decision.busy:
+        return f"{line}; waiting, upstreams still running: {_some(decision.busy, ', ')}"
+    if decision.unsettled:
+        ages = [
+            f"{s.upstream} {words.completed} {format_duration(decision.at - s.newest.completed_at)}"
+            " ago"
+            for s in decision.unsettled
+            if s.newest
+        ]
+        return f"{line}; waiting until {format_duration(decision.settle)} are quiet: {_some(ages)}"
+    return line
+
+
+def explain_keys(decisions: Sequence[Decision], *, tag: str, words: Words = RUN_WORDS) -> str:
+    """Returns the decisions for all keys that wait as one line, the most recent in full."""
+
+    def newest(decision: Decision) -> datetime:
+        return max(s.newest.completed_at for s in decision.standings if s.newest)
+
+    waiting = sorted((d for d in decisions if d.ready), key=newest, reverse=True)
+    if not waiting:
+        return f"nothing new of any {tag}"
+    lines = [
+        f"{tag} {d.key}: {explain(d, words=words, sure=False)}" for d in waiting[:MOST_KEYS_NAMED]
+    ]
+    if len(waiting) > MOST_KEYS_NAMED:
+        lines.append(f"and {len(waiting) - MOST_KEYS_NAMED} more wait")
+    return " | ".join(lines)
+
+
+def _some(parts: Sequence[str], separator: str = "; ") -> str:
+    parts = list(parts)
+    if len(parts) > MOST_NAMED:
+        parts[MOST_NAMED:] = [f"and {len(parts) - MOST_NAMED} more"]
+    return separator.join(parts)
