@@ -59,23 +59,22 @@ class Request:
     Args:
         at: When its materialization was planned.
         position: Where that stands among completions.
-        seen: Each upstream's newest completion as the requesting evaluation saw it; None if no
-            evaluation requested it, or so long ago that its record is gone. It then used up all
-            that came before it.
+        uses: How far it used up the completions of each upstream that the requesting evaluation
+            saw; None if no evaluation requested it, or so long ago that its record is gone. It
+            then used up all that came before it.
         storage_id: Of the planned materialization, if it is planned already.
     """
 
     at: datetime
     position: Position
-    seen: Mapping[str, Mark] | None
+    uses: Mapping[str, Used] | None
     storage_id: int | None = None
 
     def used(self, upstream: str) -> Used | None:
         """Returns how far it used up an upstream's completions; None if it did not ask for it."""
-        if self.seen is None:
+        if self.uses is None:
             return Used(position=self.position, at=self.at)
-        mark = self.seen.get(upstream)
-        return mark and Used(position=mark.position, at=self.at)
+        return self.uses.get(upstream)
 
 
 class AssetHistory:
@@ -113,7 +112,9 @@ class AssetHistory:
         # The tick's own cache: it holds the direct upstreams of all evaluated assets already, read
         # in one query; what lies behind views is added in one more.
         queryer = self.view.get_inner_queryer_for_back_compat()
-        queryer.prefetch_asset_records(keys)
+        parents = self.graph.get(self.target).parent_keys
+        if behind_views := [key for key in keys if key not in parents]:
+            queryer.prefetch_asset_records(behind_views)
         found = []
         for key in keys:
             if self._is_observed(key):
@@ -314,13 +315,13 @@ class AssetHistory:
         return Request(
             at=_time(event),
             position=(_time(event), event.storage_id),
-            seen=self._seen(run.run_id, run.tags, partition) if run else None,
+            uses=self._uses(run.run_id, run.tags, partition, _time(event)) if run else None,
             storage_id=event.storage_id,
         )
 
-    def _seen(
-        self, request_id: str, tags: Mapping[str, str], partition: str | None
-    ) -> Mapping[str, Mark] | None:
+    def _uses(
+        self, request_id: str, tags: Mapping[str, str], partition: str | None, at: datetime
+    ) -> Mapping[str, Used] | None:
         remembered = _remembered.setdefault(self.instance, {})
         name = (self.target, request_id, partition)
         if name not in remembered:
@@ -329,7 +330,9 @@ class AssetHistory:
                 return None
             while len(remembered) >= MOST_REMEMBERED:
                 del remembered[next(iter(remembered))]
-            remembered[name] = seen
+            remembered[name] = {
+                upstream: Used(position=mark.position, at=at) for upstream, mark in seen.items()
+            }
         return remembered[name]
 
     def _read_newest_requests(self, partitions: Collection[str]) -> None:
@@ -355,7 +358,7 @@ class AssetHistory:
                 self._newest_requests[partition] = Request(
                     at=_time(event),
                     position=(_time(event), event.storage_id),
-                    seen={},
+                    uses={},
                     storage_id=event.storage_id,
                 )
             else:
@@ -379,7 +382,7 @@ class AssetHistory:
                     self._newest_requests[partition] = Request(
                         at=at,
                         position=(at, 0),
-                        seen=self._seen(backfill.backfill_id, backfill.tags, partition),
+                        uses=self._uses(backfill.backfill_id, backfill.tags, partition, at),
                         storage_id=None,
                     )
 
@@ -403,11 +406,10 @@ class _Remembered(Iterable[Request]):
 def _used(requests: Iterable[Request], newest: Collection[Completion]) -> Mapping[str, Used]:
     used: dict[str, Used] = {}
     for request in requests:
-        for completion in newest:
-            if completion.upstream not in used:
-                by_request = request.used(completion.upstream)
-                if by_request is not None:
-                    used[completion.upstream] = by_request
+        for name in [c.upstream for c in newest if c.upstream not in used]:
+            by_request = request.used(name)
+            if by_request is not None:
+                used[name] = by_request
         if all(c.upstream in used or c.completed_at > request.at for c in newest):
             break
     return used

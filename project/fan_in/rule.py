@@ -29,7 +29,7 @@ from .requirement import Requirement
 from .windows import ONE_DAY, Window, Within, check_within, in_window, window_of
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Completion:
     """One finished unit of upstream work.
 
@@ -61,12 +61,13 @@ class Completion:
                 f" {self.completed_at.isoformat()}: give it a time zone, for example UTC"
             )
         # In UTC, since Python subtracts two times of one zone as if its clocks never changed.
-        object.__setattr__(self, "completed_at", self.completed_at.astimezone(UTC))
+        if self.completed_at.tzinfo is not UTC:
+            object.__setattr__(self, "completed_at", self.completed_at.astimezone(UTC))
         if self.position is None:
             object.__setattr__(self, "position", (self.completed_at.timestamp(), self.id))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Used:
     """How far the completions of one upstream are used up: to ``position``, included.
 
@@ -88,7 +89,7 @@ class State(Enum):
     TOO_OLD = "too old"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """One upstream at one tick: its newest completion and whether it counts.
 

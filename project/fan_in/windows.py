@@ -151,7 +151,7 @@ def within_words(within: Within) -> str:
 
 def format_time(time: datetime) -> str:
     """Returns a time to the second, in UTC."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'seconds')} UTC"
 
 
 def format_duration(duration: timedelta) -> str:

@@ -40,7 +40,7 @@ def explain_standing(
 
     newest, window = standing.newest, standing.within
     if newest is None:
-        if sure:
+        if sure or window is None:
             return f"never {words.completed}"
         today = f"today in {window.zone}" if isinstance(window, CalendarDay) else None
         return f"no {words.completion} {today or f'within {format_duration(window)}'}"
