@@ -22,8 +22,12 @@ def batch_of(
         asset_key: On the declarative path, the asset whose condition requested the run; by
             default the first of the run's assets that has a batch.
     """
-    key = None if asset_key is None else dg.AssetKey.from_coercible(asset_key)
-    return batch_of_run(context.instance, context.run, key)
+    if asset_key is not None:
+        keys = [dg.AssetKey.from_coercible(asset_key)]
+    else:
+        keys = sorted(getattr(context, "selected_asset_keys", ()))
+    batches = (batch_of_run(context.instance, context.run, key) for key in keys)
+    return requested_batch(context.run.tags) or next((b for b in batches if b), None)
 
 
 def batch_of_run(
