@@ -9,7 +9,7 @@ evaluations and the cursor, then create the runs.
 
 import atexit
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -31,8 +31,9 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 import project.fan_in as fan_in
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
-"""Hour 0 of every timeline."""
+"""Hour 0 of a world that is not told otherwise."""
 
+PARTITION = "dagster/partition"
 REPOSITORY = "__repository__"
 HERE, ELSEWHERE = "here", "elsewhere"
 
@@ -42,13 +43,18 @@ class World(AbstractContextManager["World"]):
 
     Args:
         definitions: What is loaded, with a sensor named ``sensor``.
+        start: When hour 0 is.
     """
 
     downstream_asset: dg.AssetKey | None = None
+    sensor_name = "sensor"
+    """The sensor that ticks."""
+    key_tag = PARTITION
+    """The run tag that holds the correlation key of a run that has one."""
 
-    def __init__(self, definitions: dg.Definitions) -> None:
+    def __init__(self, definitions: dg.Definitions, start: datetime = START) -> None:
         self.instance = _idle_instances.pop() if _idle_instances else _new_instance()
-        self.now = START
+        self.start_of_time = self.now = start
         self.cursor: str | None = None
         self.ticks = 0
         self.skip_reason: str | None = None
@@ -71,7 +77,8 @@ class World(AbstractContextManager["World"]):
 
     def at(self, hours: float | timedelta) -> "World":
         """Moves to a time, in hours since the start."""
-        self.now = START + (hours if isinstance(hours, timedelta) else timedelta(hours=hours))
+        since = hours if isinstance(hours, timedelta) else timedelta(hours=hours)
+        self.now = self.start_of_time + since
         return self
 
     def wait(self, **duration: float) -> "World":
@@ -84,37 +91,48 @@ class World(AbstractContextManager["World"]):
 
     # --- upstreams ---------------------------------------------------------------------------
 
-    def start(self, letter: str, location: str = HERE) -> str:
-        """Starts a run of an upstream's job and returns its id."""
+    def start(self, letter: str, location: str = HERE, *, key: str | None = None) -> str:
+        """Starts a run of an upstream's job, of a correlation key or none, and returns its id."""
         job = self.definitions.resolve_job_def(f"{letter.lower()}_job")
         with self.pinned():
-            return self._create_run(job, location=location)
+            return self._create_run(job, location=location, tags=self._tags(key))
 
     def finish(self, run_id: str, *assets: str, success: bool = True) -> None:
         """Ends a run, which has materialized these assets."""
         with self.pinned():
             self._end_run(run_id, [dg.AssetKey(asset.lower()) for asset in assets], success)
 
-    def run(self, letter: str, *, success: bool = True, materializes: bool | None = None) -> str:
+    def run(
+        self,
+        letter: str,
+        *,
+        success: bool = True,
+        materializes: bool | None = None,
+        key: str | None = None,
+    ) -> str:
         """Runs an upstream's job, in no time, and returns the run's id.
 
         Unless said otherwise it materializes its asset if and only if it succeeds.
         """
         materializes = success if materializes is None else materializes
-        run_id = self.start(letter)
+        run_id = self.start(letter, key=key)
         self.finish(run_id, *letter * materializes, success=success)
         return run_id
 
-    def run_elsewhere(self, letter: str, location: str = ELSEWHERE) -> str:
+    def run_elsewhere(
+        self, letter: str, location: str = ELSEWHERE, *, key: str | None = None
+    ) -> str:
         """Runs a job with the name of an upstream's in another code location."""
-        run_id = self.start(letter, location)
+        run_id = self.start(letter, location, key=key)
         self.finish(run_id)
         return run_id
 
-    def materialize_outside(self, letter: str) -> None:
+    def materialize_outside(self, letter: str, *, key: str | None = None) -> None:
         """Reports a materialization of an upstream asset that no run made."""
         with self.pinned():
-            self.instance.report_runless_asset_event(dg.AssetMaterialization(letter.lower()))
+            self.instance.report_runless_asset_event(
+                dg.AssetMaterialization(letter.lower(), partition=key)
+            )
 
     # --- ticks -------------------------------------------------------------------------------
 
@@ -131,11 +149,11 @@ class World(AbstractContextManager["World"]):
                 cursor=self.cursor,
                 repository_name=REPOSITORY,
                 repository_def=repository,
-                sensor_name="sensor",
+                sensor_name=self.sensor_name,
                 code_location_origin=RegisteredCodeLocationOrigin(HERE),
             ) as context,
         ):
-            answer = repository.get_sensor_def("sensor").evaluate_tick(context)
+            answer = repository.get_sensor_def(self.sensor_name).evaluate_tick(context)
         self.skip_reason = answer.skip_message
         return answer
 
@@ -159,8 +177,9 @@ class World(AbstractContextManager["World"]):
 
     def _create_requested_run(self, request: dg.RunRequest, tags: dict[str, str]) -> str | None:
         if request.run_key:
-            tags = {**tags, "dagster/run_key": request.run_key, "dagster/sensor_name": "sensor"}
-            known = dg.RunsFilter(tags={"dagster/run_key": request.run_key})
+            run_key = {"dagster/run_key": request.run_key, "dagster/sensor_name": self.sensor_name}
+            tags = {**tags, **run_key}
+            known = dg.RunsFilter(tags=run_key)
             if self.instance.get_runs(known):
                 return None
         run_id = self._create_downstream_run({**tags, **request.tags})
@@ -179,10 +198,10 @@ class World(AbstractContextManager["World"]):
     def downstream_job(self) -> dg.JobDefinition:
         raise NotImplementedError
 
-    def start_downstream(self, **tags: str) -> str:
+    def start_downstream(self, *, key: str | None = None, **tags: str) -> str:
         """Creates a run of the downstream by hand, which goes on, and returns its id."""
         with self.pinned():
-            return self._create_downstream_run(tags)
+            return self._create_downstream_run({**self._tags(key), **tags})
 
     def re_execute_downstream(self, run_id: str) -> str:
         """Creates a re-execution of a downstream run, which goes on, and returns its id."""
@@ -192,14 +211,15 @@ class World(AbstractContextManager["World"]):
                 dict(parent.tags), parent_run_id=run_id, root_run_id=parent.root_run_id or run_id
             )
 
-    def end_downstream(self, success: bool = True) -> None:
-        """Ends the oldest unfinished downstream run, if there is one."""
-        if self.unfinished:
-            self._end_downstream(self.unfinished.pop(0), success)
+    def end_downstream(self, success: bool = True, *, key: str | None = None) -> None:
+        """Ends the oldest unfinished downstream run (of the key), if there is one."""
+        for run_id in [run_id for run_id in self.unfinished if self.key_of(run_id) == key][:1]:
+            self.unfinished.remove(run_id)
+            self._end_downstream(run_id, success)
 
-    def run_downstream(self) -> None:
+    def run_downstream(self, *, key: str | None = None) -> None:
         """Runs the downstream by hand, in no time."""
-        self.start_downstream()
+        self.start_downstream(key=key)
         self._end_downstream(self.unfinished.pop(), success=True)
 
     def _create_downstream_run(self, tags: dict[str, str], **kwargs: Any) -> str:
@@ -214,6 +234,13 @@ class World(AbstractContextManager["World"]):
 
     # --- runs --------------------------------------------------------------------------------
 
+    def key_of(self, run_id: str) -> str | None:
+        """Returns the correlation key of a run."""
+        return self.instance.get_run_by_id(run_id).tags.get(self.key_tag)
+
+    def _tags(self, key: str | None) -> dict[str, str]:
+        return {} if key is None else {self.key_tag: key}
+
     def _create_run(self, job: dg.JobDefinition, location: str = HERE, **kwargs: Any) -> str:
         origin = RemoteJobOrigin(
             repository_origin=RemoteRepositoryOrigin(
@@ -227,15 +254,18 @@ class World(AbstractContextManager["World"]):
         ).run_id
 
     def _end_run(self, run_id: str, assets: Iterable[dg.AssetKey], success: bool) -> None:
-        job_name = self.instance.get_run_by_id(run_id).job_name
+        run = self.instance.get_run_by_id(run_id)
+        graph = self.definitions.resolve_asset_graph()
 
         def report(kind: dg.DagsterEventType, data: Any = None) -> None:
-            event = dg.DagsterEvent(kind.value, job_name=job_name, event_specific_data=data)
+            event = dg.DagsterEvent(kind.value, job_name=run.job_name, event_specific_data=data)
             self.instance.report_dagster_event(event, run_id)
 
         for key in assets:
-            materialization = StepMaterializationData(dg.AssetMaterialization(key))
-            report(dg.DagsterEventType.ASSET_MATERIALIZATION, materialization)
+            partition = run.tags.get(PARTITION) if graph.get(key).is_partitioned else None
+            materialization = dg.AssetMaterialization(key, partition=partition)
+            data = StepMaterializationData(materialization)
+            report(dg.DagsterEventType.ASSET_MATERIALIZATION, data)
         report(dg.DagsterEventType.RUN_SUCCESS if success else dg.DagsterEventType.RUN_FAILURE)
 
 
@@ -258,6 +288,12 @@ class JobPathWorld(World):
 
     def downstream_job(self) -> dg.JobDefinition:
         return self.definitions.resolve_job_def("d_job")
+
+
+class TaggedJobPathWorld(JobPathWorld):
+    """The same, with the correlation key of a run in a tag of the user's own."""
+
+    key_tag = "business_day"
 
 
 class DeclarativeWorld(World):
@@ -293,19 +329,29 @@ class JobConditionWorld(DeclarativeWorld):
 
 
 # --- definitions -------------------------------------------------------------------------------
+#
+# With ``keys``, every asset and job is partitioned by them but those of the letters in ``shared``.
+
+Keys = tuple[str, ...]
+
+
+def _partitions(keys: Keys) -> dg.PartitionsDefinition | None:
+    return dg.StaticPartitionsDefinition(list(keys)) if keys else None
 
 
 @cache
-def upstream_asset(letter: str) -> dg.AssetsDefinition:
-    @dg.asset(name=letter.lower())
+def upstream_asset(letter: str, keys: Keys = ()) -> dg.AssetsDefinition:
+    @dg.asset(name=letter.lower(), partitions_def=_partitions(keys))
     def _upstream() -> None: ...
 
     return _upstream
 
 
 @cache
-def upstream_job(letter: str) -> Any:
-    return dg.define_asset_job(f"{letter.lower()}_job", selection=[letter.lower()])
+def upstream_job(letter: str, keys: Keys = ()) -> Any:
+    return dg.define_asset_job(
+        f"{letter.lower()}_job", selection=[letter.lower()], partitions_def=_partitions(keys)
+    )
 
 
 @dg.op
@@ -317,18 +363,35 @@ def d_job() -> None:
     _nothing()
 
 
-def upstreams(letters: Iterable[str], *, d: bool = True) -> dg.Definitions:
+@cache
+def downstream_job(keys: Keys = ()) -> dg.JobDefinition:
+    """Returns ``d_job``, partitioned if there are keys."""
+    if not keys:
+        return d_job
+
+    @dg.job(name="d_job", partitions_def=_partitions(keys))
+    def _d_job() -> None:
+        _nothing()
+
+    return _d_job
+
+
+def upstreams(
+    letters: Iterable[str], *, keys: Keys = (), shared: Collection[str] = (), d: bool = True
+) -> dg.Definitions:
     """Returns definitions of these upstreams, and of a job ``d_job``."""
-    letters = sorted(letters)
+    named = [(letter, () if letter in shared else keys) for letter in sorted(letters)]
     return dg.Definitions(
-        assets=[upstream_asset(letter) for letter in letters],
-        jobs=[*(upstream_job(letter) for letter in letters), *[d_job] * d],
+        assets=[upstream_asset(*letter) for letter in named],
+        jobs=[*(upstream_job(*letter) for letter in named), *[downstream_job(keys)] * d],
     )
 
 
-def with_sensor(sensor: dg.SensorDefinition, letters: Iterable[str] = "AB") -> dg.Definitions:
+def with_sensor(
+    sensor: dg.SensorDefinition, letters: Iterable[str] = "AB", **partitions: Any
+) -> dg.Definitions:
     """Returns definitions with a sensor over these upstreams."""
-    return dg.Definitions.merge(upstreams(letters), dg.Definitions(sensors=[sensor]))
+    return dg.Definitions.merge(upstreams(letters, **partitions), dg.Definitions(sensors=[sensor]))
 
 
 def with_condition(
@@ -336,18 +399,26 @@ def with_condition(
     letters: Iterable[str] = "AB",
     deps: Iterable[Any] | None = None,
     others: Iterable[Any] = (),
+    keys: Keys = (),
+    shared: Collection[str] = (),
 ) -> dg.Definitions:
     """Returns definitions with a conditioned asset ``d``, by default downstream of all others."""
 
     @dg.asset(
         deps=[letter.lower() for letter in letters] if deps is None else deps,
         automation_condition=condition,
+        partitions_def=_partitions(keys),
     )
     def d() -> None: ...
 
-    sensor = dg.AutomationConditionSensorDefinition("sensor", target=[d], use_user_code_server=True)
+    sensor = dg.AutomationConditionSensorDefinition(
+        "sensor",
+        target=[d],
+        use_user_code_server=True,
+        emit_backfills=False,  # else keys that fire at one tick are one backfill, and not runs
+    )
     downstream = dg.Definitions(assets=[d, *others], sensors=[sensor])
-    return dg.Definitions.merge(upstreams(letters), downstream)
+    return dg.Definitions.merge(upstreams(letters, keys=keys, shared=shared), downstream)
 
 
 def with_job_condition(
