@@ -1,19 +1,24 @@
 """What both paths need to build a mart with dbt."""
 
+import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 
+from project.defs.days import DAYS
 from project.defs.ingest.feeds import OWNERS
 from project.paths import DBT_PROJECT, data_folder
 
 WAREHOUSE_POOL = "warehouse"
 """A DuckDB file takes one writing process; dbt runs in this pool wait for each other."""
+
+EACH_DAY_BY_ITSELF = dg.BackfillPolicy.multi_run()
+"""A run builds one day; dagster-dbt's default is one run for all days of a backfill."""
 
 
 # The dbt beside this Python, also when the virtual environment is not on the PATH.
@@ -56,6 +61,19 @@ class MartTranslator(DagsterDbtTranslator):
         if unique_id.startswith("source."):
             return spec  # A feed, which describes itself.
         return spec.replace_attributes(**self._attributes)
+
+    def get_partitions_def(
+        self, dbt_resource_props: Mapping[str, Any]
+    ) -> dg.PartitionsDefinition | None:
+        return DAYS if dbt_resource_props["resource_type"] == "model" else None
+
+
+def build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    """Builds what was selected with dbt: of a mart, the day of the run's partition."""
+    command = ["build"]
+    if context.has_partition_key:
+        command += ["--vars", json.dumps({"day": context.partition_key})]
+    yield from dbt.cli(command, context=context).stream().fetch_row_counts()
 
 
 @dg.definitions

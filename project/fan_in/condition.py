@@ -4,10 +4,10 @@ They keep no cursor: ``materializations`` says where what they know comes from.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dagster as dg
 
@@ -135,13 +135,22 @@ class _FanInCondition(dg.AutomationCondition):
             )
 
     def _upstreams(self, context: dg.AutomationContext) -> Sequence[dg.AssetKey]:
-        keys = context.asset_graph.get_non_virtual_ancestor_keys(context.key) - {context.key}
-        if not keys:
+        of_graph = _graph_upstreams.setdefault(context.asset_graph, {})
+        if context.key not in of_graph:
+            keys = context.asset_graph.get_non_virtual_ancestor_keys(context.key)
+            of_graph[context.key] = sorted(keys - {context.key})
+        if not (keys := of_graph[context.key]):
             context.log.warning(
                 f"{self.name} can never be true for {context.key.to_user_string()}, which has no"
                 " upstream assets: give it deps, or remove the condition"
             )
-        return sorted(keys)
+        return keys
+
+
+_graph_upstreams: WeakKeyDictionary[Any, dict[dg.AssetKey, Sequence[dg.AssetKey]]] = (
+    WeakKeyDictionary()
+)
+"""The upstreams of each asset, sorted. A graph never changes, and lives as long as its code."""
 
 
 @dataclass(frozen=True)
@@ -266,15 +275,21 @@ class UpstreamStanding(dg.AutomationCondition):
 
     Args:
         name: The upstream's.
-        standings: How it stands, for each partition of the downstream that it has anything for,
-            or for None if the downstream has no partitions.
+        description: How it stands, in words.
+        ready: The partitions for which it counts, or None if the downstream has no partitions.
     """
 
-    def __init__(self, name: str, standings: Mapping[str | None, Standing]) -> None:
-        # All worked out once: Dagster asks several times, and there may be a thousand lines.
+    def __init__(self, name: str, description: str, ready: frozenset[str | None]) -> None:
         self._name = name
-        self._description = _standing_words(standings)
-        self.ready = frozenset(of for of, standing in standings.items() if standing.ready)
+        self._description = description
+        self.ready = ready
+
+    @staticmethod
+    def of(name: str, standings: Mapping[str | None, Standing]) -> "UpstreamStanding":
+        """Returns the line of an upstream that stands so, for each partition of the downstream or
+        for None."""
+        ready = frozenset(of for of, standing in standings.items() if standing.ready)
+        return UpstreamStanding(name, _standing_words(standings), ready)
 
     @property
     def name(self) -> str:
@@ -318,7 +333,7 @@ def _result(
     names = [key.to_user_string() for key in keys]
     decisions = _decide(context, keys, names, within, when)
     lines = [
-        UpstreamStanding(name, {p: d.standings[i] for p, d in decisions.items()})
+        UpstreamStanding.of(name, {p: d.standings[i] for p, d in decisions.items()})
         for i, name in enumerate(names)
     ]
     subsets = {ready: _subset(context, ready) for ready in {line.ready for line in lines}}
@@ -341,13 +356,10 @@ def _line_context(context: dg.AutomationContext, line: UpstreamStanding) -> dg.A
     unique_id = line.get_node_unique_id(
         parent_unique_id=context.condition_unique_ids[0], index=None, target_key=None
     )
-    of_line = copy(context)
-    for name, value in (
-        ("condition", line),
-        ("condition_unique_ids", [unique_id]),
-        ("parent_context", context),
-    ):
-        object.__setattr__(of_line, name, value)  # A frozen value, not in use yet.
+    of_line = object.__new__(type(context))
+    of_line.__dict__.update(
+        context.__dict__, condition=line, condition_unique_ids=[unique_id], parent_context=context
+    )
     return of_line
 
 

@@ -88,6 +88,7 @@ class AssetHistory:
         self.instance = self.view.instance
         self.graph = context.asset_graph
         self.target = context.key
+        self._observed = _observed.setdefault(self.graph, {})
         self._requests: dict[str | None, _Remembered] = {}
         self._newest_requests: dict[str, Request | None] = {}
         self._events: dict[tuple[dg.AssetKey, datetime | None], Mapping[str, Completion]] = {}
@@ -170,10 +171,11 @@ class AssetHistory:
         return self.graph.get(key).partitions_def if self.graph.has(key) else None
 
     def _is_observed(self, key: dg.AssetKey) -> bool:
-        if not self.graph.has(key):
-            return False
-        node = self.graph.get(key)
-        return node.is_observable and not node.is_materializable
+        of_graph = self._observed
+        if key not in of_graph:
+            node = self.graph.get(key) if self.graph.has(key) else None
+            of_graph[key] = bool(node and node.is_observable and not node.is_materializable)
+        return of_graph[key]
 
     def _downstream_of(self, subset: Any) -> Collection[str]:
         """Returns the downstream's partitions that an upstream subset maps to, through views."""
@@ -386,6 +388,9 @@ class AssetHistory:
                         storage_id=None,
                     )
 
+
+_observed: WeakKeyDictionary[Any, dict[dg.AssetKey, bool]] = WeakKeyDictionary()
+"""Which assets are only observed. A graph never changes, and lives as long as its code."""
 
 _tick_histories: WeakKeyDictionary[Any, dict[dg.AssetKey, AssetHistory]] = WeakKeyDictionary()
 

@@ -20,13 +20,13 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
 from .errors import FanInError
 from .requirement import Requirement
-from .windows import ONE_DAY, Window, Within, check_within, in_window, window_of
+from .windows import ONE_DAY, Window, Within, check_within, in_utc, in_window, window_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +60,7 @@ class Completion:
                 f"completion {self.id!r} of {self.upstream!r} has the naive time"
                 f" {self.completed_at.isoformat()}: give it a time zone, for example UTC"
             )
-        # In UTC, since Python subtracts two times of one zone as if its clocks never changed.
-        if self.completed_at.tzinfo is not UTC:
-            object.__setattr__(self, "completed_at", self.completed_at.astimezone(UTC))
+        object.__setattr__(self, "completed_at", in_utc(self.completed_at))
         if self.position is None:
             object.__setattr__(self, "position", (self.completed_at.timestamp(), self.id))
 
@@ -234,7 +232,7 @@ def decide(
     check_within(within)
     if at.tzinfo is None:
         raise FanInError(f"the tick's time {at.isoformat()} is naive: give it a time zone")
-    at = at.astimezone(UTC)
+    at = in_utc(at)
 
     newest: dict[str, Completion] = {}
     for completion in completions:

@@ -8,6 +8,7 @@ upstream its own.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from .errors import FanInError
@@ -66,14 +67,21 @@ def in_window(window: Window, completed_at: datetime, at: datetime) -> bool:
     if isinstance(window, CalendarDay):
         zone = ZoneInfo(window.zone)
         return completed_at.astimezone(zone).date() >= at.astimezone(zone).date()
-    # Strict: what is exactly as old as the window is outside it. In UTC, since Python subtracts
-    # two times of one zone as if its clocks never changed.
-    return at.astimezone(UTC) - completed_at.astimezone(UTC) < window
+    # Strict: what is exactly as old as the window is outside it.
+    return in_utc(at) - in_utc(completed_at) < window
+
+
+def in_utc(time: datetime) -> datetime:
+    """Returns the same moment in UTC, in which two times may be subtracted: in other zones Python
+    does so as if their clocks never changed."""
+    return time if time.tzinfo is UTC else time.astimezone(UTC)
 
 
 def window_of(within: Within, upstream: str) -> Window:
     """Returns the window of one upstream; one day if a mapping does not name it."""
-    return within.get(upstream, ONE_DAY) if isinstance(within, Mapping) else within
+    if within is None or isinstance(within, timedelta | CalendarDay):
+        return within
+    return within.get(upstream, ONE_DAY)
 
 
 def reach(windows: Iterable[Window]) -> timedelta | None:
@@ -149,6 +157,7 @@ def within_words(within: Within) -> str:
     return f"{', '.join(parts)}, others {window_words(ONE_DAY)}"
 
 
+@lru_cache(maxsize=4096)
 def format_time(time: datetime) -> str:
     """Returns a time to the second, in UTC."""
     return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'seconds')} UTC"

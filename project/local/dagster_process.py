@@ -18,6 +18,7 @@ import dagster as dg
 from dagster_graphql import DagsterGraphQLClient
 
 from project.defs.marts import WAREHOUSE_POOL
+from project.fan_in.sensor import PARTITION_TAG
 from project.paths import DATA_VARIABLE, ROOT
 
 HOST = "127.0.0.1"
@@ -119,11 +120,14 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
 
         wait_until(ready, "Dagster to start", timeout)
 
-    def launch(self, job: str, location: str = LOCATION) -> str:
-        """Launches a job as the UI does, and returns the run's id."""
+    def launch(self, job: str, partition: str | None = None, location: str = LOCATION) -> str:
+        """Launches a job, or one partition of it, as the UI does, and returns the run's id."""
         client = DagsterGraphQLClient(HOST, port_number=self.port)
         return client.submit_job_execution(
-            job, repository_location_name=location, repository_name="__repository__"
+            job,
+            repository_location_name=location,
+            repository_name="__repository__",
+            tags={PARTITION_TAG: partition} if partition else None,
         )
 
     def wait_for_runs(self, run_ids: list[str], timeout: float = 180) -> list[dg.DagsterRun]:

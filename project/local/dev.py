@@ -48,7 +48,7 @@ def main() -> int:
             dagster.wait_until_ready()
             console.print(
                 f"\nDagster is running at [bold]{address}[/bold], both paths are on.\n"
-                "Run flights_job and weather_job there, and watch both marts follow."
+                "Run flights_job and weather_job there for the same day, and watch both marts follow."
                 " Ctrl-C stops it.\n"
             )
             return dagster.process.wait()

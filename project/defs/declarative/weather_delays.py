@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 
-from project.defs.marts import DBT, WAREHOUSE_POOL, MartTranslator
+from project.defs.marts import DBT, EACH_DAY_BY_ITSELF, WAREHOUSE_POOL, MartTranslator, build
 from project.fan_in import all_upstreams_updated
 
 both_feeds_updated = (
@@ -21,10 +21,11 @@ both_feeds_updated = (
     select="weather_delays",
     name="weather_delays_dbt",
     pool=WAREHOUSE_POOL,
+    backfill_policy=EACH_DAY_BY_ITSELF,
     dagster_dbt_translator=MartTranslator("declarative", both_feeds_updated),
 )
 def weather_delays(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    yield from dbt.cli(["build"], context=context).stream().fetch_row_counts()
+    yield from build(context, dbt)
 
 
 # Custom conditions are evaluated where their code is, not in the daemon.
@@ -32,6 +33,8 @@ automation_sensor = dg.AutomationConditionSensorDefinition(
     name="automation_sensor",
     target=dg.AssetSelection.groups("declarative"),
     use_user_code_server=True,
+    # Days that are ready at one tick are requested as a run each, not as one backfill.
+    emit_backfills=False,
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=5,
     description="Evaluates the automation conditions of the declarative path.",

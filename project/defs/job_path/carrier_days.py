@@ -8,7 +8,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 
 from project.defs.ingest import feeds
-from project.defs.marts import DBT, WAREHOUSE_POOL, MartTranslator
+from project.defs.marts import DBT, EACH_DAY_BY_ITSELF, WAREHOUSE_POOL, MartTranslator, build
 from project.fan_in import fan_in_sensor
 
 
@@ -18,16 +18,17 @@ from project.fan_in import fan_in_sensor
     select="carrier_days airlines",
     name="carrier_days_dbt",
     pool=WAREHOUSE_POOL,
+    backfill_policy=EACH_DAY_BY_ITSELF,
     dagster_dbt_translator=MartTranslator("job_path"),
 )
 def carrier_days(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    yield from dbt.cli(["build"], context=context).stream().fetch_row_counts()
+    yield from build(context, dbt)
 
 
 carrier_days_job = dg.define_asset_job(
     "carrier_days_job",
     selection=[carrier_days],
-    description="Builds carrier_days, and the airlines it names.",
+    description="Builds a day of carrier_days, and the airlines it names.",
 )
 
 both_feeds_succeeded = fan_in_sensor(
@@ -35,6 +36,7 @@ both_feeds_succeeded = fan_in_sensor(
     upstream_jobs=[feeds.flights_job, feeds.weather_job],
     job=carrier_days_job,
     within=timedelta(days=1),
+    correlate_by="dagster/partition",
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
