@@ -17,7 +17,7 @@ DAYS = tuple(f"2026-01-{day:02}" for day in range(1, 31))
 def sensor(keys=(), job=None, **arguments) -> dg.SensorDefinition:
     return fan_in_sensor(
         name="sensor",
-        upstream_jobs=[upstream_job(letter, keys) for letter in "AB"],
+        upstream_jobs=[upstream_job(letter) for letter in "AB"],
         job=job or downstream_job(keys),
         **arguments,
     )

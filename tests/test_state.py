@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from project.fan_in.rule import Used, decide
-from project.fan_in.state import MOST_KEYS, KeyState, Request, SensorState, run_completion
+from project.fan_in.state import (
+    LONGEST_TAG,
+    MOST_KEYS,
+    REQUEST_TAG,
+    KeyState,
+    Request,
+    SensorState,
+    run_completion,
+)
 
 AT = datetime(2026, 3, 10, 12, 0, 0, 123456, tzinfo=UTC)
 OWNER = "sensor -> job"
@@ -50,7 +58,21 @@ def test_a_state_survives_the_cursor_exactly():
 def test_a_request_survives_the_run_tag_exactly():
     """What was used up can be read back from the downstream's run."""
     (request,) = full_state().requested
-    assert Request.from_json(request.to_json()) == request
+    assert Request.from_tags(request.to_tags()) == request
+
+
+def test_a_request_of_a_thousand_upstreams_is_in_tags_that_every_storage_takes():
+    """Cut into pieces, and whole again; with a piece missing it is none."""
+    names = [f"upstream_{i}" for i in range(1000)]
+    completions = [run_completion(name, f"run-{name}", 1000.25, None) for name in names]
+    decision = decide(at=AT, upstreams=names, completions=completions, used={}, within=None)
+    request = Request.of(decision, decision.batch)
+    tags = request.to_tags()
+    assert max(map(len, tags.values())) <= LONGEST_TAG
+    assert len(tags) > 10
+    assert Request.from_tags({**tags, "another": "tag"}) == request
+    del tags[f"{REQUEST_TAG}.5"]
+    assert Request.from_tags(tags) is None
 
 
 def changed(**changes) -> str:
@@ -95,7 +117,7 @@ def test_no_text_is_fatal(text):
     """Whatever stands in a cursor or in a run's tag, reading it raises nothing."""
     text = text if isinstance(text, str) else json.dumps(text)
     assert SensorState.from_json(text, OWNER) is None
-    assert Request.from_json(text) is None
+    assert Request.from_tags({REQUEST_TAG: text}) is None
 
 
 @given(st.data())
@@ -130,7 +152,7 @@ def test_the_cursor_holds_two_entries_an_upstream_and_no_history():
 def test_a_request_tag_of_the_first_version_is_still_read():
     """What was used before an upgrade must not count again after it."""
     text = '{"at":1773144000.0,"key":"abc","positions":{"a":[1000.0,"run-a"]}}'
-    request = Request.from_json(text)
+    request = Request.from_tags({REQUEST_TAG: text})
     assert (request.batch_id, request.key, request.members) == ("abc", None, {"a"})
     assert request.positions == {"a": (1000.0, "run-a")}
 

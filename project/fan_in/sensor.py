@@ -36,7 +36,6 @@ from .words import MOST_NAMED, explain, explain_keys
 
 SENSOR_TAG = "fan_in/sensor"
 BATCH_TAG = "fan_in/batch"
-REQUEST_TAG = "fan_in/request"
 PARTITION_TAG = "dagster/partition"
 
 READ_OVERLAP = timedelta(minutes=5)
@@ -352,7 +351,7 @@ class _Tick:
         tags = {
             SENSOR_TAG: self.fan_in.name,
             BATCH_TAG: request.batch_id,
-            REQUEST_TAG: request.to_json(),
+            **request.to_tags(),
             **upstreams,
         }
         partition = None
@@ -391,7 +390,7 @@ class _Tick:
         for record in islice(
             self.runs.of_downstream(tags={SENSOR_TAG: self.fan_in.name}), MOST_RUNS_SEARCHED
         ):
-            request = Request.from_json(record.dagster_run.tags.get(REQUEST_TAG))
+            request = Request.from_tags(record.dagster_run.tags)
             # With keys now and without them before, or the other way round, it tells nothing.
             if request is None or (request.key is None) is not (self.fan_in.tag is None):
                 continue
@@ -508,7 +507,7 @@ class _Tick:
             tags = {str(self.fan_in.tag): some}
             for record in self.runs.of_downstream(tags=tags, created_after=self.horizon):
                 key = str(self.runs.key(record))
-                request = Request.from_json(record.dagster_run.tags.get(REQUEST_TAG))
+                request = Request.from_tags(record.dagster_run.tags)
                 if self._is_requested(record) and request is not None:
                     used = recalled[key].with_used(request.positions, request.at)
                     recalled[key] = used
@@ -563,7 +562,7 @@ def requested_batch(run_tags: Mapping[str, str]) -> Batch | None:
 
     It is None for a run that no fan-in sensor requested.
     """
-    request = Request.from_json(run_tags.get(REQUEST_TAG))
+    request = Request.from_tags(run_tags)
     return request and request.batch
 
 

@@ -16,6 +16,11 @@ from .rule import Batch, Completion, Decision, Used
 
 VERSION = 2
 
+REQUEST_TAG = "fan_in/request"
+
+LONGEST_TAG = 2000
+"""Characters in one tag, at the most: Postgres refuses an index entry of more than 2,704 bytes."""
+
 MOST_KEYS = 2000
 """How many keys the state remembers that wait for an upstream, the most recent ones. What it
 forgets is read again when an upstream completes with that key."""
@@ -62,16 +67,26 @@ class Request:
             key=self.key,
         )
 
-    def to_json(self) -> str:
-        return _dump(_request_to_data(self))
+    def to_tags(self) -> dict[str, str]:
+        """Returns the request as run tags: one, or several if it is too long for one."""
+        text = _dump(_request_to_data(self))
+        pieces = [text[i : i + LONGEST_TAG] for i in range(0, len(text), LONGEST_TAG)]
+        return {_request_tag(number): piece for number, piece in enumerate(pieces)}
 
     @staticmethod
-    def from_json(text: str | None) -> "Request | None":
-        """Returns the request that the text holds, or None if it holds none."""
+    def from_tags(tags: Mapping[str, str]) -> "Request | None":
+        """Returns the request that a run's tags hold, or None if they hold none."""
+        pieces: list[str] = []
+        while (piece := tags.get(_request_tag(len(pieces)))) is not None:
+            pieces.append(piece)
         try:
-            return _request_from_data(json.loads(text or ""))
+            return _request_from_data(json.loads("".join(pieces)))
         except _UNREADABLE:
             return None
+
+
+def _request_tag(number: int) -> str:
+    return f"{REQUEST_TAG}.{number}" if number else REQUEST_TAG
 
 
 @dataclass(frozen=True, kw_only=True)
