@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt_project/target/manifest.json
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test check comparison fuzz mutants lock clean
+.PHONY: help setup demo dev test check comparison fuzz mutants benchmarks lock clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 18
@@ -28,14 +28,18 @@ check: setup ## Lint, check the format and check that the definitions load.
 	@$(BIN)/ruff format --check .
 	@VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
 
-comparison: setup ## Play every timeline through every mechanism and write docs/comparison.md.
+comparison: setup ## Play every timeline through every mechanism and write the tables of README and docs.
 	@PYTHONPATH=.:tests $(BIN)/python tests/comparison.py
+	@PYTHONPATH=.:tests $(BIN)/python tests/features.py
 
 fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" goes on for longer.
 	@PYTHONPATH=.:tests $(BIN)/python tests/fuzz.py $(FUZZ)
 
 mutants: setup ## Show which timelines catch which small wrong rule.
 	@PYTHONPATH=.:tests $(BIN)/python tests/mutants.py
+
+benchmarks: setup ## Measure a tick of every mechanism; BENCHMARKS="--quick" is over in seconds.
+	@$(BIN)/python -m benchmarks $(BENCHMARKS)
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock.
 	@$(BIN)/pip install --quiet uv

@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 
-from contenders import CONTENDERS, Contender
+from contenders import CONTENDERS, OURS, Contender
 from player import play
-from reference import Verdict, judge
+from reference import Verdict, expected, judge
 from tabulate import tabulate
-from timeline import diagram
-from timelines import NAMED, Named
+from timeline import diagram, read_firings, write_firings
+from timelines import NAMED, PARTINGS, Named
 
 from project.paths import ROOT
 
@@ -27,24 +27,25 @@ README = ROOT / "README.md"
 MARKED = re.compile(r"(?<=<!-- comparison -->\n).*?(?=\n<!-- end of comparison -->)", re.S)
 KINDS = ("lost", "duplicate", "stale", "early", "late")
 
+FOR_ALL = [named for named in NAMED if not named.only_ours]
+"""What every mechanism can express."""
+
+PATHS = {contender.name: contender.path for contender in CONTENDERS}
+
 Row = Mapping[str, str]
 
 
 def play_row(named: Named) -> Row:
-    """Returns, for each contender, its firings on a timeline, one digit for each tick."""
+    """Returns, for each contender that can express it, its firings on a timeline, as text."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    return {c.name: digits(play(named.timeline, c, cold=named.cold)) for c in CONTENDERS}
-
-
-def digits(firings: list[int]) -> str:
-    return "".join(map(str, firings))
+    contenders = OURS if named.only_ours else CONTENDERS
+    return {c.name: write_firings(play(named.timeline, c, cold=named.cold)) for c in contenders}
 
 
 def verdicts(named: Named, contender: Contender, row: Row) -> list[Verdict]:
     """Returns how a contender's firings differ from the referee's; empty when they do not."""
-    firings = [int(digit) for digit in row[contender.name]]
-    found = judge(named.timeline, contender.path, firings)
+    found = judge(named.timeline, contender.path, read_firings(row[contender.name]))
     return [verdict for verdict in found if verdict.kind != "correct"]
 
 
@@ -53,14 +54,14 @@ def load() -> dict[str, Row]:
 
 
 def render_summary(results: Mapping[str, Row]) -> str:
-    """Returns the short form: a line for each contender."""
+    """Returns the short form: a line for each contender, over what all of them can express."""
     lines = []
     for contender in CONTENDERS:
-        rows = [verdicts(named, contender, results[named.name]) for named in NAMED]
+        rows = [verdicts(named, contender, results[named.name]) for named in FOR_ALL]
         kinds = Counter(verdict.kind for row in rows for verdict in row)
         correct = sum(not row for row in rows)
         lines.append(
-            [contender.name, f"{correct} of {len(NAMED)}", *(kinds[kind] or "" for kind in KINDS)]
+            [contender.name, f"{correct} of {len(FOR_ALL)}", *(kinds[kind] or "" for kind in KINDS)]
         )
     headers = ["mechanism", "timelines correct", *KINDS]
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
@@ -68,7 +69,13 @@ def render_summary(results: Mapping[str, Row]) -> str:
 
 def render_page(results: Mapping[str, Row]) -> str:
     """Returns the whole: each timeline drawn, and each deviation explained in a sentence."""
-    parts = [HEAD.format(summary=render_summary(results), count=len(NAMED))]
+    counts = {"count": len(NAMED), "for_all": len(FOR_ALL), "ours": len(NAMED) - len(FOR_ALL)}
+    partings = "\n".join(
+        f"- `{p.text}`: {p.contender} fires `{p.fires}` instead of"
+        f" `{write_firings(expected(p.timeline, PATHS[p.contender]))}`. {p.why}"
+        for p in PARTINGS
+    )
+    parts = [HEAD.format(summary=render_summary(results), partings=partings, **counts)]
     group = None
     for named in NAMED:
         if named.group != group:
@@ -79,22 +86,23 @@ def render_page(results: Mapping[str, Row]) -> str:
 
 
 def render_timeline(named: Named, row: Row) -> str:
-    wrong = []
-    for contender in CONTENDERS:
+    wrong, correct = [], []
+    for contender in (c for c in CONTENDERS if c.name in row):
         found = verdicts(named, contender, row)
         if found:
             kinds = ", ".join(dict.fromkeys(f"**{v.kind}**" for v in found))
             said = "; ".join(dict.fromkeys(v.why.rstrip(".") for v in found))
             wrong.append([contender.name, f"`{row[contender.name]}`", kinds, said])
-    correct = [c.name for c in CONTENDERS if not verdicts(named, c, row)]
-    expected = f"`{named.expected}`"
+        else:
+            correct.append(contender.name)
+    demanded = f"`{named.expected}`"
     if named.differs:
-        declarative, job = named.expected.split("/")
-        expected = f"declarative `{declarative}`, job path `{job}`"
+        declarative, job = map(str.strip, named.expected.split("/"))
+        demanded = f"declarative `{declarative}`, job path `{job}`"
     table = tabulate(wrong, ["mechanism", "fired", "verdict", "why"], tablefmt="github")
     return (
         f"### {named.name}\n\n{named.why}\n\n"
-        f"`{named.text}` → {expected}{' (never ticked before)' if named.cold else ''}\n\n"
+        f"`{named.text}` → {demanded}{' (never ticked before)' if named.cold else ''}\n\n"
         f"```\n{diagram(named.timeline, named.firings('declarative'))}\n```\n\n"
         f"Correct: {', '.join(correct)}.\n" + (f"\n{table}\n" if wrong else "")
     )
@@ -102,24 +110,24 @@ def render_timeline(named: Named, row: Row) -> str:
 
 HEAD = """# The comparison
 
-{count} timelines, each played through real Dagster against every mechanism a user might choose.
-The referee is a naive model of the rule; a digit for each tick, 1 where the downstream is
-requested. Written by `make comparison`, checked by the tests.
+{count} timelines, played through real Dagster: {for_all} against every mechanism a user might
+choose, which make the table; and {ours} that ask for keys, calendar days, windows of single
+upstreams, quorums, or upstreams that have settled, against this project's two alone, since the
+others have no way to say it. The referee is a naive model of the rule; a digit for each tick, 1
+where the downstream is requested, and with keys such digits for each key. Written by `make
+comparison`, checked by the tests.
 
 - **lost**: a batch that the rule fires never comes.
 - **duplicate**: the downstream is requested again for what an earlier batch has used.
 - **stale**: it is requested with a completion outside the window.
-- **early**: it is requested before the batch is complete, or while a running one holds it.
+- **early**: it is requested before the batch is complete, or while it has to wait.
 - **late**: the batch comes at a later tick than it could.
 
 {summary}
 
-Not in the table, since there this project's own are known to part from the rule:
+Not among them, since there this project's own are known to part from the rule:
 
-- `overlap=no: A B . D? A B .`: our condition fires `11` instead of `10`, since Dagster's
-  `in_progress()` looks at the newest run only.
-- `A@1 B@1.1 .@1.2 B@2.5 .@2.55 A@2.6<0.4 .@2.7`: our sensor fires `100` instead of `101`, since it
-  reads back five minutes behind the newest success it has seen, and this A ended longer before.
+{partings}
 
 The generated timelines leave these out too, and two things at exactly one moment, and a
 `~in_progress()` added where overlap is allowed.

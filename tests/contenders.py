@@ -5,25 +5,28 @@ a set of upstreams. To add one, write its definitions and add it to ``CONTENDERS
 """
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 from drivers import (
+    PARTITION,
     DeclarativeWorld,
     JobConditionWorld,
     JobPathWorld,
+    TaggedJobPathWorld,
     World,
     d_job,
-    job_path_definitions,
+    downstream_job,
     upstream_job,
     with_condition,
     with_job_condition,
     with_sensor,
 )
-from timeline import Timeline
+from timeline import Day, Timeline, Window
 
 import project.fan_in as fan_in
 
@@ -51,12 +54,14 @@ class Contender:
     ours: bool = False
 
 
-def _condition(make: Callable[[Timeline], dg.AutomationCondition]) -> Callable[..., dg.Definitions]:
+def _condition(make: Callable[..., dg.AutomationCondition]) -> Callable[..., dg.Definitions]:
     def define(letters: frozenset[str], timeline: Timeline, wrapped: bool) -> dg.Definitions:
-        condition = make(timeline)
+        condition = make(letters, timeline)
         if not timeline.overlap:
             condition = condition & IDLE
-        return with_condition(condition & IDLE if wrapped else condition, letters)
+        if wrapped:
+            condition = condition & IDLE
+        return with_condition(condition, letters, keys=timeline.keys, shared=timeline.shared)
 
     return define
 
@@ -69,13 +74,69 @@ def _sensor(make: Callable[[list[Any], Timeline], Any]) -> Callable[..., dg.Defi
     return define
 
 
-def our_sensor(letters: frozenset[str], timeline: Timeline, _wrapped: bool) -> dg.Definitions:
-    return job_path_definitions(
-        letters,
-        within=timeline.window,
-        wait_while_running=not timeline.overlap,
-        manual_runs=timeline.manual_runs,
-    )
+def _window(window: Window) -> timedelta | fan_in.CalendarDay | None:
+    """Returns a window as the product takes it."""
+    return fan_in.CalendarDay(window.zone) if isinstance(window, Day) else window
+
+
+def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
+    """Returns the timeline's window, or one for each upstream if some have their own."""
+    if not timeline.windows:
+        return _window(timeline.window)
+    return {name.format(a.lower()): _window(timeline.window_of(a)) for a in sorted(letters)}
+
+
+def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
+    within, when = _within(letters, timeline, "{}"), timeline.when
+    if isinstance(when, int):
+        condition = fan_in.upstreams_updated(at_least=when, within=within)
+    elif when is None or re.fullmatch("[A-Z&]+", when):
+        optional = [a.lower() for a in sorted(letters) if a not in (when or letters)]
+        condition = fan_in.all_upstreams_updated(within=within, optional=optional)
+    else:
+        condition = eval(
+            when,
+            {
+                a: fan_in.upstream_updated(a.lower(), within=_window(timeline.window_of(a)))
+                for a in letters
+            },
+        )
+    if timeline.settle:
+        condition &= fan_in.upstreams_settled(quiet=timeline.settle)
+    if timeline.idle:
+        condition &= ~C.any_deps_match(C.in_progress())
+    return condition
+
+
+def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
+    def define(letters: frozenset[str], timeline: Timeline, _wrapped: bool) -> dg.Definitions:
+        keys = timeline.keys if partitioned else ()
+        partitions = {"keys": keys, "shared": timeline.shared}
+        jobs = {a: upstream_job(a) for a in sorted(letters)}
+        more: dict[str, Any] = {}
+        if isinstance(timeline.when, int):
+            more["when"] = fan_in.at_least(timeline.when)
+        elif timeline.when:
+            succeeded = {a: fan_in.upstream_succeeded(job) for a, job in jobs.items()}
+            more["when"] = eval(timeline.when, succeeded)
+        if timeline.settle:
+            more["settle"] = timeline.settle
+        if timeline.idle:
+            more["wait_while_upstreams_run"] = True
+        if timeline.keys:
+            more["correlate_by"] = tag
+        sensor = fan_in.fan_in_sensor(
+            name="sensor",
+            upstream_jobs=list(jobs.values()),
+            job=downstream_job(keys),
+            within=_within(letters, timeline, "{}_job"),
+            wait_while_running=not timeline.overlap,
+            manual_runs=timeline.manual_runs,
+            **more,
+        )
+        return with_sensor(sensor, letters, **partitions)
+
+    return define
 
 
 def documentation_example(jobs: list[Any], timeline: Timeline) -> dg.SensorDefinition:
@@ -143,10 +204,8 @@ def _since_own(reset: dg.AutomationCondition) -> dg.AutomationCondition:
     return C.all_deps_match(C.newly_updated().since(C.asset_matches("d", reset)))
 
 
-def _by_condition(
-    name: str, make: Callable[[Timeline], dg.AutomationCondition], ours: bool = False
-) -> Contender:
-    return Contender(name, "declarative", _condition(make), DeclarativeWorld, ours)
+def _by_condition(name: str, make: Callable[[], dg.AutomationCondition]) -> Contender:
+    return Contender(name, "declarative", _condition(lambda *_: make()), DeclarativeWorld)
 
 
 def job_condition(letters: frozenset[str], timeline: Timeline, _wrapped: bool) -> dg.Definitions:
@@ -159,21 +218,32 @@ def job_condition(letters: frozenset[str], timeline: Timeline, _wrapped: bool) -
     return with_job_condition(C.all_job_root_assets_match(condition), letters)
 
 
-OUR_CONDITION = _by_condition(
-    "our condition", lambda t: fan_in.all_upstreams_updated(within=t.window), ours=True
+OUR_CONDITION = Contender(
+    "our condition", "declarative", _condition(our_condition), DeclarativeWorld, ours=True
 )
-OUR_SENSOR = Contender("our sensor", "job", our_sensor, JobPathWorld, ours=True)
+OUR_SENSOR = Contender(
+    "our sensor", "job", _our_sensor(PARTITION, partitioned=True), JobPathWorld, ours=True
+)
+OUR_SENSOR_BY_TAG = Contender(
+    "our sensor, by a tag of one's own",
+    "job",
+    _our_sensor(TaggedJobPathWorld.key_tag, partitioned=False),
+    TaggedJobPathWorld,
+    ours=True,
+)
+"""Keys need not be partitions: the same timelines, with unpartitioned jobs."""
+
 OURS = (OUR_CONDITION, OUR_SENSOR)
 
 CONTENDERS = (
     *OURS,
-    _by_condition("request-anchored", lambda _: _since_own(C.newly_requested())),
-    _by_condition("migration guide", lambda _: _since_own(C.newly_requested() | C.newly_updated())),
+    _by_condition("request-anchored", lambda: _since_own(C.newly_requested())),
+    _by_condition("migration guide", lambda: _since_own(C.newly_requested() | C.newly_updated())),
     _by_condition(
-        "since_last_handled", lambda _: C.all_deps_match(C.newly_updated().since_last_handled())
+        "since_last_handled", lambda: C.all_deps_match(C.newly_updated().since_last_handled())
     ),
-    _by_condition("eager()", lambda _: C.eager()),
-    _by_condition('on_cron("@daily")', lambda _: C.on_cron("@daily")),
+    _by_condition("eager()", lambda: C.eager()),
+    _by_condition('on_cron("@daily")', lambda: C.on_cron("@daily")),
     Contender("all_job_root_assets_match", "declarative", job_condition, JobConditionWorld),
     Contender("documentation example", "job", _sensor(documentation_example), JobPathWorld),
     Contender("@run_status_sensor", "job", _sensor(naive_run_status_sensor), JobPathWorld),

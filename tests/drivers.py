@@ -348,10 +348,9 @@ def upstream_asset(letter: str, keys: Keys = ()) -> dg.AssetsDefinition:
 
 
 @cache
-def upstream_job(letter: str, keys: Keys = ()) -> Any:
-    return dg.define_asset_job(
-        f"{letter.lower()}_job", selection=[letter.lower()], partitions_def=_partitions(keys)
-    )
+def upstream_job(letter: str) -> Any:
+    """Returns the job of an upstream asset, partitioned as that is."""
+    return dg.define_asset_job(f"{letter.lower()}_job", selection=[letter.lower()])
 
 
 @dg.op
@@ -382,8 +381,8 @@ def upstreams(
     """Returns definitions of these upstreams, and of a job ``d_job``."""
     named = [(letter, () if letter in shared else keys) for letter in sorted(letters)]
     return dg.Definitions(
-        assets=[upstream_asset(*letter) for letter in named],
-        jobs=[*(upstream_job(*letter) for letter in named), *[downstream_job(keys)] * d],
+        assets=[upstream_asset(*one) for one in named],
+        jobs=[*(upstream_job(letter) for letter, _ in named), *[downstream_job(keys)] * d],
     )
 
 

@@ -16,11 +16,14 @@ from pathlib import Path
 from contenders import OURS
 from player import play
 from tabulate import tabulate
+from timeline import write_firings
 from timelines import NAMED, Named
 
 # In the order of their imports: a module sees the mutants of those before it.
-MODULES = [f"project.fan_in.{name}" for name in ("rule", "state", "condition", "sensor")]
-MODULES.append("project.fan_in")
+MODULES = [
+    *("windows", "requirement", "rule", "words", "state", "runs", "materializations"),
+    *("condition", "sensor", "batch"),
+]
 
 
 @dataclass(frozen=True)
@@ -45,30 +48,30 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "counts what is exactly as old as the window",
-        "rule",
-        "at - newest.completed_at < within",
-        "at - newest.completed_at <= within",
+        "windows",
+        "return in_utc(at) - in_utc(completed_at) < window",
+        "return in_utc(at) - in_utc(completed_at) <= window",
         "exactly a day",
     ),
     Mutant(
         "has no window",
-        "rule",
-        "if within is not None and not (at - newest.completed_at < within):",
-        "if False:",
+        "windows",
+        "    if window is None:\n        return True\n",
+        "    return True\n",
         "stale half is not paired",
     ),
     Mutant(
         "anchors the window at the oldest completion instead of the tick",
         "rule",
-        "    at = at.astimezone(UTC)\n\n",
+        "    at = in_utc(at)\n\n",
         "    at = max([c.completed_at for c in completions], default=at)\n\n",
         "evaluator off for 30 h",
     ),
     Mutant(
         "fires when any upstream is ready",
         "rule",
-        "        return not self.missing\n",
-        "        return len(self.missing) < len(self.standings)\n",
+        "            return len(ready) == len(self.standings)\n",
+        "            return bool(ready)\n",
         "one upstream is not a batch",
     ),
     Mutant(
@@ -94,37 +97,38 @@ MUTANTS = (
     ),
     Mutant(
         "forgets that it is used when the downstream fails, in the condition",
-        "condition",
-        "if run is None or run.parent_run_id is None:",
-        "if run is None or (run.parent_run_id is None and not run.is_failure):",
+        "materializations",
+        "if run is not None and run.parent_run_id is not None:",
+        "if run is not None and (run.parent_run_id is not None or run.is_failure):",
         "D fails",
     ),
     Mutant(
         "forgets that it is used when the downstream fails, in the sensor",
         "sensor",
-        "if any(self._is_at_home(record) for record in self._pages(filters)):",
-        "if any(not r.dagster_run.is_failure for r in self._pages(filters)):",
+        "made = {r.dagster_run.tags[BATCH_TAG] for r in self.runs.of_downstream(tags=tags)}",
+        "made = {r.dagster_run.tags[BATCH_TAG] for r in self.runs.of_downstream(tags=tags)"
+        " if not r.dagster_run.is_failure}",
         "D fails",
     ),
     Mutant(
         "compares when runs were created instead of when they ended",
-        "sensor",
-        "    end_time = record.end_time or record.update_timestamp.timestamp()\n",
-        "    end_time = record.create_timestamp.timestamp()\n",
+        "runs",
+        "        end_time = record.end_time or record.update_timestamp.timestamp()\n",
+        "        end_time = record.create_timestamp.timestamp()\n",
         "started before the batch, ended after it",
     ),
     Mutant(
         "counts a job of the same name in another code location",
-        "sensor",
+        "runs",
         "return origin is None or self.home is None or origin == self.home",
         "return True",
         "same name elsewhere",
     ),
     Mutant(
         "takes failed runs for completions",
-        "sensor",
-        "filters = RunsFilter(statuses=[DagsterRunStatus.SUCCESS], updated_after=since)",
-        "filters = RunsFilter(updated_after=since)",
+        "runs",
+        "            statuses=[DagsterRunStatus.SUCCESS],\n            updated_after=since,\n",
+        "            updated_after=since,\n",
         "upstream fails and is repaired",
     ),
     Mutant(
@@ -137,42 +141,42 @@ MUTANTS = (
     Mutant(
         "does not read back what was used when its cursor is lost",
         "sensor",
-        "for record in self._own_runs():",
-        "for record in ():",
+        "self.runs.of_downstream(tags={SENSOR_TAG: self.fan_in.name}), MOST_RUNS_SEARCHED",
+        "(), MOST_RUNS_SEARCHED",
         "state lost between halves",
     ),
     Mutant(
         "remembers nothing from before the first tick",
         "sensor",
-        "return self.fan_in.within and self.at - self.fan_in.within",
-        "return self.at",
+        "        return self.horizon\n",
+        "        return self.at\n",
         "a newcomer's earlier completion counts",
     ),
     Mutant(
         "does not wait for a running downstream",
         "sensor",
-        "if decision.complete and self.fan_in.wait_while_running:",
-        "if False:",
+        "        if self.fan_in.wait_while_running:\n",
+        "        if False:\n",
         "both arrive while D runs, no overlap",
     ),
     Mutant(
         "uses up, for a request, all that came before its run",
-        "condition",
-        "seen=completions_seen(instance, key, run.tags) if run else None,",
-        "seen=None,",
+        "materializations",
+        "uses=self._uses(run.run_id, run.tags, partition, _time(event)) if run else None,",
+        "uses=None,",
         "a newcomer's earlier completion counts",
     ),
     Mutant(
         "asks the last request only, of an upstream that was not in it",
-        "condition",
+        "materializations",
         "if all(c.upstream in used or c.completed_at > request.at for c in newest):",
         "if True:",
         "an upstream leaves and rejoins",
     ),
     Mutant(
         "lets a run by hand use up nothing, in the condition",
-        "condition",
-        "        if self.seen is None:\n",
+        "materializations",
+        "        if self.uses is None:\n",
         "        if False:\n",
         "downstream by hand between halves",
     ),
@@ -186,34 +190,147 @@ MUTANTS = (
     Mutant(
         "does not see that an upstream joined",
         "state",
-        "if not all(name in self.newest for name in upstreams):",
+        "if not self.upstreams.issuperset(upstreams):",
         "if False:",
         "a newcomer's earlier completion counts",
+    ),
+    Mutant(
+        "ends a calendar day at midnight in UTC",
+        "windows",
+        "        zone = ZoneInfo(window.zone)\n",
+        "        zone = UTC\n",
+        "a calendar day",
+    ),
+    Mutant(
+        "lets a calendar day last 24 hours",
+        "windows",
+        "return completed_at.astimezone(zone).date() >= at.astimezone(zone).date()",
+        "return at - window.start(at) < ONE_DAY and completed_at >= window.start(at)",
+        "the day of 25 hours",
+    ),
+    Mutant(
+        "gives every upstream the first one's window",
+        "rule",
+        "window_of(within, name))",
+        "window_of(within, upstreams[0]))",
+        "a calendar day beside a sliding one",
+    ),
+    Mutant(
+        "needs one more than the quorum",
+        "requirement",
+        "return len(set(ready) & set(upstreams)) >= self.count",
+        "return len(set(ready) & set(upstreams)) > self.count",
+        "two of three",
+    ),
+    Mutant(
+        "uses up the quorum only by its number",
+        "rule",
+        "(s.newest for s in self.standings if s.newest and s.state is not State.USED)",
+        "(s.newest for s in self.ready[:2] if s.newest)",
+        "all three at one tick are one batch",
+    ),
+    Mutant(
+        "does not know not",
+        "requirement",
+        "return not self.part.holds(ready, upstreams)",
+        "return True",
+        "one without the other",
+    ),
+    Mutant(
+        "waits for optional upstreams",
+        "rule",
+        "        if self.when is None:\n",
+        "        if len(self.standings) > 2:\n",
+        "optional and absent",
+    ),
+    Mutant(
+        "settles a moment too late",
+        "rule",
+        "self.at - s.newest.completed_at < self.settle",
+        "self.at - s.newest.completed_at <= self.settle",
+        "exactly settled",
+    ),
+    Mutant(
+        "does not settle, in the condition",
+        "condition",
+        "            if any(c.completed_at > since for c in completions)\n",
+        "            if False\n",
+        "a burst",
+    ),
+    Mutant(
+        "does not wait for running upstreams",
+        "sensor",
+        "        if self.fan_in.wait_while_upstreams_run:\n",
+        "        if False:\n",
+        "a running upstream",
+    ),
+    Mutant(
+        "pairs whatever the key, in the sensor",
+        "runs",
+        "return record.dagster_run.tags.get(self.tag) if self.tag else None",
+        "return 'x' if self.tag else None",
+        "a day pairs with its own day only",
+    ),
+    Mutant(
+        "pairs whatever the partition, in the condition",
+        "condition",
+        "            for partition, completion in (newest or {}).items():\n",
+        "            for completion in (newest or {}).values():\n"
+        "              for partition in context.partitions_def.get_partition_keys():\n",
+        "a day pairs with its own day only",
+    ),
+    Mutant(
+        "uses up what another partition's request saw",
+        "materializations",
+        "return {p: _used(self._requests_of(p), cs) for p, cs in newest.items()}",
+        "return {p: _used(self._requests_of(min(newest)), cs) for p, cs in newest.items()}",
+        "a day pairs with its own day only",
+    ),
+    Mutant(
+        "holds a key back for another's run",
+        "sensor",
+        "running.setdefault(self.runs.key(record), []).append(record.dagster_run.run_id)",
+        "running.update({d.key: [record.dagster_run.run_id] for d in decisions})",
+        "held back by key",
+    ),
+    Mutant(
+        "forgets keys that still wait",
+        "state",
+        "            if counts or state.latest >= seen_after:\n",
+        "            if state.latest >= seen_after:\n",
+        "held back while another key goes on",
+    ),
+    Mutant(
+        "takes runs without the key for runs of one key",
+        "sensor",
+        "                if self.fan_in.tag is not None and self.runs.key(record) is None:\n",
+        "                if False:\n",
+        "a run without the key",
     ),
 )
 
 
 @contextmanager
-def applied(mutant: Mutant | None) -> Iterator[None]:
+def applied(mutant: Mutant) -> Iterator[None]:
     """Changes the product's loaded modules into the mutant's, and back again."""
+    modules = [importlib.import_module(f"project.fan_in.{name}") for name in MODULES]
+    modules.append(importlib.import_module("project.fan_in"))
+    # The very objects come back: others hold on to them, and ask if something is one of them.
+    before = [dict(module.__dict__) for module in modules]
     try:
-        _load(mutant)
+        for module in modules:
+            source = Path(module.__file__).read_text()
+            if module.__name__ == f"project.fan_in.{mutant.module}":
+                if source.count(mutant.old) != 1:
+                    count = source.count(mutant.old)
+                    raise ValueError(f"{mutant.old!r} stands {count} times in {module.__name__}")
+                source = source.replace(mutant.old, mutant.new)
+            exec(compile(source, module.__file__, "exec"), module.__dict__)
         yield
     finally:
-        _load(None)
-
-
-def _load(mutant: Mutant | None) -> None:
-    for name in MODULES:
-        module = importlib.import_module(name)
-        source = Path(module.__file__).read_text()
-        if mutant is not None and name == f"project.fan_in.{mutant.module}":
-            if source.count(mutant.old) != 1:
-                raise ValueError(
-                    f"{mutant.old!r} stands {source.count(mutant.old)} times in {name}"
-                )
-            source = source.replace(mutant.old, mutant.new)
-        exec(compile(source, module.__file__, "exec"), module.__dict__)
+        for module, names in zip(modules, before, strict=True):
+            module.__dict__.clear()
+            module.__dict__.update(names)
 
 
 def catches(named: Named) -> list[str]:
@@ -226,7 +343,7 @@ def catches(named: Named) -> list[str]:
             caught.append(f"{contender.name}: {error!r}")
             continue
         if firings != named.firings(contender.path):
-            caught.append(f"{contender.name} fires {''.join(map(str, firings))}")
+            caught.append(f"{contender.name} fires {write_firings(firings)}")
     return caught
 
 

@@ -1,11 +1,13 @@
 """The player: plays a timeline through real Dagster and returns where a contender fired."""
 
+from collections import defaultdict
 from contextlib import AbstractContextManager
+from datetime import timedelta
 
 import drivers
 from contenders import Contender
 from drivers import World
-from timeline import Kind, Step, Timeline
+from timeline import Firings, Kind, Step, Timeline
 
 
 class Player(AbstractContextManager["Player"]):
@@ -16,44 +18,49 @@ class Player(AbstractContextManager["Player"]):
         self.timeline = timeline
         self.letters = timeline.upstreams
         self.wrapped = False
-        self.started: dict[str, list[str]] = {}
+        self.started: defaultdict[tuple, list[str]] = defaultdict(list)
         # Every upstream that is ever named has a job, in the set or not.
         self.named = timeline.upstreams | {s.upstream for s in timeline.steps if s.upstream}
-        self.world: World = contender.world(self._definitions())
+        self.world: World = contender.world(self._definitions(), timeline.moment(timedelta(0)))
 
     def __exit__(self, *exc: object) -> None:
         self.world.__exit__(*exc)
 
     def _definitions(self):
-        others = drivers.upstreams(self.named - self.letters, d=False)
+        keys = self.timeline.keys if self.contender.world.key_tag == drivers.PARTITION else ()
+        others = drivers.upstreams(
+            self.named - self.letters, keys=keys, shared=self.timeline.shared, d=False
+        )
         mechanism = self.contender.define(self.letters, self.timeline, self.wrapped)
         return drivers.dg.Definitions.merge(mechanism, others)
 
     def _redefine(self) -> None:
         self.world.define(self._definitions())
 
-    def take(self, step: Step) -> int | None:
-        """Takes a step; returns the number of requests if it is a tick."""
-        world, letter = self.world.at(step.completed_at), step.upstream
+    def take(self, step: Step) -> list[str | None] | None:
+        """Takes a step; returns the keys of the requested runs if it is a tick."""
+        world, letter, key = self.world.at(step.completed_at), step.upstream, step.key
         match step.kind:
             case Kind.TICK:
-                return world.tick()
+                before = len(world.requested)
+                world.tick()
+                return [world.key_of(run_id) for run_id in world.requested[before:]]
             case Kind.COMPLETES:
-                world.run(letter)
+                world.run(letter, key=key)
             case Kind.STARTS:
-                self.started.setdefault(letter, []).append(world.start(letter))
+                self.started[letter, key].append(world.start(letter, key=key))
             case Kind.ENDS:
-                world.finish(self.started[letter].pop(0), letter)
+                world.finish(self.started[letter, key].pop(0), letter)
             case Kind.FAILS:
-                world.run(letter, success=False)
+                world.run(letter, success=False, key=key)
             case Kind.FAILS_LATE:
-                world.run(letter, success=False, materializes=True)
+                world.run(letter, success=False, materializes=True, key=key)
             case Kind.SUCCEEDS_EMPTY:
-                world.run(letter, materializes=False)
+                world.run(letter, materializes=False, key=key)
             case Kind.OUTSIDE:
-                world.materialize_outside(letter)
+                world.materialize_outside(letter, key=key)
             case Kind.ELSEWHERE:
-                world.run_elsewhere(letter)
+                world.run_elsewhere(letter, key=key)
             case Kind.JOINS:
                 self.letters |= {letter}
                 self._redefine()
@@ -61,11 +68,11 @@ class Player(AbstractContextManager["Player"]):
                 self.letters -= {letter}
                 self._redefine()
             case Kind.D_SUCCEEDS | Kind.D_FAILS:
-                world.end_downstream(success=step.kind is Kind.D_SUCCEEDS)
+                world.end_downstream(success=step.kind is Kind.D_SUCCEEDS, key=key)
             case Kind.D_BY_HAND:
-                world.run_downstream()
+                world.run_downstream(key=key)
             case Kind.D_STARTS:
-                world.start_downstream()
+                world.start_downstream(key=key)
             case Kind.LOSE_STATE:
                 world.lose_state()
             case Kind.WRAP:
@@ -74,8 +81,8 @@ class Player(AbstractContextManager["Player"]):
         return None
 
 
-def play(timeline: Timeline, contender: Contender, *, cold: bool = False) -> list[int]:
-    """Returns the number of requests at each tick of the timeline.
+def play(timeline: Timeline, contender: Contender, *, cold: bool = False) -> Firings:
+    """Returns the number of requests at each tick of the timeline; with keys, for each key.
 
     Args:
         timeline: What happens.
@@ -87,4 +94,8 @@ def play(timeline: Timeline, contender: Contender, *, cold: bool = False) -> lis
         if not cold:
             player.take(Step(Kind.TICK, timeline.steps[0].completed_at))
         taken = [player.take(step) for step in timeline.steps]
-    return [requests for requests in taken if requests is not None]
+    requested = [keys for keys in taken if keys is not None]
+    strangers = {key for keys in requested for key in keys} - set(timeline.keys or [None])
+    assert not strangers, f"requested for {strangers}, of keys {timeline.keys}"
+    rows = {key: [keys.count(key) for keys in requested] for key in timeline.keys or [None]}
+    return rows if timeline.keys else rows[None]

@@ -6,21 +6,39 @@ agreement between the two means something.
 
 - A firing consumes, for every upstream in the set at that tick, the newest completion known then
   and all older ones. Older and newer go by event time; at one time, by the order of the steps.
+- So it does whatever the timeline's `when` asks for: ready or not, named or not.
 - A hand-started run of the downstream that consumes, consumes whatever had completed by then.
+- With keys the rule holds for each by itself: of what a key sees, as if there were no others.
 - Losing state and wrapping the condition change nothing.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from timeline import Kind, Timeline, in_hours
+from timeline import WITHOUT_KEY, Day, Firings, Kind, Timeline, by_key, holds, in_hours
 
 COUNTS = {
     "declarative": {Kind.COMPLETES, Kind.ENDS, Kind.FAILS_LATE, Kind.OUTSIDE},
     "job": {Kind.COMPLETES, Kind.ENDS, Kind.SUCCEEDS_EMPTY},
 }
 """What is a completion on each path: a materialization of the asset; a success of the job."""
+
+
+def project(timeline: Timeline, key: str, path: str) -> Timeline:
+    """Returns the timeline without keys that a key sees: its own runs, and what is of no run.
+
+    A run without a key is of no key, but on the declarative path one of a shared upstream is of
+    every key.
+    """
+    shared = timeline.shared if path == "declarative" else ()
+    seen = [
+        replace(step, key=None)
+        for step in timeline.steps
+        if step.key == key
+        or (step.key is None and (step.upstream in shared or step.kind in WITHOUT_KEY))
+    ]
+    return replace(timeline, steps=tuple(seen), keys=(), shared=frozenset())
 
 
 @dataclass(frozen=True, order=True)
@@ -77,30 +95,56 @@ class World:
         return False
 
     def in_window(self, completion: Completion, place: int) -> bool:
-        """Whether a completion is younger than the window; exactly as old is too old."""
-        window = self.timeline.window
-        age = self.timeline.steps[place].at - completion.completed_at
-        return window is None or age < window
+        """Whether a completion is younger than the window, and exactly as old is too old; for a
+        calendar day, whether its date there is the tick's (or later)."""
+        window = self.timeline.window_of(completion.upstream)
+        tick, completed_at = self.timeline.steps[place].at, completion.completed_at
+        if isinstance(window, Day):
+            dates = [window.date(self.timeline.moment(at)) for at in (completed_at, tick)]
+            return dates[0] >= dates[1]
+        return window is None or tick - completed_at < window
+
+    def enough(self, completions: Collection[Completion], place: int) -> bool:
+        """Whether these, if they were all that count, would be a batch."""
+        names, when = {c.upstream for c in completions}, self.timeline.when
+        if when is None:
+            return names == set(self.upstreams(place))
+        if isinstance(when, int):
+            return len(names) >= when
+        return holds(when, names)
 
     def batch(self, place: int) -> list[Completion] | None:
         """The batch that is complete, if one is."""
-        batch = [self.newest(upstream, place) for upstream in self.upstreams(place)]
-        for completion in batch:
-            if completion is None or self.consumed(completion, place):
-                return None
-            if not self.in_window(completion, place):
-                return None
-        return batch
+        newest = [self.newest(upstream, place) for upstream in self.upstreams(place)]
+        batch = [
+            completion
+            for completion in newest
+            if completion is not None
+            and not self.consumed(completion, place)
+            and self.in_window(completion, place)
+        ]
+        return batch if self.enough(batch, place) else None
 
-    def held(self, place: int) -> bool:
-        """Whether a batch must wait, since a run of the downstream is unfinished."""
+    def held(self, place: int) -> str:
+        """Why a batch must wait, or nothing if it need not."""
+        steps, settle = self.timeline.steps[:place], self.timeline.settle
         unfinished = []
-        for number, step in enumerate(self.timeline.steps[:place]):
+        for number, step in enumerate(steps):
             if number in self.fired or step.kind is Kind.D_STARTS:
                 unfinished.append(number)
             if step.kind in (Kind.D_SUCCEEDS, Kind.D_FAILS):
                 unfinished = unfinished[1:]
-        return bool(unfinished) and not self.timeline.overlap
+        if unfinished and not self.timeline.overlap:
+            return "beside an unfinished run"
+        for upstream in self.upstreams(place):
+            newest = self.newest(upstream, place)
+            age = newest and self.timeline.steps[place].at - newest.completed_at
+            if settle is not None and newest is not None and age < settle:
+                return f"though {upstream}, {in_hours(age)} h old, has not settled"
+            kinds = [step.kind for step in steps if step.upstream == upstream]
+            if self.timeline.idle and kinds.count(Kind.STARTS) > kinds.count(Kind.ENDS):
+                return f"while {upstream} runs"
+        return ""
 
 
 def tick_places(timeline: Timeline) -> list[int]:
@@ -108,10 +152,15 @@ def tick_places(timeline: Timeline) -> list[int]:
     return [place for place, step in enumerate(timeline.steps) if step.kind is Kind.TICK]
 
 
-def expected(timeline: Timeline, path: str) -> list[int]:
-    """Returns a digit for each tick: 1 if this path ("declarative" or "job") requests a run."""
+def expected(timeline: Timeline, path: str) -> Firings:
+    """Returns a digit for each tick: 1 if this path ("declarative" or "job") requests a run.
+
+    With keys it returns such digits for each key.
+    """
     if path not in COUNTS:
         raise ValueError(f"path {path!r} is not one of: {', '.join(COUNTS)}")
+    if timeline.keys:
+        return {key: expected(project(timeline, key, path), path) for key in timeline.keys}
     fired: list[int] = []
     for place in tick_places(timeline):
         world = World(timeline, path, tuple(fired))
@@ -122,15 +171,22 @@ def expected(timeline: Timeline, path: str) -> list[int]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One deviation: its tick, counted from 0 (None if correct), its kind, and why it is one."""
+    """One deviation: its tick, counted from 0 (None if correct), its kind, and why it is one;
+    with keys, of which."""
 
     tick: int | None
     kind: str
     why: str
+    key: str | None = None
 
 
-def judge(timeline: Timeline, path: str, firings: Sequence[int]) -> list[Verdict]:
+CORRECT = Verdict(None, "correct", "fires as the referee does")
+
+
+def judge(timeline: Timeline, path: str, firings: Firings) -> list[Verdict]:
     """Returns a verdict on every deviation of a mechanism's firings from the referee's.
+
+    With keys, each key's firings are judged on what that key sees.
 
     ``correct`` is the only verdict, and only if the firings equal the referee's. Where the referee
     fires and the mechanism does not, the batch is owed, unless the mechanism's earlier firings
@@ -139,15 +195,27 @@ def judge(timeline: Timeline, path: str, firings: Sequence[int]) -> list[Verdict
 
     A firing where the referee does not fire is the first of these that applies:
 
-    - ``early``: an upstream in the set has not completed yet;
-    - ``late``: the newest completion of every upstream is in the window, and a batch is owed of
-      which something is unused; from here on it is owed no longer. Also if every upstream has an
-      unused one and no run holds it back: the referee used some of it in a batch now lost;
+    - ``late``: what is unused and in the window makes a batch that nothing holds back: the
+      referee used some of it in a batch now lost;
+    - ``early``: it makes one that has to wait (for an unfinished run of the downstream, for the
+      upstreams to settle or to end), and none is owed;
+    - ``late``: what is in the window, used or not, makes a batch, and one is owed of which
+      something is unused; from here on it is owed no longer;
+    - ``early``: all that has ever completed would not make a batch;
     - ``duplicate``: nothing of some upstream is new since the mechanism's last firing that used
       it (or since a hand-started run that consumed it);
-    - ``stale``: the newest completion of some upstream is outside the window;
-    - ``early``: the batch is complete, but has to wait for an unfinished run of the downstream.
+    - ``stale``: the newest completion of some upstream is outside the window.
     """
+    if timeline.keys:
+        if set(by_key(firings)) != set(timeline.keys):
+            raise ValueError(f"firings {firings} are not those of the keys {timeline.keys}")
+        verdicts = [
+            replace(verdict, key=key)
+            for key, row in firings.items()
+            for verdict in judge(project(timeline, key, path), path, row)
+            if verdict.kind != "correct"
+        ]
+        return sorted(verdicts, key=lambda verdict: verdict.tick) or [CORRECT]
     due, places = expected(timeline, path), tick_places(timeline)
     if len(firings) != len(due) or not set(firings) <= {0, 1}:
         raise ValueError(f"firings {list(firings)} are not {len(due)} digits, 0 or 1, one a tick")
@@ -174,24 +242,31 @@ def judge(timeline: Timeline, path: str, firings: Sequence[int]) -> list[Verdict
         if kind == "late":
             owed = []
     verdicts.sort(key=lambda verdict: verdict.tick)
-    return verdicts or [Verdict(None, "correct", "fires as the referee does")]
+    return verdicts or [CORRECT]
 
 
-def _deviation(world: World, place: int, owed: bool, held: bool) -> tuple[str, str]:
-    names = world.upstreams(place)
+def _deviation(world: World, place: int, owed: bool, held: str) -> tuple[str, str]:
+    names, timeline = world.upstreams(place), world.timeline
     known = [c for name in names if (c := world.newest(name, place))]
     used = [c for c in known if world.consumed(c, place)]
     old = [c for c in known if not world.in_window(c, place)]
-    if len(known) < len(names):
-        never = set(names) - {c.upstream for c in known}
-        return "early", f"fires though {' and '.join(sorted(never))} never completed"
-    if not old and (owed or not (used or held)):
-        return "late", f"fires only now on {_aged(world.timeline, known, place)}"
+    young = [c for c in known if c not in old]
+    ready = [c for c in young if c not in used]
+    if world.enough(ready, place):
+        if owed or not held:
+            return "late", f"fires only now on {_aged(timeline, ready, place)}"
+        return "early", f"fires on {_aged(timeline, ready, place)}, {held}"
+    if owed and world.enough(young, place):
+        return "late", f"fires only now on {_aged(timeline, young, place)}"
+    if not world.enough(known, place):
+        if timeline.when is not None:
+            completed = " and ".join(c.upstream for c in known) or "nothing"
+            return "early", f"fires though only {completed} completed, and when={timeline.when}"
+        never = sorted(set(names) - {c.upstream for c in known})
+        return "early", f"fires though {' and '.join(never)} never completed"
     if used:
-        return "duplicate", f"fires again on {_aged(world.timeline, used, place)}"
-    if old:
-        return "stale", f"fires on {_aged(world.timeline, old, place)}, outside the window"
-    return "early", f"fires on {_aged(world.timeline, known, place)}, beside an unfinished run"
+        return "duplicate", f"fires again on {_aged(timeline, used, place)}"
+    return "stale", f"fires on {_aged(timeline, old, place)}, outside the window"
 
 
 def _aged(timeline: Timeline, completions: Sequence[Completion], place: int) -> str:

@@ -1,16 +1,14 @@
 """The comparative suite: both mechanisms and every alternative on the same named timelines."""
 
 import time
-from datetime import datetime
 
-import drivers
 import pytest
 from comparison import MARKED, PAGE, README, load, play_row, render_page, render_summary, verdicts
-from contenders import CONTENDERS, OURS
+from contenders import CONTENDERS, OUR_SENSOR_BY_TAG, OURS
 from player import play
 from reference import expected
-from timeline import parse
-from timelines import NAMED, Named
+from timeline import parse, read_firings
+from timelines import NAMED, PARTINGS, Named, Parting
 
 PATHS = ("declarative", "job")
 named_timelines = pytest.mark.parametrize("named", NAMED, ids=lambda named: named.name)
@@ -36,8 +34,7 @@ def test_both_mechanisms_fire_as_expected_and_the_others_as_published(named: Nam
     """Played through real Dagster: ours are correct, and the published comparison is what is so."""
     row = play_row(named)
     for contender in OURS:
-        fired = [int(digit) for digit in row[contender.name]]
-        assert fired == named.firings(contender.path), contender.name
+        assert read_firings(row[contender.name]) == named.firings(contender.path), contender.name
     assert row == load()[named.name], "make comparison writes the tables anew"
 
 
@@ -73,22 +70,49 @@ def test_what_dagsters_built_ins_do_is_as_measured_before():
     assert kinds("@run_status_sensor", "one batch") == {"early"}
 
 
+@pytest.mark.parametrize("parting", PARTINGS, ids=lambda parting: parting.text)
+def test_where_ours_part_from_the_rule_is_known(parting: Parting):
+    """What is published as left out is so: one of ours parts there, as told, and only that one."""
+    for contender in OURS:
+        fired = play(parting.timeline, contender)
+        demanded = expected(parting.timeline, contender.path)
+        parts = contender.name == parting.contender
+        assert fired == (read_firings(parting.fires) if parts else demanded), contender.name
+        assert fired != demanded or not parts
+
+
+@named_timelines
+def test_what_only_ours_can_say_is_in_no_one_elses_row(named: Named):
+    """The table of all mechanisms is over the timelines which all of them can express."""
+    ours, everyone = ({c.name for c in contenders} for contenders in (OURS, CONTENDERS))
+    assert set(load()[named.name]) == (ours if named.only_ours else everyone)
+
+
+KEYED = [named for named in NAMED if named.timeline.keys]
+
+
+@pytest.mark.parametrize("named", KEYED, ids=lambda named: named.name)
+def test_a_key_may_be_a_tag_of_ones_own(named: Named):
+    """With unpartitioned jobs whose runs carry a business day, the sensor fires just the same."""
+    firings = play(named.timeline, OUR_SENSOR_BY_TAG, cold=named.cold)
+    assert firings == named.firings("job")
+
+
 @pytest.mark.parametrize(
-    ("noon_before", "text", "fires", "example_fires"),
+    ("text", "fires", "example_fires"),
     [
-        ("2026-03-07T17:00+00:00", "A@1 B@24.9 .@24.999", [1], [0]),
-        ("2026-03-07T17:00+00:00", "A@1 B@24.9 .@25", [0], [0]),
-        ("2026-10-31T16:00+00:00", "A@1 B@24.9 .@24.999", [1], [1]),
-        ("2026-10-31T16:00+00:00", "A@1 B@24.9 .@25", [0], [1]),
+        ("start=2026-03-07: A@18 B@41.9 .@41.999", [1], [0]),
+        ("start=2026-03-07: A@18 B@41.9 .@42", [0], [0]),
+        ("start=2026-10-31: A@17 B@40.9 .@40.999", [1], [1]),
+        ("start=2026-10-31: A@17 B@40.9 .@41", [0], [1]),
     ],
     ids=["spring, just inside", "spring, exactly a day", "autumn, just inside", "autumn, a day"],
 )
 def test_a_change_of_the_clocks_inside_the_window_changes_nothing(
-    monkeypatch, noon_before, text, fires, example_fires
+    monkeypatch, text, fires, example_fires
 ):
     """On a host in New York, a day is 24 hours all the same; the documentation example, which
     compares local times, loses a batch in spring and pairs a stale one in autumn."""
-    monkeypatch.setattr(drivers, "START", datetime.fromisoformat(noon_before))
     by_name = {contender.name: contender for contender in CONTENDERS}
     with monkeypatch.context() as in_new_york:
         in_new_york.setenv("TZ", "America/New_York")

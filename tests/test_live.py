@@ -5,22 +5,33 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from rich.console import Console
 
-from project.fan_in.sensor import upstream_runs
+from project.fan_in.batch import batch_of_run
+from project.fan_in.sensor import PARTITION_TAG, upstream_runs
 from project.local.dagster_process import LocalDagster, free_port, listens, wait_until
-from project.local.demo import DECLARATIVE_MART, DOWNSTREAM_JOB, Demo
+from project.local.demo import (
+    DECLARATIVE_MART,
+    DOWNSTREAM_JOB,
+    FEED_JOBS,
+    FIRST,
+    SECOND,
+    Demo,
+)
 from project.local.dev import AlreadyRunning, only_one
 from project.paths import ROOT
 
 
-def test_both_paths_fire_exactly_once_per_batch_under_a_real_daemon(tmp_path):
-    """One feed: nothing. The other: both paths, once, each with the runs that made it. A repeat of
-    one: nothing. And the demo, which plays this story, can tell when it is not so."""
+def test_both_paths_fire_exactly_once_for_each_day_under_a_real_daemon(tmp_path):
+    """Each feed another day: nothing. Both the same day: both paths, once, for that day, each with
+    the runs that made it. A repeat of one: nothing. And the demo, which plays this story, can tell
+    when it is not so."""
     console = Console(record=True, width=140)
     with (
         (tmp_path / "dagster.log").open("wb") as log,
@@ -31,32 +42,42 @@ def test_both_paths_fire_exactly_once_per_batch_under_a_real_daemon(tmp_path):
         demo.account()
         runs = dagster.instance.get_runs()
 
-        flights = [r.run_id for r in runs if r.job_name == "flights_job"]
-        weather = [r.run_id for r in runs if r.job_name == "weather_job"]
-        job_path = [r for r in runs if r.job_name == DOWNSTREAM_JOB]
-        declarative = [r for r in runs if r.asset_selection == {DECLARATIVE_MART}]
-        assert (len(flights), len(weather), len(job_path), len(declarative)) == (1, 2, 1, 1)
-        assert len(runs) == 5
+        flights, weather, job_path = (
+            runs_by_day(runs, lambda run, name=name: run.job_name == name)
+            for name in ("flights_job", "weather_job", DOWNSTREAM_JOB)
+        )
+        declarative = runs_by_day(runs, lambda run: run.asset_selection == {DECLARATIVE_MART})
+        assert {day: len(of_day) for day, of_day in flights.items()} == {FIRST: 1, SECOND: 1}
+        assert {day: len(of_day) for day, of_day in weather.items()} == {FIRST: 2, SECOND: 1}
+        assert len(runs) == 9
         assert all(r.status is dg.DagsterRunStatus.SUCCESS for r in runs)
-        first_of_each = {"flights_job": flights[0], "weather_job": weather[-1]}
-        assert upstream_runs(job_path[0].tags) == first_of_each
+        for day in (FIRST, SECOND):
+            made_by = (flights[day][0].run_id, weather[day][0].run_id)
+            (by_sensor,), (by_condition,) = job_path[day], declarative[day]
+            assert upstream_runs(by_sensor.tags) == dict(zip(FEED_JOBS, made_by, strict=True))
+            batch = batch_of_run(dagster.instance, by_condition)
+            assert (batch.key, {c.run_id for c in batch.completions}) == (day, set(made_by))
+        for mart in (DECLARATIVE_MART, dg.AssetKey("carrier_days")):
+            assert dagster.instance.get_materialized_partitions(mart) == {FIRST, SECOND}
         assert demo.wrong == []
 
-        reasons = [t.skip_reason for t in dagster.ticks("both_feeds_succeeded")]
-        never = "waiting for weather_job: never succeeded"
-        assert f"1 of 2 upstreams ready; {never}" in reasons
+        reasons = [t.skip_reason or "" for t in dagster.ticks("both_feeds_succeeded")]
+        for day, missing in ((FIRST, "weather_job"), (SECOND, "flights_job")):
+            waits = f"1 of 2 upstreams ready; waiting for {missing}: no success within 24 h"
+            assert any(f"dagster/partition {day}: {waits}" in reason for reason in reasons)
         assert reasons[-1].startswith(
-            "1 of 2 upstreams ready; waiting for flights_job: last success already used at"
+            f"dagster/partition {FIRST}: 1 of 2 upstreams ready;"
+            " waiting for flights_job: last success already used at"
         )
 
-        demo.expect(2, "this is not so")
+        demo.expect((FIRST, SECOND, SECOND), "this is not so")
         assert len(demo.wrong) == 2
 
     text = console.export_text()
     for run in runs:
         assert run.run_id[:8] in text
-    assert "carrier_days, the first rows" in text
-    assert "10 miles" in text
+    assert "carrier_days, the first rows of each day" in text
+    assert "10 miles, 2013-01-02" in text
     assert not listens(dagster.port)
     wait_until(lambda: not processes_of(tmp_path), "Dagster's processes to end", 60)
 
@@ -110,6 +131,17 @@ def test_a_free_port_is_one_that_nothing_listens_on():
         busy = server.getsockname()[1]
         assert listens(busy)
         assert free_port() != busy
+
+
+def runs_by_day(
+    runs: Iterable[dg.DagsterRun], wanted: Callable[[dg.DagsterRun], bool]
+) -> dict[str, list[dg.DagsterRun]]:
+    """Returns the wanted of some runs by their partition, oldest first; given the newest first."""
+    by_day = defaultdict(list)
+    for run in reversed(list(runs)):
+        if wanted(run):
+            by_day[run.tags[PARTITION_TAG]].append(run)
+    return dict(by_day)
 
 
 def processes_of(folder: Path) -> list[str]:

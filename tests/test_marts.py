@@ -1,4 +1,5 @@
-"""The marts, built by real dbt over real days: 1 January 2013, and 8 February, a blizzard."""
+"""The marts, built by real dbt over real days of 2013: 8 February, a blizzard, and 31 December,
+which has no weather."""
 
 import json
 import os
@@ -7,8 +8,9 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from statistics import mean
 
@@ -20,15 +22,17 @@ from test_definitions import CHECKS
 from project.definitions import defs
 from project.defs.ingest.landing import land
 from project.defs.marts import WAREHOUSE_POOL
-from project.paths import DATA_VARIABLE, ROOT, landing_folder, warehouse_file
+from project.paths import DATA_VARIABLE, DBT_PROJECT, ROOT, landing_folder, warehouse_file
 
-DAYS = ("2013-01-01", "2013-02-08")
+BLIZZARD, LAST = "2013-02-08", "2013-12-31"
 
 BUILDS = {
-    "carrier_days": {"carrier_days", "airlines"},
-    "weather_delays": {"weather_delays"},
+    "carrier_days": {("carrier_days", BLIZZARD), ("airlines", None)},
+    "weather_delays": {("weather_delays", BLIZZARD)},
 }
-"""What a run of each path builds."""
+"""What a run of each path for the day of the blizzard builds, and the partition of each."""
+
+NAMES = {mart: {name for name, _ in built} for mart, built in BUILDS.items()}
 
 
 def query(warehouse: Path, sql: str) -> list[tuple]:
@@ -42,9 +46,32 @@ def tables(warehouse: Path) -> dict[str, list[tuple]]:
     return {name: query(warehouse, f"from {name} order by all") for name in names}
 
 
-def landed(feed: str, columns: str) -> list[tuple]:
+def of_day(day: str, rows: list[tuple]) -> list[tuple]:
+    """Returns a mart's rows of one day; the second column is the day."""
+    return [row for row in rows if row[1] == date.fromisoformat(day)]
+
+
+def landed(feed: str, columns: str, day: str = BLIZZARD) -> list[tuple]:
     with duckdb.connect() as db:
-        return db.sql(f"select {columns} from '{landing_folder(feed)}/*.parquet'").fetchall()
+        return db.sql(f"select {columns} from '{landing_folder(feed)}/{day}.parquet'").fetchall()
+
+
+def land_days() -> None:
+    for feed, day in (("flights", BLIZZARD), ("flights", LAST), ("weather", BLIZZARD)):
+        land(feed, landing_folder(feed), date.fromisoformat(day))
+
+
+@contextmanager
+def only_united_has_landed() -> Iterator[None]:
+    """Takes the flights of all other airlines out of the landed files."""
+    with duckdb.connect() as db:
+        for path in landing_folder("flights").glob("*.parquet"):
+            db.sql(f"create or replace table united as from '{path}' where carrier = 'UA'")
+            db.sql(f"copy united to '{path}'")
+    try:
+        yield
+    finally:
+        land_days()
 
 
 # --- before anything has landed ------------------------------------------------------------------
@@ -59,15 +86,13 @@ def folder(tmp_path_factory) -> Iterator[Path]:
         yield folder
 
 
-def run(mart: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
-    """Runs what the mart's path runs: its job, or Dagster's own with the mart selected."""
+def run(mart: str, day: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    """Runs what the mart's path runs for a day: its job, or Dagster's own for the mart."""
+    how = {"instance": instance, "partition_key": day, "raise_on_error": False}
     if mart == "carrier_days":
-        job = defs().resolve_job_def("carrier_days_job")
-        return job.execute_in_process(instance=instance, raise_on_error=False)
+        return defs().resolve_job_def("carrier_days_job").execute_in_process(**how)
     job = defs().resolve_implicit_global_asset_job_def()
-    return job.execute_in_process(
-        instance=instance, asset_selection=[dg.AssetKey(mart)], raise_on_error=False
-    )
+    return job.execute_in_process(asset_selection=[dg.AssetKey(mart)], **how)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +108,12 @@ class BuiltOfNothing:
 def built_of_nothing(folder) -> BuiltOfNothing:
     """A run of the declarative mart before anything has landed."""
     with dg.DagsterInstance.ephemeral() as instance:
-        result = run("weather_delays", instance)
+        result = run("weather_delays", BLIZZARD, instance)
     left = set(tables(warehouse_file()))
     warehouse_file().unlink()
 
     target = Path(os.environ["DBT_TARGET_PATH"])
     (artifacts,) = target.glob(f"weather_delays_dbt-{result.run_id[:7]}-*")
-    # Each run starts from what lies here, as in production, where `make` has parsed.
-    shutil.copy(artifacts / "partial_parse.msgpack", target)
     dbt = json.loads((artifacts / "run_results.json").read_text())
     return BuiltOfNothing(
         result=result,
@@ -122,37 +145,48 @@ def test_the_unit_test_of_the_join_passes(built_of_nothing):
 
 @pytest.fixture(scope="module")
 def data(folder, built_of_nothing) -> Path:
-    """The data folder, now that two days of both feeds have landed."""
-    for feed in ("flights", "weather"):
-        for day in DAYS:
-            land(feed, landing_folder(feed), day)
+    """The data folder, now that a day of both feeds has landed, and one of flights alone."""
+    land_days()
     return folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What a run of one path left behind in an empty warehouse, and what it told Dagster."""
+    """What three runs of one path left behind in an empty warehouse, and told Dagster: for the
+    blizzard, for the last day, and for the blizzard again, when only United had landed."""
 
-    warehouse: Path
-    result: dg.ExecuteInProcessResult
+    results: list[dg.ExecuteInProcessResult]
+    tables: list[dict[str, list[tuple]]]
     instance: dg.DagsterInstance
     write_from_elsewhere: subprocess.CompletedProcess
+
+    def rows(self, mart: str, after: int) -> list[tuple]:
+        return self.tables[after][mart]
 
 
 @pytest.fixture(scope="module")
 def builds(data) -> Iterator[dict[str, Built]]:
-    """Each mart built once, each in a warehouse of its own."""
+    """Each mart built by its path, each in a warehouse of its own."""
     builds = {}
     with dg.DagsterInstance.ephemeral() as first, dg.DagsterInstance.ephemeral() as second:
         for mart, instance in zip(BUILDS, (first, second), strict=True):
-            result = run(mart, instance)
-            assert result.success
+            results, left = [], []
+
+            def build(day: str, mart=mart, instance=instance, results=results, left=left) -> None:
+                results.append(run(mart, day, instance))
+                assert results[-1].success
+                left.append(tables(warehouse_file()))
+
+            build(BLIZZARD)
             write = f"import duckdb; duckdb.connect({str(warehouse_file())!r}).close()"
             elsewhere = subprocess.run([sys.executable, "-c", write], capture_output=True)
-            warehouse = warehouse_file().rename(data / f"{mart}.duckdb")
+            build(LAST)
+            with only_united_has_landed():
+                build(BLIZZARD)
+            warehouse_file().unlink()
             builds[mart] = Built(
-                warehouse=warehouse,
-                result=result,
+                results=results,
+                tables=left,
                 instance=instance,
                 write_from_elsewhere=elsewhere,
             )
@@ -166,35 +200,40 @@ def mart(request) -> str:
 
 def test_each_path_builds_its_own_mart_and_no_other(builds, mart):
     """No table of the other path is there, and no staging table that both would share."""
-    assert tables(builds[mart].warehouse).keys() == BUILDS[mart]
+    for left in builds[mart].tables:
+        assert left.keys() == NAMES[mart]
 
 
 def test_no_path_touches_what_the_other_path_waits_for(builds, mart):
-    """A run materializes its own assets; nothing else has any event in the whole instance."""
+    """A run materializes its own assets, the mart for its day; nothing else has any event in the
+    whole instance."""
     built = builds[mart]
-    events = built.result.get_asset_materialization_events()
-    assert {event.asset_key.to_user_string() for event in events} == BUILDS[mart]
+    events = built.results[0].get_asset_materialization_events()
+    assert {(e.asset_key.to_user_string(), e.partition) for e in events} == BUILDS[mart]
     touched = {key.to_user_string() for key in built.instance.all_asset_keys()}
-    assert touched == BUILDS[mart]
+    assert touched == NAMES[mart]
+    days = built.instance.get_materialized_partitions(dg.AssetKey(mart))
+    assert days == {BLIZZARD, LAST}
 
 
 def test_the_dbt_tests_are_asset_checks_and_pass(builds, mart):
     """Exactly the checks that the definitions announce, each passed."""
     checks: dict[str, set[str]] = {}
-    for check in builds[mart].result.get_asset_check_evaluations():
+    for check in builds[mart].results[0].get_asset_check_evaluations():
         assert check.passed, check.check_name
         checks.setdefault(check.asset_key.to_user_string(), set()).add(check.check_name)
-    assert checks == {asset: CHECKS[asset] for asset in BUILDS[mart]}
+    assert checks == {asset: CHECKS[asset] for asset in NAMES[mart]}
 
 
 def test_a_materialization_says_how_many_rows_the_table_has(builds, mart):
-    """The count in the UI is the count in the warehouse."""
-    said = {
-        event.asset_key.to_user_string(): event.materialization.metadata["dagster/row_count"].value
-        for event in builds[mart].result.get_asset_materialization_events()
-    }
-    counted = {name: len(rows) for name, rows in tables(builds[mart].warehouse).items()}
-    assert said == counted
+    """The count in the UI is the count in the warehouse, all days together."""
+    built = builds[mart]
+    for result, left in zip(built.results, built.tables, strict=True):
+        said = {
+            e.asset_key.to_user_string(): e.materialization.metadata["dagster/row_count"].value
+            for e in result.get_asset_materialization_events()
+        }
+        assert said == {name: len(rows) for name, rows in left.items()}
 
 
 def test_a_finished_run_lets_go_of_the_warehouse(builds, mart):
@@ -203,28 +242,55 @@ def test_a_finished_run_lets_go_of_the_warehouse(builds, mart):
     assert elsewhere.returncode == 0, elsewhere.stderr.decode()
 
 
-def test_carrier_days_counts_every_departure_and_the_blizzard(builds):
-    """Each landed flight is counted once: 842 and 930, of which 4 and 472 were cancelled."""
-    days = query(
-        builds["carrier_days"].warehouse,
-        "select business_day::varchar, sum(departures), sum(cancellations),"
-        " min(worst_visibility_miles) from carrier_days group by all order by all",
-    )
-    assert days == [("2013-01-01", 842, 4, 9.0), ("2013-02-08", 930, 472, 0.5)]
-    assert sum(departures for _, departures, *_ in days) == len(landed("flights", "flight"))
+# --- each day by itself --------------------------------------------------------------------------
+
+
+def test_a_run_builds_the_rows_of_its_day_and_leaves_those_of_others(builds, mart):
+    """The last day has landed too when the blizzard is built, and is not there before its run."""
+    first, second = (builds[mart].rows(mart, after) for after in (0, 1))
+    assert first == of_day(BLIZZARD, first)
+    assert of_day(LAST, second)
+    assert sorted(of_day(LAST, second) + first) == sorted(second)
+
+
+def test_a_rebuilt_day_is_replaced_and_no_other(builds, mart):
+    """United alone has landed now, of both days: the rebuilt day says so, the other does not."""
+    second, third = (builds[mart].rows(mart, after) for after in (1, 2))
+    assert of_day(LAST, third) == of_day(LAST, second)
+    departures = {"carrier_days": 4, "weather_delays": 3}[mart]
+    flown = [carrier for (carrier,) in landed("flights", "carrier")]
+    assert sum(row[departures] for row in of_day(BLIZZARD, third)) == flown.count("UA") < len(flown)
+    if mart == "carrier_days":
+        assert {carrier for _, _, carrier, *_ in of_day(BLIZZARD, third)} == {"UA"}
+
+
+def test_the_day_without_weather_has_no_visibility(builds):
+    """31 December: all 776 departures are there, and of none is known what could be seen."""
+    (row,) = of_day(LAST, builds["weather_delays"].rows("weather_delays", after=1))
+    assert row[2:4] == ("unknown", 776)
+    carriers = of_day(LAST, builds["carrier_days"].rows("carrier_days", after=1))
+    assert sum(departures for *_, departures, _, _, _ in carriers) == 776
+    assert {worst for *_, worst in carriers} == {None}
+
+
+def test_carrier_days_counts_every_departure_of_the_blizzard(builds):
+    """Each landed flight is counted once: 930, of which 472 were cancelled."""
+    rows = builds["carrier_days"].rows("carrier_days", after=0)
+    assert sum(departures for *_, departures, _, _, _ in rows) == 930
+    assert sum(cancelled for *_, cancelled, _, _ in rows) == 472
+    assert min(worst for *_, worst in rows) == 0.5
+    assert len(landed("flights", "flight")) == 930
 
 
 def test_carrier_days_has_a_named_airline_in_each_row(builds):
     """One row for each airline and day, with the airline's name beside its code."""
-    rows = query(
-        builds["carrier_days"].warehouse,
-        "select carrier, business_day::varchar, carrier_name from carrier_days",
-    )
-    assert len(set(rows)) == len(rows)
-    flown = set(landed("flights", "carrier, make_date(year, month, day)::varchar"))
-    assert {(carrier, day) for carrier, day, _ in rows} == flown
-    assert ("B6", "2013-02-08", "JetBlue Airways") in rows
-    assert all(name for *_, name in rows)
+    rows = builds["carrier_days"].rows("carrier_days", after=1)
+    keys = [(carrier, str(day)) for _, day, carrier, *_ in rows]
+    assert len(set(keys)) == len(keys)
+    flown = {(c, day) for day in (BLIZZARD, LAST) for (c,) in landed("flights", "carrier", day)}
+    assert set(keys) == flown
+    assert ("B6", "JetBlue Airways") in {(carrier, name) for _, _, carrier, name, *_ in rows}
+    assert all(name for _, _, _, name, *_ in rows)
 
 
 def test_weather_delays_agrees_with_a_join_by_hand(builds):
@@ -246,25 +312,19 @@ def test_weather_delays_agrees_with_a_join_by_hand(builds):
         visibility: (len(of), of.count(None), mean(d for d in of if d is not None))
         for visibility, of in delays.items()
     }
-    assert sum(departures for departures, *_ in expected.values()) == 842 + 930
-    assert sum(cancelled for _, cancelled, _ in expected.values()) == 4 + 472
+    assert sum(departures for departures, *_ in expected.values()) == 930
 
-    built = {
-        name: row for name, *row in tables(builds["weather_delays"].warehouse)["weather_delays"]
-    }
+    rows = builds["weather_delays"].rows("weather_delays", after=0)
+    built = {name: row for _, _, name, *row in rows}
     assert built.keys() == expected.keys()
     for visibility, (departures, cancelled, delay) in expected.items():
         assert built[visibility] == [departures, cancelled, pytest.approx(delay, abs=0.051)]
 
 
 def test_in_the_blizzard_most_departures_into_low_visibility_were_cancelled(builds):
-    """113 of 156 under 2 miles, 4 of 794 at 10 miles: the join found the right hours."""
-    rows = query(
-        builds["weather_delays"].warehouse,
-        "select visibility, departures, cancellations from weather_delays",
-    )
-    assert ("under 2 miles", 156, 113) in rows
-    assert ("10 miles", 794, 4) in rows
+    """113 of 156 under 2 miles: the join found the right hours."""
+    rows = builds["weather_delays"].rows("weather_delays", after=0)
+    assert ("under 2 miles", 156, 113) in {row[2:5] for row in rows}
 
 
 # --- both at once --------------------------------------------------------------------------------
@@ -296,9 +356,10 @@ def both_at_once(data, builds, tmp_path_factory) -> dict[str, Concurrent]:
     home = tmp_path_factory.mktemp("home")
     shutil.copy(ROOT / "deploy" / "dagster.yaml", home)
     module = ["-m", "project.definitions"]
+    for_the_day = json.dumps({"dagster/partition": BLIZZARD})
     commands = [
-        ["job", "execute", *module, "--job", "carrier_days_job"],
-        ["asset", "materialize", *module, "--select", "weather_delays"],
+        ["job", "execute", *module, "--job", "carrier_days_job", "--tags", for_the_day],
+        ["asset", "materialize", *module, "--select", "weather_delays", "--partition", BLIZZARD],
     ]
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.event_log_storage.set_concurrency_slots(WAREHOUSE_POOL, 1)
@@ -345,5 +406,28 @@ def test_what_is_built_at_once_is_what_is_built_apart(both_at_once, builds):
     """Three tables in one warehouse, row for row as in the warehouses built one by one."""
     apart = {}
     for built in builds.values():
-        apart.update(tables(built.warehouse))
+        apart.update(built.tables[0])
+    assert tables(warehouse_file()) == apart
+
+
+# --- by hand, with dbt alone ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="no day"),
+        pytest.param(["--full-refresh", "--vars", f"day: {BLIZZARD}"], id="full refresh"),
+    ],
+)
+def test_without_a_day_and_on_a_full_refresh_all_landed_days_are_built(
+    both_at_once, builds, arguments
+):
+    """The last day comes to what was built for the blizzard, and nothing is there twice."""
+    dbt = Path(sys.executable).with_name("dbt")
+    folders = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
+    subprocess.run([dbt, "run", "--quiet", *folders, *arguments], check=True)
+    apart = {}
+    for built in builds.values():
+        apart.update(built.tables[1])
     assert tables(warehouse_file()) == apart

@@ -11,20 +11,27 @@ A step without a time comes 0.05 h (3 minutes) after the one before it, the firs
 at one time happen in the order written. Before a colon stands what is not the default::
 
     {A,B,C} window=36h overlap=no manual_runs=consume: A B . C .
+    start=2026-03-08 window=day/America/New_York window[A]=6h window[B]=none: A B .
+    {A,B,C} when=2: A B . C .               at least two of the set
+    {A,B,C} when=A&(B|~C): A B .            letters are true of upstreams that are ready
+    settle=1h idle=yes: A B .@2             no upstream has completed for an hour, and none runs
+    {A,B,C} keys=x,y shared=C: A/x B/y C .  steps of a key; C has none, and stands for every key
 
 ``parse`` reads this, ``str`` writes its one canonical form: ``parse(str(t)) == t``.
 """
 
+import ast
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from string import ascii_uppercase
 from typing import Any
+from zoneinfo import ZoneInfo
 
 UPSTREAM_LETTERS = ascii_uppercase.replace("D", "")
 GRID = timedelta(microseconds=3600)
@@ -53,6 +60,9 @@ class Kind(Enum):
     WRAP = "(& ~in_progress added)"  # the condition is wrapped in another one that holds
 
 
+WITHOUT_KEY = {Kind.TICK, Kind.JOINS, Kind.LEAVES, Kind.LOSE_STATE, Kind.WRAP}
+"""What is never of one key alone."""
+
 FORMS = {
     kind.value.format(A=letter, a=letter.lower()): (kind, letter if "{" in kind.value else None)
     for kind in Kind
@@ -64,8 +74,16 @@ ALLOWED = "  ".join(kind.value.format(A="A", a="a") for kind in Kind)
 class TimelineError(ValueError):
     """Raised for a timeline that cannot be: says what is wrong and points at it in the text."""
 
-    def __init__(self, fault: str, text: str = "", place: int = 0, step: int | None = None):
-        self.fault, self.step = fault, step
+    def __init__(
+        self,
+        fault: str,
+        text: str = "",
+        place: int = 0,
+        *,
+        step: int | None = None,
+        option: str | None = None,
+    ):
+        self.fault, self.step, self.option = fault, step, option
         start = text.rfind("\n", 0, place) + 1
         line = text[start:].partition("\n")[0]
         super().__init__(f"{fault}\n  {line}\n  {' ' * (place - start)}^" if text else fault)
@@ -85,6 +103,64 @@ def in_hours(duration: timedelta) -> str:
 
 GAP = hours("0.05")
 ONE_DAY = hours(24)
+A_MONDAY = date(2026, 1, 5)
+
+
+@dataclass(frozen=True)
+class Day:
+    """A window: what completed on the tick's own calendar day, in a named time zone."""
+
+    zone: str
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.zone)
+        except (KeyError, ValueError, OSError):
+            raise TimelineError(f"{self.zone!r} is no time zone, like America/New_York") from None
+
+    def date(self, moment: datetime) -> date:
+        """The date of a moment there."""
+        return moment.astimezone(ZoneInfo(self.zone)).date()
+
+
+Window = timedelta | Day | None
+"""Sliding, a calendar day, or none."""
+
+
+def _read_window(word: str) -> Window:
+    if word.startswith("day/"):
+        return Day(word.removeprefix("day/"))
+    if word != "none" and not word.endswith("h"):
+        raise TimelineError(f"{word!r} is no window; one is: 24h none day/America/New_York")
+    return None if word == "none" else hours(word.removesuffix("h"))
+
+
+def _write_window(window: Window) -> str:
+    if isinstance(window, Day):
+        return f"day/{window.zone}"
+    return f"{in_hours(window)}h" if window else "none"
+
+
+def holds(when: str, ready: Collection[str]) -> bool:
+    """Returns whether an expression, like ``A&(B|~C)``, is true when these letters are."""
+    for sign, word in {"~": " not ", "&": " and ", "|": " or "}.items():
+        when = when.replace(sign, word)
+    return eval(when.strip(), {letter: letter in ready for letter in UPSTREAM_LETTERS})
+
+
+def _read_when(word: str) -> int | str:
+    """Returns a number, or an expression without what needs not be written."""
+    if re.fullmatch(r"\d{1,2}", word):
+        return int(word)
+    fault = f"{word!r} is neither a number of upstreams nor like A&(B|~C)"
+    parts = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Name, ast.Load)
+    try:
+        tree = ast.parse(word if re.fullmatch("[A-Z&|~()]+", word) else "", mode="eval")
+    except SyntaxError:
+        raise TimelineError(fault) from None
+    if not all(isinstance(p, parts) and len(getattr(p, "id", "A")) == 1 for p in ast.walk(tree)):
+        raise TimelineError(fault)
+    return ast.unparse(tree).replace(" ", "")
 
 
 @dataclass(frozen=True)
@@ -96,12 +172,14 @@ class Step:
         at: When it happens, or becomes visible.
         upstream: The letter of the upstream it is about, if it is about one.
         late: For a completion, how long before ``at`` its work had ended.
+        key: The correlation key of the run it is about, if that has one.
     """
 
     kind: Kind
     at: timedelta
     upstream: str | None = None
     late: timedelta = timedelta(0)
+    key: str | None = None
 
     def __post_init__(self) -> None:
         if FORMS.get(self.form) != (self.kind, self.upstream):
@@ -111,12 +189,19 @@ class Step:
             raise TimelineError(f"a time of {self.form!r} is finer than a millionth of an hour")
         if self.late and self.kind is not Kind.COMPLETES:
             raise TimelineError(f"{self.form!r} cannot be late: only a completion, like A, can")
+        if self.key is not None and self.kind in WITHOUT_KEY:
+            raise TimelineError(f"{self.form!r} cannot have a key: it is not about a run")
 
     @property
     def form(self) -> str:
-        """How the step is written, without its time."""
+        """How the step is written, without its key and time."""
         letter = str(self.upstream)
         return self.kind.value.format(A=letter, a=letter.lower())
+
+    @property
+    def suffix(self) -> str:
+        """How its key is written."""
+        return "" if self.key is None else f"/{self.key}"
 
     @property
     def lateness(self) -> str:
@@ -136,47 +221,120 @@ class Timeline:
     Args:
         steps: What happens, in order.
         upstreams: The letters of the set at the start.
-        window: How recent a completion must be, or None for no window.
+        window: How recent a completion must be.
+        windows: Upstreams with a window of their own, and those.
+        when: What must be ready: None for all, so many, or an expression over letters.
+        settle: For how long no upstream may have completed, or None.
+        idle: Whether no upstream's run may be going on.
+        keys: The correlation keys, or none: then everything goes with everything.
+        shared: With keys, the upstreams that have none (unpartitioned assets).
         overlap: Whether a batch may be requested while the downstream runs.
         manual_runs: Whether, on the job path, a hand-started run of the downstream consumes.
+        start: The day at whose start, in UTC, hour 0 is.
     """
 
     steps: tuple[Step, ...]
     upstreams: frozenset[str] = frozenset("AB")
-    window: timedelta | None = ONE_DAY
+    window: Window = ONE_DAY
+    windows: tuple[tuple[str, Window], ...] = ()
+    when: int | str | None = None
+    settle: timedelta | None = None
+    idle: bool = False
+    keys: tuple[str, ...] = ()
+    shared: frozenset[str] = frozenset()
     overlap: bool = True
     manual_runs: str = "ignore"
+    start: date = A_MONDAY
 
     def __post_init__(self) -> None:
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        for option, fault in self._header_faults():
+            raise TimelineError(fault, option=option)
+        put("steps", tuple(self.steps))
+        put("upstreams", frozenset(self.upstreams))
+        own = sorted(dict(self.windows).items())
+        put("windows", tuple(pair for pair in own if pair[1] != self.window))
+        put("when", self.when if self.when is None else _read_when(str(self.when)))
+        put("keys", tuple(sorted(self.keys)))
+        put("shared", frozenset(self.shared))
+        for number, fault in self._step_faults():
+            before = [*self._words()[: number - len(self.steps)], ""]
+            raise TimelineError(fault, str(self), len(" ".join(before)), step=number)
+
+    def _header_faults(self) -> Iterator[tuple[str, str]]:
+        """Yields each option that cannot be, as it is written up to its value, and why."""
         letters = sorted(self.upstreams)
         if not letters or letters != sorted(set(letters) & set(UPSTREAM_LETTERS)):
-            raise TimelineError(f"the set {letters} is not of different letters, A to Z but D")
-        object.__setattr__(self, "steps", tuple(self.steps))
-        object.__setattr__(self, "upstreams", frozenset(letters))
-        if self.window is not None and (self.window <= timedelta(0) or self.window % GRID):
-            raise TimelineError(f"the window is more than 0 h or none, not {self.window!s}")
+            yield "{", f"the set {letters} is not of different letters, A to Z but D"
+        windows = {"window": self.window}
+        for letter, window in dict(self.windows).items():
+            windows[f"window[{letter}]"] = window
+            if letter not in [*UPSTREAM_LETTERS]:
+                yield f"window[{letter}]", f"{letter} is no upstream: one is A to Z but D"
+        sliding = {k: window for k, window in windows.items() if isinstance(window, timedelta)}
+        for option, window in sliding.items():
+            if window <= timedelta(0) or window % GRID:
+                yield option, f"the window is more than 0 h or none, not {window!s}"
+        if isinstance(self.when, int) and not 1 <= self.when <= len(letters):
+            yield "when", f"{self.when} of {len(letters)} upstreams: it is 1 to {len(letters)}"
+        if isinstance(self.when, str):
+            if strangers := set(_named_in(_read_when(self.when))) - set(letters):
+                yield "when", f"{sorted(strangers)} are not in the set {letters}"
+            if holds(self.when, ()):
+                yield "when", f"{self.when!r} is true of nothing: at least one must be ready"
+        if self.settle is not None:
+            if self.settle <= timedelta(0) or self.settle % GRID:
+                yield "settle", f"to settle takes more than 0 h, not {self.settle!s}"
+            if any(self.settle >= window for window in sliding.values()):
+                yield "settle", "what has settled is outside the window: settle for less"
+        if len(set(self.keys)) < len(self.keys) or not all(map(_KEY.fullmatch, self.keys)):
+            yield "keys", f"{list(self.keys)} are not different lower-case words, like x1"
+        if self.shared and not self.keys:
+            yield "shared", "without keys= there is nothing to share"
+        if not set(self.shared) <= set(letters):
+            yield "shared", f"{sorted(self.shared)} are not all in the set {letters}"
         if self.manual_runs not in ("ignore", "consume"):
-            raise TimelineError(f"manual_runs={self.manual_runs!r} is not ignore or consume")
-        for number, fault in self._faults():
-            before = [*self._words()[: number - len(self.steps)], ""]
-            raise TimelineError(fault, str(self), len(" ".join(before)), number)
+            yield "manual_runs", f"manual_runs={self.manual_runs!r} is not ignore or consume"
 
-    def _faults(self) -> Iterator[tuple[int, str]]:
+    def _step_faults(self) -> Iterator[tuple[int, str]]:
         """Yields the number of each step that cannot come where it stands, and why."""
         clock, members, going = timedelta(0), set(self.upstreams), Counter()
         for number, step in enumerate(self.steps):
             kind, name = step.kind, step.upstream
-            going[name] += (kind is Kind.STARTS) - (kind is Kind.ENDS)
+            run = f"{name}{{}}{step.suffix}"
+            going[run] += (kind is Kind.STARTS) - (kind is Kind.ENDS)
             if step.at < clock:
                 yield number, f"time runs back: {in_hours(clock)} h or later is allowed here"
             if kind is Kind.JOINS and name in members:
                 yield number, f"{name} is in the set already: only another letter can join"
             if kind is Kind.LEAVES and (name not in members or len(members) == 1):
                 yield number, f"{name} cannot leave the set {sorted(members)}: one of many can"
-            if going[name] < 0:
-                yield number, f"no run of {name} goes on: {name}+ starts one"
+            if going[run] < 0:
+                yield number, f"no run of {run.format('')} goes on: {run.format('+')} starts one"
+            if step.key is not None and step.key not in self.keys:
+                keys = ",".join(self.keys) if self.keys else "none"
+                yield number, f"{step.key!r} is not a key of this timeline: keys={keys}"
+            if step.key is not None and name in self.shared:
+                yield number, f"{name} is shared by all keys: its runs have none"
+            if self.keys and step.key is None and step.form.startswith("D"):
+                yield number, f"whose? with keys, {step.form} has one: {step.form}/{self.keys[0]}"
             clock = step.at
-            members ^= {name} if kind in (Kind.JOINS, Kind.LEAVES) else set()
+            if kind in (Kind.JOINS, Kind.LEAVES):
+                members ^= {name}
+                if name in _named_in(self.when):
+                    yield number, f"when={self.when} names {name}: it can neither join nor leave"
+                if isinstance(self.when, int) and len(members) < self.when:
+                    yield number, f"when={self.when} of a set of {len(members)} can never be"
+
+    def window_of(self, upstream: str) -> Window:
+        """How recent a completion of this upstream must be."""
+        return dict(self.windows).get(upstream, self.window)
+
+    def moment(self, at: timedelta) -> datetime:
+        """When, on the calendar, a time of this timeline is."""
+        return datetime.combine(self.start, time(), UTC) + at
 
     @property
     def ticks(self) -> int:
@@ -187,8 +345,21 @@ class Timeline:
         words = []
         if self.upstreams != frozenset("AB"):
             words.append("{" + ",".join(sorted(self.upstreams)) + "}")
+        if self.start != A_MONDAY:
+            words.append(f"start={self.start}")
         if self.window != ONE_DAY:
-            words.append(f"window={in_hours(self.window)}h" if self.window else "window=none")
+            words.append(f"window={_write_window(self.window)}")
+        words += [f"window[{letter}]={_write_window(own)}" for letter, own in self.windows]
+        if self.when is not None:
+            words.append(f"when={self.when}")
+        if self.settle:
+            words.append(f"settle={in_hours(self.settle)}h")
+        if self.idle:
+            words.append("idle=yes")
+        if self.keys:
+            words.append("keys=" + ",".join(self.keys))
+        if self.shared:
+            words.append("shared=" + ",".join(sorted(self.shared)))
         if not self.overlap:
             words.append("overlap=no")
         if self.manual_runs != "ignore":
@@ -198,7 +369,7 @@ class Timeline:
         due = timedelta(0)
         for step in self.steps:
             at = "" if step.at == due else f"@{in_hours(step.at)}"
-            words.append(step.form + at + step.lateness)
+            words.append(step.form + step.suffix + at + step.lateness)
             due = step.at + GAP
         return words
 
@@ -206,20 +377,45 @@ class Timeline:
         return " ".join(self._words())
 
 
-_STEP = re.compile(r"(?P<form>\([^()]*\)|[^\s@<()]+)(?:@(?P<at>[^\s<]*))?(?:<(?P<late>\S*))?(?!\S)")
+def _named_in(when: int | str | None) -> list[str]:
+    return re.findall("[A-Z]", str(when or ""))
+
+
+def _read_date(word: str) -> date:
+    try:
+        return date.fromisoformat(word)
+    except ValueError:
+        raise TimelineError(f"{word!r} is not a date, like 2026-03-08") from None
+
+
+_KEY = re.compile("[a-z][a-z0-9]*")
+_STEP = re.compile(
+    r"(?P<form>\([^()]*\)|[^\s@<()/]+)(?:/(?P<key>[^\s@<]*))?"
+    r"(?:@(?P<at>[^\s<]*))?(?:<(?P<late>\S*))?(?!\S)"
+)
 _OPTIONS = {
     r"\{(.*)\}": ("upstreams", lambda letters: letters.split(",")),
-    "window=(none)": ("window", lambda none: None),
-    "window=(.*)h": ("window", hours),
+    "start=(.*)": ("start", _read_date),
+    "window=(.*)": ("window", _read_window),
+    r"window\[(.*)\]=(.*)": ("windows", lambda letter, word: ((letter, _read_window(word)),)),
+    "when=(.*)": ("when", _read_when),
+    "settle=(.*)h": ("settle", hours),
+    "idle=(yes|no)": ("idle", lambda word: word == "yes"),
+    "keys=(.*)": ("keys", lambda keys: keys.split(",")),
+    "shared=(.*)": ("shared", lambda letters: letters.split(",")),
     "overlap=(yes|no)": ("overlap", lambda word: word == "yes"),
     "manual_runs=(ignore|consume)": ("manual_runs", str),
 }
+_EXAMPLES = (
+    "{A,B} start=2026-03-08 window=24h|none|day/America/New_York window[A]=6h when=2 when=A&(B|~C)"
+    " settle=1h idle=yes|no keys=x,y shared=A overlap=yes|no manual_runs=ignore|consume"
+)
 
 
 def parse(text: str, **header: Any) -> Timeline:
     """Returns the timeline that ``text`` writes down; ``header`` replaces fields it gives."""
     place = text.find(":") + 1
-    fields = _parse_header(text, text[:place].removesuffix(":"))
+    fields = _parse_header(text, text[:place].removesuffix(":"), header)
     steps, places, at = [], [], -GAP
     while rest := text[place:].lstrip():
         place = len(text) - len(rest)
@@ -234,30 +430,38 @@ def parse(text: str, **header: Any) -> Timeline:
             late = timedelta(0) if found["late"] is None else hours(found["late"])
         kind, upstream = FORMS[form]
         with _pointing(text, place):
-            steps.append(Step(kind, at, upstream, late))
+            steps.append(Step(kind, at, upstream, late, found["key"]))
         places.append(place)
         place = found.end()
     try:
-        return Timeline(**{"steps": tuple(steps), **fields, **header})
+        return Timeline(tuple(steps), **fields)
     except TimelineError as error:
-        if error.step is None:
-            raise
-        raise TimelineError(error.fault, text, places[error.step], error.step) from None
+        raise TimelineError(error.fault, text, places[error.step], step=error.step) from None
 
 
-def _parse_header(text: str, written: str) -> dict[str, Any]:
+def _parse_header(text: str, written: str, header: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a timeline's fields: those that are written, replaced by those of ``header``."""
     fields: dict[str, Any] = {}
+    places: dict[str, int] = {}
     for word in re.finditer(r"\S+", written):
-        fault = f"{word[0]!r} is no option, or comes twice; before the colon may stand:"
-        fault += " {A,B} window=24h window=none overlap=yes|no manual_runs=ignore|consume"
+        option = "{" if word[0].startswith("{") else word[0].partition("=")[0]
         with _pointing(text, word.start()):
             for pattern, (name, read) in _OPTIONS.items():
-                if (found := re.fullmatch(pattern, word[0])) and name not in fields:
-                    fields[name] = read(found[1])
-                    Timeline((), **fields)
+                if (found := re.fullmatch(pattern, word[0])) and option not in places:
+                    value = read(*found.groups())
+                    fields[name] = (*fields.get(name, ()), *value) if name == "windows" else value
+                    places[option] = word.start()
                     break
             else:
-                raise TimelineError(fault)
+                fault = f"{word[0]!r} is no option, or comes twice; before the colon may stand:"
+                raise TimelineError(f"{fault} {_EXAMPLES}")
+    fields |= header
+    try:
+        Timeline((), **fields)
+    except TimelineError as error:
+        if error.option not in places:
+            raise
+        raise TimelineError(error.fault, text, places[error.option]) from None
     return fields
 
 
@@ -269,26 +473,62 @@ def _pointing(text: str, place: int) -> Iterator[None]:
         raise TimelineError(error.fault, text, place) from None
 
 
-def diagram(timeline: Timeline, firings: Sequence[int]) -> str:
+Firings = list[int] | dict[str, list[int]]
+"""A digit for each tick, 1 where the downstream is requested; with keys, for each key."""
+
+
+def by_key(firings: Firings) -> dict[str | None, list[int]]:
+    """Returns firings as those of keys, of which None is the only one where there are none."""
+    return firings if isinstance(firings, dict) else {None: firings}
+
+
+def write_firings(firings: Firings) -> str:
+    """Returns firings as text: ``0101``, or with keys ``x=0101 y=0010``."""
+    rows = {key: "".join(map(str, row)) for key, row in by_key(firings).items()}
+    return " ".join(row if key is None else f"{key}={row}" for key, row in rows.items())
+
+
+def read_firings(text: str) -> Firings:
+    """Returns the firings that a text stands for, the inverse of ``write_firings``."""
+    rows = dict(word.rpartition("=")[::2] for word in text.split()) or {"": ""}
+    firings = {key: [int(digit) for digit in row] for key, row in rows.items()}
+    return firings.get("", firings)
+
+
+def diagram(timeline: Timeline, firings: Firings) -> str:
     """Returns swim lanes: a line for each upstream, one for the ticks, one for the downstream.
 
     A column is a step, headed by its hour (not to scale). The marks are those of the notation;
     ``1`` is a tick that fires and ``0`` one that does not, ``[`` the downstream run it requests,
-    ``=`` a run that goes on. ``*`` is a step whose words stand below, in order.
+    ``=`` a run that goes on. ``*`` is a step whose words stand below, in order. With keys, each
+    has lanes of its own.
     """
-    if len(firings) != timeline.ticks:
-        raise ValueError(f"{len(firings)} firings for {timeline.ticks} ticks: give one for each")
-    names = timeline.upstreams | {step.upstream for step in timeline.steps if step.upstream}
-    lanes = {name: f"{name:6}" for name in ("hour", *sorted(names), "tick", "D")}
-    going, notes, fired = dict.fromkeys(lanes, 0), [], iter(firings)
+    rows = by_key(firings)
+    for key, row in rows.items():
+        if len(row) != timeline.ticks:
+            whose = "" if key is None else f" of {key}"
+            fault = f"{len(row)} firings{whose} for {timeline.ticks} ticks: give one for each"
+            raise ValueError(fault)
+    suffixes = ["" if key is None else f"/{key}" for key in rows]
+    names = {s.upstream + s.suffix for s in timeline.steps if s.upstream}
+    names |= {name for name in timeline.upstreams if not any(n[0] == name for n in names)}
+    lanes = ["hour", *sorted(names), *(lane + s for lane in ("tick", "D") for s in suffixes)]
+    margin = max(map(len, lanes)) + 2
+    lanes = {lane: lane.ljust(margin) for lane in lanes}
+    going, notes, fired = dict.fromkeys(lanes, 0), [], zip(*rows.values(), strict=True)
     for step in timeline.steps:
-        lane = step.upstream or ("D" if step.form.startswith("D") else "tick")
-        cells = {"hour": in_hours(step.at), lane: step.form + step.lateness}
+        cells = {"hour": in_hours(step.at)}
+        own = [(step.upstream or "D") + step.suffix]
+        if not step.upstream and not step.form.startswith("D"):
+            own = [f"tick{suffix}" for suffix in suffixes]
         if step.kind is Kind.TICK:
-            cells |= {"tick": "1", "D": "["} if next(fired) else {"tick": "0"}
+            for suffix, fires in zip(suffixes, next(fired), strict=True):
+                cells |= {f"tick{suffix}": str(fires)} | ({f"D{suffix}": "["} if fires else {})
         elif step.form.startswith("("):
-            cells[lane] = "*"
-            notes.append(f"* at {in_hours(step.at)} h: {step.form[1:-1]}")
+            cells |= dict.fromkeys(own, "*")
+            notes.append(f"* at {in_hours(step.at)} h: {step.form[1:-1]}{step.suffix}")
+        else:
+            cells |= dict.fromkeys(own, step.form + step.lateness)
         for lane, cell in cells.items():
             going[lane] += cell == "[" or cell.endswith("+")
             ends = cell in ("D!", "Dx") or cell.endswith("-")

@@ -1,13 +1,14 @@
 """The named timelines: what happens, what must happen then, and why it is interesting.
 
 One line of data each. ``expected`` has one digit for each tick, 1 where the downstream is
-requested; where the two paths differ by design it is "declarative/job path". To add a case, add a
-line: the referee checks the digits, both mechanisms are played, and the table grows by a row.
+requested; with keys, such digits for each key ("x=01 y=00"); where the two paths differ by design
+it is "declarative/job path". To add a case, add a line: the referee checks the digits, both
+mechanisms are played, and the table grows by a row.
 """
 
 from dataclasses import dataclass
 
-from timeline import Timeline, parse
+from timeline import Day, Firings, Timeline, parse, read_firings
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,26 @@ class Named:
     def timeline(self) -> Timeline:
         return parse(self.text)
 
-    def firings(self, path: str) -> list[int]:
+    def firings(self, path: str) -> Firings:
         """Returns the expected firings, one for each tick, on a path."""
         declarative, _, job = self.expected.partition("/")
-        return [
-            int(digit) for digit in (declarative if path == "declarative" else job or declarative)
-        ]
+        return read_firings(declarative if path == "declarative" else job or declarative)
 
     @property
     def differs(self) -> bool:
         """True when the two paths see this timeline differently, as listed."""
         return "/" in self.expected
 
+    @property
+    def only_ours(self) -> bool:
+        """True when only this project's mechanisms can express what the timeline asks for."""
+        t = self.timeline
+        day = isinstance(t.window, Day)
+        return bool(day or t.windows or t.when is not None or t.settle or t.idle or t.keys)
+
 
 CORE, WINDOW, STATE, DIFFERENCE = "Core", "Window", "State", "Listed differences"
+KEYS, WINDOWS, QUORUM, SETTLING = "Keys", "Windows", "Quorum", "Settling"
 
 # fmt: off
 # ruff: noqa: E501 (one line of data each)
@@ -93,5 +100,81 @@ NAMED = (
     Named(DIFFERENCE, "upstream fails after materializing", "(A materializes a, then fails) . B . .", "010/000", "The asset is there, the run failed."),
     Named(DIFFERENCE, "upstream succeeds without materializing", "(A succeeds, a not materialized) . B . .", "000/010", "The run succeeded, the asset is as it was."),
     Named(DIFFERENCE, "downstream by hand between halves", "A . D? . B . .", "0000/0010", "For the asset that was its last materialization, for the job it was nobody's batch."),
+    Named(DIFFERENCE, "by hand, for one key", "keys=x,y: A/x A/y D?/x B/x B/y . .", "x=00 y=10 / x=10 y=10", "For the asset, that was this partition's last materialization, and no other's."),
+    Named(DIFFERENCE, "a shared upstream stands for every key", "keys=x,y shared=C {A,B,C}: A/x B/x A/y B/y . C . C .", "x=010 y=010 / x=000 y=000", "An unpartitioned asset beside partitioned ones; on the job path a run without the key is ignored."),
+    Named(DIFFERENCE, "a shared upstream is used up key by key", "keys=x,y shared=B: A/x B . A/y . A/x . B .", "x=1001 y=0100 / x=0000 y=0000", "The same completion serves each key once."),
+
+    Named(KEYS, "a day pairs with its own day only", "keys=mon,tue: A/mon . B/tue . B/mon . A/tue .", "mon=0010 tue=0001", "Halves of two days are no batch, however young; each day is one of its own."),
+    Named(KEYS, "two days at one tick", "keys=mon,tue: A/mon A/tue B/tue B/mon . .", "mon=10 tue=10", "One request for each, and each request has its day."),
+    Named(KEYS, "a backfill of one day", "keys=mon,tue: A/mon B/mon . D!/mon A/tue B/tue .@24 D!/tue A/mon@50 . B/mon . .", "mon=10010 tue=01000", "Monday again on Wednesday: the backfill is a batch of Monday's, and Tuesday hears nothing."),
+    Named(KEYS, "weekly, back in step without a window", "window=none keys=w1,w2: A/w1@0 B/w1@2 . D!/w1@3 B/w1@80 . A/w2@168 . B/w2@170 . .", "w1=10000 w2=00010", "Two weekly upstreams, one extra run: the key keeps the weeks apart at any age."),
+    Named(KEYS, "a run without the key", "keys=x: A/x B . B/x . A . .", "x=0100", "A run that belongs to no key is ignored, and spoils nothing."),
+    Named(KEYS, "the same key twice", "keys=x,y: A/x B/x . D!/x A/x . B/x . .", "x=1010 y=0000", "A key is not done for good: its second batch is requested like its first."),
+    Named(KEYS, "held back by key", "keys=x,y overlap=no: A/x B/x . A/x B/x A/y B/y . D!/x . .", "x=1010 y=0100", "A running downstream holds back its own key alone."),
+    Named(KEYS, "both keys run, one ends", "keys=x,y overlap=no: A/x A/y B/x B/y . A/x A/y B/y B/x . Dx/y . D!/x .", "x=1001 y=1010", "Each key waits for its own run, failed or not."),
+    Named(KEYS, "held back while another key goes on", "keys=x,y overlap=no: A/x B/x . A/x@1 B/x@1.1 . A/y@2 . D!/x@3 . .", "x=10010 y=00000", "What waits for a run to end is not forgotten, though nothing more is heard of its key."),
+    Named(KEYS, "state lost, by key", "keys=x,y: A/x B/x . A/y D!/x (lose state) . B/y . A/x B/x .", "x=1001 y=0010", "What was used is read back key by key."),
+    Named(KEYS, "one key is late, the other is not", "keys=x,y: A/x@0 A/y@10 B/x@25 B/y@25.05 . .", "x=00 y=10", "Each key's halves have their own ages."),
+    Named(KEYS, "an upstream of the key is repaired", "keys=x,y: A/x A/y B/x (B fails)/y . B/y .", "x=10 y=01", "A failure of one key delays no other."),
+    Named(KEYS, "a newcomer is asked of every key", "keys=x,y: A/x B/x A/y B/y C/y (C joins the set) . C/x . .", "x=010 y=100", "What it had completed for a key counts for that key."),
+    Named(KEYS, "same name elsewhere, with the key", "keys=x: A/x (B elsewhere)/x . B/x .", "x=01", "Another code location's run is no completion, whatever key it carries."),
+    Named(KEYS, "a quorum of one key", "{A,B,C} when=2 keys=x,y: A/x B/y . C/y . C/x .", "x=001 y=010", "Two of three, of the same key."),
+    Named(KEYS, "settled key by key", "keys=x,y settle=1h: A/x@0 B/x@0.01 A/y@0.5 B/y@0.51 .@1.01 .@1.51 .", "x=100 y=010", "What still comes for one key keeps no other waiting."),
+
+    Named(WINDOWS, "a calendar day", "window=day/America/New_York: A@6 . B@28 . .", "010", "From just after one midnight to just before the next: 22 hours, one day."),
+    Named(WINDOWS, "half over midnight is not paired", "window=day/America/New_York: A@28 B@30 . A . .", "010", "Two hours apart, and two days: what a sliding day pairs, a calendar day does not."),
+    Named(WINDOWS, "at midnight the batch is gone", "window=day/America/New_York: A@28 B@28.5 .@29 A@29.1 B@29.2 . A@52.9 B@52.95 .@52.999999", "011", "Midnight in New York is 5:00 in UTC in winter: the tick at midnight is of the new day."),
+    Named(WINDOWS, "completed exactly at midnight", "window=day/America/New_York: A@29 B@30 . .", "10", "It is the new day's."),
+    Named(WINDOWS, "the day of 23 hours", "start=2026-03-08 window=day/America/New_York: A@5 B@27.9 .@27.999999 A@27.999999 B@28 .", "10", "On 2026-03-08 New York's day is 23 hours: from 5:00 to 4:00 in UTC."),
+    Named(WINDOWS, "the day of 25 hours", "start=2026-11-01 window=day/America/New_York: A@4 B@28.9 .@28.999999 .@29", "10", "On 2026-11-01 it is 25 hours: a pair 24.9 hours apart is one day's."),
+    Named(WINDOWS, "the day after 25 hours", "start=2026-11-01 window=day/America/New_York: A@28.9 B@29.1 . A@30 . .", "010", "And then it is the next."),
+    Named(WINDOWS, "seen after midnight", "window=day/America/New_York: B@29.01 A@29.04<0.05 . A . .", "010", "A completion is of the day on which its work ended."),
+    Named(WINDOWS, "an upstream with a window of its own", "window[A]=6h: A@0 B@7 . A@8 . B@20 A@21 . .", "0110", "A must be younger than 6 hours, B than a day."),
+    Named(WINDOWS, "an upstream without a window", "window[A]=none: A@0 B@1000 . . B . A .", "1001", "A's age does not matter; B's does, and each still counts once."),
+    Named(WINDOWS, "a calendar day beside a sliding one", "window[B]=day/Europe/Berlin: A@10 B@22.5 .@23 B@23.1 . .", "010", "B is of yesterday at midnight in Berlin, while A is young enough until the next morning."),
+    Named(WINDOWS, "a newcomer with a window of its own", "window[C]=1h: C@0 A@2 B@2.1 (C joins the set) . C . .", "010", "Its earlier completion is too old for its own window, though not for the others'."),
+
+    Named(QUORUM, "two of three", "{A,B,C} when=2: A . B . . C . A .", "01001", "Fires with the second; the third counts for the next batch."),
+    Named(QUORUM, "all three at one tick are one batch", "{A,B,C} when=2: A B C . . A . C .", "1001", "The third is used up with the two."),
+    Named(QUORUM, "two of three, in the window", "{A,B,C} when=2: A@0 B@25 . C@26 . A . .", "0100", "The stale one is none of the two."),
+    Named(QUORUM, "optional and absent", "{A,B,C} when=A&B: A . B . A B . .", "0110", "C need not be there."),
+    Named(QUORUM, "optional and present", "{A,B,C} when=A&B: C A . B . C . A B . .", "01010", "And it is no reason to fire when it is."),
+    Named(QUORUM, "one and either of two", "{A,B,C} when=A&(B|C): B . C . A . A . C . .", "001010", "Whichever of B and C comes, and both are used up."),
+    Named(QUORUM, "one without the other", "when=A&~B: A . B . A . B@30 A@54 . .", "10010", "A fires unless B is there; B stops being there when it is too old."),
+    Named(QUORUM, "any upstream", "{A,B,C} when=A|B|C: A . B C . . (A fails) .", "1100", "Each tick with news fires, and nothing never does."),
+    Named(QUORUM, "a newcomer in a quorum", "when=2: A . (C joins the set) . C . B .", "0010", "It is one of the set from then on."),
+    Named(QUORUM, "a quorum after its state was lost", "{A,B,C} when=2: A B . C (lose state) . A . .", "1010", "The third's completion is still there, the other two are still used."),
+    Named(QUORUM, "a quorum held back", "{A,B,C} when=2 overlap=no: A B . C A . B . D! . .", "10010", "What came while D ran is one batch."),
+
+    Named(SETTLING, "a burst", "settle=1h: A@0 B@0.01 .@0.5 A@0.6 . B@1.2 .@1.61 .@2.2 .", "00010", "One request when the last of a burst has been quiet for an hour."),
+    Named(SETTLING, "exactly settled", "settle=1h: A@0 B@1 .@1.999999 .@2", "01", "An hour is an hour."),
+    Named(SETTLING, "settled before it is too old", "window=2h settle=1h: A@0 B@0.9 .@1.8 .@1.9 A@4 B@5.1 .@6.05 .@6.1", "0100", "Settled halves must still be young: the second pair never is."),
+    Named(SETTLING, "what was used holds back, too", "settle=1h: A@0 B@0.01 .@1.01 A@1.1 B@1.5 .@2.2 .@2.5", "101" , "The next burst counts from its own last completion."),
+    Named(SETTLING, "one upstream chatters", "settle=1h: B@0 A@1 .@1.5 A@1.9 .@2.5 A@2.8 .@3.5 .@3.8", "0001", "The other has long settled; the batch waits for both."),
+    Named(SETTLING, "a running upstream", "{A,B,C} when=A&B idle=yes: A+ A- C+ B . C- . .", "010", "C need not be there, and is at work all the same: the batch waits for its end."),
+    Named(SETTLING, "a running upstream in the midst", "idle=yes: A B A+ . . A- . .", "0010", "The repeat is part of the batch, since nothing fires while it runs."),
+    Named(SETTLING, "idle and settled", "idle=yes settle=1h: A@0 B@0.01 A+@0.5 .@1.5 A-@2 .@2.5 .@3 .", "0010", "First it ends, then it is quiet for an hour."),
+    Named(SETTLING, "settled after its state was lost", "settle=1h: A@0 B@0.01 .@1.01 A@1.1 B@1.2 (lose state) .@1.5 .@2.2 .", "1010", "What has settled is read from the facts, and not remembered."),
+)
+
+
+@dataclass(frozen=True)
+class Parting:
+    """A timeline on which one of this project's own is known to part from the rule."""
+
+    contender: str
+    text: str
+    fires: str
+    why: str
+
+    @property
+    def timeline(self) -> Timeline:
+        return parse(self.text)
+
+
+PARTINGS = (
+    Parting("our condition", "overlap=no: A B . D? A B .", "11", "Dagster's `in_progress()` looks at the newest run only, and a run by hand that has ended hides the one that goes on."),
+    Parting("our condition", "idle=yes: A B+ B . B- .", "10", "The same, of an upstream's runs."),
+    Parting("our sensor", "A@1 B@1.1 .@1.2 B@2.5 .@2.55 A@2.6<0.4 .@2.7", "100", "The sensor reads back five minutes behind the newest success it has seen, and this A ended longer before."),
 )
 # fmt: on

@@ -42,7 +42,10 @@ DBT = prepared_project()
 
 
 class MartTranslator(DagsterDbtTranslator):
-    """Puts the dbt nodes of one path into its group, with the path's automation condition."""
+    """Puts the dbt nodes of one path into its group, with the path's automation condition.
+
+    Models are built by day; a seed has no days, and is loaded with whatever day is built.
+    """
 
     def __init__(
         self, group_name: str, automation_condition: dg.AutomationCondition | None = None

@@ -120,7 +120,7 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
 
         wait_until(ready, "Dagster to start", timeout)
 
-    def launch(self, job: str, partition: str | None = None, location: str = LOCATION) -> str:
+    def launch(self, job: str, location: str = LOCATION, partition: str | None = None) -> str:
         """Launches a job, or one partition of it, as the UI does, and returns the run's id."""
         client = DagsterGraphQLClient(HOST, port_number=self.port)
         return client.submit_job_execution(

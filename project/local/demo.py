@@ -65,7 +65,7 @@ class Demo:
 
     def land(self, *feeds: tuple[str, str]) -> None:
         """Runs jobs, each for its day, all at once."""
-        launched = {self.dagster.launch(*feed): " ".join(feed) for feed in feeds}
+        launched = {self.dagster.launch(job, partition=day): f"{job} {day}" for job, day in feeds}
         for run_id, name in launched.items():
             self.say(f"{name} launched, run {run_id[:8]}")
         for run in self.dagster.wait_for_runs([*launched]):

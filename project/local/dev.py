@@ -48,8 +48,8 @@ def main() -> int:
             dagster.wait_until_ready()
             console.print(
                 f"\nDagster is running at [bold]{address}[/bold], both paths are on.\n"
-                "Run flights_job and weather_job there for the same day, and watch both marts follow."
-                " Ctrl-C stops it.\n"
+                "Run flights_job and weather_job there for the same day, and watch both marts"
+                " follow. Ctrl-C stops it.\n"
             )
             return dagster.process.wait()
     except AlreadyRunning as running:

@@ -3,12 +3,14 @@ with
 flights as (
 
     select * from {{ ref('stg_flights') }}
+    {{ only_the_day() }}
 
 ),
 
 weather as (
 
     select * from {{ ref('stg_weather') }}
+    {{ only_the_day() }}
 
 ),
 

@@ -3,18 +3,21 @@ with
 flights as (
 
     select * from {{ ref('stg_flights') }}
+    {{ only_the_day() }}
 
 ),
 
 weather as (
 
     select * from {{ ref('stg_weather') }}
+    {{ only_the_day() }}
 
 ),
 
 departures as (
 
     select
+        flights.business_day,
         flights.is_cancelled,
         flights.departure_delay_minutes,
         case
@@ -32,10 +35,12 @@ departures as (
 )
 
 select
+    visibility || ', ' || business_day as visibility_day,
+    business_day,
     visibility,
     count(*) as departures,
     count(*) filter (where is_cancelled) as cancellations,
     round(avg(departure_delay_minutes), 1) as mean_delay_minutes
 
 from departures
-group by visibility
+group by all

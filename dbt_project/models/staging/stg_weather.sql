@@ -8,6 +8,7 @@ source as (
 
 select
     origin,
+    cast(make_date(year, month, day) as date) as business_day,
     time_hour,
     visib as visibility_miles,
     wind_speed as wind_speed_mph,

@@ -1,0 +1,120 @@
+"""The table of features: what each path offers, and the test that shows it.
+
+A test is a named timeline, which is played through both paths, or a function as "file: function".
+The README's table and ``docs/features.md`` are rendered from this; ``make comparison`` writes them.
+"""
+
+import re
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from project.paths import ROOT
+
+README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "features.md"
+MARKED = re.compile(r"(?<=<!-- features -->\n).*?(?=\n<!-- end of features -->)", re.S)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How one path offers a feature, and the tests of it."""
+
+    how: str
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Feature:
+    name: str
+    declarative: Cell
+    job: Cell
+
+
+def both(name: str, declarative: str, job: str, *tests: str) -> Feature:
+    """Returns a feature whose tests play both paths."""
+    return Feature(name, Cell(declarative, tests), Cell(job, tests))
+
+
+NATIVE = "(Dagster's own)"
+
+# fmt: off
+# ruff: noqa: E501 (one line of data each)
+FEATURES = (
+    both("every upstream, once per batch", "`all_upstreams_updated()`", "`fan_in_sensor(upstream_jobs=…)`", "two batches", "storm"),
+    both("younger than a window", "`within=timedelta(hours=6)`", "the same", "stale half is not paired", "just inside"),
+    both("of the same calendar day", '`within=CalendarDay("Europe/Berlin")`', "the same", "a calendar day", "the day of 23 hours", "the day of 25 hours"),
+    both("of any age", "`within=None`", "the same", "no window"),
+    both("a window for each upstream", '`within={"weather": …, "fleet": …}`', '`within={"weather_job": …}`', "an upstream with a window of its own", "a calendar day beside a sliding one"),
+    both("at least k of n", "`upstreams_updated(at_least=2)`", "`when=at_least(2)`", "two of three", "all three at one tick are one batch"),
+    Feature("optional upstreams",
+        Cell('`all_upstreams_updated(optional=["c"])`', ("test_several: test_a_batch_names_only_what_counted",)),
+        Cell("`when=` without naming them", ("optional and absent", "optional and present"))),
+    both("any boolean expression", '`upstream_updated("a") & (… \\| ~…)`', "`when=upstream_succeeded(a) & (… \\| ~…)`", "one and either of two", "one without the other"),
+    both("settled: none has completed for a while", "`& upstreams_settled(timedelta(minutes=10))`", "`settle=timedelta(minutes=10)`", "a burst", "exactly settled"),
+    both("idle: none is running", f"`& ~C.any_deps_match(C.in_progress())` {NATIVE}", "`wait_while_upstreams_run=True`", "a running upstream", "idle and settled"),
+    both("wait for a running downstream", f"`& ~C.in_progress()` {NATIVE}", "`wait_while_running=True` (default)", "both arrive while D runs, no overlap", "held back by key"),
+    Feature("by key: only completions of the same key combine",
+        Cell(f"each partition by itself, through partition mappings {NATIVE}", ("a day pairs with its own day only", "test_partitions: test_one_upstream_partition_serves_several_each_with_its_own_history")),
+        Cell('`correlate_by="dagster/partition"`, or any other run tag', ("a day pairs with its own day only", "test_keys: test_a_day_pairs_with_that_day_and_nothing_else"))),
+    Feature("hourly upstream, daily downstream",
+        Cell("any hour counts for its day; all of them with `& ~C.any_deps_missing()` " + NATIVE, ("test_partitions: test_an_hour_counts_for_its_day", "test_partitions: test_all_hours_of_a_day_are_asked_for_with_dagsters_own_condition")),
+        Cell("tag the runs with their day, and correlate by that tag", ("test_keys: test_a_day_pairs_with_that_day_and_nothing_else",))),
+    Feature("an upstream without the key",
+        Cell("an unpartitioned asset counts for every partition", ("a shared upstream stands for every key", "test_partitions: test_an_upstream_without_partitions_counts_for_each")),
+        Cell("its run is ignored, and the reason says so", ("a run without the key", "test_keys: test_a_run_without_the_key_is_ignored_and_the_reason_says_so"))),
+    Feature("however many keys have been seen",
+        Cell("no cursor", ("state lost, by key",)),
+        Cell("a bounded cursor; what it forgets is read again", ("test_keys: test_the_cursor_forgets_what_is_done_and_a_repeat_still_counts_once", "test_keys: test_more_waiting_keys_than_the_cursor_holds_are_found_again"))),
+    Feature("upstreams in another code location",
+        Cell("their keys in `deps`", ("test_locations: test_an_asset_waits_for_an_upstream_in_another_location_and_for_one_in_its_own",)),
+        Cell("`dg.JobSelector(…)`; a job of the same name elsewhere never counts", ("same name elsewhere", "test_locations: test_a_namesake_in_another_location_never_counts_for_the_job_path"))),
+    Feature("the downstream knows its batch",
+        Cell("`batch_of(context)`", ("test_several: test_the_downstream_asset_knows_its_batch_while_it_runs", "test_partitions: test_a_run_knows_the_batch_of_its_partition")),
+        Cell("`batch_of(context)`, and run tags", ("test_several: test_the_downstream_job_knows_its_batch_while_it_runs",))),
+    Feature("the batch as run config",
+        Cell("`batch_of(context)` inside the run", ("test_several: test_the_downstream_asset_knows_its_batch_while_it_runs",)),
+        Cell("`run_config=function_of_the_batch`", ("test_keys: test_the_batch_may_become_the_run_config",))),
+    Feature("several over shared upstreams, chains",
+        Cell("each uses up for itself", ("test_several: test_conditions_over_shared_upstreams_do_not_steal_from_each_other", "test_several: test_a_chain_of_conditions_fires_link_by_link")),
+        Cell("each uses up for itself", ("test_several: test_two_sensors_over_shared_upstreams_do_not_steal_from_each_other", "test_several: test_the_downstream_of_one_is_the_upstream_of_the_next"))),
+    Feature("a run by hand uses up what came before it",
+        Cell("always", ("downstream by hand between halves", "by hand, for one key")),
+        Cell('with `manual_runs="consume"`', ("test_keys: test_a_run_by_hand_uses_up_its_own_key_if_asked_to",))),
+)
+# fmt: on
+
+
+def render_table() -> str:
+    """Returns the README's table."""
+    rows = [[f.name, f.declarative.how, f.job.how] for f in FEATURES]
+    return tabulate(rows, ["feature", "declarative", "by job"], tablefmt="github")
+
+
+def render_page() -> str:
+    """Returns the page with the test of each cell."""
+    rows = [
+        [f.name, f.declarative.how, _tests(f.declarative), f.job.how, _tests(f.job)]
+        for f in FEATURES
+    ]
+    headers = ["feature", "declarative", "shown by", "by job", "shown by"]
+    return (
+        "# Features, and the tests that show them\n\n"
+        "A name alone is a timeline of [the comparison](comparison.md), played through both paths;"
+        " the others are functions in `tests/`. `C` is `dg.AutomationCondition`. Written by"
+        " `make comparison`, checked by the tests.\n\n"
+        f"{tabulate(rows, headers, tablefmt='github')}\n"
+    )
+
+
+def _tests(cell: Cell) -> str:
+    return "; ".join(f"`{test}`" for test in cell.tests)
+
+
+def write() -> None:
+    PAGE.write_text(render_page())
+    README.write_text(MARKED.sub(lambda _: render_table(), README.read_text()))
+
+
+if __name__ == "__main__":
+    write()
