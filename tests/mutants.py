@@ -70,8 +70,8 @@ MUTANTS = (
     Mutant(
         "fires when any upstream is ready",
         "rule",
-        "            return len(ready) == len(self.standings)\n",
-        "            return bool(ready)\n",
+        "            return len(self.ready) == len(self.standings)\n",
+        "            return bool(self.ready)\n",
         "one upstream is not a batch",
     ),
     Mutant(
@@ -239,8 +239,8 @@ MUTANTS = (
     Mutant(
         "waits for optional upstreams",
         "rule",
-        "        if self.when is None:\n",
-        "        if len(self.standings) > 2:\n",
+        "        if self.when is None:\n            return len(self.ready)",
+        "        if len(self.standings) > 2:\n            return len(self.ready)",
         "optional and absent",
     ),
     Mutant(

@@ -92,16 +92,16 @@ def changed(**changes) -> str:
         pytest.param(changed(version=1), id="older version"),
         pytest.param(changed(version=3), id="newer version"),
         pytest.param(changed(owner="another -> job"), id="another owner"),
-        pytest.param(changed(keys=[["x", {"a": [1]}, {}]]), id="position too short"),
-        pytest.param(changed(keys=[["x", {"a": ["x", "y"]}, {}]]), id="position no number"),
-        pytest.param(changed(keys=[["x", [], {}]]), id="newest no mapping"),
+        pytest.param(changed(keys=[["x", [{"a": [1]}, {}]]]), id="position too short"),
+        pytest.param(changed(keys=[["x", [{"a": ["x", "y"]}, {}]]]), id="position no number"),
+        pytest.param(changed(keys=[["x", [[], {}]]]), id="newest no mapping"),
         pytest.param(
-            changed(keys=[["x", {}, {"a": [None, 1e300, "x"]}]]), id="time beyond all calendars"
+            changed(keys=[["x", [{}, {"a": [None, 1e300, "x"]}]]]), id="time beyond all calendars"
         ),
         pytest.param(changed(read_to=float("nan")), id="not a number"),
         pytest.param(changed(read_to=float("inf")), id="infinite"),
-        pytest.param(changed(keys=[["x", {}, {"a": [None]}]]), id="used as the newest, of none"),
-        pytest.param(changed(keys=[[17, {}, {}]]), id="key no text"),
+        pytest.param(changed(keys=[["x", [{}, {"a": [None]}]]]), id="used as the newest, of none"),
+        pytest.param(changed(keys=[[17, [{}, {}]]]), id="key no text"),
         pytest.param(changed(keys=7), id="keys no list"),
         pytest.param(changed(requested=[{"key": "k"}]), id="half a request"),
         pytest.param("[" * 100_000, id="nested too deep"),

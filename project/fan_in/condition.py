@@ -288,8 +288,11 @@ class UpstreamStanding(dg.AutomationCondition):
     def of(name: str, standings: Mapping[str | None, Standing]) -> "UpstreamStanding":
         """Returns the line of an upstream that stands so, for each partition of the downstream or
         for None."""
+        if None in standings:
+            words = explain_standing(standings[None], words=ASSET_WORDS)
+            return UpstreamStanding(name, words, _ALL if standings[None].ready else frozenset())
         ready = frozenset(of for of, standing in standings.items() if standing.ready)
-        return UpstreamStanding(name, _standing_words(standings), ready)
+        return UpstreamStanding(name, _standing_words(ready), ready)
 
     @property
     def name(self) -> str:
@@ -310,16 +313,16 @@ class UpstreamStanding(dg.AutomationCondition):
         return dg.AutomationResult(context, _subset(context, self.ready))
 
 
-def _standing_words(standings: Mapping[str | None, Standing]) -> str:
-    """Returns how an upstream stands, without ages: Dagster stores an evaluation anew whenever a
-    description changes."""
-    if None in standings:
-        return explain_standing(standings[None], words=ASSET_WORDS)
-    ready = sorted((str(of) for of, standing in standings.items() if standing.ready), reverse=True)
+_ALL: frozenset[str | None] = frozenset([None])
+
+
+def _standing_words(ready: Collection[str | None]) -> str:
+    """Returns for which partitions an upstream counts, without ages: Dagster stores an evaluation
+    anew whenever a description changes."""
     if not ready:
         return "nothing new for any partition"
     more = len(ready) - MOST_PARTITIONS_NAMED
-    named = ", ".join(ready[:MOST_PARTITIONS_NAMED])
+    named = ", ".join(sorted(map(str, ready), reverse=True)[:MOST_PARTITIONS_NAMED])
     return f"{ASSET_WORDS.completed} for {named}" + (f" and {more} more" if more > 0 else "")
 
 
@@ -374,11 +377,12 @@ def _decide(
     None if it has no partitions."""
     length = reach(window_of(within, name) for name in names)
     facts = _Facts(context, keys, length and context.evaluation_time - length)
-    by_key = facts.by_key(context, everywhere=_shared_are_enough(facts, names, when))
     history = AssetHistory.of(context)
     if context.partitions_def is None:
+        by_key = facts.by_key(context, everywhere=False)
         used: Mapping[Any, Any] = {None: history.used(by_key[None])}
     else:
+        by_key = facts.by_key(context, everywhere=_shared_are_enough(facts, names, when))
         used = history.used_by_partition(by_key)
     return {
         key: decide(

@@ -208,8 +208,9 @@ class AssetHistory:
         queryer = self.view.get_inner_queryer_for_back_compat()
         queryer.prefetch_asset_records([key])
         record = queryer.get_asset_record(key)
+        newest = record and record.asset_entry.last_materialization_record
         cursor = None
-        while record is not None and record.asset_entry.last_materialization_record is not None:
+        while newest and _time(newest) > since - READ_OVERLAP:
             page = self.instance.fetch_materializations(key, limit=PAGE, cursor=cursor)
             yield from page.records
             if not page.has_more or _time(page.records[-1]) <= since - READ_OVERLAP:
@@ -373,7 +374,10 @@ class AssetHistory:
         for backfill in self.instance.get_backfills(filters=filters):
             if not (backfill.is_asset_backfill and EVALUATION_ID_TAG in backfill.tags):
                 continue
-            target = backfill.get_asset_backfill_data(self.graph).target_subset
+            try:
+                target = backfill.get_asset_backfill_data(self.graph).target_subset
+            except dg.DagsterError:
+                continue  # Of definitions that have changed since; Dagster leaves it out, too.
             if self.target not in target.asset_keys:
                 continue
             requested = target.get_partitions_subset(self.target).get_partition_keys()

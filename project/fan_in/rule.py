@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from .errors import FanInError
@@ -150,25 +151,26 @@ class Decision:
     busy: tuple[str, ...] = ()
     impossible: str | None = None
 
-    @property
+    @cached_property
     def ready(self) -> tuple[Standing, ...]:
         """The upstreams with a completion that counts."""
         return tuple(s for s in self.standings if s.ready)
 
-    @property
+    @cached_property
     def missing(self) -> tuple[Standing, ...]:
         """The upstreams without a completion that counts, of those that matter to the batch."""
-        needed = {s.upstream for s in self.standings}
-        if self.when is not None:
-            needed = set(self.when.names([s.upstream for s in self.standings]))
-        return tuple(s for s in self.standings if not s.ready and s.upstream in needed)
+        missing = tuple(s for s in self.standings if not s.ready)
+        if self.when is None:
+            return missing
+        needed = set(self.when.names([s.upstream for s in self.standings]))
+        return tuple(s for s in missing if s.upstream in needed)
 
-    @property
+    @cached_property
     def complete(self) -> bool:
         """True when enough upstreams have a completion that counts; never when none has."""
-        ready = [s.upstream for s in self.ready]
         if self.when is None:
-            return len(ready) == len(self.standings)
+            return len(self.ready) == len(self.standings)
+        ready = [s.upstream for s in self.ready]
         return bool(ready) and self.when.holds(ready, [s.upstream for s in self.standings])
 
     @property

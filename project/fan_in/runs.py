@@ -1,6 +1,6 @@
 """Runs as completions: what the job path reads of the run storage."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,7 +41,8 @@ class RunReader:
 
     Args:
         instance: Whose runs.
-        upstreams: The upstream jobs.
+        upstreams: The upstream jobs by their names.
+        by_job: The same by the names of their jobs.
         downstream: The name of the downstream job.
         home: The code location of the sensor, if it is known.
         tag: The run tag whose value is the key; None if there are no keys.
@@ -51,7 +52,8 @@ class RunReader:
         self,
         instance: dg.DagsterInstance,
         *,
-        upstreams: Sequence[Upstream],
+        upstreams: Mapping[str, Upstream],
+        by_job: Mapping[str, Sequence[Upstream]],
         downstream: str,
         home: Home | None,
         tag: str | None,
@@ -60,10 +62,8 @@ class RunReader:
         self.downstream = downstream
         self.home = home
         self.tag = tag
-        self.upstreams = {u.name: u for u in upstreams}
-        self.by_job: dict[str, list[Upstream]] = {}
-        for upstream in upstreams:
-            self.by_job.setdefault(upstream.job_name, []).append(upstream)
+        self.upstreams = upstreams
+        self.by_job = by_job
 
     def key(self, record: RunRecord) -> str | None:
         """Returns the key of a run; None if it has none, and if there are no keys."""

@@ -212,6 +212,25 @@ class _FanIn:
     manual_runs_consume: bool
     run_config: RunConfig | None
 
+    @cached_property
+    def by_name(self) -> Mapping[str, Upstream]:
+        return {u.name: u for u in self.upstreams}
+
+    @cached_property
+    def by_job(self) -> Mapping[str, Sequence[Upstream]]:
+        by_job: dict[str, list[Upstream]] = {}
+        for upstream in self.upstreams:
+            by_job.setdefault(upstream.job_name, []).append(upstream)
+        return by_job
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        return list(self.by_name)
+
+    @cached_property
+    def reach(self) -> timedelta | None:
+        return reach(window_of(self.within, name) for name in self.names)
+
     @property
     def description(self) -> str:
         names = ", ".join(u.name for u in self.upstreams[:MOST_NAMED])
@@ -237,14 +256,15 @@ class _Tick:
         self.fan_in = fan_in
         self.context = context
         self.at = at
-        self.names = [u.name for u in fan_in.upstreams]
-        self.reach = reach(window_of(fan_in.within, name) for name in self.names)
+        self.names = fan_in.names
+        self.reach = fan_in.reach
         # What completed or was requested before is outside every window.
         self.horizon = self.reach and at - self.reach
         self.home = _home(context)
         self.runs = RunReader(
             context.instance,
-            upstreams=fan_in.upstreams,
+            upstreams=fan_in.by_name,
+            by_job=fan_in.by_job,
             downstream=fan_in.job_name,
             home=self.home,
             tag=fan_in.tag,
@@ -548,8 +568,9 @@ class _Tick:
         repository = self.context.repository_def
         if repository is None:
             return
+        known = set(repository.job_names)
         for upstream in self.fan_in.upstreams:
-            if upstream.location is None and not repository.has_job(upstream.job_name):
+            if upstream.location is None and upstream.job_name not in known:
                 raise FanInError(
                     f"sensor {self.fan_in.name!r} waits for {upstream.job_name!r}, which is not a"
                     " job of its code location, so it could never fire: add the job to the"

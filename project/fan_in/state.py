@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 from typing import Any
 
 from .rule import Batch, Completion, Decision, Used
@@ -103,12 +104,12 @@ class KeyState:
 
     def with_completions(self, completions: Iterable[Completion]) -> "KeyState":
         """Returns the state with these completions known; the newest of each upstream is kept."""
-        newest = dict(self.newest)
+        newer: dict[str, Completion] = {}
         for completion in completions:
-            known = newest.get(completion.upstream)
+            known = newer.get(completion.upstream) or self.newest.get(completion.upstream)
             if known is None or completion.position > known.position:
-                newest[completion.upstream] = completion
-        return replace(self, newest=newest)
+                newer[completion.upstream] = completion
+        return replace(self, newest={**self.newest, **newer}) if newer else self
 
     def with_used(self, positions: Mapping[str, Any], at: datetime) -> "KeyState":
         """Returns the state with completions used up to these positions, never less than before."""
@@ -125,6 +126,11 @@ class KeyState:
             newest={name: c for name, c in self.newest.items() if name in upstreams},
             used={name: u for name, u in self.used.items() if name in upstreams},
         )
+
+    @cached_property
+    def text(self) -> str:
+        """The state as JSON; made once, since most of it stays as it is from tick to tick."""
+        return _dump(_key_to_data(self))
 
     @property
     def unused(self) -> Collection[Completion]:
@@ -220,21 +226,23 @@ class SensorState:
         return replace(self, keys={key: s for key, s in self.keys.items() if key in kept})
 
     def to_json(self) -> str:
-        return _dump(
+        rest = _dump(
             {
                 "version": VERSION,
                 "owner": self.owner,
                 "upstreams": sorted(self.upstreams),
                 "reach": self.reach,
                 "read_to": self.read_to,
-                "keys": [[key, *_key_to_data(state)] for key, state in self.keys.items()],
                 "unsure": sorted(self.unsure),
                 "keyless": {name: list(c.position) for name, c in self.keyless.items()},
                 "requested": [_request_to_data(request) for request in self.requested],
             }
         )
+        keys = ",".join(f"[{_dump(key)},{state.text}]" for key, state in self.keys.items())
+        return f'{rest[:-1]},"keys":[{keys}]}}'
 
     @staticmethod
+    @lru_cache(maxsize=16)  # A tick reads what the last one wrote, in the same process.
     def from_json(text: str | None, owner: str) -> "SensorState | None":
         """Returns the state that the cursor holds, or None if it is another's or unreadable."""
         try:
@@ -248,7 +256,7 @@ class SensorState:
                 read_to=_time(data["read_to"]).timestamp(),
                 keys={
                     key: _key_from_data(None if key is None else _text(key), newest, used)
-                    for key, newest, used in data["keys"]
+                    for key, (newest, used) in data["keys"]
                 },
                 unsure=frozenset(map(_text, data["unsure"])),
                 keyless={
@@ -294,7 +302,7 @@ def _completion(upstream: str, end_time: float, run_id: str, key: str | None) ->
 
 def _key_to_data(state: KeyState) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is used up and is the newest, as most is, is written once."""
-    used = {}
+    used: dict[str, Any] = {}
     for name, mark in state.used.items():
         at = mark.at.timestamp() if mark.at else None
         newest = state.newest.get(name)

@@ -68,9 +68,11 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
         missing = decision.missing
         reasons = [
             f"{s.upstream}: {explain_standing(s, words=words, at=decision.at, sure=sure)}"
-            for s in missing
+            for s in missing[:MOST_NAMED]
         ]
-        return f"{line}; waiting for {_some(reasons)}" if missing else f"{line}; waiting"
+        more = len(missing) - len(reasons)
+        waiting = _some(reasons, more=more)
+        return f"{line}; waiting for {waiting}" if missing else f"{line}; waiting"
     if decision.impossible:
         return f"{line}, but it is {decision.impossible}"
     if decision.running:
@@ -106,8 +108,6 @@ def explain_keys(decisions: Sequence[Decision], *, tag: str, words: Words = RUN_
     return " | ".join(lines)
 
 
-def _some(parts: Sequence[str], separator: str = "; ") -> str:
-    parts = list(parts)
-    if len(parts) > MOST_NAMED:
-        parts[MOST_NAMED:] = [f"and {len(parts) - MOST_NAMED} more"]
-    return separator.join(parts)
+def _some(parts: Sequence[str], separator: str = "; ", more: int = 0) -> str:
+    more += max(0, len(parts) - MOST_NAMED)
+    return separator.join([*parts[:MOST_NAMED], *[f"and {more} more"] * bool(more)])
