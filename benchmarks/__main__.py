@@ -42,7 +42,7 @@ class Plan:
 
     storages: Sequence[str] = STORAGES
     runs: Sequence[int] = (10_000, 1_000_000)
-    upstreams: Sequence[int] = (2, 10, 100, 1000)
+    upstreams: Sequence[int] = (2, 100, 1000)
     rounds: int = 15
 
     def history(self, runs: int) -> History:
