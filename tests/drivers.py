@@ -21,6 +21,7 @@ import time_machine
 
 # Private, and the only such uses: what the daemon and a run worker write has no public maker.
 from dagster._core.events import StepMaterializationData
+from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
     RemoteJobOrigin,
@@ -185,6 +186,22 @@ class World(AbstractContextManager["World"]):
         run_id = self._create_downstream_run({**tags, **request.tags})
         self.requested.append(run_id)
         return run_id
+
+    def submit_backfill(self, request: dg.RunRequest) -> None:
+        """Does with a tick's request for several partitions what the daemon does: no run yet."""
+        with self.pinned():
+            self.instance.add_backfill(
+                PartitionBackfill.from_asset_graph_subset(
+                    backfill_id="the_backfill",
+                    dynamic_partitions_store=self.instance,
+                    backfill_timestamp=self.now.timestamp(),
+                    asset_graph_subset=request.asset_graph_subset,
+                    tags={**request.tags, "dagster/asset_evaluation_id": str(self.ticks)},
+                    title=None,
+                    description=None,
+                    run_config=None,
+                )
+            )
 
     def tick(self) -> int:
         """Evaluates one tick and acts on it; returns how many runs were requested."""

@@ -207,34 +207,15 @@ def test_several_partitions_of_a_tick_are_one_backfill_and_fire_once():
         answer = world.wait(minutes=1).evaluate()
         (request,) = answer.run_requests
         assert request.requires_backfill_daemon()
-        submit_backfill(world, answer, request)
+        answer.run_requests.clear()
+        world.act(answer)
+        world.submit_backfill(request)
         assert world.fired() == [], "requested, though no run has been made yet"
         world.done("a", "de")
         world.done("b", "de")
         assert world.fired() == ["de"], "what came after the request belongs to the next batch"
         world.done("a", "fr")
         assert world.fired() == []
-
-
-def submit_backfill(world, answer, request) -> None:
-    """Does with a request for a backfill what the sensor daemon does."""
-    from dagster._core.execution.backfill import PartitionBackfill
-
-    answer.run_requests.clear()
-    world.act(answer)
-    with world.pinned():
-        world.instance.add_backfill(
-            PartitionBackfill.from_asset_graph_subset(
-                backfill_id="the_backfill",
-                dynamic_partitions_store=world.instance,
-                backfill_timestamp=world.now.timestamp(),
-                asset_graph_subset=request.asset_graph_subset,
-                tags={**request.tags, "dagster/asset_evaluation_id": str(world.ticks)},
-                title=None,
-                description=None,
-                run_config=None,
-            )
-        )
 
 
 def test_a_re_execution_of_a_partition_uses_up_nothing():
