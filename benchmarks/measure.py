@@ -22,7 +22,9 @@ AGAIN = 5
 SHORT, MOST_IN_TURN = 0.1, 5
 """A mechanism's turn is one tick, or up to five as long as they take no longer than this."""
 
-TOO_LONG = 5.0
+TOO_LONG = 1.0
+SLOW_EVERY = 3
+"""What takes longer than ``TOO_LONG`` ticks in every third round only."""
 SETTLE = 6
 
 
@@ -89,8 +91,13 @@ class _Series:
             if len(in_turn) == MOST_IN_TURN or sum(in_turn) > SHORT:
                 return
 
+    @property
+    def slow(self) -> bool:
+        """True when a tick takes so long that fewer are enough."""
+        return bool(self.seconds) and median(self.seconds) > TOO_LONG
+
     def peak_kib(self) -> int | None:
-        if median(self.seconds) > TOO_LONG:
+        if self.slow:
             return None
         # Not among the timed ticks: this makes them several times slower.
         tracemalloc.start()
@@ -149,7 +156,8 @@ def measure(
     for number in range(rounds):
         tell(f"{what}: round {number + 1} of {rounds}")
         for one in order.sample(series, len(series)):
-            one.turn()
+            if number % SLOW_EVERY == 0 or not one.slow:
+                one.turn()
     tell(f"{what}: memory")
     measured = [one.measured(storage) for one in series]
     gc.unfreeze()
