@@ -99,6 +99,8 @@ def test_a_demo_that_is_stopped_leaves_nothing_running(tmp_path, how, exit_code)
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # Also if the tests were started with &, which makes a shell have SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         # The webserver and the daemon, and the process that started them.

@@ -190,7 +190,10 @@ def listens(port: int) -> bool:
 
 
 def _stop_when_parent_dies() -> None:
-    """Asks Linux to stop this process when its parent is killed; elsewhere does nothing."""
+    """Asks Linux to stop this process when its parent is killed; elsewhere does nothing more than
+    to let it be stopped: what a shell starts with & ignores SIGINT, and Dagster then SIGTERM too.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
