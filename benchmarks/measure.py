@@ -22,9 +22,8 @@ AGAIN = 5
 SHORT, MOST_IN_TURN = 0.1, 5
 """A mechanism's turn is one tick, or up to five as long as they take no longer than this."""
 
-TOO_LONG = 1.0
-SLOW_EVERY = 3
-"""What takes longer than ``TOO_LONG`` ticks in every third round only."""
+SLOW_TURNS = ((5.0, 5), (1.0, 3))
+"""What takes longer than so many seconds ticks only in one of so many rounds."""
 SETTLE = 6
 
 
@@ -92,12 +91,13 @@ class _Series:
                 return
 
     @property
-    def slow(self) -> bool:
-        """True when a tick takes so long that fewer are enough."""
-        return bool(self.seconds) and median(self.seconds) > TOO_LONG
+    def every(self) -> int:
+        """One of how many rounds is enough, since a tick takes so long."""
+        usual = median(self.seconds) if self.seconds else 0
+        return next((rounds for seconds, rounds in SLOW_TURNS if usual > seconds), 1)
 
     def peak_kib(self) -> int | None:
-        if self.slow:
+        if self.every > 1:
             return None
         # Not among the timed ticks: this makes them several times slower.
         tracemalloc.start()
@@ -156,7 +156,7 @@ def measure(
     for number in range(rounds):
         tell(f"{what}: round {number + 1} of {rounds}")
         for one in order.sample(series, len(series)):
-            if number % SLOW_EVERY == 0 or not one.slow:
+            if number % one.every == 0:
                 one.turn()
     tell(f"{what}: memory")
     measured = [one.measured(storage) for one in series]

@@ -4,7 +4,7 @@ They keep no cursor: ``materializations`` says where what they know comes from.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,7 +14,7 @@ import dagster as dg
 from .errors import FanInError
 from .materializations import AssetHistory, seen_metadata
 from .requirement import AtLeast, Needs, Requirement, check_count
-from .rule import Completion, Decision, Standing, decide
+from .rule import Completion, Decision, Standing, Used, decide, used_further
 from .windows import (
     ONE_DAY,
     Within,
@@ -26,7 +26,7 @@ from .windows import (
     window_of,
     within_words,
 )
-from .words import ASSET_WORDS, explain_standing
+from .words import ASSET_WORDS, explain_evaluating, explain_standing
 
 Key = dg.AssetKey | str | Sequence[str]
 
@@ -339,12 +339,14 @@ def _result(
         UpstreamStanding.of(name, {p: d.standings[i] for p, d in decisions.items()})
         for i, name in enumerate(names)
     ]
+    if evaluating := next((d.evaluating for d in decisions.values() if d.evaluating), None):
+        lines.append(UpstreamStanding("held back", explain_evaluating(evaluating), frozenset()))
     subsets = {ready: _subset(context, ready) for ready in {line.ready for line in lines}}
     # Of what may be requested now; a thousand upstreams or partitions may still be waiting.
     seen = [s for d in decisions.values() if d.complete or len(keys) == 1 for s in d.standings]
     return dg.AutomationResult(
         context,
-        _subset(context, {of for of, decision in decisions.items() if decision.complete}),
+        _subset(context, {of for of, decision in decisions.items() if decision.fires}),
         child_results=[
             dg.AutomationResult(_line_context(context, line), subsets[line.ready]) for line in lines
         ],
@@ -380,22 +382,31 @@ def _decide(
     history = AssetHistory.of(context)
     if context.partitions_def is None:
         by_key = facts.by_key(context, everywhere=False)
-        used: Mapping[Any, Any] = {None: history.used(by_key[None])}
+        used: Mapping[Any, Mapping[str, Used]] = {None: history.used(by_key[None])}
     else:
         by_key = facts.by_key(context, everywhere=_shared_are_enough(facts, names, when))
         used = history.used_by_partition(by_key)
-    return {
-        key: decide(
+
+    def decide_on(key: str | None, used: Mapping[str, Used]) -> Decision:
+        return decide(
             at=context.evaluation_time,
             upstreams=names,
-            completions=completions,
-            used=used[key],
+            completions=by_key[key],
+            used=used,
             within=within,
             when=when,
             key=key,
         )
-        for key, completions in by_key.items()
-    }
+
+    decisions = {key: decide_on(key, used[key]) for key in by_key}
+    complete = {key: by_key[key] for key, decision in decisions.items() if decision.complete}
+    if complete:
+        # In this order: whoever is not seen evaluating any more has left its requests to be read.
+        evaluating = history.ticks.another_evaluation
+        for key, by_ticks in history.used_by_ticks(complete).items():
+            again = decide_on(key, used_further(used[key], by_ticks))
+            decisions[key] = replace(again, evaluating=evaluating)
+    return decisions
 
 
 def _shared_are_enough(facts: "_Facts", names: Sequence[str], when: Requirement | None) -> bool:

@@ -2,7 +2,8 @@
 
 It keeps no cursor. What has completed is in the asset records and the materialization events; what
 was used up is told by the downstream's newest planned materialization, which is written when a run
-is created, whoever asked for it.
+is created, whoever asked for it. Before a batch is requested, the ticks are asked as well: they
+know of requests whose planned materialization is not there, or was deleted.
 
 That alone would lose what completes between a tick's evaluation and the creation of the run it
 requests. So each evaluation writes down the completions it saw, Dagster stores it under the
@@ -21,7 +22,9 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from .errors import FanInError
-from .rule import Completion, Standing, Used
+from .rule import Completion, Standing, Used, used_further
+from .ticks import TickReader, is_automation_sensor
+from .windows import MOST_CLOCK_SKEW
 
 COMPLETIONS_METADATA_KEY = "fan_in/completions"
 
@@ -88,6 +91,7 @@ class AssetHistory:
         self.instance = self.view.instance
         self.graph = context.asset_graph
         self.target = context.key
+        self.ticks = _ticks.setdefault(self.view, TickReader(self.instance, is_automation_sensor))
         self._observed = _observed.setdefault(self.graph, {})
         self._requests: dict[str | None, _Remembered] = {}
         self._newest_requests: dict[str, Request | None] = {}
@@ -276,6 +280,28 @@ class AssetHistory:
         self._read_newest_requests([p for p in newest if p not in self._newest_requests])
         return {p: _used(self._requests_of(p), cs) for p, cs in newest.items()}
 
+    def used_by_ticks(
+        self, newest: Mapping[str | None, Collection[Completion]]
+    ) -> Mapping[str | None, Mapping[str, Used]]:
+        """Returns, for each partition of the downstream or for None, how far the completions are
+        used up by requests that a tick tells of."""
+        used: dict[str | None, dict[str, Used]] = {partition: {} for partition in newest}
+        oldest = min(c.completed_at for completions in newest.values() for c in completions)
+        since = oldest - MOST_CLOCK_SKEW
+        for tick in self.ticks.with_requests(since):
+            partitions = tick.requested_assets_and_partitions.get(self.target)
+            if partitions is None:
+                continue
+            at = datetime.fromtimestamp(tick.timestamp, UTC)
+            tags = {EVALUATION_ID_TAG: str(tick.automation_condition_evaluation_id)}
+            for partition in used.keys() & (partitions or {None}):
+                uses = self._uses(f"tick {tick.tick_id}", tags, partition, at)
+                request = Request(at=at, position=(at, 0), uses=uses)
+                marks = {c.upstream: request.used(c.upstream) for c in newest[partition]}
+                more = {upstream: mark for upstream, mark in marks.items() if mark is not None}
+                used[partition] = used_further(used[partition], more)
+        return used
+
     def _requests_of(self, partition: str | None) -> Iterable[Request]:
         """Returns the downstream's requests, newest first, read as far as they are asked for."""
         if partition not in self._requests:
@@ -395,6 +421,9 @@ class AssetHistory:
 
 _observed: WeakKeyDictionary[Any, dict[dg.AssetKey, bool]] = WeakKeyDictionary()
 """Which assets are only observed. A graph never changes, and lives as long as its code."""
+
+_ticks: WeakKeyDictionary[Any, TickReader] = WeakKeyDictionary()
+"""What a tick read of the automation sensors' ticks, for all of its assets."""
 
 _tick_histories: WeakKeyDictionary[Any, dict[dg.AssetKey, AssetHistory]] = WeakKeyDictionary()
 

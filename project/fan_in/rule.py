@@ -10,7 +10,8 @@ Firing uses up, for every upstream, its newest completion known at that tick and
 
 Three things may be asked for besides. ``when`` says which upstreams are enough, if not all are
 needed. ``settle`` holds a batch back until no upstream has completed for that time. And a batch
-may have to wait for a run, of the downstream or of an upstream, to end.
+may have to wait for a run, of the downstream or of an upstream, to end, or for another
+evaluation that may be about to request it.
 
 This module knows neither Dagster nor a clock. The job path (``sensor``) and the declarative path
 (``condition``) translate what their store holds into completions, and both ask ``decide``.
@@ -79,6 +80,16 @@ class Used:
     at: datetime | None = None
 
 
+def used_further(used: Mapping[str, Used], more: Mapping[str, Used]) -> dict[str, Used]:
+    """Returns, for each upstream, the further of two accounts of what is used up."""
+    further = dict(used)
+    for upstream, mark in more.items():
+        known = further.get(upstream)
+        if known is None or mark.position > known.position:
+            further[upstream] = mark
+    return further
+
+
 class State(Enum):
     """Where an upstream stands at a tick."""
 
@@ -140,6 +151,7 @@ class Decision:
         running: Unfinished runs of the downstream that this batch must wait for.
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
+        evaluating: When another evaluation began that may be about to request this batch.
     """
 
     at: datetime
@@ -150,6 +162,7 @@ class Decision:
     running: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     impossible: str | None = None
+    evaluating: datetime | None = None
 
     @cached_property
     def ready(self) -> tuple[Standing, ...]:
@@ -186,7 +199,7 @@ class Decision:
     def fires(self) -> bool:
         """True when the downstream is to be requested; not while something holds it back."""
         held_back = self.running or self.busy or self.unsettled or self.impossible
-        return self.complete and not held_back
+        return self.complete and not held_back and self.evaluating is None
 
     @property
     def batch(self) -> Batch | None:

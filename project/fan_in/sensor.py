@@ -8,7 +8,7 @@ cannot wait for several upstreams.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -22,7 +22,9 @@ from .requirement import Needs, Requirement, check_requirement
 from .rule import Batch, Completion, Decision, State, check_upstreams, decide
 from .runs import Home, RunReader, Upstream
 from .state import KeyState, Request, SensorState
+from .ticks import TickReader
 from .windows import (
+    MOST_CLOCK_SKEW,
     ONE_DAY,
     Within,
     check_settle,
@@ -278,13 +280,16 @@ class _Tick:
         state = self._read_completions(state)
         if self.fan_in.tag is None:
             state = self._look_further_back(state)
-        decisions = self._hold_back([self._decide(state, key) for key in self._keys(state)])
-
-        firing = sorted((d for d in decisions if d.fires), key=_oldest)[:KEYS_AT_ONCE]
+        decisions = {key: self._decide(state, key) for key in self._keys(state)}
+        firing = sorted((d for d in decisions.values() if d.fires), key=_oldest)[:KEYS_AT_ONCE]
+        if firing:
+            state = self._read_requests(state, firing)
+            decisions |= {d.key: self._decide(state, d.key) for d in firing}
+            firing = [again for d in firing if (again := decisions[d.key]).fires]
         batches = [batch for decision in firing if (batch := decision.batch)]
         requests = [Request.of(d, b) for d, b in zip(firing, batches, strict=True)]
         state = replace(state, requested=tuple(requests))
-        state = self._forget(state, decisions)
+        state = self._forget(state, decisions.values())
         if not requests:
             return dg.SensorResult(
                 skip_reason=self._explain(state, decisions), cursor=state.to_json()
@@ -300,8 +305,9 @@ class _Tick:
         return [None] if self.fan_in.tag is None else state.keys
 
     def _decide(self, state: SensorState, key: str | None) -> Decision:
+        """Returns the decision for a key; a complete batch with what it has to wait for."""
         of_key = state.of(key)
-        return decide(
+        decision = decide(
             at=self.at,
             upstreams=self.names,
             completions=of_key.newest.values(),
@@ -311,30 +317,45 @@ class _Tick:
             settle=self.fan_in.settle,
             key=key,
         )
+        if not decision.complete:
+            return decision
+        return replace(
+            decision,
+            evaluating=self._ticks.another_evaluation,
+            running=self._running.get(key, ()),
+            busy=self._busy.get(key, ()),
+            impossible=self._why_impossible(key),
+        )
 
-    def _hold_back(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """Returns the decisions with the runs that complete batches have to wait for."""
-        if not any(decision.complete for decision in decisions):
-            return decisions
-        running: dict[str | None, list[str]] = {}
+    @cached_property
+    def _ticks(self) -> TickReader:
+        """The ticks of this sensor."""
+
+        def is_this(state: Any) -> bool:
+            selector = state.selector
+            home = selector.location_name, selector.repository_name
+            return (selector.name, home) == (self.fan_in.name, self.home)
+
+        return TickReader(self.context.instance, is_this)
+
+    @cached_property
+    def _running(self) -> Mapping[str | None, tuple[str, ...]]:
+        """The unfinished runs of the downstream that a batch has to wait for, by key."""
+        running: dict[str | None, tuple[str, ...]] = {}
         if self.fan_in.wait_while_running:
             for record in self.runs.running_downstream():
-                running.setdefault(self.runs.key(record), []).append(record.dagster_run.run_id)
+                key = self.runs.key(record)
+                running[key] = (*running.get(key, ()), record.dagster_run.run_id)
+        return running
+
+    @cached_property
+    def _busy(self) -> Mapping[str | None, tuple[str, ...]]:
+        """The upstreams with an unfinished run that a batch has to wait for, by key."""
         busy: dict[str | None, dict[str, None]] = {}
         if self.fan_in.wait_while_upstreams_run:
             for name, record in self.runs.running_upstreams():
                 busy.setdefault(self.runs.key(record), {})[name] = None
-        return [
-            replace(
-                d,
-                running=tuple(running.get(d.key, ())),
-                busy=tuple(busy.get(d.key, ())),
-                impossible=self._why_impossible(d.key),
-            )
-            if d.complete
-            else d
-            for d in decisions
-        ]
+        return {key: tuple(names) for key, names in busy.items()}
 
     def _why_impossible(self, key: str | None) -> str | None:
         """Returns why the downstream cannot be requested for a key; None if it can."""
@@ -353,10 +374,10 @@ class _Tick:
             return None
         return repository.get_job(self.fan_in.job_name).partitions_def
 
-    def _explain(self, state: SensorState, decisions: Sequence[Decision]) -> str:
+    def _explain(self, state: SensorState, decisions: Mapping[str | None, Decision]) -> str:
         if self.fan_in.tag is None:
-            return explain(decisions[0])
-        reason = explain_keys(decisions, tag=self.fan_in.tag)
+            return explain(decisions[None])
+        reason = explain_keys(decisions.values(), tag=self.fan_in.tag)
         ignored = [
             f"{name} succeeded {format_duration(self.at - completion.completed_at)} ago"
             for name, completion in state.keyless.items()
@@ -434,6 +455,24 @@ class _Tick:
             return False
         return all(name in keys[None].used for name in self.names)
 
+    def _read_requests(self, state: SensorState, firing: Sequence[Decision]) -> SensorState:
+        """Returns the state with what the downstream's runs tell of batches about to be requested.
+
+        The cursor may be older than the last request: put back by a person, or written by an
+        evaluation that overlapped another one. So it is never believed that nothing was used.
+        """
+        known = {d.key: state.of(d.key) for d in firing}
+        tags: dict[str, str | Sequence[str]] = {SENSOR_TAG: self.fan_in.name}
+        if self.fan_in.tag is not None:
+            tags[self.fan_in.tag] = [str(key) for key in known]
+        since = min(map(_oldest, firing)) - MOST_CLOCK_SKEW
+        for record in self.runs.of_downstream(tags=tags, created_after=since):
+            request = Request.from_tags(record.dagster_run.tags)
+            if request is not None and request.key in known:
+                of_key = known[request.key]
+                known[request.key] = of_key.with_used(request.positions, request.at)
+        return state.with_keys(known)
+
     def _settle_requests(self, state: SensorState) -> SensorState:
         """Returns the state with the last requests' batches used up, if runs were made of them.
 
@@ -473,7 +512,7 @@ class _Tick:
         everything = (created.timestamp(), chr(0x10FFFF))
         return known.with_used(dict.fromkeys(self.names, everything), created)
 
-    def _forget(self, state: SensorState, decisions: Sequence[Decision]) -> SensorState:
+    def _forget(self, state: SensorState, decisions: Iterable[Decision]) -> SensorState:
         if self.fan_in.tag is None:
             return state
         seen_after = datetime.fromtimestamp(state.read_to, UTC) - READ_OVERLAP

@@ -19,6 +19,9 @@ ONE_DAY = timedelta(days=1)
 The edge is outside: a completion exactly 24 hours old is too old.
 """
 
+MOST_CLOCK_SKEW = timedelta(hours=1)
+"""How far two hosts' clocks may differ where the time of one bounds what is read of another's."""
+
 LONGEST_DAY = timedelta(days=2)
 """No local day lasts longer, whatever a country does to its clocks."""
 

@@ -1,6 +1,6 @@
 """The words in which a decision is told, the same wherever it is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,10 +34,6 @@ def explain_standing(
     Without ``at`` the words hold times of day instead of ages, so they change only when the
     facts do. ``sure`` is False if nothing is known of the time before the window.
     """
-
-    def moment(time: datetime) -> str:
-        return f"{format_duration(at - time)} ago" if at else f"at {format_time(time)}"
-
     newest, window = standing.newest, standing.within
     if newest is None:
         if sure or window is None:
@@ -45,17 +41,22 @@ def explain_standing(
         today = f"today in {window.zone}" if isinstance(window, CalendarDay) else None
         return f"no {words.completion} {today or f'within {format_duration(window)}'}"
     if standing.state is State.READY:
-        return f"{words.completed} {moment(newest.completed_at)}"
+        return f"{words.completed} {_moment(newest.completed_at, at)}"
     if standing.state is State.USED:
         when = f" at {format_time(standing.used_at)}" if standing.used_at else ""
         return (
             f"last {words.completion} already used{when}"
-            f" ({words.completed} {moment(newest.completed_at)})"
+            f" ({words.completed} {_moment(newest.completed_at, at)})"
         )
-    last = f"last {words.completion} {moment(newest.completed_at)}"
+    last = f"last {words.completion} {_moment(newest.completed_at, at)}"
     if isinstance(window, CalendarDay):
         return f"{last}, not today in {window.zone}"
     return f"{last}, outside {format_duration(window)}"
+
+
+def explain_evaluating(began: datetime, *, at: datetime | None = None) -> str:
+    """Returns why a batch waits for another evaluation; its age is given if ``at`` is."""
+    return f"another evaluation began {_moment(began, at)} and has not ended"
 
 
 def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) -> str:
@@ -75,6 +76,8 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
         return f"{line}; waiting for {waiting}" if missing else f"{line}; waiting"
     if decision.impossible:
         return f"{line}, but it is {decision.impossible}"
+    if decision.evaluating is not None:
+        return f"{line}; waiting, {explain_evaluating(decision.evaluating, at=decision.at)}"
     if decision.running:
         runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
         return f"{line}; waiting, downstream still running: {runs}"
@@ -91,7 +94,7 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
     return line
 
 
-def explain_keys(decisions: Sequence[Decision], *, tag: str, words: Words = RUN_WORDS) -> str:
+def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_WORDS) -> str:
     """Returns the decisions for all keys that wait as one line, the most recent in full."""
 
     def newest(decision: Decision) -> datetime:
@@ -106,6 +109,10 @@ def explain_keys(decisions: Sequence[Decision], *, tag: str, words: Words = RUN_
     if len(waiting) > MOST_KEYS_NAMED:
         lines.append(f"and {len(waiting) - MOST_KEYS_NAMED} more wait")
     return " | ".join(lines)
+
+
+def _moment(time: datetime, at: datetime | None) -> str:
+    return f"{format_duration(at - time)} ago" if at else f"at {format_time(time)}"
 
 
 def _some(parts: Sequence[str], separator: str = "; ", more: int = 0) -> str:

@@ -1,0 +1,102 @@
+"""Ticks: what other evaluations are doing, and what earlier ones requested.
+
+Dagster writes a tick's row before it evaluates a sensor, the requests into it before it creates
+their runs, and closes it after that. So a tick can tell what no run and no event tells yet, or any
+more: that somebody else is about to request, and what was requested by a run that was deleted.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+# Private, since ticks can be listed in no public way by their status.
+from dagster._core.scheduler.instigation import TickStatus
+
+LONGEST_EVALUATION = timedelta(seconds=30)
+"""For how long a tick that was not closed may still be about to request runs.
+
+After that its evaluator is taken for dead. One that is only slow is then no longer waited for.
+"""
+
+NEWEST_TICKS = 20
+"""How many ticks are looked through for open ones: more than fit into ``LONGEST_EVALUATION``."""
+
+Sensor = Callable[[Any], bool]
+"""Tells a sensor, or the sensors that it may be, by the state that Dagster stores of each."""
+
+
+def is_automation_sensor(state: Any) -> bool:
+    """True when this is the state of a sensor that evaluates automation conditions."""
+    kind = getattr(state.instigator_data, "sensor_type", None)
+    return kind is not None and kind.value == "AUTOMATION"
+
+
+class TickReader:
+    """Reads the ticks of a sensor during one evaluation, each thing at most once.
+
+    Args:
+        instance: Whose ticks.
+        sensor: Which sensor's.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, sensor: Sensor) -> None:
+        self.instance = instance
+        self.sensor = sensor
+        self._requesting: list[Any] = []
+        self._read_since: datetime | None = None
+
+    @cached_property
+    def another_evaluation(self) -> datetime | None:
+        """When another evaluation began that may still request runs; None if there is none.
+
+        Two evaluations that overlap have both written their rows before they look, so at least one
+        of them sees the other here. Whoever does must not request anything.
+        """
+        for state in self._states:
+            ticks = self.instance.get_ticks(
+                state.instigator_origin_id, state.selector_id, limit=NEWEST_TICKS
+            )
+            # By the clocks of the hosts that tick; the one that evaluates may differ by minutes.
+            newest = max((tick.timestamp for tick in ticks), default=0.0)
+            began = [
+                tick.timestamp
+                for tick in ticks
+                if _is_open(tick) and newest - tick.timestamp < LONGEST_EVALUATION.total_seconds()
+            ]
+            if len(began) > 1:  # One is this evaluation's own.
+                return datetime.fromtimestamp(min(began), UTC)
+        return None
+
+    def with_requests(self, since: datetime) -> Iterable[Any]:
+        """Returns the ticks since a time that have requested runs, and perhaps older ones."""
+        if self._read_since is None or since < self._read_since:
+            self._read_since = since
+            self._requesting = [
+                tick
+                for state in self._states
+                for tick in self.instance.get_ticks(
+                    state.instigator_origin_id,
+                    state.selector_id,
+                    after=since.timestamp(),
+                    statuses=[TickStatus.SUCCESS],
+                )
+            ]
+        return self._requesting
+
+    @cached_property
+    def _states(self) -> list[Any]:
+        if self.instance.schedule_storage is None:
+            return []
+        return [state for state in self.instance.all_instigator_state() if self.sensor(state)]
+
+
+def _is_open(tick: Any) -> bool:
+    """True when nothing says that the tick's evaluator has finished.
+
+    A daemon that finds an open tick closes it as skipped, since it believes that it is alone. Such
+    a tick has no log key: that is stored with an evaluation's outcome.
+    """
+    return tick.end_timestamp is None or tick.log_key is None
