@@ -4,12 +4,12 @@ They are never kinder than production. Runs are real runs in a real storage (SQL
 their planned events, which is when Dagster counts an asset as requested, and ended later by the
 events that a run worker reports. A tick goes through the sensor's own ``evaluate_tick``, with the
 cursor as a string; what the daemon does with the answer is done in its order: store the
-evaluations and the cursor, then create the runs.
+evaluations, the cursor and the tick with its requests, then create the runs.
 """
 
 import atexit
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -18,14 +18,23 @@ from typing import Any
 
 import dagster as dg
 import time_machine
+from dagster._core.definitions.run_request import InstigatorType
 
 # Private, and the only such uses: what the daemon and a run worker write has no public maker.
 from dagster._core.events import StepMaterializationData
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
 )
 from dagster._core.storage.schedules import SqliteScheduleStorage
 
@@ -171,10 +180,41 @@ class World(AbstractContextManager["World"]):
                 )
                 tags["dagster/asset_evaluation_id"] = str(self.ticks)
             self.cursor = answer.cursor
+            if answer.run_requests:
+                self._store_tick(answer.run_requests)
             created = [
                 self._create_requested_run(request, tags) for request in answer.run_requests or ()
             ]
         return len([run_id for run_id in created if run_id])
+
+    def _store_tick(self, requests: Sequence[dg.RunRequest]) -> None:
+        """Stores the tick as the daemon does; of ticks that request nothing no trace is needed."""
+        sensor = self.definitions.get_repository_def().get_sensor_def(self.sensor_name)
+        state = InstigatorState(
+            origin=RemoteInstigatorOrigin(_repository(HERE), self.sensor_name),
+            instigator_type=InstigatorType.SENSOR,
+            status=InstigatorStatus.RUNNING,
+            instigator_data=SensorInstigatorData(sensor_type=sensor.sensor_type),
+        )
+        if self.instance.get_instigator_state(state.instigator_origin_id, state.selector_id):
+            self.instance.update_instigator_state(state)
+        else:
+            self.instance.add_instigator_state(state)
+        self.instance.create_tick(
+            TickData(
+                instigator_origin_id=state.instigator_origin_id,
+                instigator_name=self.sensor_name,
+                instigator_type=InstigatorType.SENSOR,
+                status=TickStatus.SUCCESS,
+                run_ids=[],
+                timestamp=self.now.timestamp(),
+                end_timestamp=self.now.timestamp(),
+                selector_id=state.selector_id,
+                log_key=[self.sensor_name, str(self.ticks)],
+                run_requests=requests,
+                auto_materialize_evaluation_id=self.ticks if self.evaluations else None,
+            )
+        )
 
     def _create_requested_run(self, request: dg.RunRequest, tags: dict[str, str]) -> str | None:
         if request.run_key:
@@ -259,13 +299,7 @@ class World(AbstractContextManager["World"]):
         return {} if key is None else {self.key_tag: key}
 
     def _create_run(self, job: dg.JobDefinition, location: str = HERE, **kwargs: Any) -> str:
-        origin = RemoteJobOrigin(
-            repository_origin=RemoteRepositoryOrigin(
-                code_location_origin=RegisteredCodeLocationOrigin(location),
-                repository_name=REPOSITORY,
-            ),
-            job_name=job.name,
-        )
+        origin = RemoteJobOrigin(repository_origin=_repository(location), job_name=job.name)
         return self.instance.create_run_for_job(
             job, status=dg.DagsterRunStatus.STARTED, remote_job_origin=origin, **kwargs
         ).run_id
@@ -284,6 +318,12 @@ class World(AbstractContextManager["World"]):
             data = StepMaterializationData(materialization)
             report(dg.DagsterEventType.ASSET_MATERIALIZATION, data)
         report(dg.DagsterEventType.RUN_SUCCESS if success else dg.DagsterEventType.RUN_FAILURE)
+
+
+def _repository(location: str) -> RemoteRepositoryOrigin:
+    return RemoteRepositoryOrigin(
+        code_location_origin=RegisteredCodeLocationOrigin(location), repository_name=REPOSITORY
+    )
 
 
 _idle_instances: list[dg.DagsterInstance] = []

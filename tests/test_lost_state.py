@@ -178,6 +178,23 @@ def test_the_cursor_of_the_very_tick_before_is_restored_and_its_batch_is_not_rep
     assert ticks(either) == [0, 0, 0]
 
 
+@pytest.mark.parametrize("key", [None, "monday"], ids=["plain", "by key"])
+def test_an_old_cursor_put_back_by_hand_repeats_no_half_of_a_batch(key):
+    """Valid, its own, and from before two batches: it knows nothing of what they used. A new A is
+    no batch with a B that the runs of the downstream say was used."""
+    with tagged_world() if key else job_world() as world:
+        assert world.wait(minutes=1).tick() == 0
+        old = world.cursor
+        one_batch(world, key)
+        one_batch(world, key)
+        world.run("A", key=key)
+        world.cursor = old
+        assert ticks(world) == [0, 0, 0]
+        world.cursor = old
+        world.run("B", key=key)
+        assert ticks(world) == [1, 0, 0]
+
+
 def test_a_cursor_older_than_the_window_counts_what_is_young_enough(either):
     """The evaluator was off for a week: what fell out of the window is gone, the rest counts."""
     either.at(0).run("A")
@@ -239,6 +256,35 @@ def test_of_several_downstream_runs_the_one_that_is_left_tells_what_it_used(job)
     job.instance.delete_run(older)
     job.lose_state()
     assert ticks(job) == [0, 0, 0]
+
+
+def test_a_deleted_downstream_run_gives_nothing_back_to_the_condition(declarative):
+    """Its planned event is gone with it. The ticks of the automation sensor still tell of the
+    request, and the stored evaluation of what it saw."""
+    declarative.instance.delete_run(one_batch(declarative))
+    assert ticks(declarative) == [0, 0, 0]
+    declarative.run("A")
+    assert ticks(declarative) == [0, 0, 0]
+    declarative.run("B")
+    assert ticks(declarative) == [1, 0, 0]
+
+
+def test_a_deleted_downstream_run_and_purged_ticks_are_a_batch_forgotten(declarative):
+    """Unknowable: nothing that is left tells of the request. The batch counts again, once."""
+    declarative.instance.delete_run(one_batch(declarative))
+    declarative.instance.schedule_storage.wipe()
+    assert ticks(declarative) == [1, 0, 0]
+
+
+def test_a_deleted_run_by_hand_never_was(declarative):
+    """Unknowable: what somebody started by hand and deleted no longer uses anything up."""
+    declarative.run("A")
+    declarative.wait(minutes=1).run_downstream()
+    declarative.wait(minutes=1).run("B")
+    assert ticks(declarative) == [0, 0, 0]
+    (by_hand,) = declarative.instance.get_runs(dg.RunsFilter(job_name="__ASSET_JOB"))
+    declarative.instance.delete_run(by_hand.run_id)
+    assert ticks(declarative) == [1, 0, 0]
 
 
 # --- deleted runs of upstreams, purged events, wiped assets --------------------------------------
@@ -326,6 +372,23 @@ def test_a_wiped_upstream_asset_is_nothing_to_the_job_path(job):
         job.instance.wipe_assets([dg.AssetKey("a")])
     job.run("B")
     assert ticks(job) == [1, 0, 0]
+
+
+@pytest.mark.parametrize("forgets", ["asset", "events"], ids=["wiped", "events purged"])
+def test_a_wiped_downstream_asset_gives_nothing_back(declarative, forgets):
+    """Wiping takes its planned events out of sight, and a purge deletes them with all events of
+    the run. What was used stays used; that the data is gone is for a run by hand to mend."""
+    run = one_batch(declarative)
+    with declarative.pinned():
+        if forgets == "asset":
+            declarative.instance.wipe_assets([dg.AssetKey("d")])
+        else:
+            declarative.instance.event_log_storage.delete_events(run)
+    assert ticks(declarative) == [0, 0, 0]
+    declarative.run("A")
+    assert ticks(declarative) == [0, 0, 0]
+    declarative.run("B")
+    assert ticks(declarative) == [1, 0, 0]
 
 
 def test_wiped_upstream_assets_after_a_batch_repeat_nothing(either):
