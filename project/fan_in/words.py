@@ -13,6 +13,9 @@ MOST_NAMED = 5
 MOST_KEYS_NAMED = 3
 """How many waiting keys a one-line explanation tells of before it counts the rest."""
 
+LONGEST_NAME = 80
+"""Characters of a name or a key in a one-line explanation; what is longer is cut."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
@@ -68,7 +71,7 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
         # A requirement with "not" may wait though every upstream that it names is ready.
         missing = decision.missing
         reasons = [
-            f"{s.upstream}: {explain_standing(s, words=words, at=decision.at, sure=sure)}"
+            f"{plain(s.upstream)}: {explain_standing(s, words=words, at=decision.at, sure=sure)}"
             for s in missing[:MOST_NAMED]
         ]
         more = len(missing) - len(reasons)
@@ -82,11 +85,12 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
         runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
         return f"{line}; waiting, downstream still running: {runs}"
     if decision.busy:
-        return f"{line}; waiting, upstreams still running: {_some(decision.busy, ', ')}"
+        return (
+            f"{line}; waiting, upstreams still running: {_some([*map(plain, decision.busy)], ', ')}"
+        )
     if decision.unsettled:
         ages = [
-            f"{s.upstream} {words.completed} {format_duration(decision.at - s.newest.completed_at)}"
-            " ago"
+            f"{plain(s.upstream)} {words.completed} {_moment(s.newest.completed_at, decision.at)}"
             for s in decision.unsettled
             if s.newest
         ]
@@ -104,11 +108,19 @@ def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_
     if not waiting:
         return f"nothing new of any {tag}"
     lines = [
-        f"{tag} {d.key}: {explain(d, words=words, sure=False)}" for d in waiting[:MOST_KEYS_NAMED]
+        f"{tag} {plain(str(d.key))}: {explain(d, words=words, sure=False)}"
+        for d in waiting[:MOST_KEYS_NAMED]
     ]
     if len(waiting) > MOST_KEYS_NAMED:
         lines.append(f"and {len(waiting) - MOST_KEYS_NAMED} more wait")
     return " | ".join(lines)
+
+
+def plain(name: str) -> str:
+    """Returns a name as it may stand in one line of text, whoever chose it: what cannot be printed
+    is replaced, and what is too long is cut."""
+    text = "".join(character if character.isprintable() else "\ufffd" for character in name)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
 def _moment(time: datetime, at: datetime | None) -> str:
