@@ -1,6 +1,7 @@
 """The sensor's cursor: it survives a round trip, and nothing unreadable survives at all."""
 
 import json
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from project.fan_in.state import (
     LONGEST_TAG,
     MOST_KEYS,
     REQUEST_TAG,
+    VERSION,
     KeyState,
     Request,
     SensorState,
@@ -76,7 +78,30 @@ def test_a_request_of_a_thousand_upstreams_is_in_tags_that_every_storage_takes()
 
 
 def changed(**changes) -> str:
-    return json.dumps({**json.loads(full_state().to_json()), **changes})
+    """Returns a cursor with something else in it, and the checksum of that."""
+    data = {**json.loads(full_state().to_json()), **changes}
+    del data["check"]
+    text = json.dumps(data)[:-1]
+    return f'{text},"check":"{zlib.crc32(text.encode()):08x}"}}'
+
+
+# As the releases before wrote them.
+FIRST_VERSION = (
+    '{"newest":{"a":[1000.25,"run-a"],"b":[2000.5,"run-b"],"c":null},"owner":"sensor -> job",'
+    '"reach":86400.0,"read_to":3000.125,"requested":null,"unsure":["c"],'
+    '"used":{"a":[1000.25,"run-a",1773144000.123456]},"version":1}'
+)
+SECOND_VERSION = (
+    '{"keyless":{},"owner":"sensor -> job","reach":86400.0,"read_to":3000.125,"requested":[],'
+    '"unsure":["c"],"upstreams":["a","b","c"],"version":2,'
+    '"keys":[[null,[{"a":[1000.25,"run-a"]},{"a":[1773144000.123456]}]]]}'
+)
+
+
+def test_a_changed_cursor_with_its_own_checksum_is_read():
+    """What the table below refuses is not refused for its checksum alone."""
+    assert SensorState.from_json(changed(), OWNER) == full_state()
+    assert SensorState.from_json(changed(reach=60), OWNER) == replace(full_state(), reach=60.0)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +114,10 @@ def changed(**changes) -> str:
         pytest.param("[]", id="a list"),
         pytest.param('{"a_job": "run", "b_job": "run"}', id="another sensor's JSON"),
         pytest.param(full_state().to_json()[:-7], id="truncated"),
-        pytest.param(changed(version=1), id="older version"),
-        pytest.param(changed(version=3), id="newer version"),
+        pytest.param(FIRST_VERSION, id="first version"),
+        pytest.param(SECOND_VERSION, id="second version"),
+        pytest.param(changed(version=VERSION - 1), id="older version"),
+        pytest.param(changed(version=VERSION + 1), id="newer version"),
         pytest.param(changed(owner="another -> job"), id="another owner"),
         pytest.param(changed(keys=[["x", [{"a": [1]}, {}]]]), id="position too short"),
         pytest.param(changed(keys=[["x", [{"a": ["x", "y"]}, {}]]]), id="position no number"),
@@ -121,13 +148,25 @@ def test_no_text_is_fatal(text):
 
 
 @given(st.data())
-def test_no_damage_to_a_real_cursor_is_fatal(data):
-    """A real cursor with any stretch replaced reads as a state or as None."""
+def test_no_damage_to_a_real_cursor_goes_unseen(data):
+    """A real cursor with any stretch replaced is no state, or it is the very same: a digit less
+    would give back a completion that was used, a digit more would lose those to come."""
     text = full_state().to_json()
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
-    state = SensorState.from_json(text[:start] + data.draw(st.text(max_size=8)) + text[end:], OWNER)
-    assert state is None or isinstance(state, SensorState)
+    damage = data.draw(st.text(max_size=8) | st.text("0123456789", max_size=3))
+    state = SensorState.from_json(text[:start] + damage + text[end:], OWNER)
+    assert state is None or state == full_state()
+
+
+def test_every_changed_digit_of_a_real_cursor_is_seen():
+    """Each would be valid JSON, and most of them a valid state."""
+    text = full_state().to_json()
+    digits = [i for i, character in enumerate(text) if character.isdigit()]
+    assert len(digits) > 100
+    for i in digits:
+        damaged = f"{text[:i]}{(int(text[i]) + 1) % 10}{text[i + 1 :]}"
+        assert SensorState.from_json(damaged, OWNER) is None
 
 
 def test_what_is_used_never_becomes_less():

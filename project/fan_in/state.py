@@ -7,6 +7,7 @@ own runs. So a missing, corrupt, foreign or older cursor is thrown away.
 """
 
 import json
+import zlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +16,11 @@ from typing import Any
 
 from .rule import Batch, Completion, Decision, Used, used_further
 
-VERSION = 2
+VERSION = 3
+
+CHECK = ',"check":'
+"""What stands between a cursor and its checksum. A cursor that was damaged and can still be read
+would use up what no batch used, or give back what one did."""
 
 REQUEST_TAG = "fan_in/request"
 
@@ -235,7 +240,8 @@ class SensorState:
             }
         )
         keys = ",".join(f"[{_dump(key)},{state.text}]" for key, state in self.keys.items())
-        return f'{rest[:-1]},"keys":[{keys}]}}'
+        text = f'{rest[:-1]},"keys":[{keys}]'
+        return f'{text}{CHECK}"{_checksum(text)}"}}'
 
     @staticmethod
     @lru_cache(maxsize=16)  # A tick reads what the last one wrote, in the same process.
@@ -244,6 +250,8 @@ class SensorState:
         try:
             data = json.loads(text or "")
             if data["version"] != VERSION or data["owner"] != owner:
+                return None
+            if data["check"] != _checksum(text[: text.rindex(CHECK)]):
                 return None
             return SensorState(
                 owner=owner,
@@ -343,6 +351,10 @@ def _request_from_data(data: dict[str, Any]) -> Request:
         key=None if key is None else _text(key),
         members=frozenset(map(_text, data.get("members", positions))),
     )
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _dump(data: Any) -> str:
