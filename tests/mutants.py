@@ -104,10 +104,10 @@ MUTANTS = (
     ),
     Mutant(
         "forgets that it is used when the downstream fails, in the sensor",
-        "sensor",
-        "made = {r.dagster_run.tags[BATCH_TAG] for r in self.runs.of_downstream(tags=tags)}",
-        "made = {r.dagster_run.tags[BATCH_TAG] for r in self.runs.of_downstream(tags=tags)"
-        " if not r.dagster_run.is_failure}",
+        "runs",
+        "if record.dagster_run.parent_run_id is None and self._is_at_home(record):",
+        "if record.dagster_run.parent_run_id is None and self._is_at_home(record)"
+        " and not record.dagster_run.is_failure:",
         "D fails",
     ),
     Mutant(
@@ -141,8 +141,8 @@ MUTANTS = (
     Mutant(
         "does not read back what was used when its cursor is lost",
         "sensor",
-        "self.runs.of_downstream(tags={SENSOR_TAG: self.fan_in.name}), MOST_RUNS_SEARCHED",
-        "(), MOST_RUNS_SEARCHED",
+        "if request is None or (request.key is None) is not (self.fan_in.tag is None):",
+        "if True:",
         "state lost between halves",
     ),
     Mutant(
@@ -289,8 +289,8 @@ MUTANTS = (
     Mutant(
         "holds a key back for another's run",
         "sensor",
-        "running.setdefault(self.runs.key(record), []).append(record.dagster_run.run_id)",
-        "running.update({d.key: [record.dagster_run.run_id] for d in decisions})",
+        "running=self._running.get(key, ()),",
+        "running=tuple(run for runs in self._running.values() for run in runs),",
         "held back by key",
     ),
     Mutant(

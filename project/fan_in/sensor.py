@@ -283,7 +283,10 @@ class _Tick:
         decisions = {key: self._decide(state, key) for key in self._keys(state)}
         firing = sorted((d for d in decisions.values() if d.fires), key=_oldest)[:KEYS_AT_ONCE]
         if firing:
-            state = self._read_requests(state, firing)
+            # The cursor may be older than the last request: put back by a person, or written by an
+            # evaluation that overlapped another one. So it is not believed that nothing was used.
+            since = min(map(_oldest, firing)) - MOST_CLOCK_SKEW
+            state = self._read_requests(state, since, [d.key for d in firing])
             decisions |= {d.key: self._decide(state, d.key) for d in firing}
             firing = [again for d in firing if (again := decisions[d.key]).fires]
         batches = [batch for decision in firing if (batch := decision.batch)]
@@ -427,26 +430,39 @@ class _Tick:
     def _rebuild(self, state: SensorState) -> SensorState:
         """Returns the state with what the sensor's own runs say was used up, and ready for all
         completions to be read again."""
-        keys: dict[str | None, KeyState] = dict(state.keys)
-        for record in islice(
-            self.runs.of_downstream(tags={SENSOR_TAG: self.fan_in.name}), MOST_RUNS_SEARCHED
-        ):
+        state = self._read_requests(state, self.horizon)
+        known_upstreams = {name for key in state.keys.values() for name in key.newest}
+        unsure = frozenset(name for name in self.names if name not in known_upstreams)
+        state = replace(state, unsure=unsure, upstreams=frozenset(self.names))
+        if self.reach is None and self.fan_in.tag is None:
+            state = self._search(state, self.names)
+        return state
+
+    def _read_requests(
+        self, state: SensorState, since: datetime | None, keys: Collection[str | None] = ()
+    ) -> SensorState:
+        """Returns the state with what the requests since a time used up, as their runs' tags say.
+
+        Args:
+            state: What is known already.
+            since: Requests before are left out; None for all of history.
+            keys: Of which keys; by default of all.
+        """
+        tags: dict[str, str | Sequence[str]] = {SENSOR_TAG: self.fan_in.name}
+        if self.fan_in.tag is not None and keys:
+            tags[self.fan_in.tag] = [str(key) for key in keys]
+        known: dict[str | None, KeyState] = {}
+        records = self.runs.of_downstream(tags=tags, created_after=since)
+        for record in islice(records, MOST_RUNS_SEARCHED if since is None else None):
             request = Request.from_tags(record.dagster_run.tags)
             # With keys now and without them before, or the other way round, it tells nothing.
             if request is None or (request.key is None) is not (self.fan_in.tag is None):
                 continue
-            if self.horizon is not None and request.at <= self.horizon:
+            of_key = known.get(request.key) or state.of(request.key)
+            known[request.key] = of_key.with_used(request.positions, request.at)
+            if self._knows_all_used(known):
                 break
-            known = keys.get(request.key, KeyState())
-            keys[request.key] = known.with_used(request.positions, request.at)
-            if self._knows_all_used(keys):
-                break
-        known_upstreams = {name for key in keys.values() for name in key.newest}
-        unsure = frozenset(name for name in self.names if name not in known_upstreams)
-        state = replace(state, keys=keys, unsure=unsure, upstreams=frozenset(self.names))
-        if self.reach is None and self.fan_in.tag is None:
-            state = self._search(state, self.names)
-        return state
+        return state.with_keys(known)
 
     def _knows_all_used(self, keys: Mapping[str | None, KeyState]) -> bool:
         """True when older requests cannot tell more: without a window, once one was seen for each
@@ -454,24 +470,6 @@ class _Tick:
         if self.horizon is not None or self.fan_in.tag is not None:
             return False
         return all(name in keys[None].used for name in self.names)
-
-    def _read_requests(self, state: SensorState, firing: Sequence[Decision]) -> SensorState:
-        """Returns the state with what the downstream's runs tell of batches about to be requested.
-
-        The cursor may be older than the last request: put back by a person, or written by an
-        evaluation that overlapped another one. So it is never believed that nothing was used.
-        """
-        known = {d.key: state.of(d.key) for d in firing}
-        tags: dict[str, str | Sequence[str]] = {SENSOR_TAG: self.fan_in.name}
-        if self.fan_in.tag is not None:
-            tags[self.fan_in.tag] = [str(key) for key in known]
-        since = min(map(_oldest, firing)) - MOST_CLOCK_SKEW
-        for record in self.runs.of_downstream(tags=tags, created_after=since):
-            request = Request.from_tags(record.dagster_run.tags)
-            if request is not None and request.key in known:
-                of_key = known[request.key]
-                known[request.key] = of_key.with_used(request.positions, request.at)
-        return state.with_keys(known)
 
     def _settle_requests(self, state: SensorState) -> SensorState:
         """Returns the state with the last requests' batches used up, if runs were made of them.
