@@ -1,0 +1,205 @@
+"""Many completions, many keys, a long stop: nothing is skipped by a page or a limit.
+
+Times are no test's business: ``make load`` measures them. Here are the outcomes, and how often the
+store is asked.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import dagster as dg
+import pytest
+from drivers import (
+    DeclarativeWorld,
+    JobPathWorld,
+    TaggedJobPathWorld,
+    declarative_definitions,
+    job_path_definitions,
+    with_condition,
+)
+
+from benchmarks.history import Copy, clone_run
+from benchmarks.measure import heard_statements
+from project.fan_in import all_upstreams_updated
+from project.fan_in.runs import PAGE
+from project.fan_in.sensor import upstream_runs
+
+KEY = "business_day"
+
+
+@pytest.fixture
+def world():
+    """The job path: A and B, a window of a day, a downstream whose runs may overlap."""
+    with JobPathWorld(job_path_definitions(wait_while_running=False)) as world:
+        yield world
+
+
+def spread(start: datetime, duration: timedelta, count: int) -> list[datetime]:
+    """Returns so many times, evenly over a duration."""
+    return [start + duration * (number / count) for number in range(count)]
+
+
+def many(world, run_id: str, ends: Iterable[datetime]) -> None:
+    clone_run(world.instance, run_id, [Copy(ended=at) for at in ends])
+
+
+@pytest.mark.parametrize("total", [11 * PAGE, 11 * PAGE + 1], ids=["last on a page", "on its own"])
+@pytest.mark.parametrize("first_tick", [True, False], ids=["first tick", "a later one"])
+def test_the_one_completion_that_matters_may_be_the_last_on_the_eleventh_page(
+    world, total, first_tick
+):
+    """Runs are read newest first. The only A was created before thousands of B, in one minute."""
+    if not first_tick:
+        assert world.tick() == 0
+        world.wait(seconds=30)
+    a = world.run("A")
+    b = world.run("B")
+    many(world, b, spread(world.now, timedelta(minutes=1), total - 2))
+    assert world.wait(minutes=1).tick() == 1
+    runs = upstream_runs(world.instance.get_run_by_id(world.requested[-1]).tags)
+    assert runs["a_job"] == a
+    assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
+
+
+def test_thousands_of_completions_in_a_minute_are_one_batch_and_few_queries(world):
+    """A page at a time; what came of it is one request, and the next batch is whole again."""
+    runs = [world.run(letter) for letter in "AB"]
+    assert world.wait(minutes=1).tick() == 1
+    for run in runs:
+        many(world, run, spread(world.now, timedelta(minutes=1), 5 * PAGE))
+    world.wait(minutes=1)
+    with heard_statements() as statements:
+        answer = world.evaluate()
+    assert len(reads_of_runs(statements)) < 20
+    assert world.act(answer) == 1
+    assert world.wait(minutes=1).tick() == 0
+    world.run("A")
+    assert world.wait(minutes=1).tick() == 0
+    world.run("B")
+    assert world.wait(minutes=1).tick() == 1
+
+
+def reads_of_runs(statements: Iterable[str]) -> list[str]:
+    """Returns the statements that read runs; others ask which columns a table has."""
+    return [statement for statement in statements if "FROM runs" in statement]
+
+
+def test_a_backlog_of_a_day_is_one_batch_of_the_newest(world):
+    """Twenty thousand completions while the evaluator was off: nothing older is a batch of its
+    own, and nothing is skipped. The newest of each stands for all."""
+    runs = {letter: world.run(letter) for letter in "AB"}
+    assert world.wait(minutes=1).tick() == 1
+    day = timedelta(hours=23)
+    start = world.now
+    newest = {}
+    for letter, run in runs.items():
+        ends = spread(start, day, 10_000)
+        # Not the one created last, as of runs of different length.
+        ends[3_000], ends[-1] = ends[-1], ends[3_000]
+        written = clone_run(world.instance, run, [Copy(ended=at) for at in ends])
+        newest[f"{letter.lower()}_job"] = written[3_000]
+    world.now = start + day
+    assert world.tick() == 1
+    tags = world.instance.get_run_by_id(world.requested[-1]).tags
+    assert upstream_runs(tags) == newest
+    assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
+
+
+def tagged() -> TaggedJobPathWorld:
+    return TaggedJobPathWorld(job_path_definitions(wait_while_running=False, correlate_by=KEY))
+
+
+def for_keys(world, run_id: str, keys: Iterable[str]) -> None:
+    """Completes the run's job once for each key, within a minute."""
+    keys = list(keys)
+    ends = spread(world.now, timedelta(minutes=1), len(keys))
+    copies = [Copy(ended=at, tags={KEY: key}) for key, at in zip(keys, ends, strict=True)]
+    clone_run(world.instance, run_id, copies)
+    world.wait(minutes=1)
+
+
+@pytest.mark.parametrize("forgets", [False, True], ids=["cursor kept", "cursor lost midway"])
+def test_many_more_keys_than_the_limits_all_fire_and_none_twice(monkeypatch, forgets):
+    """Half of each key comes, the other half later. The cursor holds a tenth of them, a tick
+    requests a twentieth: each key is requested once, the oldest first."""
+    monkeypatch.setattr("project.fan_in.state.MOST_KEYS", 100)
+    monkeypatch.setattr("project.fan_in.sensor.KEYS_AT_ONCE", 50)
+    keys = [f"key {number:04}" for number in range(1000)]
+    with tagged() as world:
+        a, b = world.run("A", key="another"), world.run("B", key="yet another")
+        assert world.tick() == 0
+        for_keys(world, a, keys)
+        assert world.tick() == 0
+        assert world.cursor.count("key 0") == 100
+        # In another order than the first halves.
+        for_keys(world, b, [*keys[500:], *keys[:500]])
+        fired: list[str] = []
+        while requests := (answer := world.evaluate()).run_requests:
+            assert len(requests) <= 50
+            fired += [request.tags[KEY] for request in requests]
+            world.act(answer)
+            world.wait(seconds=30)
+            if forgets and len(fired) == 500:
+                world.lose_state()
+        assert Counter(fired) == Counter(keys)
+        assert sorted(fired[:50]) == keys[:50]
+        assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
+
+
+def test_keys_that_wait_cost_no_query_when_nothing_is_new():
+    """As many statements for a thousand waiting keys as for ten, once the last read lies behind."""
+    few, more = (statements_of_an_idle_tick(count) for count in (10, 1000))
+    assert few == more == 1
+
+
+def statements_of_an_idle_tick(count: int) -> int:
+    with tagged() as world:
+        a = world.run("A", key="another")
+        assert world.tick() == 0
+        for_keys(world, a, [f"key {number}" for number in range(count)])
+        assert world.tick() == 0
+        world.wait(minutes=10).run("A", key="key 0")
+        assert world.tick() == 0
+        world.wait(minutes=1)
+        with heard_statements() as statements:
+            assert not world.evaluate().run_requests
+        return len(reads_of_runs(statements))
+
+
+# --- the declarative path ------------------------------------------------------------------------
+
+
+def test_thousands_of_materializations_in_a_minute_are_one_batch():
+    """Unpartitioned: an asset's record holds the newest, whatever came before."""
+    with DeclarativeWorld(declarative_definitions()) as world:
+        counts = []
+        for times in (1, 1000):
+            for _ in range(times):
+                world.wait(milliseconds=30).materialize_outside("A")
+            assert world.wait(minutes=1).tick() == 0
+            world.materialize_outside("B")
+            world.wait(minutes=1)
+            with heard_statements() as statements:
+                answer = world.evaluate()
+            counts.append(len(statements))
+            assert world.act(answer) == 1
+            assert world.wait(minutes=1).tick() == 0
+        assert counts[1] <= counts[0] + 2, "an evaluation's record is read once more"
+
+
+def test_more_partitions_than_two_pages_all_fire_and_none_twice():
+    """Each has half a batch, then the other half: all of them are requested at one tick."""
+    keys = tuple(f"key-{number:04}" for number in range(2 * PAGE + 100))
+    with DeclarativeWorld(with_condition(all_upstreams_updated(), keys=keys)) as world:
+        for letter, fires in (("A", 0), ("B", len(keys))):
+            with world.pinned():
+                for key in keys:
+                    world.instance.report_runless_asset_event(
+                        dg.AssetMaterialization(letter.lower(), partition=key)
+                    )
+            answer = world.wait(minutes=1).evaluate()
+            requested = [request.partition_key for request in answer.run_requests or ()]
+            assert Counter(requested) == Counter(keys[:fires])
+            assert world.act(answer) == fires
+        assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
