@@ -146,9 +146,9 @@ def main(
     logging.disable(logging.WARNING)
     base = QUICK if quick else COMPLETE
     plan = Plan(
-        storages=storages or base.storages,
-        runs=sorted(runs or base.runs),
-        upstreams=sorted(upstreams or base.upstreams),
+        storages=tuple(storages or base.storages),
+        runs=tuple(sorted(runs or base.runs)),
+        upstreams=tuple(sorted(upstreams or base.upstreams)),
         rounds=rounds or base.rounds,
     )
     console = Console(stderr=True)

@@ -1,5 +1,6 @@
 """The declarative path's own stories: the automation sensor's ticks over real materializations."""
 
+import gc
 from datetime import timedelta
 
 import dagster as dg
@@ -60,6 +61,24 @@ def test_an_evaluation_is_stored_when_the_facts_change_and_not_at_each_tick(worl
     for hour in range(26, 30):
         world.at(hour).tick()
         assert world.evaluations == []
+
+
+def test_a_tick_leaves_nothing_behind_in_memory(world):
+    """What a tick read goes with it, whether it waited or fired: a code server ticks for months."""
+
+    def views() -> int:
+        gc.collect()
+        # By name, since the class has no public one.
+        return sum(type(thing).__name__ == "AssetGraphView" for thing in gc.get_objects())
+
+    before = views()
+    for letter, fires in (("A", 0), ("B", 1), ("A", 0), ("B", 1)):
+        world.wait(hours=1).run(letter)
+        answer = world.wait(minutes=6).evaluate()
+        assert views() == before
+        assert world.act(answer) == fires
+    del answer
+    assert views() == before
 
 
 def test_a_completion_between_the_evaluation_and_the_run_belongs_to_the_next_batch(world):

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, proxy
 
 import dagster as dg
 
@@ -87,11 +87,14 @@ class AssetHistory:
     """
 
     def __init__(self, context: dg.AutomationContext) -> None:
-        self.view = context.asset_graph_view
-        self.instance = self.view.instance
+        # Weakly, since it is kept for as long as the tick's view is there, and no longer.
+        self.view = proxy(context.asset_graph_view)
+        self.instance = context.asset_graph_view.instance
         self.graph = context.asset_graph
         self.target = context.key
-        self.ticks = _ticks.setdefault(self.view, TickReader(self.instance, is_automation_sensor))
+        self.ticks = _ticks.setdefault(
+            context.asset_graph_view, TickReader(self.instance, is_automation_sensor)
+        )
         self._observed = _observed.setdefault(self.graph, {})
         self._requests: dict[str | None, _Remembered] = {}
         self._newest_requests: dict[str, Request | None] = {}
