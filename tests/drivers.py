@@ -39,6 +39,7 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.storage.schedules import SqliteScheduleStorage
 
 import project.fan_in as fan_in
+from project.fan_in import materializations
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 """Hour 0 of a world that is not told otherwise."""
@@ -77,6 +78,8 @@ class World(AbstractContextManager["World"]):
         self.instance.run_storage.wipe()
         self.instance.event_log_storage.wipe()
         self.instance.schedule_storage.wipe()
+        # The next world on this instance counts its ticks from 1 again, which no real one does.
+        materializations._remembered.pop(self.instance, None)
         _idle_instances.append(self.instance)
 
     def define(self, definitions: dg.Definitions) -> None:

@@ -122,28 +122,28 @@ def for_keys(world, run_id: str, keys: Iterable[str]) -> None:
 @pytest.mark.parametrize("forgets", [False, True], ids=["cursor kept", "cursor lost midway"])
 def test_many_more_keys_than_the_limits_all_fire_and_none_twice(monkeypatch, forgets):
     """Half of each key comes, the other half later. The cursor holds a tenth of them, a tick
-    requests a twentieth: each key is requested once, the oldest first."""
-    monkeypatch.setattr("project.fan_in.state.MOST_KEYS", 100)
-    monkeypatch.setattr("project.fan_in.sensor.KEYS_AT_ONCE", 50)
-    keys = [f"key {number:04}" for number in range(1000)]
+    requests a fifteenth: each key is requested once, the oldest first."""
+    monkeypatch.setattr("project.fan_in.state.MOST_KEYS", 30)
+    monkeypatch.setattr("project.fan_in.sensor.KEYS_AT_ONCE", 20)
+    keys = [f"key {number:03}" for number in range(300)]
     with tagged() as world:
         a, b = world.run("A", key="another"), world.run("B", key="yet another")
         assert world.tick() == 0
         for_keys(world, a, keys)
         assert world.tick() == 0
-        assert world.cursor.count("key 0") == 100
+        assert world.cursor.count('"key ') == 30
         # In another order than the first halves.
-        for_keys(world, b, [*keys[500:], *keys[:500]])
+        for_keys(world, b, [*keys[150:], *keys[:150]])
         fired: list[str] = []
         while requests := (answer := world.evaluate()).run_requests:
-            assert len(requests) <= 50
+            assert len(requests) <= 20
             fired += [request.tags[KEY] for request in requests]
             world.act(answer)
             world.wait(seconds=30)
-            if forgets and len(fired) == 500:
+            if forgets and len(fired) == 160:
                 world.lose_state()
         assert Counter(fired) == Counter(keys)
-        assert sorted(fired[:50]) == keys[:50]
+        assert sorted(fired[:20]) == keys[:20]
         assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
 
 
@@ -174,7 +174,7 @@ def test_thousands_of_materializations_in_a_minute_are_one_batch():
     """Unpartitioned: an asset's record holds the newest, whatever came before."""
     with DeclarativeWorld(declarative_definitions()) as world:
         counts = []
-        for times in (1, 1000):
+        for times in (1, 10, 1000):
             for _ in range(times):
                 world.wait(milliseconds=30).materialize_outside("A")
             assert world.wait(minutes=1).tick() == 0
@@ -185,12 +185,14 @@ def test_thousands_of_materializations_in_a_minute_are_one_batch():
             counts.append(len(statements))
             assert world.act(answer) == 1
             assert world.wait(minutes=1).tick() == 0
-        assert counts[1] <= counts[0] + 2, "an evaluation's record is read once more"
+        # The first has no request before it to be read.
+        assert counts[0] < counts[1] == counts[2]
 
 
-def test_more_partitions_than_two_pages_all_fire_and_none_twice():
+def test_more_partitions_than_two_pages_all_fire_and_none_twice(monkeypatch):
     """Each has half a batch, then the other half: all of them are requested at one tick."""
-    keys = tuple(f"key-{number:04}" for number in range(2 * PAGE + 100))
+    monkeypatch.setattr("project.fan_in.materializations.PAGE", 50)
+    keys = tuple(f"key-{number:03}" for number in range(120))
     with DeclarativeWorld(with_condition(all_upstreams_updated(), keys=keys)) as world:
         for letter, fires in (("A", 0), ("B", len(keys))):
             with world.pinned():
