@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt_project/target/manifest.json
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test check comparison fuzz mutants benchmarks lock clean
+.PHONY: help setup demo dev test check comparison fuzz mutants benchmarks load audit lock clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 18
@@ -40,6 +40,15 @@ mutants: setup ## Show which timelines catch which small wrong rule.
 
 benchmarks: setup ## Measure a tick of every mechanism; BENCHMARKS="--quick" is over in seconds.
 	@$(BIN)/python -m benchmarks $(BENCHMARKS)
+
+load: setup ## Measure a tick after bursts, after a stop and with many keys; LOAD="--scale 50" is quick.
+	@$(BIN)/python -m benchmarks.load $(LOAD)
+
+audit: setup ## Look up known vulnerabilities of the locked packages; asks api.osv.dev.
+	@$(PYTHON) -m venv .venv/audit
+	@.venv/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	@.venv/audit/bin/pip-audit --strict --vulnerability-service osv --progress-spinner off \
+		--disable-pip --require-hashes --requirement requirements.lock
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock.
 	@$(BIN)/pip install --quiet uv

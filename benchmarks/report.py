@@ -222,7 +222,7 @@ def _times_table(results: Results, path: str) -> str:
                     cells.append(_cell(row.median_ms, floor.median_ms))
                 lines.append([storage, f"{runs:,}", mechanism.name, *cells])
     headers = ["storage", "runs", "mechanism", *(f"{n:,} upstreams" for n in results.upstreams)]
-    return _table(lines, headers)
+    return table(lines, headers)
 
 
 def _cell(milliseconds: float, floor: float) -> str:
@@ -253,10 +253,11 @@ def _sizes_table(results: Results) -> str:
         *("path", "mechanism", "storage", f"SQL queries + look-ups at {at} upstreams"),
         *("cursor, bytes", "evaluation stored with a batch, bytes", "peak memory of a tick, KiB"),
     ]
-    return _table(lines, headers)
+    return table(lines, headers)
 
 
-def _table(lines: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+def table(lines: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    """Returns a table in Markdown, with all cells as they are."""
     left = ["left"] * len(headers)
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True, colalign=left)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
@@ -65,6 +66,7 @@ def test_both_paths_fire_exactly_once_for_each_day_under_a_real_daemon(tmp_path)
         for day, missing in ((FIRST, "weather_job"), (SECOND, "flights_job")):
             waits = f"1 of 2 upstreams ready; waiting for {missing}: no success within 24 h"
             assert any(f"dagster/partition {day}: {waits}" in reason for reason in reasons)
+        assert listening(tmp_path) <= LOOPBACK
         assert reasons[-1].startswith(
             f"dagster/partition {FIRST}: 1 of 2 upstreams ready;"
             " waiting for flights_job: last success already used at"
@@ -149,11 +151,38 @@ def runs_by_day(
 def processes_of(folder: Path) -> list[str]:
     """Returns the command lines of all processes whose instance lies in a folder."""
     found = []
+    for process in process_folders(folder):
+        with suppress(OSError):
+            found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+def process_folders(folder: Path) -> list[Path]:
+    found = []
     home = f"DAGSTER_HOME={folder}".encode()
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):
             if home in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue
+                found.append(process)
+    return found
+
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
+"""127.0.0.1 and ::1, as Linux lists them."""
+
+
+def listening(folder: Path) -> set[str]:
+    """Returns the addresses at which the processes of an instance take connections."""
+    sockets = set()
+    for process in process_folders(folder):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                sockets.add(os.readlink(descriptor))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            _, address, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in sockets:
+                found.add(address.partition(":")[0])
+    assert found, "the webserver listens"
     return found
