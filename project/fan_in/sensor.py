@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Literal
 
 import dagster as dg
@@ -451,10 +451,17 @@ class _Tick:
         tags: dict[str, str | Sequence[str]] = {SENSOR_TAG: self.fan_in.name}
         if self.fan_in.tag is not None and keys:
             tags[self.fan_in.tag] = [str(key) for key in keys]
-        known: dict[str | None, KeyState] = {}
         records = self.runs.of_downstream(tags=tags, created_after=since)
-        for record in islice(records, MOST_RUNS_SEARCHED if since is None else None):
-            request = Request.from_tags(record.dagster_run.tags)
+        requested = (
+            r.dagster_run.tags for r in islice(records, None if since else MOST_RUNS_SEARCHED)
+        )
+        # Of a run that was deleted, or stored without its tags' rows, only the tick can tell.
+        ticks = self._ticks.with_requests(since) if since else ()
+        in_ticks = (request.tags for tick in ticks for request in tick.run_requests or ())
+
+        known: dict[str | None, KeyState] = {}
+        for request_tags in chain(requested, in_ticks):
+            request = Request.from_tags(request_tags)
             # With keys now and without them before, or the other way round, it tells nothing.
             if request is None or (request.key is None) is not (self.fan_in.tag is None):
                 continue
@@ -462,7 +469,7 @@ class _Tick:
             known[request.key] = of_key.with_used(request.positions, request.at)
             if self._knows_all_used(known):
                 break
-        return state.with_keys(known)
+        return state.with_keys({key: known[key] for key in keys or known if key in known})
 
     def _knows_all_used(self, keys: Mapping[str | None, KeyState]) -> bool:
         """True when older requests cannot tell more: without a window, once one was seen for each
@@ -477,20 +484,18 @@ class _Tick:
         The cursor is stored before the runs are created. Should the daemon give up in between,
         a batch was never used, and its completions count again.
         """
-        if not state.requested:
+        if not (requested := state.requested):
             return state
-        tags = {BATCH_TAG: [request.batch_id for request in state.requested]}
-        made = {r.dagster_run.tags[BATCH_TAG] for r in self.runs.of_downstream(tags=tags)}
-        for request in state.requested:
-            if request.batch_id in made:
-                known = state.of(request.key).with_used(request.positions, request.at)
-                state = state.with_key(request.key, known)
-            else:
+        since = min(request.at for request in requested) - MOST_CLOCK_SKEW
+        keys = [request.key for request in requested]
+        state = self._read_requests(replace(state, requested=()), since, keys)
+        for request in requested:
+            if not state.of(request.key).has_used(request.positions):
                 self.context.log.warning(
                     f"No run was made of batch {request.batch_id}, requested at"
                     f" {request.at.isoformat()}. Its completions count again."
                 )
-        return replace(state, requested=())
+        return state
 
     def _read_manual_runs(self, state: SensorState) -> SensorState:
         if not self.fan_in.manual_runs_consume:

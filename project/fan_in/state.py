@@ -121,6 +121,13 @@ class KeyState:
         more = {name: Used(position=position, at=at) for name, position in positions.items()}
         return replace(self, used=used_further(self.used, more))
 
+    def has_used(self, positions: Mapping[str, Any]) -> bool:
+        """True when completions are used up to these positions."""
+        return all(
+            name in self.used and self.used[name].position >= position
+            for name, position in positions.items()
+        )
+
     def only(self, upstreams: Collection[str]) -> "KeyState":
         """Returns the state of these upstreams."""
         return KeyState(
