@@ -235,18 +235,25 @@ def test_a_deleted_downstream_run_gives_nothing_back(job):
     assert ticks(job) == [1, 0, 0]
 
 
-def test_a_downstream_run_deleted_before_the_next_tick_was_never_made(job):
-    """Unknowable: a request of which the daemon made no run looks the same, and that one must be
-    made again. So the batch is requested once more."""
+@pytest.mark.parametrize("cursor", ["kept", "lost"])
+def test_a_downstream_run_deleted_before_the_next_tick_gives_nothing_back(job, cursor):
+    """Neither the cursor nor a run tells of it any more. The sensor's tick does."""
     job.instance.delete_run(one_batch(job))
+    if cursor == "lost":
+        job.lose_state()
+    assert ticks(job) == [0, 0, 0]
+    job.run("A")
+    assert ticks(job) == [0, 0, 0]
+    job.run("B")
     assert ticks(job) == [1, 0, 0]
 
 
-def test_a_lost_cursor_and_a_deleted_downstream_run_together_are_a_batch_forgotten(job):
+def test_a_deleted_downstream_run_a_lost_cursor_and_purged_ticks_are_a_batch_forgotten(job):
     """Unknowable: nothing that is left tells of the batch. Its completions count again, once, if
     they are young enough."""
     job.instance.delete_run(one_batch(job))
     job.lose_state()
+    job.instance.schedule_storage.wipe()
     assert ticks(job) == [1, 0, 0]
 
 
