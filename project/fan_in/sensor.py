@@ -247,6 +247,17 @@ class FanIn:
             f" before{window}{quiet}. Upstreams: {names}."
         )
 
+    def runs(self, instance: dg.DagsterInstance, home: Home | None) -> RunReader:
+        """Returns the reader of its runs; ``home`` is its code location, if that is known."""
+        return RunReader(
+            instance,
+            upstreams=self.by_name,
+            by_job=self.by_job,
+            downstream=self.job_name,
+            home=home,
+            tag=self.tag,
+        )
+
     def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
         return _Tick(self, context, datetime.now(UTC), _home(context)).evaluate()
 
@@ -302,14 +313,7 @@ class _Tick:
         # What completed or was requested before is outside every window.
         self.horizon = self.reach and at - self.reach
         self.home = home
-        self.runs = RunReader(
-            context.instance,
-            upstreams=fan_in.by_name,
-            by_job=fan_in.by_job,
-            downstream=fan_in.job_name,
-            home=self.home,
-            tag=fan_in.tag,
-        )
+        self.runs = fan_in.runs(context.instance, home)
 
     def evaluate(self) -> dg.SensorResult:
         state, decisions, firing = self._look()

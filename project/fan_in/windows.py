@@ -74,6 +74,18 @@ def in_window(window: Window, completed_at: datetime, at: datetime) -> bool:
     return in_utc(at) - in_utc(completed_at) < window
 
 
+def falls_out(window: Window, completed_at: datetime) -> datetime | None:
+    """Returns from when on a completion of that time no longer counts, in UTC; None if it always
+    will."""
+    if window is None:
+        return None
+    if isinstance(window, CalendarDay):
+        zone = ZoneInfo(window.zone)
+        next_day = completed_at.astimezone(zone).date() + timedelta(days=1)
+        return datetime.combine(next_day, time.min, zone).astimezone(UTC)
+    return in_utc(completed_at) + window
+
+
 def in_utc(time: datetime) -> datetime:
     """Returns the same moment in UTC, in which two times may be subtracted: in other zones Python
     does so as if their clocks never changed."""
