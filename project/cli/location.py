@@ -65,7 +65,7 @@ class App:
             return dg.DagsterInstance.from_config(str(folder))
         except Exception as error:
             raise NoInstance(
-                f"the instance in {folder} cannot be opened: {_first_line(error)}: correct its"
+                f"the instance in {folder} cannot be opened: {first_line(error)}: correct its"
                 " dagster.yaml"
             ) from error
 
@@ -90,7 +90,7 @@ class App:
             repository = repository_def_from_target_def(found[0].target_definition)
         except Exception as error:
             raise NoCodeLocation(
-                f"{target} cannot be loaded: {_first_line(error)}: correct it, or name another"
+                f"{target} cannot be loaded: {first_line(error)}: correct it, or name another"
                 " with -m MODULE or -f FILE"
             ) from error
         if repository is None:
@@ -166,7 +166,7 @@ class App:
 pass_app = click.make_pass_decorator(App)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Returns an error as one short line, of the innermost cause: that is the user's own."""
     while error.__cause__ is not None:
         error = error.__cause__

@@ -6,6 +6,7 @@ import click
 
 from .errors import exit_codes
 from .location import App
+from .status import status
 
 EPILOG = f"""\b
 Exit codes:
@@ -39,3 +40,6 @@ def main(
     # Of the user's own definitions and of Dagster, told when those are loaded elsewhere too.
     warnings.simplefilter("ignore")
     context.obj = App(module_name, python_file, location, home)
+
+
+main.add_command(status)
