@@ -197,23 +197,25 @@ def decided(result: dg.AutomationResult) -> Iterator[DecidedResult]:
 
 
 def decisions(
-    result: dg.AutomationResult, fan_in: FanIn, history: AssetHistory | None = None
+    result: dg.AutomationResult, fan_in: FanIn, until: datetime | None = None
 ) -> Mapping[str | None, Decision]:
     """Returns the decisions of all parts of a condition that ask the rule, as one for each key.
 
     Args:
         result: The result of the whole condition.
         fan_in: The fan-in.
-        history: What is known, if not what the evaluation knew.
+        until: On what was known then; None for what the evaluation knew.
     """
     parts: dict[str | None, list[Decision]] = {}
+    history: AssetHistory | None = None
     for part in decided(result):
         context = part.evaluated_in
         # Of all partitions: others may have been ruled out by a part before, like in_progress().
         everything = context.asset_graph_view.get_full_subset(key=context.key)
         context = replace(context, candidate_subset=everything)
-        known = history or AssetHistory.of(context)
-        for key, decision in part.condition.decisions(context, known).items():
+        if history is None:
+            history = AssetHistory(context, until) if until else AssetHistory.of(context)
+        for key, decision in part.condition.decisions(context, history).items():
             parts.setdefault(key, []).append(decision)
     return {key: _merged(of_key, fan_in) for key, of_key in parts.items()}
 
@@ -248,7 +250,11 @@ def _of_result(
                 decision = replace(decision, running=_running(instance, fan_in, key))
             besides = tuple(part_words(part) for part in missing)
         by_key[key] = Outlook(
-            decision=decision, words=ASSET_WORDS, requests=requests, besides=besides
+            decision=decision,
+            words=ASSET_WORDS,
+            sure=key is None,
+            requests=requests,
+            besides=besides,
         )
     return by_key
 

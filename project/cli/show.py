@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -36,19 +35,23 @@ class Page:
     def __init__(self) -> None:
         self._console = Console(highlight=False, emoji=False)
 
-    def line(self, text: str = "", *, style: str = "", indent: int = 0) -> None:
+    def gap(self) -> None:
+        """Writes an empty line."""
+        self._console.print()
+
+    def line(self, text: str, *, style: str = "", indent: int = 0) -> None:
         """Writes a line, with nothing in it taken for markup."""
         shown = Text(plain(text), style=style, overflow="fold")
-        self._console.print(Padding(shown, (0, 0, 0, indent)))
+        self._console.print(Padding(shown, (0, 0, 0, indent), expand=False))
 
     def table(self, heads: Iterable[str], rows: Iterable[Iterable[str]], *, indent: int) -> None:
         """Writes a table that is as wide as the terminal at the most."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="underline")
         for head in heads:
             table.add_column(head, overflow="fold")
         for row in rows:
             table.add_row(*(Text(plain(cell)) for cell in row))
-        self._console.print(Padding(table, (0, 0, 0, indent)))
+        self._console.print(Padding(table, (0, 0, 0, indent), expand=False))
 
 
 def plain(text: str) -> str:
@@ -66,7 +69,7 @@ def write_json(data: Mapping[str, Any]) -> None:
 # --- parts that both commands show ---------------------------------------------------------------
 
 
-UPSTREAM_HEADS = ("upstream", "last completion (UTC)", "age", "counts", "until, or why not")
+UPSTREAM_HEADS = ("upstream", "completed (UTC)", "age", "counts", "until (UTC), or why not")
 
 
 def upstream_row(standing: Standing, *, words: Words, at: datetime, sure: bool) -> tuple[str, ...]:
@@ -75,13 +78,17 @@ def upstream_row(standing: Standing, *, words: Words, at: datetime, sure: bool) 
     if newest is None:
         last, age = "", ""
     else:
-        last = format_time(newest.completed_at).removesuffix(" UTC")
+        last = _in_utc(newest.completed_at)
         age = format_duration(at - newest.completed_at)
     if not standing.ready or newest is None:
         why = explain_standing(standing, words=words, at=at, sure=sure)
         return standing.upstream, last, age, "no", why
     until = falls_out(standing.within, newest.completed_at)
-    return standing.upstream, last, age, "yes", format_time(until) if until else "always"
+    return standing.upstream, last, age, "yes", _in_utc(until) if until else "always"
+
+
+def _in_utc(time: datetime) -> str:
+    return format_time(time).removesuffix(" UTC")
 
 
 def batch_words(made: Made) -> str:
@@ -98,7 +105,7 @@ def made_words(made: Made, at: datetime) -> str:
     """Returns when a run was requested, and by which batch."""
     of_key = f" for {made.key}" if made.key is not None else ""
     return (
-        f"run {made.run_id[:8]} ({made.status}){of_key}, requested"
+        f"run {made.run_id[:8]} ({made.status}){of_key}, requested at {format_time(made.at)},"
         f" {format_duration(at - made.at)} ago, of {batch_words(made)}"
     )
 

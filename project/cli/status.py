@@ -134,10 +134,10 @@ def status(context: click.Context, app: App, downstream: str | None, as_json: bo
 def _write(page: Page, daemon: Daemon, statuses: Sequence[Status], at: datetime) -> None:
     if problem := daemon.problem(at):
         page.line(f"! {problem}", style="bold red")
-        page.line()
+        page.gap()
     for number, one in enumerate(statuses):
         if number:
-            page.line()
+            page.gap()
         _write_one(page, one, at)
 
 
@@ -149,7 +149,7 @@ def _write_one(page: Page, one: Status, at: datetime) -> None:
         page.line(f"! {problem}", style="bold red", indent=2)
     pending = one.pending
     for outlook in pending[:MOST_KEYS_SHOWN]:
-        page.line()
+        page.gap()
         page.line(_outlook_words(outlook), indent=2)
         page.table(
             UPSTREAM_HEADS,
@@ -159,9 +159,10 @@ def _write_one(page: Page, one: Status, at: datetime) -> None:
             ],
             indent=2,
         )
-        if outlook.key is not None and (made := one.last_of_key[outlook.key]):
+        made = one.last_of_key[outlook.key]
+        if made and made != one.last:
             page.line(f"last of this key: {made_words(made, at)}", indent=2)
-    page.line()
+    page.gap()
     if len(pending) > MOST_KEYS_SHOWN:
         page.line(f"and {len(pending) - MOST_KEYS_SHOWN} more keys wait: see --json", indent=2)
     if not pending and one.outlooks:
@@ -195,7 +196,7 @@ def _outlook_words(outlook: Outlook) -> str:
     of_key = f"{outlook.key}: " if outlook.key is not None else ""
     # What an incomplete batch waits for stands in the table.
     words = outlook.reason if outlook.decision.complete else count_ready(outlook.decision)
-    return f"{of_key}{words}{'; requested at the next tick' if outlook.requests else ''}"
+    return f"{of_key}{words}{'; to be requested at the next tick' if outlook.requests else ''}"
 
 
 # --- for programs --------------------------------------------------------------------------------

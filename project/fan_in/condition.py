@@ -417,7 +417,7 @@ def _decide(
     complete = {key: by_key[key] for key, decision in decisions.items() if decision.complete}
     if complete:
         # In this order: whoever is not seen evaluating any more has left its requests to be read.
-        evaluating = history.ticks.another_evaluation
+        evaluating = history.another_evaluation
         for key, by_ticks in history.used_by_ticks(complete).items():
             again = decide_on(key, used_further(used[key], by_ticks))
             decisions[key] = replace(again, evaluating=evaluating)

@@ -76,16 +76,18 @@ class RunReader:
         return record.dagster_run.tags.get(self.tag) if self.tag else None
 
     def successes(
-        self, since: datetime | None, keys: Collection[str] = ()
+        self, since: datetime | None, keys: Collection[str] = (), until: datetime | None = None
     ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
         """Yields all runs that succeeded since a time, or those of some keys only, each with what
-        it completed: nothing, if its job is no upstream.
+        it completed: nothing, if its job is no upstream. With ``until``, of those only that were
+        created by then; some may have ended later.
 
         One query for all upstreams: a filter by job name would take one for each.
         """
         filters = RunsFilter(
             statuses=[DagsterRunStatus.SUCCESS],
             updated_after=since,
+            created_before=until,
             tags={self.tag: list(keys)} if self.tag and keys else {},
         )
         for record in self.pages(filters):
