@@ -81,6 +81,7 @@ def _header(history: History) -> dict[str, Any]:
         "until": _iso(history.until),
         "begins": history.begins and _iso(history.begins),
         "interval": history.interval,
+        "ticks_from": history.ticks_from and _iso(history.ticks_from),
     }
 
 
@@ -92,14 +93,25 @@ def _event_to_data(event: Event) -> dict[str, Any]:
             continue
         if name == "success" and value:
             continue
+        if name == "used":
+            # What is in the batch is used up, too.
+            value = [m for m in value if m not in (event.batch or ())]
         if name in ("batch", "used"):
-            value = [[m.upstream, _iso(m.at), m.id, *[m.run_id] * bool(m.run_id)] for m in value]
+            value = [_member_to_data(m) for m in value]
+            if not value and name == "used":
+                continue
         data[name] = _iso(value) if isinstance(value, datetime) else value
     if getattr(event, "success", True) is False:
         data["success"] = False
     if isinstance(event, Requested) and event.batch == ():
         data["batch"] = []
     return data
+
+
+def _member_to_data(member: Member) -> list[str | None]:
+    """The run only where it is not the completion's id itself."""
+    data = [member.upstream, _iso(member.at), member.id]
+    return data if member.run_id == member.id else [*data, member.run_id]
 
 
 def _iso(time: datetime) -> str:
@@ -198,7 +210,8 @@ def _history(data: Mapping[str, Any], path: Path) -> History:
         since=_time(data["since"]),
         until=_time(data["until"]),
         begins=None if data["begins"] is None else _time(data["begins"]),
-        interval=float(data["interval"]),
+        interval=_seconds(data["interval"]),
+        ticks_from=None if data["ticks_from"] is None else _time(data["ticks_from"]),
         events=_Lines(path),
     )
 
@@ -272,6 +285,12 @@ def _time(value: Any) -> datetime:
     return time.astimezone(UTC)
 
 
+def _seconds(value: Any) -> float:
+    if not isinstance(value, int | float) or not value > 0:
+        raise ValueError(f"{value!r} is no number of seconds")
+    return float(value)
+
+
 def _seen(data: Mapping[str, Any]) -> datetime | None:
     value = data.get("seen")
     return None if value is None else _time(value)
@@ -279,8 +298,13 @@ def _seen(data: Mapping[str, Any]) -> datetime | None:
 
 def _members(value: Any) -> tuple[Member, ...]:
     members = []
-    for upstream, at, id, *run_id in value:
-        members.append(Member(_text(upstream), _time(at), _text(id), *map(_text, run_id)))
+    for upstream, at, id, *rest in value:
+        run_id = rest[0] if rest else id
+        members.append(
+            Member(
+                _text(upstream), _time(at), _text(id), run_id if run_id is None else _text(run_id)
+            )
+        )
     return tuple(members)
 
 
@@ -314,12 +338,13 @@ def _materialized(data: Mapping[str, Any]) -> Materialized:
 
 
 def _requested(data: Mapping[str, Any]) -> Requested:
+    batch = None if data.get("batch") is None else _members(data["batch"])
     return Requested(
         _time(data["at"]),
         _text(data["run_id"]),
         _texts(data, "key"),
-        None if data.get("batch") is None else _members(data["batch"]),
-        _members(data.get("used", ())),
+        batch,
+        (*(batch or ()), *_members(data.get("used", ()))),
         _one_of(data.get("again", False), (True, False)),
         None if data.get("id") is None else int(data["id"]),
     )

@@ -151,6 +151,7 @@ class History:
         until: When it ends, not included.
         begins: From when on everything is known; None if from the first day on.
         interval: Seconds between two ticks, at the least.
+        ticks_from: From when on all ticks are known; None if they are not.
         events: In the order of ``moment``, to be gone through once.
     """
 
@@ -159,6 +160,7 @@ class History:
     until: datetime
     begins: datetime | None
     interval: float
+    ticks_from: datetime | None = None
     events: Iterable[Event]
 
     def __iter__(self) -> Iterator[Event]:

@@ -25,13 +25,17 @@ class PartitionsOf:
         self._upstream = upstream
         self._target = fan_in.asset_key if fan_in.kind == "condition" else None
         self._by_key = fan_in.rule.by_key
+        self._is_partitioned = graph.has(upstream) and graph.get(upstream).is_partitioned
         self._known: dict[str, Sequence[str]] = {}
 
     def keys(self, partition: str | None) -> Sequence[str | None]:
         """Returns the keys that a materialization of a partition counts for: none, some, or the
         one None, which stands for all."""
-        if not self._by_key or partition is None:
+        if not self._by_key:
             return [None]
+        if partition is None:
+            # Of an asset with partitions, it is of none of them; of one without, of all keys.
+            return [] if self._is_partitioned else [None]
         if self._target is None:
             return [partition]
         if partition not in self._known:

@@ -76,6 +76,7 @@ def read_history(
         until=until,
         begins=begins,
         interval=evaluator.interval.total_seconds(),
+        ticks_from=reader.ticks_from(since),
         events=reader.events(),
     )
 
@@ -325,6 +326,18 @@ class _Reader:
             end = min(since + ONE_DAY, until)
             yield from self._ticks_between(since, end)
             since = end
+
+    def ticks_from(self, since: datetime) -> datetime | None:
+        """Returns from when on, in the period, all ticks are known: from the first one that
+        requested nothing. Older ones of those are what Dagster forgets first."""
+        if self.evaluator.state is None:
+            return None
+        while since < self.until:
+            end = min(since + ONE_DAY, self.until)
+            if ticks := list(self._ticks_between(since, end)):
+                return ticks[0].at
+            since = end
+        return None
 
     def _ticks_between(self, since: datetime, until: datetime) -> Iterable[Tick]:
         found = self._stored_ticks(
