@@ -5,6 +5,7 @@ import warnings
 import click
 
 from .errors import exit_codes
+from .explain import explain
 from .location import App
 from .status import status
 
@@ -43,3 +44,4 @@ def main(
 
 
 main.add_command(status)
+main.add_command(explain)

@@ -296,16 +296,20 @@ def _running(instance: dg.DagsterInstance, fan_in: FanIn, key: str | None) -> tu
 
 def part_words(condition: Any) -> str:
     """Returns a part of a condition as it is written."""
-    if label := condition.get_label():
-        return label
     parts = [part_words(child) for child in condition.children]
-    match condition.name:
+    return written(condition.get_label(), condition.name, parts)
+
+
+def written(label: str | None, name: str, parts: Sequence[str]) -> str:
+    """Returns a condition as it is written, from its label or name and its parts."""
+    if label:
+        return label
+    match name:
         case "NOT":
             return f"not {parts[0]}"
-        case "AND" | "OR" as operator:
-            return f"({f' {operator.lower()} '.join(parts)})"
-    name = condition.name.lower()
-    return f"{name}({', '.join(parts)})" if parts else name
+        case "AND" | "OR":
+            return f"({f' {name.lower()} '.join(parts)})"
+    return f"{name.lower()}({', '.join(parts)})" if parts else name.lower()
 
 
 def _newest(outlook: Outlook) -> datetime:

@@ -1,6 +1,8 @@
 """What a fan-in's rule decides on what was known at a time, read from the runs and the event log.
 
-What was deleted since is not seen, and definitions are today's.
+That is what had completed by then, and what had been requested before: a request of that very
+moment is what the question is about. What was deleted since is not seen, and the definitions are
+those of today.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -110,7 +112,7 @@ class _SensorPast:
             tags={SENSOR_TAG: self.of_sensor.name, **tags}, created_before=before
         ):
             request = Request.from_tags(record.dagster_run.tags)
-            if request is None or request.key != key or request.at > self.at:
+            if request is None or request.key != key or request.at >= self.at:
                 continue
             known = known.with_used(request.positions, request.at)
             if known.used.keys() >= set(self.of_sensor.names):

@@ -14,6 +14,7 @@ from project.fan_in.sensor import PARTITION_TAG, SENSOR_TAG, fan_in_of
 from project.fan_in.state import Request
 from project.fan_in.windows import MOST_CLOCK_SKEW
 
+from .evaluations import evaluation_of
 from .fan_ins import FanIn
 
 MOST_RUNS_READ = 200
@@ -29,9 +30,10 @@ class Made:
     Args:
         run_id: The run.
         status: Where it stands now.
-        at: When it was requested.
+        at: When it was decided on.
         key: Its key.
         batch: What made it; None if its evaluation is no longer stored.
+        evaluation_id: Under what the evaluation of a condition is stored.
     """
 
     run_id: str
@@ -39,6 +41,7 @@ class Made:
     at: datetime
     key: str | None
     batch: Batch | None
+    evaluation_id: int | None = None
 
 
 def just_after(time: datetime) -> datetime:
@@ -89,35 +92,41 @@ def _of_sensor(
 def _of_condition(
     instance: dg.DagsterInstance, fan_in: FanIn, key: str | None, until: datetime | None
 ) -> Iterator[Made]:
-    for event in islice(_planned(instance, fan_in.asset_key, key, until), MOST_RUNS_READ):
+    # A run is created after its evaluation.
+    before = None if until is None else until + MOST_CLOCK_SKEW
+    for event in islice(_planned(instance, fan_in.asset_key, key, before), MOST_RUNS_READ):
         run = instance.get_run_by_id(event.run_id)
         if run is None or run.parent_run_id is not None or EVALUATION_ID_TAG not in run.tags:
             continue
-        yield Made(
-            run_id=run.run_id,
-            status=run.status.value,
-            at=datetime.fromtimestamp(event.timestamp, UTC),
-            key=run.tags.get(PARTITION_TAG),
-            batch=batch_of_run(instance, run, fan_in.asset_key),
-        )
+        evaluation = evaluation_of(instance, fan_in, run.tags[EVALUATION_ID_TAG])
+        at = evaluation.at if evaluation else datetime.fromtimestamp(event.timestamp, UTC)
+        if until is None or at <= until:
+            yield Made(
+                run_id=run.run_id,
+                status=run.status.value,
+                at=at,
+                key=run.tags.get(PARTITION_TAG),
+                batch=batch_of_run(instance, run, fan_in.asset_key),
+                evaluation_id=evaluation and evaluation.id,
+            )
 
 
 def _planned(
     instance: dg.DagsterInstance, asset: dg.AssetKey, key: str | None, until: datetime | None
 ) -> Iterator[dg.EventLogRecord]:
-    before: int | None = None
+    cursor: int | None = None
     while True:
         events = instance.event_log_storage.get_event_records(
             dg.EventRecordsFilter(
                 event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
                 asset_key=asset,
                 asset_partitions=None if key is None else [key],
-                before_cursor=before,
-                before_timestamp=None if until is None else just_after(until).timestamp(),
+                before_cursor=cursor,
+                before_timestamp=until and until.timestamp(),
             ),
             limit=PAGE,
         )
         yield from events
         if len(events) < PAGE:
             return
-        before = events[-1].storage_id
+        cursor = events[-1].storage_id

@@ -21,6 +21,9 @@ from project.fan_in.windows import (
 )
 from project.fan_in.words import Words, explain_standing
 
+from .evaluators import TickTold
+from .fan_ins import FanIn
+from .outlook import Outlook
 from .requests import Made
 
 VERSION = 1
@@ -91,6 +94,13 @@ def _in_utc(time: datetime) -> str:
     return format_time(time).removesuffix(" UTC")
 
 
+def title(fan_in: FanIn) -> str:
+    """Returns a fan-in's name, and what it requests."""
+    if fan_in.kind == "sensor":
+        return f"{fan_in.downstream}, requested by sensor {fan_in.name}"
+    return f"{fan_in.downstream}, requested by its condition"
+
+
 def batch_words(made: Made) -> str:
     """Returns a batch as a list of its upstreams, each with the run that completed it."""
     if made.batch is None:
@@ -105,8 +115,8 @@ def made_words(made: Made, at: datetime) -> str:
     """Returns when a run was requested, and by which batch."""
     of_key = f" for {made.key}" if made.key is not None else ""
     return (
-        f"run {made.run_id[:8]} ({made.status}){of_key}, requested at {format_time(made.at)},"
-        f" {format_duration(at - made.at)} ago, of {batch_words(made)}"
+        f"run {made.run_id[:8]} ({made.status}){of_key}, requested at {format_time(made.at)}"
+        f" ({format_duration(at - made.at)} before), of {batch_words(made)}"
     )
 
 
@@ -167,5 +177,45 @@ def batch_data(batch: Batch | None) -> Mapping[str, Any] | None:
                 "completed_at": iso(c.completed_at),
             }
             for c in batch.completions
+        ],
+    }
+
+
+def fan_in_data(fan_in: FanIn) -> Mapping[str, Any]:
+    return {
+        "name": fan_in.name,
+        "kind": fan_in.kind,
+        "downstream": fan_in.downstream,
+        "key_tag": fan_in.key_tag,
+    }
+
+
+def tick_data(tick: TickTold | None) -> Mapping[str, Any] | None:
+    if tick is None:
+        return None
+    return {
+        "at": iso(tick.at),
+        "ended_at": iso(tick.ended),
+        "status": tick.status,
+        "reason": tick.reason,
+        "error": tick.error,
+        "run_ids": list(tick.run_ids),
+    }
+
+
+def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
+    decision = outlook.decision
+    return {
+        "key": outlook.key,
+        "ready": len(decision.ready),
+        "of": len(decision.standings),
+        "needed": None if decision.when is None else str(decision.when),
+        "complete": decision.complete,
+        "complete_since": iso(outlook.complete_since),
+        "requests": outlook.requests,
+        "reason": outlook.reason,
+        "upstreams": [
+            standing_data(s, words=outlook.words, at=at, sure=outlook.sure)
+            for s in decision.standings
         ],
     }

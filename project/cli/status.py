@@ -19,10 +19,13 @@ from .requests import Made, requests_of
 from .show import (
     UPSTREAM_HEADS,
     Page,
+    fan_in_data,
     iso,
     made_data,
     made_words,
-    standing_data,
+    outlook_data,
+    tick_data,
+    title,
     upstream_row,
     write_json,
 )
@@ -174,13 +177,6 @@ def _write_one(page: Page, one: Status, at: datetime) -> None:
     page.line(f"last batch: {last}", indent=2)
 
 
-def title(fan_in: FanIn) -> str:
-    """Returns a fan-in's name, and what it requests."""
-    if fan_in.kind == "sensor":
-        return f"{fan_in.downstream}, requested by sensor {fan_in.name}"
-    return f"{fan_in.downstream}, requested by its condition"
-
-
 def _evaluator_words(one: Status, at: datetime) -> str:
     evaluator, last = one.evaluator, one.last_tick
     if evaluator.name is None:
@@ -231,15 +227,6 @@ def _one_data(one: Status, at: datetime) -> Mapping[str, Any]:
     }
 
 
-def fan_in_data(fan_in: FanIn) -> Mapping[str, Any]:
-    return {
-        "name": fan_in.name,
-        "kind": fan_in.kind,
-        "downstream": fan_in.downstream,
-        "key_tag": fan_in.key_tag,
-    }
-
-
 def evaluator_data(evaluator: Evaluator, last: TickTold | None) -> Mapping[str, Any] | None:
     if evaluator.name is None:
         return None
@@ -248,35 +235,4 @@ def evaluator_data(evaluator: Evaluator, last: TickTold | None) -> Mapping[str, 
         "on": evaluator.on,
         "interval_seconds": evaluator.interval.total_seconds(),
         "last_tick": tick_data(last),
-    }
-
-
-def tick_data(tick: TickTold | None) -> Mapping[str, Any] | None:
-    if tick is None:
-        return None
-    return {
-        "at": iso(tick.at),
-        "ended_at": iso(tick.ended),
-        "status": tick.status,
-        "reason": tick.reason,
-        "error": tick.error,
-        "run_ids": list(tick.run_ids),
-    }
-
-
-def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
-    decision = outlook.decision
-    return {
-        "key": outlook.key,
-        "ready": len(decision.ready),
-        "of": len(decision.standings),
-        "needed": None if decision.when is None else str(decision.when),
-        "complete": decision.complete,
-        "complete_since": iso(outlook.complete_since),
-        "requests": outlook.requests,
-        "reason": outlook.reason,
-        "upstreams": [
-            standing_data(s, words=outlook.words, at=at, sure=outlook.sure)
-            for s in decision.standings
-        ],
     }

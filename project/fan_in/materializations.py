@@ -87,7 +87,8 @@ class AssetHistory:
 
     Args:
         context: Of an evaluation of the asset.
-        until: What was known then: nothing that happened later is looked at. None for now.
+        until: What was known then: nothing that happened later is looked at, and no request of
+            that very moment. None for now.
     """
 
     def __init__(self, context: dg.AutomationContext, until: datetime | None = None) -> None:
@@ -322,7 +323,7 @@ class AssetHistory:
             if partitions is None:
                 continue
             at = datetime.fromtimestamp(tick.timestamp, UTC)
-            if self.until is not None and at > self.until:
+            if self.until is not None and at >= self.until:
                 continue
             tags = {EVALUATION_ID_TAG: str(tick.automation_condition_evaluation_id)}
             for partition in used.keys() & (partitions or {None}):
@@ -359,7 +360,7 @@ class AssetHistory:
                     asset_key=self.target,
                     asset_partitions=None if partition is None else [partition],
                     before_cursor=before,
-                    before_timestamp=self._before,
+                    before_timestamp=self.until and self.until.timestamp(),
                 ),
                 limit=1,
             )
