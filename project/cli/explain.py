@@ -19,7 +19,7 @@ from .evaluations import Evaluation, newest_evaluation
 from .evaluators import TickTold, evaluator_of
 from .fan_ins import FanIn
 from .location import App, pass_app
-from .outlook import Outlook
+from .outlook import Outlook, words_of
 from .past import outlooks_at
 from .requests import Made, requests_of
 from .show import (
@@ -133,8 +133,10 @@ def explanation(
             f"nothing is stored of {fan_in.name} at or before {format_time(at)}, no tick, no"
             " request and no completion: give a later --at"
         )
+    # Stored when something has changed, so it is of the time if the sensor ticked then.
+    told = evaluation if near and tick and tick.status != "failure" else None
     answers = [
-        _answer(outlooks[of], made.get(of), evaluation)
+        _answer(outlooks[of], made.get(of), told)
         for of in outlooks
         if of is None or of == key or of in made or outlooks[of].decision.ready
     ]

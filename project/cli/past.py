@@ -8,6 +8,7 @@ those of today.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 import dagster as dg
 
@@ -20,6 +21,7 @@ from project.fan_in.words import ASSET_WORDS, RUN_WORDS
 
 from .fan_ins import FanIn
 from .outlook import Outlook, Outlooks, decisions, evaluate
+from .requests import planned
 
 LOOKED_BACK = timedelta(days=1)
 """How far back keys are looked for, if there is no window that says."""
@@ -159,6 +161,10 @@ def _of_condition(
         found = decisions(root, fan_in, until=at)
     if key is not None:
         found = {k: decision for k, decision in found.items() if k == key}
+    found = {
+        key: _with_parts(instance, fan_in, decision) if decision.complete else decision
+        for key, decision in found.items()
+    }
     return Outlooks(
         by_key={
             key: Outlook(
@@ -167,3 +173,17 @@ def _of_condition(
             for key, decision in found.items()
         }
     )
+
+
+def _with_parts(instance: dg.DagsterInstance, fan_in: FanIn, decision: Decision) -> Decision:
+    """Returns the decision on a complete batch with what its condition asks beside the upstreams,
+    as far as that can be told of the past."""
+    running: tuple[str, ...] = ()
+    if not fan_in.rule.overlap:
+        # As in_progress() does, the newest run only.
+        for event in islice(planned(instance, fan_in.asset_key, decision.key, decision.at), 1):
+            record = instance.get_run_record_by_id(event.run_id)
+            ended = record and record.end_time
+            if record and (ended is None or ended > decision.at.timestamp()):
+                running = (record.dagster_run.run_id,)
+    return replace(decision, settle=fan_in.rule.settle, running=running)

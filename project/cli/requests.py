@@ -94,7 +94,7 @@ def _of_condition(
 ) -> Iterator[Made]:
     # A run is created after its evaluation.
     before = None if until is None else until + MOST_CLOCK_SKEW
-    for event in islice(_planned(instance, fan_in.asset_key, key, before), MOST_RUNS_READ):
+    for event in islice(planned(instance, fan_in.asset_key, key, before), MOST_RUNS_READ):
         run = instance.get_run_by_id(event.run_id)
         if run is None or run.parent_run_id is not None or EVALUATION_ID_TAG not in run.tags:
             continue
@@ -111,9 +111,10 @@ def _of_condition(
             )
 
 
-def _planned(
+def planned(
     instance: dg.DagsterInstance, asset: dg.AssetKey, key: str | None, until: datetime | None
 ) -> Iterator[dg.EventLogRecord]:
+    """Yields the planned materializations of an asset before a time, the newest first."""
     cursor: int | None = None
     while True:
         events = instance.event_log_storage.get_event_records(
