@@ -4,7 +4,6 @@ and that the daemon lives."""
 from typing import Any
 
 import dagster as dg
-from drivers import HERE, REPOSITORY, World
 
 # Private, since only the daemon writes these, and it has no public maker for them.
 from dagster._core.definitions.run_request import InstigatorType
@@ -23,6 +22,7 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.error import SerializableErrorInfo
+from drivers import HERE, REPOSITORY, World
 
 
 class Daemon:
@@ -55,9 +55,9 @@ class Daemon:
         """Switches the sensor on or off."""
         self._store(InstigatorStatus.RUNNING if on else InstigatorStatus.STOPPED)
 
-    def tick(self) -> int:
+    def tick(self, *, minutes: float = 1) -> int:
         """Ticks the sensor, a minute later; returns how many runs were requested."""
-        world = self.world.wait(minutes=1)
+        world = self.world.wait(minutes=minutes)
         self.beat()
         before = len(world.requested)
         answer = world.evaluate()
@@ -75,6 +75,7 @@ class Daemon:
     def fail(self, message: str) -> None:
         """Stores a tick that failed, a minute later, as an error in the user's code does."""
         self.world.wait(minutes=1)
+        self.beat()
         cause = SerializableErrorInfo(f"{message}\n  and more\n", [], "ValueError")
         error = SerializableErrorInfo("Error in the sensor\n", [], "SensorExecutionError", cause)
         self._tick(TickStatus.FAILURE, error=error)
@@ -87,7 +88,9 @@ class Daemon:
             status,
             SensorInstigatorData(cursor=self.world.cursor, sensor_type=kind),
         )
-        known = self.world.instance.get_instigator_state(state.instigator_origin_id, state.selector_id)
+        known = self.world.instance.get_instigator_state(
+            state.instigator_origin_id, state.selector_id
+        )
         with self.world.pinned():
             if known is None:
                 self.world.instance.add_instigator_state(state)
@@ -111,6 +114,7 @@ class Daemon:
                     timestamp=now,
                     end_timestamp=now,
                     selector_id=self.state.selector_id,
+                    log_key=["the", "log"],
                     **fields,
                 )
             )

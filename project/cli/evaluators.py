@@ -111,15 +111,16 @@ class Evaluator:
         """Yields what keeps it from requesting anything, each with the fix."""
         if self.definition is None:
             yield (
-                "no automation sensor evaluates it: put it into the target of an"
-                " AutomationConditionSensorDefinition with use_user_code_server=True"
+                "no sensor evaluates it: give it to an AutomationConditionSensorDefinition with"
+                " use_user_code_server=True"
             )
             return
         if self.definition.sensor_type.value == "AUTO_MATERIALIZE":
             yield (
-                f"{self.name} evaluates it in the daemon, which cannot load its condition: give"
-                " the sensor use_user_code_server=True"
+                f"{self.name} evaluates it in the daemon, which cannot load its condition: give it"
+                " to an AutomationConditionSensorDefinition with use_user_code_server=True"
             )
+            return
         if self.known_elsewhere:
             yield (
                 f"the instance knows no sensor {self.name} in this code location, but in"
