@@ -92,8 +92,10 @@ class _Waiting:
     """A request that the other side has not made, or not yet."""
 
     firing: Firing
-    why_not: WhyNot
+    ask: Callable[[], WhyNot]
     forget_at: datetime
+    why_not: WhyNot | None = None
+    gone: bool = False
 
 
 @dataclass(slots=True)
@@ -142,6 +144,7 @@ class _Side:
 
     def _drop(self, number: int) -> None:
         waiting = self.waiting.pop(number)
+        waiting.gone = True
         for work in waiting.firing.work:
             if self.by_work.get(work) == number:
                 del self.by_work[work]
@@ -177,6 +180,7 @@ class Comparison:
         self._mechanisms = mechanisms
         self._here = {mechanism.name: _Side() for mechanism in mechanisms}
         self._there = {mechanism.name: _Side() for mechanism in mechanisms}
+        self._not_asked: list[_Waiting] = []
         self._work: OrderedDict[str, _Work] = OrderedDict()
         self._patience = {
             mechanism.name: max(ONE_DAY, getattr(mechanism, "reach", None) or ONE_DAY)
@@ -188,6 +192,8 @@ class Comparison:
 
     def event(self, event: Event) -> Firing | None:
         """Takes an event; returns it as a request if it is one that the fan-in really made."""
+        if self._not_asked and event.at > self._not_asked[0].firing.at:
+            self._ask()
         match event:
             case Started():
                 self._know(event.run_id).started = True
@@ -201,6 +207,13 @@ class Comparison:
             case Requested():
                 return self._requested(event)
         return None
+
+    def _ask(self) -> None:
+        """Asks about what neither side has requested at its time, before more happens."""
+        for waiting in self._not_asked:
+            if not waiting.gone:
+                waiting.why_not = waiting.ask()
+        self._not_asked.clear()
 
     def _know(self, name: str) -> _Work:
         work = self._work.get(name)
@@ -244,6 +257,7 @@ class Comparison:
 
     def finish(self) -> None:
         """Tells of what the other side did not request in all of the period."""
+        self._ask()
         for mechanism in self._mechanisms:
             self._give_up(mechanism, None)
 
@@ -257,7 +271,11 @@ class Comparison:
         self, side: _Side, firing: Firing, mechanism: Mechanism, other: Mechanism, kind: Kind
     ) -> None:
         forget_at = firing.at + self._patience[mechanism.name]
-        side.add(_Waiting(firing, self._asking(other, firing, kind), forget_at))
+        waiting = _Waiting(firing, lambda: self._asking(other, firing, kind), forget_at)
+        side.add(waiting)
+        if self._not_asked and self._not_asked[0].firing.at != firing.at:
+            self._ask()
+        self._not_asked.append(waiting)
 
     def _pair(self, mechanism: Mechanism, here: Firing, there: Firing, waiting: _Waiting) -> None:
         if abs(here.at - there.at) <= self.tolerance:
@@ -274,7 +292,7 @@ class Comparison:
         firing: Firing,
         really_at: datetime | None,
     ) -> None:
-        cause, told = waiting.why_not()
+        cause, told = (waiting.why_not or waiting.ask())()
         score = self.scores[mechanism.name]
         score.parts[part] += 1
         score.causes[cause] = score.causes.get(cause, 0) + 1
