@@ -6,7 +6,9 @@ import click
 
 from .errors import exit_codes
 from .explain import explain
+from .export import export
 from .location import App
+from .replay import replay
 from .status import status
 
 EPILOG = f"""\b
@@ -45,3 +47,5 @@ def main(
 
 main.add_command(status)
 main.add_command(explain)
+main.add_command(replay)
+main.add_command(export)
