@@ -14,10 +14,9 @@ import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 
 from project.fan_in.ticks import LONGEST_EVALUATION
-from project.fan_in.windows import format_duration
+from project.fan_in.windows import format_duration, just_after
 
 from .fan_ins import FanIn
-from .requests import just_after
 
 SENSOR_DAEMON = "SENSOR"
 """The daemon that ticks sensors, of both kinds."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 
 import dagster as dg
@@ -42,11 +42,6 @@ class Made:
     key: str | None
     batch: Batch | None
     evaluation_id: int | None = None
-
-
-def just_after(time: datetime) -> datetime:
-    """Returns the next moment: where Dagster asks for what is before a time, it leaves that out."""
-    return time + timedelta(microseconds=1)
 
 
 def requests_of(

@@ -24,7 +24,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from .errors import FanInError
 from .rule import Completion, Standing, Used, used_further
 from .ticks import TickReader, is_automation_sensor
-from .windows import MOST_CLOCK_SKEW
+from .windows import MOST_CLOCK_SKEW, just_after
 
 COMPLETIONS_METADATA_KEY = "fan_in/completions"
 
@@ -93,8 +93,7 @@ class AssetHistory:
 
     def __init__(self, context: dg.AutomationContext, until: datetime | None = None) -> None:
         self.until = until
-        # Dagster leaves out what happened at the very moment.
-        self._before = until and (until + timedelta(microseconds=1)).timestamp()
+        self._before = until and just_after(until).timestamp()
         self.view = context.asset_graph_view
         self.instance = self.view.instance
         self.graph = context.asset_graph

@@ -9,6 +9,7 @@ from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from .rule import Completion
 from .state import run_completion
+from .windows import just_after
 
 PAGE = 500
 
@@ -87,7 +88,7 @@ class RunReader:
         filters = RunsFilter(
             statuses=[DagsterRunStatus.SUCCESS],
             updated_after=since,
-            created_before=until,
+            created_before=until and just_after(until),
             tags={self.tag: list(keys)} if self.tag and keys else {},
         )
         for record in self.pages(filters):
@@ -112,7 +113,7 @@ class RunReader:
             job_name=upstream.job_name,
             statuses=[DagsterRunStatus.SUCCESS],
             tags={self.tag: key} if self.tag and key is not None else {},
-            created_before=until,
+            created_before=until and just_after(until),
         )
         limit = 1
         while True:

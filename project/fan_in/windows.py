@@ -86,6 +86,11 @@ def falls_out(window: Window, completed_at: datetime) -> datetime | None:
     return in_utc(completed_at) + window
 
 
+def just_after(time: datetime) -> datetime:
+    """Returns the next moment: asked for what was before a time, Dagster leaves that out."""
+    return time + timedelta(microseconds=1)
+
+
 def in_utc(time: datetime) -> datetime:
     """Returns the same moment in UTC, in which two times may be subtracted: in other zones Python
     does so as if their clocks never changed."""
