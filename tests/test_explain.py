@@ -193,7 +193,7 @@ def test_a_tick_that_failed_and_a_time_without_ticks_are_the_reason(
         )
         world.wait(hours=3)
         text = at(world, downstream)
-        assert "Not requested: 2 of 2 upstreams ready, but nothing evaluated it then." in text
+        assert "Not requested: 2 of 2 upstreams ready, but no tick had seen it." in text
         assert "3 h before: failed: no such table. So long before: the sensor was off" in text
 
 
@@ -415,6 +415,6 @@ def test_the_commands_load_a_code_location_and_an_instance_and_leave_both_as_the
     assert json.loads(run("status", "e_job", "--json"))["fan_ins"][0]["downstream"] == "e_job"
     for downstream in ("d", "e_job"):
         text = run("explain", downstream)
-        assert "Not requested: 2 of 2 upstreams ready, but nothing evaluated it then." in text
+        assert "Not requested: 2 of 2 upstreams ready, but no tick had seen it." in text
     assert stored(home) == before
     assert sorted(home.rglob("*")) == files

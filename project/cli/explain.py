@@ -70,7 +70,7 @@ class Answer:
         elif self.besides:
             reason = explain_besides(self.outlook.decision, self.besides)
         elif self.unseen:
-            reason += ", but nothing evaluated it then"
+            reason += ", but no tick had seen it"
         return f"the tick failed: {self.failed}; {reason}" if self.failed else reason
 
 

@@ -58,6 +58,12 @@ class CalendarDay:
         zone = ZoneInfo(self.zone)
         return datetime.combine(at.astimezone(zone).date(), time.min, zone).astimezone(UTC)
 
+    def end(self, at: datetime) -> datetime:
+        """Returns when the local day of ``at`` is over, in UTC."""
+        zone = ZoneInfo(self.zone)
+        next_day = at.astimezone(zone).date() + timedelta(days=1)
+        return datetime.combine(next_day, time.min, zone).astimezone(UTC)
+
 
 Window = timedelta | CalendarDay | None
 Within = Window | Mapping[str, Window]
@@ -80,9 +86,7 @@ def falls_out(window: Window, completed_at: datetime) -> datetime | None:
     if window is None:
         return None
     if isinstance(window, CalendarDay):
-        zone = ZoneInfo(window.zone)
-        next_day = completed_at.astimezone(zone).date() + timedelta(days=1)
-        return datetime.combine(next_day, time.min, zone).astimezone(UTC)
+        return window.end(completed_at)
     return in_utc(completed_at) + window
 
 
