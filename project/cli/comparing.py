@@ -36,10 +36,12 @@ KEYLESS = "there are keys, and an upstream has none"
 UNFINISHED = "an upstream run has materialized the asset and not ended"
 ELSEWHERE = "a job of the same name elsewhere"
 LOST, DUPLICATE, STALE, EARLY = "lost batch", "duplicate", "stale pairing", "early"
+AFTERWARDS = "follows from a divergence before: paired otherwise"
 RUNNING = "the downstream is still running"
 UNSETTLED = "the upstreams have not settled"
 BUSY = "an upstream is still running"
 ANOTHER_BATCH = "another batch"
+REALITY = ""
 NO_KEYS = "keys are not regarded"
 
 
@@ -107,6 +109,22 @@ class _Work:
     materialized: bool = False
     elsewhere: bool = False
     key: str | None = None
+
+
+class _Recent:
+    """What work one side has used, of the latest."""
+
+    def __init__(self) -> None:
+        self._used: OrderedDict[tuple[str | None, str], None] = OrderedDict()
+
+    def adds(self, firing: Firing) -> bool:
+        """Notes what a request uses; returns whether some of it was used before."""
+        names = [(firing.key, work) for work in firing.work]
+        again = any(name in self._used for name in names)
+        self._used.update(dict.fromkeys(names))
+        while len(self._used) > MOST_WORK:
+            self._used.popitem(last=False)
+        return again
 
 
 class _Side:
@@ -181,6 +199,7 @@ class Comparison:
         self._here = {mechanism.name: _Side() for mechanism in mechanisms}
         self._there = {mechanism.name: _Side() for mechanism in mechanisms}
         self._not_asked: list[_Waiting] = []
+        self._used = {name: _Recent() for name in (REALITY, *self.scores)}
         self._work: OrderedDict[str, _Work] = OrderedDict()
         self._patience = {
             mechanism.name: max(ONE_DAY, getattr(mechanism, "reach", None) or ONE_DAY)
@@ -232,12 +251,13 @@ class Comparison:
         self.really += 1
         key = event.key if self.reality.rule.by_key else None
         firing = Firing(event.at, key, event.batch)
+        again = self._used[REALITY].adds(firing)
         for mechanism in self._mechanisms:
             self._give_up(mechanism, event.at)
             waiting = self._here[mechanism.name].take(firing)
             if waiting is None:
                 kind = self.reality.kind
-                self._wait(self._there[mechanism.name], firing, mechanism, mechanism, kind)
+                self._wait(self._there[mechanism.name], firing, mechanism, mechanism, kind, again)
             else:
                 self._pair(mechanism, waiting.firing, firing, waiting)
         return firing
@@ -248,10 +268,11 @@ class Comparison:
             return
         self.scores[mechanism.name].fired += 1
         self._give_up(mechanism, firing.at)
+        again = self._used[mechanism.name].adds(firing)
         waiting = self._there[mechanism.name].take(firing)
         if waiting is None:
             side = self._here[mechanism.name]
-            self._wait(side, firing, mechanism, self.reality, mechanism.kind)
+            self._wait(side, firing, mechanism, self.reality, mechanism.kind, again)
         else:
             self._pair(mechanism, firing, waiting.firing, waiting)
 
@@ -268,10 +289,16 @@ class Comparison:
                 self._part(mechanism, part, waiting, waiting.firing, really)
 
     def _wait(
-        self, side: _Side, firing: Firing, mechanism: Mechanism, other: Mechanism, kind: Kind
+        self,
+        side: _Side,
+        firing: Firing,
+        mechanism: Mechanism,
+        other: Mechanism,
+        kind: Kind,
+        again: bool,
     ) -> None:
         forget_at = firing.at + self._patience[mechanism.name]
-        waiting = _Waiting(firing, lambda: self._asking(other, firing, kind), forget_at)
+        waiting = _Waiting(firing, lambda: self._asking(other, firing, kind, again), forget_at)
         side.add(waiting)
         if self._not_asked and self._not_asked[0].firing.at != firing.at:
             self._ask()
@@ -311,7 +338,7 @@ class Comparison:
 
     # --- why not -----------------------------------------------------------------------------
 
-    def _asking(self, other: Mechanism, firing: Firing, kind: Kind) -> WhyNot:
+    def _asking(self, other: Mechanism, firing: Firing, kind: Kind, again: bool) -> WhyNot:
         """Asks the side that does not request why, as it stands now; returns the answer, to be
         put into words if anybody wants to know.
 
@@ -319,6 +346,7 @@ class Comparison:
             other: That side.
             firing: The request of the other one.
             kind: On which path that was.
+            again: Whether that side had used some of it before.
         """
         by_key = other is self.reality and self.reality.rule.by_key
         if by_key and firing.key is None:
@@ -340,7 +368,7 @@ class Comparison:
                 difference = _difference(other.kind, work, decision.key is not None)
                 if difference is not None:
                     return difference, f"{name}: {difference}; {told}"
-            return _cause(decision, by_hand, other is self.reality), told
+            return _cause(decision, by_hand, other is self.reality, again), told
 
         return why_not
 
@@ -367,13 +395,16 @@ def _difference(kind: Kind, work: _Work | None, by_key: bool) -> str | None:
     return KEYLESS if by_key and work.key is None else None
 
 
-def _cause(decision: Decision, used_by_hand: Collection[str], asked_the_rule: bool) -> str:
+def _cause(
+    decision: Decision, used_by_hand: Collection[str], asked_the_rule: bool, again: bool
+) -> str:
     """Returns why a decision was to wait.
 
     Args:
         decision: Of the side that did not request.
         used_by_hand: The upstreams whose newest completion a run by hand has used up.
         asked_the_rule: Whether it is the rule itself, as things really were, that was asked.
+        again: Whether the side that requested had used some of it before.
     """
     if decision.fires:
         return LOST if asked_the_rule else ANOTHER_BATCH
@@ -381,10 +412,9 @@ def _cause(decision: Decision, used_by_hand: Collection[str], asked_the_rule: bo
         states = {standing.upstream: standing.state for standing in decision.missing}
         if any(name in used_by_hand for name, state in states.items() if state is State.USED):
             return BY_HAND
-        for state, cause in ((State.USED, DUPLICATE), (State.TOO_OLD, STALE)):
-            if state in states.values():
-                return cause
-        return EARLY
+        if State.USED in states.values():
+            return DUPLICATE if again else AFTERWARDS
+        return STALE if State.TOO_OLD in states.values() else EARLY
     if decision.running:
         return RUNNING
     return BUSY if decision.busy else UNSETTLED

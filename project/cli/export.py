@@ -108,6 +108,7 @@ def opened_beside(folder: Path | None) -> Iterator[tuple[Path, IO[str]]]:
     except OSError as error:
         raise click.UsageError(f"{folder} cannot be written to: {error.strerror}") from error
     path = Path(name)
+    path.chmod(0o644)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             yield path, file

@@ -163,8 +163,9 @@ def read(path: Path) -> History:
         with path.open(encoding="utf-8") as file:
             line = file.readline()
     except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
         raise DamagedFile(
-            f"{path} cannot be read: {error}: name a file that fan-in export wrote"
+            f"{path} cannot be read: {why}: name a file that fan-in export wrote"
         ) from error
     try:
         data = json.loads(line)

@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -42,7 +43,7 @@ MOST_FORGOTTEN_LATER = 1000
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Firing:
     """A request of the downstream.
 
@@ -56,10 +57,10 @@ class Firing:
     key: str | None
     members: tuple[Member, ...]
 
-    @property
+    @cached_property
     def work(self) -> frozenset[str]:
         """What was done by the batch's completions, under names that both paths know."""
-        return frozenset(member.work for member in self.members)
+        return frozenset([member.work for member in self.members])
 
 
 def member(completion: Completion) -> Member:
@@ -80,6 +81,8 @@ class Mechanism:
         self.kind = kind
         self.now = _NEVER
         """Where the history is, told by who plays it."""
+        self.watches_upstreams = False
+        """Whether it wants to be told when runs of upstreams begin and end."""
 
     def take(self, event: Event) -> None:
         """Takes an event that is no completion."""
@@ -192,6 +195,7 @@ class FollowsRule(Mechanism):
         self.look_at: set[str | None] = set()
         self.timers: list[tuple[datetime, int, str | None]] = []
         self.counter = 0
+        self.watches_upstreams = rule.idle
         self.downstream = _Runs(newest_only=kind == "condition")
         self.busy = _Runs(newest_only=kind == "condition")
         self.lasts = _Lasts(runs_last)
@@ -372,32 +376,30 @@ class FollowsRule(Mechanism):
 
     def take(self, event: Event) -> None:
         match event:
-            case Started():
-                self._upstream_began(event)
-            case Ended():
-                self._upstream_ended(event)
             case Requested():
                 self._requested(event)
             case DownstreamEnded():
                 run = self.is_run.pop(event.run_id, event.run_id)
                 self.lasts.ended(event)
                 self._downstream_ended(run, self._key(event.key))
+            case Started():
+                self._upstream_began(event)
+            case Ended():
+                self._upstream_ended(event)
 
     def _key(self, key: str | None) -> str | None:
         return key if self.rule.by_key else None
 
     def _upstream_began(self, event: Started) -> None:
-        if self.rule.idle:
-            for name in self.translated(event.upstream, "sensor"):
-                self.busy.began(event.run_id, self._key(event.key), name)
+        for name in self.translated(event.upstream, "sensor"):
+            self.busy.began(event.run_id, self._key(event.key), name)
 
     def _upstream_ended(self, event: Ended) -> None:
-        if self.rule.idle:
-            key = self._key(event.key)
-            for name in self.translated(event.upstream, "sensor"):
-                self.busy.ended(event.run_id, key, name)
-            shared = key is None and self.kind == "condition"
-            self._look_again(self.of if shared else [key])
+        key = self._key(event.key)
+        for name in self.translated(event.upstream, "sensor"):
+            self.busy.ended(event.run_id, key, name)
+        shared = key is None and self.kind == "condition"
+        self._look_again(self.of if shared else [key])
 
     def _requested(self, event: Requested) -> None:
         key = self._key(event.key)

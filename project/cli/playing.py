@@ -6,7 +6,7 @@ Ticks that cannot do anything are not visited: a mechanism says from when on it 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from .history import Ended, Event, History, Materialized, Requested, Tick, moment
+from .history import Ended, Event, History, Materialized, Requested, Started, Tick, moment
 from .mechanisms import Firing, Mechanism, completion_of
 
 
@@ -36,6 +36,7 @@ class Play:
         self.history = history
         self.mechanisms = mechanisms
         self.all = [*mechanisms, *followers]
+        self.watching = [m for m in self.all if m.watches_upstreams]
         self.jobs = [m for m in self.all if m.kind == "sensor"]
         self.assets = [m for m in self.all if m.kind == "condition"]
         self.recorded_from = history.ticks_from if interval is None else None
@@ -47,7 +48,11 @@ class Play:
 
     def run(self) -> Iterator[datetime]:
         """Plays it; yields where it is, after each event."""
-        take = {Ended: self._ended, Materialized: self._materialized}
+        take = {
+            Started: self._started,
+            Ended: self._ended,
+            Materialized: self._materialized,
+        }
         for event in self.history:
             now = moment(event)[0]
             self._tick_until(now)
@@ -69,12 +74,17 @@ class Play:
         for mechanism in self.all:
             mechanism.take(event)
 
+    def _started(self, event: Started) -> None:
+        for mechanism in self.watching:
+            mechanism.take(event)
+
     def _ended(self, event: Ended) -> None:
         if event.success and self.jobs:
             completion, elsewhere = completion_of(event), event.elsewhere is not None
             for mechanism in self.jobs:
                 mechanism.complete(completion, elsewhere)
-        self._take(event)
+        for mechanism in self.watching:
+            mechanism.take(event)
 
     def _materialized(self, event: Materialized) -> None:
         if self.assets:
@@ -85,10 +95,16 @@ class Play:
     def _tick_until(self, now: datetime) -> None:
         """Ticks where there are no recorded ticks: on a grid, before a time."""
         if self.recorded_from is not None and now > self.recorded_from:
+            if self.last_tick >= self.recorded_from:
+                return
             now = self.recorded_from
         while True:
-            due = min((d for m in self.mechanisms if (d := m.due())), default=None)
-            if due is None or due >= now:
+            due = now
+            for mechanism in self.mechanisms:
+                of_mechanism = mechanism.due()
+                if of_mechanism is not None and of_mechanism < due:
+                    due = of_mechanism
+            if due >= now:
                 return
             at = self._next_tick(due)
             if at >= now:

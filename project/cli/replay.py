@@ -209,7 +209,7 @@ class Replay:
         )
         self.interval = interval
         self.completions = 0
-        self.all_batches = 0
+        self.more_batches = False
         self._lines: IO[str] | None = None
         self._sees: type = Ended if fan_in.kind == "sensor" else Materialized
         self._play = Play(
@@ -279,8 +279,8 @@ class Replay:
         name = (firing.key, firing.work)
         batch = self.batches.get(name)
         if batch is None:
-            self.all_batches += 1
             if len(self.batches) >= MOST_KEPT:
+                self.more_batches = True
                 return
             batch = self.batches[name] = _Batch(firing)
         batch.requested.setdefault(who, []).append(firing.at)
@@ -377,8 +377,8 @@ class Replay:
             )
             yield batch.firing.key or "", members, *times
 
-    def more_batches(self, most: int) -> int:
-        return max(0, self.all_batches - min(most, len(self.batches)))
+    def has_more_batches(self, most: int) -> bool:
+        return self.more_batches or len(self.batches) > most
 
     def print(self, page: Page, most: int) -> None:
         """Writes it for people."""
@@ -386,9 +386,9 @@ class Replay:
         page.line(f"{self.counts}; {self.rule}")
         for note in self.notes:
             page.line(note, style="dim")
-        page.line()
+        page.gap()
         page.table(self.score_heads, self.score_rows(), indent=0)
-        page.line()
+        page.gap()
         if self.divergences:
             page.line("Divergences", style="bold")
             page.table(self.divergence_heads, self.divergence_rows(most), indent=0)
@@ -397,11 +397,11 @@ class Replay:
         else:
             page.line("No divergence.")
         if self.batches and most:
-            page.line()
+            page.gap()
             page.line("Batches, and when each was requested", style="bold")
             page.table(self.batch_heads(), self.batch_rows(most), indent=0)
-            if more := self.more_batches(most):
-                page.line(f"and {more:,} more; -o FILE writes all", style="dim")
+            if self.has_more_batches(most):
+                page.line("and more; -o FILE writes all", style="dim")
 
     def draw(self, plots: Sequence[Path], html: Path | None) -> None:
         """Draws it, and writes the report."""
