@@ -60,6 +60,8 @@ class World(AbstractContextManager["World"]):
     downstream_asset: dg.AssetKey | None = None
     sensor_name = "sensor"
     """The sensor that ticks."""
+    stores_ticks = True
+    """Whether a tick that requests is stored here; not if somebody else plays the daemon."""
     key_tag = PARTITION
     """The run tag that holds the correlation key of a run that has one."""
 
@@ -183,7 +185,7 @@ class World(AbstractContextManager["World"]):
                 )
                 tags["dagster/asset_evaluation_id"] = str(self.ticks)
             self.cursor = answer.cursor
-            if answer.run_requests:
+            if answer.run_requests and self.stores_ticks:
                 self._store_tick(answer.run_requests)
             created = [
                 self._create_requested_run(request, tags) for request in answer.run_requests or ()

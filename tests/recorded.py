@@ -35,6 +35,7 @@ class Daemon:
 
     def __init__(self, world: World, location: str = HERE) -> None:
         self.world = world
+        world.stores_ticks = False
         self.origin = RemoteInstigatorOrigin(
             repository_origin=RemoteRepositoryOrigin(
                 code_location_origin=RegisteredCodeLocationOrigin(location),
@@ -67,6 +68,7 @@ class Daemon:
         self._tick(
             TickStatus.SUCCESS if runs else TickStatus.SKIPPED,
             run_ids=runs,
+            run_requests=answer.run_requests or [],
             skip_reason=None if runs else answer.skip_message,
             auto_materialize_evaluation_id=world.ticks if world.evaluations else None,
         )
