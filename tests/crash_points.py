@@ -11,8 +11,6 @@ from tabulate import tabulate
 from project.paths import ROOT
 
 PAGE = ROOT / "docs" / "crash-points.md"
-TESTS = "test_crashes"
-
 PATHS = ("by job", "declarative")
 
 
@@ -56,16 +54,8 @@ POINTS = (
 )
 
 TITLES = {
-    "test_a_killed_evaluator_leaves_one_run_for_the_batch": "killed there",
-    "test_what_completes_while_the_evaluator_is_dead_is_neither_lost_nor_used_twice": (
-        "killed there, and an upstream completes again before the restart"
-    ),
-    "test_two_evaluators_make_one_run_of_the_batch": (
-        "stopped there, while another evaluator ticks"
-    ),
-    "test_what_completes_between_two_evaluators_is_neither_lost_nor_used_twice": (
-        "stopped there, an upstream completes again, and another evaluator ticks"
-    ),
+    "test_a_killed_evaluator_leaves_one_run_for_each_batch": "killed there",
+    "test_two_evaluators_make_one_run_of_the_batch": "two evaluators",
 }
 """The tests that go to each point on each path, and what they do there."""
 
@@ -73,12 +63,10 @@ TITLES = {
 def render_page() -> str:
     """Returns the page with every point, path and test."""
     points = [[f"`{point}`", point.stored] for point in POINTS]
-    tests = [[title, f"`{TESTS}: {name}`"] for name, title in TITLES.items()]
     cells = [
-        [f"`{point}`", path, title, f"`{name}[{point}-{path}]`"]
+        [f"`{point}`", path, *(f"`{name}[{point}-{path}]`" for name in TITLES)]
         for point in POINTS
         for path in PATHS
-        for name, title in TITLES.items()
     ]
     return f"""\
 # Crash points, and the tests that go there
@@ -90,19 +78,24 @@ a kill between two points leaves what the first one left.
 
 {tabulate(points, ["point", "what is stored there, and was not at the point before"], "github")}
 
-At each of them, on each path, a real daemon in a process of its own is killed by SIGKILL, or
-stopped until another daemon over the same storage has ticked. Then the loop goes on, undisturbed,
-and there must be exactly one downstream run for the batch, handed to the queue; none at an idle
-tick after that run has ended; and exactly one for the next batch.
+At each of them, on each path, a real daemon in a process of its own
 
-{tabulate(tests, ["what happens", "shown by"], "github")}
+- is **killed there** by SIGKILL, and another one started; for the next batch again, and then an
+  upstream completes once more before the restart;
+- is stopped there until another daemon over the same storage has ticked, to which an upstream has
+  completed once more, and then goes on: **two evaluators**.
+
+Each time there must be exactly one downstream run for the batch, handed to the queue; none at an
+idle tick after that run has ended; exactly one for the next batch; and no completion in two of
+them, or in none. Until 30 seconds after the beginning of a tick that has not ended nobody else
+requests its batch, unless it is settled: a slow evaluator looks like a dead one.
 
 `RUN_STORED_UNTAGGED` exists on Postgres, where a run's row and the rows of its tags are two
 transactions; the tests, on SQLite, leave the same rows.
 
-{tabulate(cells, ["point", "path", "what happens", "test"], "github")}
+{tabulate(cells, ["point", "path", *TITLES.values()], "github")}
 
-Written by `make comparison`, checked by the tests.
+The tests are in `tests/test_crashes.py`. Written by `make comparison`, checked by them.
 """
 
 
