@@ -55,7 +55,7 @@ schedule_storage:
 telemetry: {{enabled: false}}
 """
 
-PATIENCE = 60
+PATIENCE = 120
 """Seconds after which a process that should have come to its point or end is given up."""
 
 _processes = multiprocessing.get_context("forkserver")
