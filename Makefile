@@ -31,6 +31,7 @@ check: setup ## Lint, check the format and check that the definitions load.
 comparison: setup ## Play every timeline through every mechanism and write the tables of README and docs.
 	@PYTHONPATH=.:tests $(BIN)/python tests/comparison.py
 	@PYTHONPATH=.:tests $(BIN)/python tests/features.py
+	@PYTHONPATH=.:tests $(BIN)/python tests/crash_points.py
 
 fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" goes on for longer.
 	@PYTHONPATH=.:tests $(BIN)/python tests/fuzz.py $(FUZZ)

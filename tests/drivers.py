@@ -55,6 +55,7 @@ class World(AbstractContextManager["World"]):
     Args:
         definitions: What is loaded, with a sensor named ``sensor``.
         start: When hour 0 is.
+        instance: Where it all happens; by default one in memory.
     """
 
     downstream_asset: dg.AssetKey | None = None
@@ -65,8 +66,13 @@ class World(AbstractContextManager["World"]):
     key_tag = PARTITION
     """The run tag that holds the correlation key of a run that has one."""
 
-    def __init__(self, definitions: dg.Definitions, start: datetime = START) -> None:
-        self.instance = _idle_instances.pop() if _idle_instances else _new_instance()
+    def __init__(
+        self,
+        definitions: dg.Definitions,
+        start: datetime = START,
+        instance: dg.DagsterInstance | None = None,
+    ) -> None:
+        self.instance = instance or (_idle_instances.pop() if _idle_instances else _new_instance())
         self.start_of_time = self.now = start
         self.cursor: str | None = None
         self.ticks = 0
