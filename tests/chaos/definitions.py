@@ -68,8 +68,8 @@ FAN_INS = (
     FanIn(name="g4", letters="ABC", overlap=True),
     FanIn(name="g5"),
     FanIn(name="g6", overlap=True),
-    FanIn(name="g7", within=timedelta(minutes=2)),
-    FanIn(name="g8", within=timedelta(minutes=2), overlap=True),
+    FanIn(name="g7", within=timedelta(minutes=3)),
+    FanIn(name="g8", within=timedelta(minutes=3), overlap=True),
 )
 
 SENSORS = (*(fan_in.sensor for fan_in in FAN_INS), AUTOMATION_SENSOR)
