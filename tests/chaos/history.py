@@ -117,9 +117,10 @@ class Request:
         tick_at: When the tick began that first wanted it.
         created: When the run was stored.
         claims: The ids of the completions that it says it used, by letter; empty if it says none.
-        first_end: When the run ended, or was first said to have; None if it has not.
-        last_end: When it was last said to have ended.
-        success: How it ended first.
+        first_end: When its work ended: the asset was materialized, or the run was first said to
+            have ended; None if it has not.
+        last_end: When the run was last said to have ended.
+        success: How its work ended.
     """
 
     run_id: str
@@ -155,12 +156,17 @@ def read_history(
         ticks: Those of its sensor, oldest first.
         records: All runs of the instance.
     """
+    declarative = downstream.path == "declarative"
+    made = {
+        event.run_id: event.timestamp
+        for event in (materializations(instance, downstream.name) if declarative else ())
+    }
     return History(
         downstream=downstream,
         completions=sorted(_completions(instance, downstream, records)),
         ticks=ticks,
         requests=[
-            _request(instance, downstream, ticks, record)
+            _request(instance, downstream, ticks, record, made.get(record.dagster_run.run_id))
             for record in records
             if is_request(downstream, record.dagster_run)
         ],
@@ -248,6 +254,7 @@ def _request(
     downstream: Downstream,
     ticks: Sequence[Tick],
     record: dg.RunRecord,
+    made: float | None,
 ) -> Request:
     run = record.dagster_run
     created = record.create_timestamp.astimezone(UTC)
@@ -256,14 +263,15 @@ def _request(
         (event.timestamp, event.event_log_entry.get_dagster_event().is_job_success)
         for event in instance.get_records_for_run(run.run_id, of_type=ENDS).records
     )
+    done = sorted([*ends, *([(made, True)] if made else [])])
     return Request(
         run_id=run.run_id,
         tick_at=wanted_by.at if wanted_by else created,
         created=created,
         claims=claims_of(instance, downstream, run, wanted_by and wanted_by.id),
-        first_end=_time(ends[0][0]) if ends else None,
+        first_end=_time(done[0][0]) if done else None,
         last_end=_time(ends[-1][0]) if ends and run.is_finished else None,
-        success=bool(ends and ends[0][1]),
+        success=bool(done and done[0][1]),
     )
 
 

@@ -21,7 +21,13 @@ from .definitions import LOCATION, SENSORS
 CONFIG: Mapping[str, Any] = {
     "telemetry": {"enabled": False},
     "nux": {"enabled": False},
-    "run_queue": {"dequeue_interval_seconds": 1, "max_concurrent_runs": 6},
+    # To launch a run takes as long as its process does to start: not one after the other.
+    "run_queue": {
+        "dequeue_interval_seconds": 1,
+        "dequeue_use_threads": True,
+        "dequeue_num_workers": 4,
+        "max_concurrent_runs": 6,
+    },
     # What ends a run whose process, or whose server, was killed and cannot tell.
     "run_monitoring": {
         "enabled": True,
