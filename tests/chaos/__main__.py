@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from project.local.postgres import LocalPostgres
 
-from .checker import HOLD_BACK, check
+from .checker import HOLD_BACK, check, cut_off
 from .definitions import SENSORS
 from .feeds import Watcher, all_feeds
 from .history import DOWNSTREAMS, read_history, tick_of
@@ -53,12 +53,14 @@ class Plan:
         batches: How many are to be requested, at the least.
         kills: How many processes are to be killed, at the least.
         seed: Of the faults and the feeds.
+        minutes: After how long it ends all the same, and has missed its bars.
     """
 
     storage: str
     batches: int
     kills: int
     seed: int
+    minutes: float
 
 
 class Run:
@@ -92,7 +94,8 @@ class Run:
             self.killed = progress.add_task("processes killed", total=self.plan.kills)
             self.progress = progress
             self._until(self._ready, "Dagster to tick", STARTS, feeds=False, calm=True)
-            while not self._enough():
+            deadline = time.monotonic() + self.plan.minutes * 60
+            while not self._enough() and time.monotonic() < deadline:
                 self._step(calm=any(feed.wants_calm for feed in self.feeds))
             self._come_to_rest()
 
@@ -139,7 +142,7 @@ class Run:
         self.monkey.step(calm=calm)
         if time.monotonic() - self.looked > LOOK:
             self.watcher.look()
-            self.monkey.remember_cursors()
+            self.monkey.look()
             self.looked = time.monotonic()
             self._tell(len(self.watcher.requests), sum(self.monkey.kills.values()))
         for feed in self.feeds if feeds else ():
@@ -168,6 +171,7 @@ class Run:
             judgements.append(check(history))
             ends.update("success" if r.success else "failure" for r in history.requests)
         every_tick = [tick for of_sensor in ticks.values() for tick in of_sensor]
+        unfinished = sum(len(cut_off(of_sensor)) for of_sensor in ticks.values())
         return Report(
             storage=self.plan.storage,
             seed=self.plan.seed,
@@ -175,7 +179,11 @@ class Run:
             judgements=judgements,
             kills=self.monkey.kills,
             faults={**self.monkey.faults, "feeds that gave up waiting": self.gave_up},
-            ticks={"all": len(every_tick), "failed": sum(tick.failed for tick in every_tick)},
+            ticks={
+                "all": len(every_tick),
+                "cut off": unfinished,
+                "failed": sum(tick.failed for tick in every_tick),
+            },
             completions=sum(feed.completed for feed in self.feeds),
             downstream_ends=ends,
             least_batches=self.plan.batches,
@@ -211,13 +219,16 @@ def run(plan: Plan, folder: Path, console: Console) -> Report:
     "--kills", type=click.IntRange(0), help="At the least; by default two for five batches."
 )
 @click.option("--seed", type=int, default=7, show_default=True, help="Of the faults.")
+@click.option("--minutes", type=float, default=60, show_default=True, help="At the most.")
 @click.option(
     "--report",
     "page",
     type=click.Path(path_type=Path, dir_okay=False),
     help="A page to write the report in, between its marks if it has them.",
 )
-def main(storage: str, batches: int, kills: int | None, seed: int, page: Path | None) -> None:
+def main(
+    storage: str, batches: int, kills: int | None, seed: int, minutes: float, page: Path | None
+) -> None:
     """Attacks a live Dagster until enough batches were requested, and judges its history."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
@@ -226,7 +237,7 @@ def main(storage: str, batches: int, kills: int | None, seed: int, page: Path | 
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda number, _: sys.exit(128 + number))
     kills = batches * 2 // 5 if kills is None else kills
-    plan = Plan(storage=storage, batches=batches, kills=kills, seed=seed)
+    plan = Plan(storage=storage, batches=batches, kills=kills, seed=seed, minutes=minutes)
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="fan-in-chaos-"))
     keep = True

@@ -185,15 +185,13 @@ class _Judge:
     @cached_property
     def quiet_ticks(self) -> Sequence[Tick]:
         """The ticks that requested nothing, though nothing kept them from it."""
-        ticks = sorted(self.history.ticks, key=lambda tick: tick.at)
+        unfinished = {tick.id for tick in cut_off(self.history.ticks)}
         quiet: list[Tick] = []
         distrusted_until = NEVER
-        for tick, follower in zip(ticks, [*ticks[1:], None], strict=True):
-            # One that the next daemon found unfinished was ended when that began its own.
-            overtaken = tick.ended and follower and tick.ended >= follower.at
-            if tick.failed or tick.ended is None or overtaken:
-                cut_off = max(tick.at, tick.ended or tick.at)
-                distrusted_until = max(distrusted_until, cut_off + HOLD_BACK)
+        for tick in sorted(self.history.ticks, key=lambda tick: tick.at):
+            if tick.failed or tick.id in unfinished:
+                ended = max(tick.at, tick.ended or tick.at)
+                distrusted_until = max(distrusted_until, ended + HOLD_BACK)
             elif tick.at >= distrusted_until and self._wanted_nothing(tick) and self._settled(tick):
                 quiet.append(tick)
         return quiet
@@ -333,6 +331,17 @@ class _Judge:
         self.violations.append(
             Violation(kind=kind, downstream=self.downstream, at=at, why=why, timeline=timeline)
         )
+
+
+def cut_off(ticks: Sequence[Tick]) -> Sequence[Tick]:
+    """Returns the ticks of one sensor in the middle of which the daemon died, or another began."""
+    ticks = sorted(ticks, key=lambda tick: tick.at)
+    return [
+        tick
+        for tick, follower in zip(ticks, [*ticks[1:], None], strict=True)
+        # What a daemon finds unfinished, it ends after the begin of its own tick.
+        if tick.ended is None or (follower is not None and tick.ended >= follower.at)
+    ]
 
 
 def check(history: History) -> Judgement:

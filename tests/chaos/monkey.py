@@ -15,13 +15,13 @@ from .daemon import CARRIED_OUT, CRASH_POINTS, ORDER
 from .definitions import AUTOMATION_SENSOR, SENSORS
 from .processes import LiveDagster, Service, kill
 
-DOOMED = 0.4
+DOOMED = 0.45
 """The share of the downstream runs' processes that are to be killed; some end sooner."""
 
 LIFE = 4.5
 """Seconds after which a doomed process is killed, at the most."""
 
-ORDER_STANDS = 20
+ORDER_STANDS = 25
 """Seconds after which an order to die at a point that no tick passes is taken back."""
 
 KINDS = {
@@ -37,17 +37,20 @@ KINDS = {
 
 ON_POSTGRES = ("second daemon", "database")
 
+STOPS_TICKS = ("daemon", "crash point", "daemon stopped", "database")
+"""After these the next fault waits until a sensor ticks again, however slow the machine is."""
+
 REST = {
-    "daemon": (13, 18),
-    "crash point": (13, 18),
-    "code server": (8, 12),
+    "daemon": (5, 13),
+    "crash point": (5, 13),
+    "code server": (6, 12),
     "cursor": (1, 4),
-    "daemon stopped": (12, 16),
+    "daemon stopped": (5, 13),
     "second daemon": (4, 8),
-    "database": (10, 14),
+    "database": (5, 10),
 }
-"""Between which bounds the seconds lie until the next fault: a daemon takes some to start, and
-whatever was cut off is held back until it is clear what became of it."""
+"""Between which bounds the seconds lie until the next fault: what was cut off is held back until it
+is clear what became of it."""
 
 CURSORS = ("reset", "empty", "old", "garbage", "truncated", "foreign", "other shape")
 """What can become of our sensor's cursor."""
@@ -120,6 +123,8 @@ class Monkey:
         self.doomed: dict[int, float | None] = {}
         self.cursors: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=12))
         self.due = time.monotonic()
+        self.last_tick = 0.0
+        self.stopped: tuple[Fault, float] | None = None
         self.ordered: tuple[Fault, float] | None = None
         self.later: list[tuple[float, Callable[[], Any]]] = []
 
@@ -134,23 +139,27 @@ class Monkey:
             self.due = now + 1
             return
         self._kill_runs(now)
-        if now >= self.due and self.ordered is None:
-            fault = next(self.plan)
-            self.due = now + fault.rest + fault.lasts * (fault.kind == "daemon stopped")
-            self._carry_out(fault, now)
+        if self.stopped and self.last_tick > self.stopped[1]:
+            self.due = now + self.stopped[0].rest
+            self.stopped = None
+        if now >= self.due and not self.stopped and not self.ordered:
+            self._carry_out(next(self.plan), now)
 
     @property
     def at_rest(self) -> bool:
         """True when nothing that was begun is still to be ended."""
         return not self.later and self.ordered is None
 
-    def remember_cursors(self) -> None:
-        """Writes down the sensors' cursors, to be put back later."""
+    def look(self) -> None:
+        """Writes down when a sensor last ticked, and the sensors' cursors, to be put back later."""
         for state in self.live.instance.all_instigator_state():
-            cursor = state.instigator_data and state.instigator_data.cursor
+            data = state.instigator_data
+            if data is None:
+                continue
+            self.last_tick = max(self.last_tick, data.last_tick_start_timestamp or 0)
             known = self.cursors[state.name]
-            if cursor and (not known or known[-1] != cursor):
-                known.append(cursor)
+            if data.cursor and (not known or known[-1] != data.cursor):
+                known.append(data.cursor)
 
     # --- kills -------------------------------------------------------------------------------
 
@@ -184,14 +193,17 @@ class Monkey:
         carried_out = (self.live.home / CARRIED_OUT).read_text().splitlines()
         if len(carried_out) > sum(n for k, n in self.kills.items() if k.startswith("daemon at ")):
             self.kills[f"daemon at {carried_out[-1]}"] += 1
+            self.stopped = (fault, time.time())
         else:
             self.faults["crash point not reached"] += 1
         self.ordered = None
-        self.due = now + fault.rest
 
     # --- faults ------------------------------------------------------------------------------
 
     def _carry_out(self, fault: Fault, now: float) -> None:
+        self.due = now + fault.rest
+        if fault.kind in STOPS_TICKS and fault.kind != "crash point":
+            self.stopped = (fault, time.time() + fault.lasts)
         match fault.kind:
             case "daemon":
                 self._kill(self.live.daemon, "daemon at random")
