@@ -216,13 +216,12 @@ class _Judge:
 
     def check_ticks(self) -> int:
         """Has the referee judge all ticks; returns how many requests it would have made."""
-        firings = self.firings
-        good = [i for i, f in enumerate(firings) if f.request.run_id not in self.suspects]
+        good = [firing.request.run_id not in self.suspects for firing in self.firings]
         cuts: list[int] = []
-        for i in good:
-            if not cuts or i - cuts[-1] >= SEGMENT:
+        for i in range(1, len(good)):
+            # What follows a wrong one is judged afresh from the next that is right.
+            if good[i] and (not good[i - 1] or i - (cuts[-1] if cuts else 0) >= SEGMENT):
                 cuts.append(i)
-        cuts = cuts[1:] if cuts else []
         due = 0
         for start, end in pairwise([None, *cuts, None]):
             due += self._judge_segment(start, end)

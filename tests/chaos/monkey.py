@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from signal import SIGQUIT, SIGTERM
 from typing import Any
 
@@ -162,6 +163,11 @@ class Monkey:
             if data.cursor and (not known or known[-1] != data.cursor):
                 known.append(data.cursor)
 
+    def _note(self, what: str) -> None:
+        """Writes down what was done when, for whoever looks into a violation."""
+        with (self.live.home / "faults.log").open("a") as log:
+            log.write(f"{datetime.now(UTC):%H:%M:%S.%f} {what}\n")
+
     # --- kills -------------------------------------------------------------------------------
 
     def _kill_runs(self, now: float) -> None:
@@ -174,12 +180,15 @@ class Monkey:
             due = self.doomed[pid]
             if due is not None and now >= due:
                 self.doomed[pid] = None
-                self.kills["downstream run"] += kill(pid)
+                if kill(pid):
+                    self.kills["downstream run"] += 1
+                    self._note(f"killed a downstream run, process {pid}")
 
     def _kill(self, service: Service, name: str) -> None:
         if service.process is not None and service.process.poll() is None:
             service.kill()
             self.kills[name] += 1
+            self._note(f"killed {name}")
 
     def _follow_order(self, now: float, calm: bool) -> None:
         """Counts an order to die that was carried out; takes back one that will not be."""
@@ -195,6 +204,7 @@ class Monkey:
         if len(carried_out) > self.carried_out:
             self.carried_out = len(carried_out)
             self.kills[f"daemon at {carried_out[-1]}"] += 1
+            self._note(f"the daemon died at {carried_out[-1]}")
             self.stopped = (fault, time.time())
         else:
             self.faults["crash point not reached"] += 1
@@ -204,6 +214,7 @@ class Monkey:
 
     def _carry_out(self, fault: Fault, now: float) -> None:
         self.due = now + fault.rest
+        self._note(" ".join(filter(None, (fault.kind, fault.detail, fault.sensor))))
         if fault.kind in STOPS_TICKS and fault.kind != "crash point":
             self.stopped = (fault, time.time() + fault.lasts)
         match fault.kind:
