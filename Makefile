@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt_project/target/manifest.json
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test check comparison fuzz mutants benchmarks load audit lock clean
+.PHONY: help setup demo dev test check comparison fuzz mutants chaos benchmarks load audit lock clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 18
@@ -38,6 +38,9 @@ fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" goes on fo
 
 mutants: setup ## Show which timelines catch which small wrong rule.
 	@PYTHONPATH=.:tests $(BIN)/python tests/mutants.py
+
+chaos: setup ## Kill a live Dagster at random, judge its history; CHAOS="--storage Postgres --seed 7".
+	@PYTHONPATH=.:tests $(BIN)/python -m chaos $(CHAOS)
 
 benchmarks: setup ## Measure a tick of every mechanism; BENCHMARKS="--quick" is over in seconds.
 	@$(BIN)/python -m benchmarks $(BENCHMARKS)

@@ -200,6 +200,7 @@ def test_a_tick_that_failed_and_a_time_without_ticks_are_the_reason(
 def test_without_any_tick_what_was_requested_is_still_explained():
     """Ticks are purged long before runs."""
     with JobPathWorld(job_path_definitions()) as world:
+        world.stores_ticks = False
         world.run("A")
         world.run("B")
         world.wait(minutes=1).tick()
