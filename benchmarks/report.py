@@ -23,6 +23,7 @@ from benchmarks.mechanisms import (
     Mechanism,
 )
 
+STORAGES = ("SQLite", "Postgres")
 FOLDER = Path(__file__).parent
 RESULTS, README, PLOT = "results.json", "README.md", "plot.svg"
 MARKED = re.compile(r"(?<=<!-- results -->\n).*?(?=\n<!-- end of results -->)", re.S)
@@ -62,6 +63,17 @@ class Results:
         data = json.loads(text)
         rows = [Measured(**row) for row in data["measured"]]
         return Results(machine=data["machine"], filled=data["filled"], measured=rows)
+
+    def with_others(self, known: "Results") -> "Results":
+        """Returns these results, and the known ones of storages that were not measured."""
+        others = [row for row in known.measured if row.storage not in self.storages]
+        filled = [row for row in known.filled if row["storage"] not in self.storages]
+        by_storage = sorted([*others, *self.measured], key=lambda row: STORAGES.index(row.storage))
+        return Results(
+            machine={**known.machine, **self.machine},
+            filled=sorted([*filled, *self.filled], key=lambda f: STORAGES.index(f["storage"])),
+            measured=by_storage,
+        )
 
     @property
     def storages(self) -> list[str]:
@@ -306,6 +318,11 @@ def _draw_panel(axes: Any, results: Results, storage: str, path: str) -> None:
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
+
+
+def known() -> Results:
+    """Returns the results that are published."""
+    return Results.from_json((FOLDER / RESULTS).read_text())
 
 
 def write(results: Results, folder: Path) -> None:
