@@ -69,19 +69,24 @@ class Run:
     Args:
         plan: What is to be done.
         live: To whom.
+        runner: Runs the upstreams.
         postgres: The database, on Postgres.
         console: Where to tell of it.
     """
 
     def __init__(
-        self, plan: Plan, live: LiveDagster, postgres: LocalPostgres | None, console: Console
+        self,
+        plan: Plan,
+        live: LiveDagster,
+        runner: UpstreamRunner,
+        postgres: LocalPostgres | None,
+        console: Console,
     ) -> None:
         self.plan = plan
         self.live = live
         self.console = console
         self.began = datetime.now(UTC)
         self.watcher = Watcher(live.instance)
-        runner = UpstreamRunner(live.instance, live.socket)
         self.feeds = all_feeds(runner, self.watcher, plan.seed)
         self.monkey = Monkey(live, plan.storage, postgres, plan.seed)
         self.looked = self.told = 0.0
@@ -203,8 +208,9 @@ def run(plan: Plan, folder: Path, console: Console) -> Report:
     with (
         database as postgres,
         LiveDagster(folder / "home", postgres and postgres.config) as live,
+        UpstreamRunner(live.instance, live.socket) as runner,
     ):
-        playing = Run(plan, live, postgres, console)
+        playing = Run(plan, live, runner, postgres, console)
         playing.play()
         for service in live.services:
             service.end()

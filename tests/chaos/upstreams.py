@@ -1,5 +1,7 @@
 """Runs of the upstream jobs, made in this process as the code location would have made them."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import dagster as dg
@@ -16,8 +18,8 @@ from dagster._core.remote_origin import (
 from .definitions import LOCATION, REPOSITORY, FanIn, definitions
 
 
-class UpstreamRunner:
-    """Runs upstream jobs to their success.
+class UpstreamRunner(AbstractContextManager["UpstreamRunner"]):
+    """Runs upstream jobs to their success; it ends when the last run has.
 
     Args:
         instance: Where.
@@ -26,6 +28,7 @@ class UpstreamRunner:
 
     def __init__(self, instance: dg.DagsterInstance, socket: Path) -> None:
         self.instance = instance
+        self.thread = ThreadPoolExecutor(max_workers=1)
         self.repository = definitions().get_repository_def()
         self.repository.load_all_definitions()
         self.origin = RemoteRepositoryOrigin(
@@ -35,12 +38,17 @@ class UpstreamRunner:
             repository_name=REPOSITORY,
         )
 
+    def __exit__(self, *exc: object) -> None:
+        self.thread.shutdown()
+
     def run(self, fan_in: FanIn, letter: str) -> str:
         """Runs an upstream's job, which materializes its asset, and returns the run's id."""
         job = self.repository.get_job(fan_in.job(letter))
-        run = self.instance.create_run_for_job(
-            job,
-            remote_job_origin=RemoteJobOrigin(repository_origin=self.origin, job_name=job.name),
-        )
-        execute_run(InMemoryJob(job), run, self.instance, raise_on_error=True)
+        origin = RemoteJobOrigin(repository_origin=self.origin, job_name=job.name)
+        run = self.instance.create_run_for_job(job, remote_job_origin=origin)
+        # In a thread of its own: in the main one Dagster takes a signal to stop this program for
+        # one to interrupt the run.
+        self.thread.submit(
+            execute_run, InMemoryJob(job), run, self.instance, raise_on_error=True
+        ).result()
         return run.run_id
