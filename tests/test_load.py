@@ -19,6 +19,7 @@ from drivers import (
     with_condition,
 )
 
+from benchmarks import load
 from benchmarks.history import Copy, clone_run
 from benchmarks.measure import heard_statements
 from project.fan_in import all_upstreams_updated
@@ -205,3 +206,18 @@ def test_more_partitions_than_two_pages_all_fire_and_none_twice(monkeypatch):
             assert Counter(requested) == Counter(keys[:fires])
             assert world.act(answer) == fires
         assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
+
+
+# --- the benchmark -------------------------------------------------------------------------------
+
+
+def test_the_benchmark_of_load_works_in_small_and_finds_nothing_lost_or_repeated(tmp_path):
+    """Every scene in both sizes; what it has measured reads back as it was written."""
+    rows = load.measure(500, tmp_path)
+    assert {row.path for row in rows} == {"job", "declarative"}
+    assert len(rows) == len({row.what for row in rows}) == 13
+    assert all(cost.statements > 0 for row in rows for cost in row.costs)
+    assert load.from_json(load.to_json(rows)) == rows
+    page = load.with_rows("<!-- load -->\nold\n<!-- end of load -->\n", rows)
+    assert all(row.what in page for row in rows)
+    assert "old" not in page
