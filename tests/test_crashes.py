@@ -243,6 +243,25 @@ def test_an_evaluator_that_is_killed_at_one_point_after_the_other_comes_to_one_r
     the_next_batch_fires_once(world, run)
 
 
+@ON_EACH_PATH
+def test_a_tick_that_failed_with_its_run_reserved_is_retried_with_what_it_saw(world):
+    """The code server goes away before the run is stored; A completes again; Dagster carries the
+    requests on as another tick. One run, of what was evaluated; the new A is for the next."""
+
+    def fail(point: str) -> None:
+        if point == "RUN_IDS_RESERVED":
+            raise RuntimeError("the code server is gone")
+
+    with passing(fail), world.pinned():
+        assert len(world.daemon.iterate()) == 1
+    again = world.wait(seconds=1).run("A")
+    recover(world)
+    run = world.the_new_run()
+    assert world.used(run) == {world.a, world.b}
+    world.end(run)
+    nothing_is_lost_or_used_twice(world, again, run)
+
+
 def recover(world: DaemonWorld) -> None:
     """Ticks, undisturbed, soon, and if the batch is held back, again when it no longer can be."""
     world.wait(seconds=5).tick()

@@ -23,13 +23,15 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from .errors import FanInError
 from .rule import Completion, Standing, Used, used_further
-from .ticks import TickReader, is_automation_sensor
+from .ticks import TickReader, first_tick_id, is_automation_sensor
 from .windows import MOST_CLOCK_SKEW, just_after
 
 COMPLETIONS_METADATA_KEY = "fan_in/completions"
 
 # Set by the sensor daemon on the runs and backfills that an automation tick requests.
 EVALUATION_ID_TAG = "dagster/asset_evaluation_id"
+# On the runs of any tick; those of a tick that was retried have nothing else.
+TICK_ID_TAG = "dagster/tick"
 
 PAGE = 500
 OBSERVATION_PAGE = 50
@@ -403,11 +405,9 @@ class AssetHistory:
         name = (self.target, request_id, partition)
         if name not in remembered:
             seen = completions_seen(self.instance, self.target, tags, partition)
-            if seen is None:
-                return None
             while len(remembered) >= MOST_REMEMBERED:
                 del remembered[next(iter(remembered))]
-            remembered[name] = {
+            remembered[name] = seen and {
                 upstream: Used(position=mark.position, at=at) for upstream, mark in seen.items()
             }
         return remembered[name]
@@ -552,17 +552,16 @@ def completions_seen(
         run_tags: The run's tags.
         partition: The partition of the downstream that was requested, if it has partitions.
     """
-    evaluation_id = run_tags.get(EVALUATION_ID_TAG, "")
-    storage = instance.schedule_storage
-    if storage is None or not evaluation_id.isdecimal():
+    tick_id = run_tags.get(EVALUATION_ID_TAG) or run_tags.get(TICK_ID_TAG, "")
+    if not tick_id.isdecimal():
         return None
-    records = storage.get_auto_materialize_asset_evaluations(
-        key, limit=1, cursor=int(evaluation_id) + 1
-    )
-    if not records or records[0].evaluation_id != int(evaluation_id):
+    record = _evaluation_record(instance, key, int(tick_id))
+    if record is None and (first := first_tick_id(instance, int(tick_id))):
+        record = _evaluation_record(instance, key, first)
+    if record is None:
         return None
     seen: dict[str, Mark] = {}
-    for node in records[0].get_evaluation_with_run_ids().evaluation.iter_nodes():
+    for node in record.get_evaluation_with_run_ids().evaluation.iter_nodes():
         metadata = (node.metadata or {}).get(COMPLETIONS_METADATA_KEY)
         if metadata is None:
             continue
@@ -575,6 +574,15 @@ def completions_seen(
         except (AttributeError, KeyError, TypeError, ValueError):
             return None  # Written by another version: as good as gone.
     return seen or None
+
+
+def _evaluation_record(
+    instance: dg.DagsterInstance, key: dg.AssetKey, evaluation_id: int
+) -> Any | None:
+    if (storage := instance.schedule_storage) is None:
+        return None
+    records = storage.get_auto_materialize_asset_evaluations(key, limit=1, cursor=evaluation_id + 1)
+    return next((r for r in records if r.evaluation_id == evaluation_id), None)
 
 
 _remembered: WeakKeyDictionary[Any, dict[tuple[dg.AssetKey, str, str | None], Any]] = (

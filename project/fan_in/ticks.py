@@ -24,6 +24,9 @@ After that its evaluator is taken for dead. One that is only slow is then no lon
 NEWEST_TICKS = 20
 """How many ticks are looked through for open ones: more than fit into ``LONGEST_EVALUATION``."""
 
+LONGEST_RETRY = timedelta(days=1)
+"""How far back the first of several tries is looked for."""
+
 Sensor = Callable[[Any], bool]
 """Tells a sensor, or the sensors that it may be, by the state that Dagster stores of each."""
 
@@ -91,6 +94,30 @@ class TickReader:
         if self.instance.schedule_storage is None:
             return []
         return [state for state in self.instance.all_instigator_state() if self.sensor(state)]
+
+
+def first_tick_id(instance: dg.DagsterInstance, tick_id: int) -> int | None:
+    """Returns the id of the tick that made the requests of a tick that carries on after failures;
+    None if the tick is its own first.
+
+    Dagster retries a tick that failed with runs reserved as another tick, of the same runs. What
+    was evaluated is stored under the first.
+    """
+    storage = instance.schedule_storage
+    found = storage.get_ticks_by_ids([tick_id]) if storage else []
+    reserved = {run_id for tick in found for run_id in tick.tick_data.reserved_run_ids or ()}
+    if not reserved:
+        return None
+    (tick,) = found
+    failed = instance.get_ticks(
+        tick.instigator_origin_id,
+        tick.selector_id,
+        before=tick.timestamp,
+        after=tick.timestamp - LONGEST_RETRY.total_seconds(),
+        statuses=[TickStatus.FAILURE],
+    )
+    ids = [t.tick_id for t in failed if reserved & set(t.tick_data.reserved_run_ids or ())]
+    return min(ids, default=None)
 
 
 def _is_open(tick: Any) -> bool:
