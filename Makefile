@@ -48,7 +48,7 @@ benchmarks: setup ## Measure a tick of every mechanism; BENCHMARKS="--quick" is 
 load: setup ## Measure a tick after bursts, after a stop and with many keys; LOAD="--scale 50" is quick.
 	@$(BIN)/python -m benchmarks.load $(LOAD)
 
-audit: setup ## Look up known vulnerabilities of the locked packages; asks api.osv.dev.
+audit: setup ## Look up known vulnerabilities of the locked packages in the OSV database.
 	@$(PYTHON) -m venv .venv/audit
 	@.venv/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
 	@.venv/audit/bin/pip-audit --strict --vulnerability-service osv --progress-spinner off \

@@ -20,7 +20,7 @@ USER = "dagster"
 DATABASE = "dagster"
 
 # What makes a commit durable, switched off: a crash of the machine may lose the cluster, which is
-# thrown away in any case. A crash of the server alone loses nothing.
+# thrown away in any case, and a crash of the server its last commits.
 NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
