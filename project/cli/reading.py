@@ -6,7 +6,7 @@ in which what is stored may be out of order.
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -40,6 +40,9 @@ PAGE = 500
 
 OUT_OF_ORDER = timedelta(minutes=5)
 """How far what is stored may be out of the order of time, by hosts whose clocks differ."""
+
+LONGEST_RUN = timedelta(days=2)
+"""How long a run of the downstream may have gone on before all that is read, to be known of."""
 
 ONE_DAY = timedelta(days=1)
 
@@ -118,7 +121,10 @@ class _Reader:
 
     def _in_period(self, event: Event) -> bool:
         at, _ = moment(event)
-        return at < self.until and (self.begins is None or at >= self.begins)
+        if at >= self.until:
+            return False
+        # A run that began before all that is read comes first, since it goes on.
+        return self.begins is None or at >= self.begins or isinstance(event, Started | Requested)
 
     # --- runs --------------------------------------------------------------------------------
 
@@ -221,10 +227,15 @@ class _Reader:
             record = runs.get(planned.run_id)
             key = planned.partition_key if self.fan_in.key_tag else None
             requested = self._by_condition(planned, record, key)
-            return requested.at, [requested, *_ended(record, requested)]
+            ended = _ended(record, requested)
+            if self.begins is not None and requested.at < self.begins:
+                # Of what was requested before, it matters what went on.
+                over = record is None or (ended and ended[0].at < self.begins)
+                return requested.at, [] if over else [requested, *ended]
+            return requested.at, [requested, *ended]
 
-        pages = self._event_pages(
-            self.instance.fetch_planned_materializations, self.fan_in.asset_key
+        pages = self._pages_of(
+            dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, self.fan_in.asset_key, LONGEST_RUN
         )
         return _by_time(
             of(event, runs) for page, runs in map(self._with_runs, pages) for event in page
@@ -262,7 +273,7 @@ class _Reader:
     def _materialized(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
         partitions = PartitionsOf(self.graph, key, self.fan_in)
         by_tag = self.fan_in.key_tag not in (None, PARTITION_TAG)
-        for page in self._event_pages(self.instance.fetch_materializations, key):
+        for page in self._pages_of(dg.DagsterEventType.ASSET_MATERIALIZATION, key):
             runs = self._runs([event.run_id for event in page]) if by_tag else {}
             for event in page:
                 keys = partitions.keys(event.partition_key)
@@ -276,7 +287,7 @@ class _Reader:
 
     def _new_data_versions(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
         last: str | None = None
-        for page in self._event_pages(self.instance.fetch_observations, key):
+        for page in self._pages_of(dg.DagsterEventType.ASSET_OBSERVATION, key):
             for event in page:
                 observation = event.asset_observation
                 version = ((observation and observation.tags) or {}).get("dagster/data_version")
@@ -288,18 +299,27 @@ class _Reader:
         node = self.graph.get(key) if self.graph.has(key) else None
         return bool(node and node.is_observable and not node.is_materializable)
 
-    def _event_pages(
-        self, fetch: Callable[..., Any], key: dg.AssetKey
+    def _pages_of(
+        self, kind: dg.DagsterEventType, key: dg.AssetKey, before: timedelta = OUT_OF_ORDER
     ) -> Iterator[Sequence[dg.EventLogRecord]]:
-        after = self.begins and (self.begins - OUT_OF_ORDER).timestamp()
-        wanted = dg.AssetRecordsFilter(
-            asset_key=key, after_timestamp=after, before_timestamp=self.until.timestamp()
-        )
-        cursor, more = None, True
-        while more:
-            page = fetch(wanted, limit=PAGE, cursor=cursor, ascending=True)
-            yield page.records
-            cursor, more = page.cursor, page.has_more
+        """Yields the events of an asset, oldest first, and those of a while before."""
+        after = None
+        while True:
+            page = self.instance.event_log_storage.get_event_records(
+                dg.EventRecordsFilter(
+                    event_type=kind,
+                    asset_key=key,
+                    after_timestamp=self.begins and (self.begins - before).timestamp(),
+                    before_timestamp=self.until.timestamp(),
+                    after_cursor=after,
+                ),
+                limit=PAGE,
+                ascending=True,
+            )
+            yield page
+            if len(page) < PAGE:
+                return
+            after = page[-1].storage_id
 
     def _with_runs(
         self, events: Sequence[dg.EventLogRecord]
