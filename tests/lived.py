@@ -19,7 +19,7 @@ from project.cli.replay import Replay
 DEFINED_OTHERWISE = {Kind.JOINS, Kind.LEAVES, Kind.WRAP}
 """Steps that change the definitions: an instance remembers none but the last."""
 
-AFTERWARDS = timedelta(hours=1)
+BEFORE, AFTERWARDS = timedelta(minutes=2), timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,15 @@ class Lived:
     Args:
         player: The world in which it was, still there.
         fan_in: The fan-in of its definitions.
-        since: Hour 0.
+        zero: Hour 0.
+        since: Before the first step.
         until: After the last step.
         fired: When the daemon requested runs, and for which keys.
     """
 
     player: Player
     fan_in: FanIn
+    zero: datetime
     since: datetime
     until: datetime
     fired: tuple[tuple[datetime, str | None], ...]
@@ -64,6 +66,7 @@ def live(timeline: Timeline, contender: Contender) -> Iterator[Lived]:
         world = player.world
         daemon = Daemon(world)
         # A tick before all that happens: from then on, every tick is known.
+        world.wait(minutes=-1)
         daemon.tick(minutes=0)
         fired = []
         for step in timeline.steps:
@@ -78,7 +81,8 @@ def live(timeline: Timeline, contender: Contender) -> Iterator[Lived]:
         yield Lived(
             player=player,
             fan_in=fan_in,
-            since=world.start_of_time,
+            zero=world.start_of_time,
+            since=world.start_of_time - BEFORE,
             until=world.now + AFTERWARDS,
             fired=tuple(sorted(fired, key=str)),
         )

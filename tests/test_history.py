@@ -131,8 +131,8 @@ def test_an_instance_tells_the_same_story_to_every_reader(contender):
     assert {member.run_id for member in by_fan_in.batch} == set(first_two)
     assert (by_fan_in.used, by_hand.batch) == (by_fan_in.batch, None)
     assert [e.at for e in found if isinstance(e, DownstreamEnded)] == [
-        lived.since + timedelta(minutes=21),
-        lived.since + timedelta(minutes=27),
+        lived.zero + timedelta(minutes=21),
+        lived.zero + timedelta(minutes=27),
     ]
     ticks = {event.at for event in found if isinstance(event, Tick)}
     assert len(ticks - {by_fan_in.at}) == 4
@@ -150,7 +150,7 @@ def test_a_completion_that_a_request_has_not_seen_counts_as_seen_after_it():
             sees = Ended if history.fan_in.kind == "sensor" else Materialized
             late = [e for e in history if isinstance(e, sees) and e.seen is not None]
             assert [(e.at, e.seen) for e in late] == [
-                (lived.since + 1.19 * HOUR, lived.since + 1.2 * HOUR + timedelta(microseconds=1))
+                (lived.zero + 1.19 * HOUR, lived.zero + 1.2 * HOUR + timedelta(microseconds=1))
             ], contender.name
             replay = lived.replayed()
             assert replay.comparison.scores["as it is"].same == len(lived.fired) == 2
@@ -160,9 +160,9 @@ def test_a_run_that_began_before_all_that_is_read_is_known_to_go_on():
     """The downstream has run since before the window: a batch waits for it, in the replay too."""
     timeline = parse("overlap=no window=2h: D+ .@5 A@6 B@6.1 .@6.2 .@7 D!@7.5 .@7.6")
     with live(timeline, OUR_SENSOR) as lived:
-        assert [at for at, _ in lived.fired] == [lived.since + 7.6 * HOUR]
-        history = lived.history(lived.since + 5 * HOUR)
-        assert history.begins == lived.since + 3 * HOUR
+        assert [at for at, _ in lived.fired] == [lived.zero + 7.6 * HOUR]
+        history = lived.history(lived.zero + 5 * HOUR)
+        assert history.begins == lived.zero + 3 * HOUR
         assert isinstance(next(iter(history)), Requested)
 
 

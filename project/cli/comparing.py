@@ -36,6 +36,7 @@ KEYLESS = "there are keys, and an upstream has none"
 UNFINISHED = "an upstream run has materialized the asset and not ended"
 ELSEWHERE = "a job of the same name elsewhere"
 LOST, DUPLICATE, STALE, EARLY = "lost batch", "duplicate", "stale pairing", "early"
+LATE = "late"
 AFTERWARDS = "follows from a divergence before: paired otherwise"
 RUNNING = "the downstream is still running"
 UNSETTLED = "the upstreams have not settled"
@@ -211,8 +212,7 @@ class Comparison:
 
     def event(self, event: Event) -> Firing | None:
         """Takes an event; returns it as a request if it is one that the fan-in really made."""
-        if self._not_asked and event.at > self._not_asked[0].firing.at:
-            self._ask()
+        self.now(event.at)
         match event:
             case Started():
                 self._know(event.run_id).started = True
@@ -227,8 +227,12 @@ class Comparison:
                 return self._requested(event)
         return None
 
+    def now(self, at: datetime) -> None:
+        """Asks about what only one side has requested, before something happens after it."""
+        if self._not_asked and at > self._not_asked[0].firing.at:
+            self._ask()
+
     def _ask(self) -> None:
-        """Asks about what neither side has requested at its time, before more happens."""
         for waiting in self._not_asked:
             if not waiting.gone:
                 waiting.why_not = waiting.ask()
@@ -320,6 +324,9 @@ class Comparison:
         really_at: datetime | None,
     ) -> None:
         cause, told = (waiting.why_not or waiting.ask())()
+        if part in (Part.EARLIER, Part.LATER) and cause in (LOST, ANOTHER_BATCH):
+            # It could have been requested, and was in the end: nobody looked before.
+            cause = LATE
         score = self.scores[mechanism.name]
         score.parts[part] += 1
         score.causes[cause] = score.causes.get(cause, 0) + 1

@@ -158,6 +158,9 @@ class _Of:
 class FollowsRule(Mechanism):
     """A mechanism that follows the rule, on either path.
 
+    The keys that it asks about are those that the history speaks of: a partition of which nothing
+    ever completed is not requested, though upstreams without partitions might be enough for it.
+
     Args:
         name: How it is called.
         kind: On which path: which completions it sees, and when the downstream runs for it.

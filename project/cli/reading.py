@@ -80,11 +80,13 @@ def read_history(
         begins=begins,
         interval=evaluator.interval.total_seconds(),
         ticks_from=reader.ticks_from(since),
-        events=reader.events(),
+        events=reader,
     )
 
 
-class _Reader:
+class _Reader(Iterable[Event]):
+    """The events of an instance, read anew each time they are gone through."""
+
     def __init__(
         self,
         instance: dg.DagsterInstance,
@@ -101,7 +103,7 @@ class _Reader:
         self.begins = begins
         self.until = until
 
-    def events(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[Event]:
         """Yields everything, in the order in which it could be seen."""
         upstreams = [
             *(self._runs_of(name, upstream) for name, upstream in self.fan_in.jobs.items()),

@@ -218,6 +218,7 @@ class Replay:
             [reality],
             interval=interval,
             on_event=self._event,
+            on_tick=self.comparison.now,
             on_firing=self._fire,
         )
 
@@ -325,7 +326,8 @@ class Replay:
             )
         if history.fan_in.others:
             notes.append(f"Taken as true: {', '.join(history.fan_in.others)}.")
-        needed = reach(window_of(r.within, name) for r in self.rules for name in r.upstreams)
+        rules = [history.fan_in.rule, *self.rules]
+        needed = reach(window_of(rule.within, name) for rule in rules for name in rule.upstreams)
         begins = history.begins
         if begins is not None and (needed is None or history.since - begins < needed):
             notes.append(
