@@ -15,7 +15,12 @@ import pytest
 from asked import ask
 from click.testing import CliRunner
 from contenders import OUR_CONDITION, OUR_SENSOR, OUR_SENSOR_BY_TAG, OURS
-from drivers import JobPathWorld, job_path_definitions
+from drivers import (
+    DeclarativeWorld,
+    JobPathWorld,
+    declarative_definitions,
+    job_path_definitions,
+)
 from generated import timelines
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from lived import DEFINED_OTHERWISE, live
@@ -37,15 +42,21 @@ from project.cli.comparing import (
     KEYLESS,
     LATE,
     LOST,
+    NO_KEYS,
     OUTSIDE,
     RUNNING,
     STALE,
+    UNFINISHED,
     UNSETTLED,
 )
-from project.cli.fan_ins import Rule
+from project.cli.errors import KINDS
+from project.cli.export import export
+from project.cli.fan_ins import Rule, fan_ins_of
 from project.cli.history import DownstreamEnded, Ended, Materialized, Member, Requested, Tick
 from project.cli.main import main
 from project.cli.replay import AS_IT_IS, Replay, replay
+from project.fan_in import all_upstreams_updated, upstream_updated
+from project.paths import ROOT
 
 HOUR = timedelta(hours=1)
 NAMES = (
@@ -393,7 +404,12 @@ def test_a_report_needs_no_other_file_and_trusts_no_name(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        (["--since", "2026-01-05"], 8, "Error: 2026-01-05 has no time zone: write "),
+        (
+            ["--since", "2026-01-05"],
+            8,
+            "Error: 2026-01-05 has no time zone: write 2026-01-05 00:00Z for UTC, or an offset"
+            " like 2026-01-05 00:00+01:00\n",
+        ),
         (["--until", "2026-01-05 10:00"], 8, "Error: 2026-01-05 10:00 has no time zone: write "),
         (
             ["--since", "2020-01-01T00:00Z", "--until", "2020-02-01T00:00Z"],
@@ -493,3 +509,47 @@ def test_ticks_that_dagster_has_forgotten_are_made_up_for():
     assert list(replayed.run())
     assert replayed.comparison.scores[AS_IT_IS].same == 1
     assert replayed.notes == ["No ticks are stored: the mechanisms tick every 30 s."]
+
+
+PAGE = (ROOT / "docs" / "fan-in-command.md").read_text()
+
+
+def test_the_page_tells_every_cause_exit_code_and_option():
+    """What the command can say and be asked stands on its page."""
+    told = PAGE.lower()
+    for cause in (LOST, LATE, DUPLICATE, STALE, EARLY, UNFINISHED, NO_KEYS, ELSEWHERE):
+        assert cause in told, cause
+    for kind in KINDS:
+        assert f"| {kind.exit_code} | {kind.what} |" in PAGE
+    options = {name for each in (replay, export) for o in each.params for name in o.opts}
+    named = set(re.findall(r"--[a-z-]+", PAGE))
+    assert {name for name in options if name.startswith("--")} - named == {
+        "--show",
+        "--out",
+        "--zone",
+    }
+
+
+@pytest.mark.parametrize(
+    ("condition", "windows", "others"),
+    [
+        (all_upstreams_updated() & ~dg.AutomationCondition.in_progress(), 24 * HOUR, ()),
+        (
+            all_upstreams_updated() & upstream_updated("a", within=HOUR),
+            {"a": HOUR, "b": 24 * HOUR},
+            ("the longer of two windows of a",),
+        ),
+        (
+            all_upstreams_updated() & dg.AutomationCondition.cron_tick_passed("@daily"),
+            24 * HOUR,
+            ("cron_tick_passed(cron_schedule=@daily, cron_timezone=UTC)",),
+        ),
+    ],
+    ids=["a fan-in", "two windows", "something else besides"],
+)
+def test_what_is_no_part_of_a_fan_in_is_taken_as_true_and_named(condition, windows, others):
+    """A condition may ask more than its upstreams; a replay of it says what it leaves out."""
+    with DeclarativeWorld(declarative_definitions(condition=condition)) as world:
+        (fan_in,) = fan_ins_of(world.definitions.get_repository_def(), "here")
+    assert (fan_in.rule.within, fan_in.others) == (windows, others)
+    assert fan_in.rule.overlap is ("in_progress" not in str(condition))

@@ -199,6 +199,10 @@ class Comparison:
         self._mechanisms = mechanisms
         self._here = {mechanism.name: _Side() for mechanism in mechanisms}
         self._there = {mechanism.name: _Side() for mechanism in mechanisms}
+        # Of what is seen by one path alone, it has to be known how it ended.
+        self._paths_differ = any(
+            m.kind != reality.kind or not isinstance(m, FollowsRule) for m in mechanisms
+        )
         self._not_asked: list[_Waiting] = []
         self._used = {name: _Recent() for name in (REALITY, *self.scores)}
         self._work: OrderedDict[str, _Work] = OrderedDict()
@@ -213,6 +217,13 @@ class Comparison:
     def event(self, event: Event) -> Firing | None:
         """Takes an event; returns it as a request if it is one that the fan-in really made."""
         self.now(event.at)
+        if isinstance(event, Requested):
+            return self._requested(event)
+        if self._paths_differ:
+            self._learn(event)
+        return None
+
+    def _learn(self, event: Event) -> None:
         match event:
             case Started():
                 self._know(event.run_id).started = True
@@ -223,9 +234,6 @@ class Comparison:
             case Materialized():
                 work = self._know(event.run_id or f"event {event.id}")
                 work.materialized = True
-            case Requested():
-                return self._requested(event)
-        return None
 
     def now(self, at: datetime) -> None:
         """Asks about what only one side has requested, before something happens after it."""

@@ -137,11 +137,15 @@ class _Of:
 
     def add(self, completion: Completion) -> bool:
         """Knows of a completion; returns whether it is the newest of its upstream."""
-        known = self.newest.get(completion.upstream)
-        if known is not None and completion.position <= known.position:
+        upstream, position = completion.upstream, completion.position
+        known, used = self.newest.get(upstream), self.used.get(upstream)
+        if known is None:
+            self.unused += used is None or position > used.position
+        elif position <= known.position:
             return False
-        self.unused += self.is_unused(completion) - self.is_unused(known)
-        self.newest[completion.upstream] = completion
+        elif used is not None and known.position <= used.position < position:
+            self.unused += 1
+        self.newest[upstream] = completion
         return True
 
     def use(self, upstream: str, position: Any, at: datetime) -> None:

@@ -41,6 +41,9 @@ PAGE = 500
 OUT_OF_ORDER = timedelta(minutes=5)
 """How far what is stored may be out of the order of time, by hosts whose clocks differ."""
 
+EVALUATED = ("SKIPPED", "SUCCESS")
+"""The ticks at which the mechanism has decided; one that failed or was killed has not."""
+
 LONGEST_RUN = timedelta(days=2)
 """How long a run of the downstream may have gone on before all that is read, to be known of."""
 
@@ -368,7 +371,7 @@ class _Reader(Iterable[Event]):
         return [
             Tick(datetime.fromtimestamp(tick.timestamp, UTC))
             for tick in reversed(found)
-            if not self._requests(tick)
+            if tick.status.value in EVALUATED and not self._requests(tick)
         ]
 
     def _first_tick(self, until: datetime) -> datetime | None:
