@@ -14,7 +14,9 @@ from generated import expressions
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from project.cli.example import DocumentationExample
 from project.cli.fan_ins import FanIn, Rule
+from project.cli.follows_rule import MOST_FORGOTTEN_LATER, FollowsRule
 from project.cli.history import (
     DownstreamEnded,
     Ended,
@@ -26,12 +28,7 @@ from project.cli.history import (
     Tick,
     moment,
 )
-from project.cli.mechanisms import (
-    MOST_FORGOTTEN_LATER,
-    DocumentationExample,
-    FollowsRule,
-    completion_of,
-)
+from project.cli.mechanisms import completion_of
 from project.cli.playing import Play
 from project.fan_in import CalendarDay, at_least
 from project.fan_in.requirement import AtLeast, Needs

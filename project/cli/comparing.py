@@ -16,8 +16,9 @@ from project.fan_in.windows import ONE_DAY
 from project.fan_in.words import ASSET_WORDS, RUN_WORDS, Words, explain
 
 from .fan_ins import Kind
+from .follows_rule import FollowsRule
 from .history import Ended, Event, Materialized, Member, Requested, Started
-from .mechanisms import Firing, FollowsRule, Mechanism
+from .mechanisms import Firing, Mechanism
 
 WhyNot = Callable[[], tuple[str, str]]
 """Returns a cause, and what was said."""
@@ -44,6 +45,10 @@ BUSY = "an upstream is still running"
 ANOTHER_BATCH = "another batch"
 REALITY = ""
 NO_KEYS = "keys are not regarded"
+
+
+MOST_WAITING = 20_000
+"""How many requests of one side wait for the other's at the most."""
 
 
 class Part(Enum):
@@ -156,7 +161,8 @@ class _Side:
         """Yields those that have waited for too long, or all."""
         while self.waiting:
             number, waiting = next(iter(self.waiting.items()))
-            if now is not None and waiting.forget_at > now:
+            few = len(self.waiting) <= MOST_WAITING
+            if few and now is not None and waiting.forget_at > now:
                 return
             self._drop(number)
             yield waiting

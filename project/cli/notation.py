@@ -16,6 +16,7 @@ import click
 from project.fan_in.requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from project.fan_in.windows import CalendarDay, Window, format_time, window_of
 
+from .follows_rule import FollowsRule
 from .history import (
     DownstreamEnded,
     Ended,
@@ -27,7 +28,7 @@ from .history import (
     Tick,
     moment,
 )
-from .mechanisms import FollowsRule, completion_of
+from .mechanisms import completion_of
 
 LETTERS = ascii_uppercase.replace("D", "")
 GRID = timedelta(microseconds=3600)

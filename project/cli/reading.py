@@ -5,7 +5,6 @@ in which what is stored may be out of order.
 """
 
 import heapq
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,12 +33,10 @@ from .history import (
     Tick,
     moment,
 )
+from .order import OUT_OF_ORDER, as_seen, by_time, in_order
 from .partitions import PartitionsOf
 
 PAGE = 500
-
-OUT_OF_ORDER = timedelta(minutes=5)
-"""How far what is stored may be out of the order of time, by hosts whose clocks differ."""
 
 EVALUATED = ("SKIPPED", "SUCCESS")
 """The ticks at which the mechanism has decided; one that failed or was killed has not."""
@@ -114,8 +111,8 @@ class _Reader(Iterable[Event]):
         ]
         by_asset = self.fan_in.kind == "condition"
         requests = self._requests_of_asset() if by_asset else self._requests_of_job()
-        seen = _as_seen(heapq.merge(*upstreams, key=moment), requests)
-        merged = heapq.merge(_in_order(seen), self._ticks(), key=moment)
+        seen = as_seen(heapq.merge(*upstreams, key=moment), requests)
+        merged = heapq.merge(in_order(seen), self._ticks(), key=moment)
         return (event for event in merged if self._in_period(event))
 
     def _assets(self) -> Collection[str]:
@@ -175,7 +172,7 @@ class _Reader(Iterable[Event]):
                 events.append(Ended(end, name, run.run_id, success, key, elsewhere))
             return created, events
 
-        return _by_time(map(of, self._created(upstream.job_name)))
+        return by_time(map(of, self._created(upstream.job_name)))
 
     def _elsewhere(self, upstream: Upstream, run: dg.DagsterRun) -> str | None:
         """Returns the code location of a run if it is not the upstream's."""
@@ -200,7 +197,7 @@ class _Reader(Iterable[Event]):
             return record.create_timestamp, [requested, *_ended(record, requested)]
 
         records = self._created(self.fan_in.downstream)
-        return _by_time(of(record) for record in records if self._is_at_home(record.dagster_run))
+        return by_time(of(record) for record in records if self._is_at_home(record.dagster_run))
 
     def _by_sensor(self, record: dg.RunRecord) -> Requested:
         run, created = record.dagster_run, record.create_timestamp
@@ -242,7 +239,7 @@ class _Reader(Iterable[Event]):
         pages = self._pages_of(
             dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, self.fan_in.asset_key, LONGEST_RUN
         )
-        return _by_time(
+        return by_time(
             of(event, runs) for page, runs in map(self._with_runs, pages) for event in page
         )
 
@@ -273,7 +270,7 @@ class _Reader(Iterable[Event]):
         key = dg.AssetKey.from_user_string(name)
         if self._is_observed(key):
             return self._new_data_versions(name, key)
-        return _in_order(self._materialized(name, key))
+        return in_order(self._materialized(name, key))
 
     def _materialized(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
         partitions = PartitionsOf(self.graph, key, self.fan_in)
@@ -395,69 +392,6 @@ class _Reader(Iterable[Event]):
         if self.fan_in.kind == "sensor":
             return bool(tick.run_ids)
         return self.fan_in.asset_key in tick.requested_asset_keys
-
-
-# --- the order of time -----------------------------------------------------------------------
-
-
-def _by_time(runs: Iterable[tuple[datetime, Sequence[Event]]]) -> Iterator[Event]:
-    """Yields the events of runs in the order of time; the runs come in that of their creation."""
-    waiting: list[tuple[datetime, int, int, Event]] = []
-    number = 0
-    for created, events in runs:
-        while waiting and waiting[0][0] < created - OUT_OF_ORDER:
-            yield heapq.heappop(waiting)[-1]
-        for event in events:
-            number += 1
-            heapq.heappush(waiting, (*moment(event), number, event))
-    while waiting:
-        yield heapq.heappop(waiting)[-1]
-
-
-def _in_order(events: Iterable[Event]) -> Iterator[Event]:
-    """Yields events that are nearly in the order of time in that order."""
-    return _by_time((event.at, [event]) for event in events)
-
-
-def _as_seen(upstreams: Iterable[Event], requests: Iterator[Event]) -> Iterator[Event]:
-    """Yields both, and notes of a completion that it became visible late: when a request that was
-    decided on after it used an older one of its upstream."""
-    coming: deque[Event] = deque()
-    for event in upstreams:
-        while not coming or coming[-1].at <= event.at + OUT_OF_ORDER:
-            following = next(requests, None)
-            if following is None:
-                break
-            coming.append(following)
-        while coming and moment(coming[0]) < moment(event):
-            yield coming.popleft()
-        if not isinstance(event, Started):
-            event.seen = _first_seen(event, coming)
-        yield event
-    yield from coming
-    yield from requests
-
-
-def _first_seen(completion: Ended | Materialized, coming: Iterable[Event]) -> datetime | None:
-    seen = None
-    for request in coming:
-        if request.at > completion.at + OUT_OF_ORDER:
-            break
-        if not isinstance(request, Requested) or completion.key not in (None, request.key):
-            continue
-        for member in request.used:
-            if member.upstream != completion.upstream:
-                continue
-            if not _is_older(member, completion):
-                return seen
-            seen = request.at + timedelta(microseconds=1)
-    return seen
-
-
-def _is_older(member: Member, completion: Ended | Materialized) -> bool:
-    if isinstance(completion, Ended):
-        return (member.at, member.id) < (completion.at, completion.run_id)
-    return (member.at, int(member.id)) < (completion.at, completion.id)
 
 
 # --- what is read of a record ----------------------------------------------------------------

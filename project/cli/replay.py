@@ -16,9 +16,10 @@ from .comparing import Comparison, Divergence, Part
 from .errors import DIVERGENCE
 from .export import opened_beside
 from .fan_ins import FanIn, Rule
+from .follows_rule import FollowsRule
 from .history import Ended, Event, History, Materialized, Member
 from .location import App, pass_app
-from .mechanisms import Firing, FollowsRule, Mechanism
+from .mechanisms import Firing, Mechanism
 from .picture import Picture
 from .playing import Play
 from .show import Page, iso
