@@ -7,7 +7,8 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt_project/target/manifest.json
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test check comparison fuzz mutants chaos benchmarks load audit lock clean
+.PHONY: help setup demo dev test check comparison fuzz mutants chaos benchmarks load million audit \
+	lock clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 18
@@ -54,9 +55,12 @@ audit: setup ## Look up known vulnerabilities of the locked packages in the OSV 
 	@.venv/audit/bin/pip-audit --strict --vulnerability-service osv --progress-spinner off \
 		--disable-pip --require-hashes --requirement requirements.lock
 
+million: setup ## Replay a million completions, and print the seconds and the memory.
+	@$(BIN)/python -m benchmarks.replay
+
 lock: setup ## Resolve pyproject.toml anew into requirements.lock.
 	@$(BIN)/pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra cli --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-strip-extras --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
 

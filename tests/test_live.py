@@ -12,8 +12,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from project.cli.main import main
 from project.fan_in.batch import batch_of_run
 from project.fan_in.sensor import PARTITION_TAG, upstream_runs
 from project.local.dagster_process import LocalDagster, free_port, listens, wait_until
@@ -71,6 +73,15 @@ def test_both_paths_fire_exactly_once_for_each_day_under_a_real_daemon(tmp_path)
             f"dagster/partition {FIRST}: 1 of 2 upstreams ready;"
             " waiting for flights_job: last success already used at"
         )
+
+        # What a real daemon did on real time, read back and replayed: the same, tick for tick.
+        for downstream in (DOWNSTREAM_JOB, DECLARATIVE_MART.to_user_string()):
+            replayed = CliRunner().invoke(
+                main, ["--instance", str(tmp_path / "home"), "replay", downstream, "--since", "1h"]
+            )
+            assert replayed.exit_code == 0, replayed.output
+            assert "2 requests, 0 runs by hand" in replayed.output
+            assert "No divergence." in replayed.output
 
         demo.expect((FIRST, SECOND, SECOND), "this is not so")
         assert len(demo.wrong) == 2

@@ -22,8 +22,10 @@ from project.fan_in.windows import (
     within_words,
 )
 
+from .example import DocumentationExample
 from .fan_ins import FanIn, Kind, Rule
-from .mechanisms import DocumentationExample, FollowsRule, Mechanism
+from .follows_rule import FollowsRule
+from .mechanisms import Mechanism
 
 Like = Literal["sensor", "condition", "example"]
 LIKES = ("sensor", "condition", "example")

@@ -16,8 +16,9 @@ from project.fan_in.windows import ONE_DAY
 from project.fan_in.words import ASSET_WORDS, RUN_WORDS, Words, explain
 
 from .fan_ins import Kind
+from .follows_rule import FollowsRule
 from .history import Ended, Event, Materialized, Member, Requested, Started
-from .mechanisms import Firing, FollowsRule, Mechanism
+from .mechanisms import Firing, Mechanism
 
 WhyNot = Callable[[], tuple[str, str]]
 """Returns a cause, and what was said."""
@@ -36,6 +37,7 @@ KEYLESS = "there are keys, and an upstream has none"
 UNFINISHED = "an upstream run has materialized the asset and not ended"
 ELSEWHERE = "a job of the same name elsewhere"
 LOST, DUPLICATE, STALE, EARLY = "lost batch", "duplicate", "stale pairing", "early"
+LATE = "late"
 AFTERWARDS = "follows from a divergence before: paired otherwise"
 RUNNING = "the downstream is still running"
 UNSETTLED = "the upstreams have not settled"
@@ -43,6 +45,10 @@ BUSY = "an upstream is still running"
 ANOTHER_BATCH = "another batch"
 REALITY = ""
 NO_KEYS = "keys are not regarded"
+
+
+MOST_WAITING = 20_000
+"""How many requests of one side wait for the other's at the most."""
 
 
 class Part(Enum):
@@ -155,7 +161,8 @@ class _Side:
         """Yields those that have waited for too long, or all."""
         while self.waiting:
             number, waiting = next(iter(self.waiting.items()))
-            if now is not None and waiting.forget_at > now:
+            few = len(self.waiting) <= MOST_WAITING
+            if few and now is not None and waiting.forget_at > now:
                 return
             self._drop(number)
             yield waiting
@@ -198,6 +205,10 @@ class Comparison:
         self._mechanisms = mechanisms
         self._here = {mechanism.name: _Side() for mechanism in mechanisms}
         self._there = {mechanism.name: _Side() for mechanism in mechanisms}
+        # Of what is seen by one path alone, it has to be known how it ended.
+        self._paths_differ = any(
+            m.kind != reality.kind or not isinstance(m, FollowsRule) for m in mechanisms
+        )
         self._not_asked: list[_Waiting] = []
         self._used = {name: _Recent() for name in (REALITY, *self.scores)}
         self._work: OrderedDict[str, _Work] = OrderedDict()
@@ -211,8 +222,14 @@ class Comparison:
 
     def event(self, event: Event) -> Firing | None:
         """Takes an event; returns it as a request if it is one that the fan-in really made."""
-        if self._not_asked and event.at > self._not_asked[0].firing.at:
-            self._ask()
+        self.now(event.at)
+        if isinstance(event, Requested):
+            return self._requested(event)
+        if self._paths_differ:
+            self._learn(event)
+        return None
+
+    def _learn(self, event: Event) -> None:
         match event:
             case Started():
                 self._know(event.run_id).started = True
@@ -223,12 +240,13 @@ class Comparison:
             case Materialized():
                 work = self._know(event.run_id or f"event {event.id}")
                 work.materialized = True
-            case Requested():
-                return self._requested(event)
-        return None
+
+    def now(self, at: datetime) -> None:
+        """Asks about what only one side has requested, before something happens after it."""
+        if self._not_asked and at > self._not_asked[0].firing.at:
+            self._ask()
 
     def _ask(self) -> None:
-        """Asks about what neither side has requested at its time, before more happens."""
         for waiting in self._not_asked:
             if not waiting.gone:
                 waiting.why_not = waiting.ask()
@@ -320,6 +338,9 @@ class Comparison:
         really_at: datetime | None,
     ) -> None:
         cause, told = (waiting.why_not or waiting.ask())()
+        if part in (Part.EARLIER, Part.LATER) and cause in (LOST, ANOTHER_BATCH):
+            # It could have been requested, and was in the end: nobody looked before.
+            cause = LATE
         score = self.scores[mechanism.name]
         score.parts[part] += 1
         score.causes[cause] = score.causes.get(cause, 0) + 1

@@ -8,11 +8,10 @@ from typing import Any, Literal
 import dagster as dg
 
 from project.fan_in.condition import UpstreamsSettled, UpstreamsUpdated, UpstreamUpdated
-from project.fan_in.errors import FanInError
 from project.fan_in.requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from project.fan_in.runs import Home, Upstream
 from project.fan_in.sensor import PARTITION_TAG, fan_in_of
-from project.fan_in.windows import ONE_DAY, Within
+from project.fan_in.windows import ONE_DAY, Within, reach
 
 Kind = Literal["sensor", "condition"]
 
@@ -236,8 +235,15 @@ class _Reading:
         return AllOf(parts) if condition.operator_type == "and" else AnyOf(parts)
 
     def _window(self, name: str, window: Any) -> None:
-        if self.windows.setdefault(name, window) != window:
-            raise FanInError(f"the condition gives {name!r} two windows: only one can be replayed")
+        known = self.windows.setdefault(name, window)
+        if known != window:
+            # All parts that ask for it must hold, as a rule: then the shorter one decides.
+            self.windows[name] = min(known, window, key=_length)
+            self.others.append(f"the longer of two windows of {name}")
+
+
+def _length(window: Any) -> timedelta:
+    return reach([window]) or timedelta.max
 
 
 def _is_requirement(condition: Any) -> bool:

@@ -152,7 +152,7 @@ class History:
         begins: From when on everything is known; None if from the first day on.
         interval: Seconds between two ticks, at the least.
         ticks_from: From when on all ticks are known; None if they are not.
-        events: In the order of ``moment``, to be gone through once.
+        events: In the order of ``moment``; to be gone through again, if need be.
     """
 
     fan_in: FanIn

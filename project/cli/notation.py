@@ -16,6 +16,7 @@ import click
 from project.fan_in.requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from project.fan_in.windows import CalendarDay, Window, format_time, window_of
 
+from .follows_rule import FollowsRule
 from .history import (
     DownstreamEnded,
     Ended,
@@ -27,7 +28,7 @@ from .history import (
     Tick,
     moment,
 )
-from .mechanisms import FollowsRule, completion_of
+from .mechanisms import completion_of
 
 LETTERS = ascii_uppercase.replace("D", "")
 GRID = timedelta(microseconds=3600)
@@ -275,8 +276,8 @@ class _Writer:
     # --- fewer steps -------------------------------------------------------------------------
 
     def _few_ticks(self, steps: Sequence[_Step]) -> Sequence[_Step]:
-        """Returns the steps with one tick where one run of the daemon evaluates one tick, and
-        without those that came after another and requested nothing either."""
+        """Returns the steps with one tick for all that was requested at once, and without the
+        ticks that came after another and requested nothing, as that did."""
         kept: list[_Step] = []
         for step in self._by_hand_at_once(steps):
             last = kept[-1] if kept else None
@@ -284,7 +285,7 @@ class _Writer:
                 if step.at == last.at:
                     kept[-1] = _Step(step.at, ".", fired=(*last.fired, *step.fired))
                     continue
-                if not step.fired:
+                if not step.fired and not last.fired:
                     continue
             kept.append(step)
         return kept
@@ -329,7 +330,7 @@ class _Writer:
         if rule.idle:
             yield "idle=yes"
         if rule.by_key:
-            yield "keys=" + ",".join(sorted(self.keys.values()) or ["none"])
+            yield "keys=" + ",".join(self._keys())
         if rule.by_key and not self.by_job and shared:
             yield "shared=" + ",".join(shared)
         if not rule.overlap:
@@ -370,9 +371,12 @@ class _Writer:
         if not self.rule.by_key:
             return "".join(str(len(fired)) for fired in ticks)
         return " ".join(
-            f"{key}=" + "".join(str(fired.count(key)) for fired in ticks)
-            for key in sorted(self.keys.values())
+            f"{key}=" + "".join(str(fired.count(key)) for fired in ticks) for key in self._keys()
         )
+
+    def _keys(self) -> Sequence[str]:
+        """Returns the keys; one that nothing has if there are none, since there must be one."""
+        return sorted(self.keys.values()) or ["k1"]
 
     def _legend(self) -> Sequence[str]:
         names = [f"{letter} = {name}" for name, letter in self.letters.items()]

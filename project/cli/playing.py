@@ -20,6 +20,7 @@ class Play:
         interval: Tick so often, whatever ticks the history has; None for the history's own ticks,
             and so often as its sensor may where it has none.
         on_event: Called with each event that happens, before the mechanisms know of it.
+        on_tick: Called with the time of a tick, before it.
         on_firing: Called with each request of a mechanism.
     """
 
@@ -31,6 +32,7 @@ class Play:
         *,
         interval: timedelta | None = None,
         on_event: Callable[[Event], None] = lambda event: None,
+        on_tick: Callable[[datetime], None] = lambda at: None,
         on_firing: Callable[[Mechanism, Firing], None] = lambda mechanism, firing: None,
     ) -> None:
         self.history = history
@@ -44,6 +46,7 @@ class Play:
         self.interval = interval or timedelta(seconds=history.interval)
         self.last_tick = datetime.min.replace(tzinfo=UTC)
         self.on_event = on_event
+        self.on_tick = on_tick
         self.on_firing = on_firing
 
     def run(self) -> Iterator[datetime]:
@@ -118,6 +121,7 @@ class Play:
 
     def _tick(self, at: datetime) -> None:
         self.last_tick = at
+        self.on_tick(at)
         for mechanism in self.mechanisms:
             for firing in mechanism.tick(at):
                 self.on_firing(mechanism, firing)

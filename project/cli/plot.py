@@ -28,11 +28,22 @@ def draw(picture: Picture) -> Any:
             "a picture needs matplotlib: pip install 'dagster-fan-in[cli]', or leave out --plot"
             " and --html"
         ) from error
-    # No window is opened and no user's settings are read; a name is a name, even with a dollar.
-    matplotlib.use("Agg")
-    style = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "fan-in"}
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **style, "backend": "Agg"}):
-        return _draw(picture)
+    with matplotlib.rc_context(_settings()):
+        figure = _draw(picture)
+        # Laid out once: doing it again for the next file would move things by a hair.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        return figure
+
+
+def _settings() -> dict[str, Any]:
+    """Nobody's own but these: a name is a name, even with a dollar; texts stay texts; the same
+    picture is the same file."""
+    from matplotlib import rcParamsDefault
+
+    ours = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "fan-in"}
+    # The backend is for windows, and there are none.
+    return {k: v for k, v in {**rcParamsDefault, **ours}.items() if not k.startswith("backend")}
 
 
 def _draw(picture: Picture) -> Any:
@@ -116,12 +127,19 @@ def save(figure: Any, path: Path) -> None:
     """Writes the figure, as PNG or SVG by the file's name."""
     kind = path.suffix.lower().removeprefix(".")
     metadata = NO_METADATA if kind == "svg" else {"Software": None}
-    figure.savefig(path, format=kind, dpi=150, metadata=metadata)
+    _save(figure, path, format=kind, dpi=150, metadata=metadata)
 
 
 def as_svg(figure: Any) -> str:
     """Returns the figure as an SVG element to be put into a page."""
     file = StringIO()
-    figure.savefig(file, format="svg", metadata=NO_METADATA)
+    _save(figure, file, format="svg", metadata=NO_METADATA)
     text = file.getvalue()
     return text[text.index("<svg") :]
+
+
+def _save(figure: Any, to: Any, **arguments: Any) -> None:
+    from matplotlib import rc_context
+
+    with rc_context(_settings()):
+        figure.savefig(to, **arguments)

@@ -5,8 +5,7 @@ in which what is stored may be out of order.
 """
 
 import heapq
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,12 +33,16 @@ from .history import (
     Tick,
     moment,
 )
+from .order import OUT_OF_ORDER, as_seen, by_time, in_order
 from .partitions import PartitionsOf
 
 PAGE = 500
 
-OUT_OF_ORDER = timedelta(minutes=5)
-"""How far what is stored may be out of the order of time, by hosts whose clocks differ."""
+EVALUATED = ("SKIPPED", "SUCCESS")
+"""The ticks at which the mechanism has decided; one that failed or was killed has not."""
+
+LONGEST_RUN = timedelta(days=2)
+"""How long a run of the downstream may have gone on before all that is read, to be known of."""
 
 ONE_DAY = timedelta(days=1)
 
@@ -77,11 +80,13 @@ def read_history(
         begins=begins,
         interval=evaluator.interval.total_seconds(),
         ticks_from=reader.ticks_from(since),
-        events=reader.events(),
+        events=reader,
     )
 
 
-class _Reader:
+class _Reader(Iterable[Event]):
+    """The events of an instance, read anew each time they are gone through."""
+
     def __init__(
         self,
         instance: dg.DagsterInstance,
@@ -98,7 +103,7 @@ class _Reader:
         self.begins = begins
         self.until = until
 
-    def events(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[Event]:
         """Yields everything, in the order in which it could be seen."""
         upstreams = [
             *(self._runs_of(name, upstream) for name, upstream in self.fan_in.jobs.items()),
@@ -106,8 +111,8 @@ class _Reader:
         ]
         by_asset = self.fan_in.kind == "condition"
         requests = self._requests_of_asset() if by_asset else self._requests_of_job()
-        seen = _as_seen(heapq.merge(*upstreams, key=moment), requests)
-        merged = heapq.merge(_in_order(seen), self._ticks(), key=moment)
+        seen = as_seen(heapq.merge(*upstreams, key=moment), requests)
+        merged = heapq.merge(in_order(seen), self._ticks(), key=moment)
         return (event for event in merged if self._in_period(event))
 
     def _assets(self) -> Collection[str]:
@@ -118,7 +123,10 @@ class _Reader:
 
     def _in_period(self, event: Event) -> bool:
         at, _ = moment(event)
-        return at < self.until and (self.begins is None or at >= self.begins)
+        if at >= self.until:
+            return False
+        # A run that began before all that is read comes first, since it goes on.
+        return self.begins is None or at >= self.begins or isinstance(event, Started | Requested)
 
     # --- runs --------------------------------------------------------------------------------
 
@@ -164,7 +172,7 @@ class _Reader:
                 events.append(Ended(end, name, run.run_id, success, key, elsewhere))
             return created, events
 
-        return _by_time(map(of, self._created(upstream.job_name)))
+        return by_time(map(of, self._created(upstream.job_name)))
 
     def _elsewhere(self, upstream: Upstream, run: dg.DagsterRun) -> str | None:
         """Returns the code location of a run if it is not the upstream's."""
@@ -189,7 +197,7 @@ class _Reader:
             return record.create_timestamp, [requested, *_ended(record, requested)]
 
         records = self._created(self.fan_in.downstream)
-        return _by_time(of(record) for record in records if self._is_at_home(record.dagster_run))
+        return by_time(of(record) for record in records if self._is_at_home(record.dagster_run))
 
     def _by_sensor(self, record: dg.RunRecord) -> Requested:
         run, created = record.dagster_run, record.create_timestamp
@@ -221,12 +229,17 @@ class _Reader:
             record = runs.get(planned.run_id)
             key = planned.partition_key if self.fan_in.key_tag else None
             requested = self._by_condition(planned, record, key)
-            return requested.at, [requested, *_ended(record, requested)]
+            ended = _ended(record, requested)
+            if self.begins is not None and requested.at < self.begins:
+                # Of what was requested before, it matters what went on.
+                over = record is None or (ended and ended[0].at < self.begins)
+                return requested.at, [] if over else [requested, *ended]
+            return requested.at, [requested, *ended]
 
-        pages = self._event_pages(
-            self.instance.fetch_planned_materializations, self.fan_in.asset_key
+        pages = self._pages_of(
+            dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, self.fan_in.asset_key, LONGEST_RUN
         )
-        return _by_time(
+        return by_time(
             of(event, runs) for page, runs in map(self._with_runs, pages) for event in page
         )
 
@@ -257,12 +270,12 @@ class _Reader:
         key = dg.AssetKey.from_user_string(name)
         if self._is_observed(key):
             return self._new_data_versions(name, key)
-        return _in_order(self._materialized(name, key))
+        return in_order(self._materialized(name, key))
 
     def _materialized(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
         partitions = PartitionsOf(self.graph, key, self.fan_in)
         by_tag = self.fan_in.key_tag not in (None, PARTITION_TAG)
-        for page in self._event_pages(self.instance.fetch_materializations, key):
+        for page in self._pages_of(dg.DagsterEventType.ASSET_MATERIALIZATION, key):
             runs = self._runs([event.run_id for event in page]) if by_tag else {}
             for event in page:
                 keys = partitions.keys(event.partition_key)
@@ -276,7 +289,7 @@ class _Reader:
 
     def _new_data_versions(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
         last: str | None = None
-        for page in self._event_pages(self.instance.fetch_observations, key):
+        for page in self._pages_of(dg.DagsterEventType.ASSET_OBSERVATION, key):
             for event in page:
                 observation = event.asset_observation
                 version = ((observation and observation.tags) or {}).get("dagster/data_version")
@@ -288,18 +301,27 @@ class _Reader:
         node = self.graph.get(key) if self.graph.has(key) else None
         return bool(node and node.is_observable and not node.is_materializable)
 
-    def _event_pages(
-        self, fetch: Callable[..., Any], key: dg.AssetKey
+    def _pages_of(
+        self, kind: dg.DagsterEventType, key: dg.AssetKey, before: timedelta = OUT_OF_ORDER
     ) -> Iterator[Sequence[dg.EventLogRecord]]:
-        after = self.begins and (self.begins - OUT_OF_ORDER).timestamp()
-        wanted = dg.AssetRecordsFilter(
-            asset_key=key, after_timestamp=after, before_timestamp=self.until.timestamp()
-        )
-        cursor, more = None, True
-        while more:
-            page = fetch(wanted, limit=PAGE, cursor=cursor, ascending=True)
-            yield page.records
-            cursor, more = page.cursor, page.has_more
+        """Yields the events of an asset, oldest first, and those of a while before."""
+        after = None
+        while True:
+            page = self.instance.event_log_storage.get_event_records(
+                dg.EventRecordsFilter(
+                    event_type=kind,
+                    asset_key=key,
+                    after_timestamp=self.begins and (self.begins - before).timestamp(),
+                    before_timestamp=self.until.timestamp(),
+                    after_cursor=after,
+                ),
+                limit=PAGE,
+                ascending=True,
+            )
+            yield page
+            if len(page) < PAGE:
+                return
+            after = page[-1].storage_id
 
     def _with_runs(
         self, events: Sequence[dg.EventLogRecord]
@@ -346,7 +368,7 @@ class _Reader:
         return [
             Tick(datetime.fromtimestamp(tick.timestamp, UTC))
             for tick in reversed(found)
-            if not self._requests(tick)
+            if tick.status.value in EVALUATED and not self._requests(tick)
         ]
 
     def _first_tick(self, until: datetime) -> datetime | None:
@@ -370,69 +392,6 @@ class _Reader:
         if self.fan_in.kind == "sensor":
             return bool(tick.run_ids)
         return self.fan_in.asset_key in tick.requested_asset_keys
-
-
-# --- the order of time -----------------------------------------------------------------------
-
-
-def _by_time(runs: Iterable[tuple[datetime, Sequence[Event]]]) -> Iterator[Event]:
-    """Yields the events of runs in the order of time; the runs come in that of their creation."""
-    waiting: list[tuple[datetime, int, int, Event]] = []
-    number = 0
-    for created, events in runs:
-        while waiting and waiting[0][0] < created - OUT_OF_ORDER:
-            yield heapq.heappop(waiting)[-1]
-        for event in events:
-            number += 1
-            heapq.heappush(waiting, (*moment(event), number, event))
-    while waiting:
-        yield heapq.heappop(waiting)[-1]
-
-
-def _in_order(events: Iterable[Event]) -> Iterator[Event]:
-    """Yields events that are nearly in the order of time in that order."""
-    return _by_time((event.at, [event]) for event in events)
-
-
-def _as_seen(upstreams: Iterable[Event], requests: Iterator[Event]) -> Iterator[Event]:
-    """Yields both, and notes of a completion that it became visible late: when a request that was
-    decided on after it used an older one of its upstream."""
-    coming: deque[Event] = deque()
-    for event in upstreams:
-        while not coming or coming[-1].at <= event.at + OUT_OF_ORDER:
-            following = next(requests, None)
-            if following is None:
-                break
-            coming.append(following)
-        while coming and moment(coming[0]) < moment(event):
-            yield coming.popleft()
-        if not isinstance(event, Started):
-            event.seen = _first_seen(event, coming)
-        yield event
-    yield from coming
-    yield from requests
-
-
-def _first_seen(completion: Ended | Materialized, coming: Iterable[Event]) -> datetime | None:
-    seen = None
-    for request in coming:
-        if request.at > completion.at + OUT_OF_ORDER:
-            break
-        if not isinstance(request, Requested) or completion.key not in (None, request.key):
-            continue
-        for member in request.used:
-            if member.upstream != completion.upstream:
-                continue
-            if not _is_older(member, completion):
-                return seen
-            seen = request.at + timedelta(microseconds=1)
-    return seen
-
-
-def _is_older(member: Member, completion: Ended | Materialized) -> bool:
-    if isinstance(completion, Ended):
-        return (member.at, member.id) < (completion.at, completion.run_id)
-    return (member.at, int(member.id)) < (completion.at, completion.id)
 
 
 # --- what is read of a record ----------------------------------------------------------------

@@ -16,9 +16,10 @@ from .comparing import Comparison, Divergence, Part
 from .errors import DIVERGENCE
 from .export import opened_beside
 from .fan_ins import FanIn, Rule
+from .follows_rule import FollowsRule
 from .history import Ended, Event, History, Materialized, Member
 from .location import App, pass_app
-from .mechanisms import Firing, FollowsRule, Mechanism
+from .mechanisms import Firing, Mechanism
 from .picture import Picture
 from .playing import Play
 from .show import Page, iso
@@ -218,6 +219,7 @@ class Replay:
             [reality],
             interval=interval,
             on_event=self._event,
+            on_tick=self.comparison.now,
             on_firing=self._fire,
         )
 
@@ -325,7 +327,8 @@ class Replay:
             )
         if history.fan_in.others:
             notes.append(f"Taken as true: {', '.join(history.fan_in.others)}.")
-        needed = reach(window_of(r.within, name) for r in self.rules for name in r.upstreams)
+        rules = [history.fan_in.rule, *self.rules]
+        needed = reach(window_of(rule.within, name) for rule in rules for name in rule.upstreams)
         begins = history.begins
         if begins is not None and (needed is None or history.since - begins < needed):
             notes.append(

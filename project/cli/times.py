@@ -24,8 +24,9 @@ class Time(click.ParamType):
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time: write it like 2026-11-24 10:00+01:00", param, ctx)
         if time.tzinfo is None:
+            clock = value if ":" in value else f"{value} 00:00"
             raise NaiveTime(
-                f"{value} has no time zone: write {value}Z for UTC, or an offset like {value}+01:00"
+                f"{value} has no time zone: write {clock}Z for UTC, or an offset like {clock}+01:00"
             )
         return in_utc
 
