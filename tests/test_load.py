@@ -205,3 +205,19 @@ def test_more_partitions_than_two_pages_all_fire_and_none_twice(monkeypatch):
             assert Counter(requested) == Counter(keys[:fires])
             assert world.act(answer) == fires
         assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
+
+
+def test_the_tick_after_many_partitions_reads_their_evaluation_once():
+    """All were requested by one evaluation, which holds what it saw of each: to read it for each
+    of them would take as many times longer than once as there are partitions."""
+    keys = tuple(f"key-{number:03}" for number in range(60))
+    with DeclarativeWorld(with_condition(all_upstreams_updated(), keys=keys)) as world:
+        for letter in "AB":
+            for key in keys:
+                world.materialize_outside(letter, key=key)
+        assert world.wait(minutes=1).tick() == len(keys)
+        world.wait(minutes=1)
+        with heard_statements() as statements:
+            assert not world.evaluate().run_requests
+        evaluations = [text for text in statements if "FROM asset_daemon_asset_eval" in text]
+        assert len(evaluations) == 1

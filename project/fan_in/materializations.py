@@ -21,6 +21,9 @@ import dagster as dg
 # Private, since the backfills of an instance can be listed in no public way by their status.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
+# Private, since what Dagster raises on a record that it cannot read has no public name.
+from dagster_shared.serdes.errors import DeserializationError
+
 from .errors import FanInError
 from .rule import Completion, Standing, Used, used_further
 from .ticks import TickReader, is_automation_sensor
@@ -98,6 +101,7 @@ class AssetHistory:
         self._observed = _observed.setdefault(self.graph, {})
         self._requests: dict[str | None, _Remembered] = {}
         self._newest_requests: dict[str, Request | None] = {}
+        self._evaluations: dict[int | None, Mapping[str | None, Mapping[str, Mark]]] = {}
         self._events: dict[tuple[dg.AssetKey, datetime | None], Mapping[str, Completion]] = {}
 
     @staticmethod
@@ -357,13 +361,18 @@ class AssetHistory:
         remembered = _remembered.setdefault(self.instance, {})
         name = (self.target, request_id, partition)
         if name not in remembered:
-            seen = completions_seen(self.instance, self.target, tags, partition)
-            if seen is None:
+            evaluation_id = _evaluation_id(tags)
+            if evaluation_id not in self._evaluations:
+                # Once for all the partitions that it requested: they may be thousands.
+                seen = _all_completions_seen(self.instance, self.target, evaluation_id)
+                self._evaluations[evaluation_id] = seen or {}
+            marks = self._evaluations[evaluation_id].get(partition)
+            if marks is None:
                 return None
             while len(remembered) >= MOST_REMEMBERED:
                 del remembered[next(iter(remembered))]
             remembered[name] = {
-                upstream: Used(position=mark.position, at=at) for upstream, mark in seen.items()
+                upstream: Used(position=mark.position, at=at) for upstream, mark in marks.items()
             }
         return remembered[name]
 
@@ -504,26 +513,42 @@ def completions_seen(
         run_tags: The run's tags.
         partition: The partition of the downstream that was requested, if it has partitions.
     """
-    evaluation_id = run_tags.get(EVALUATION_ID_TAG, "")
+    seen = _all_completions_seen(instance, key, _evaluation_id(run_tags))
+    return seen and seen.get(partition)
+
+
+def _evaluation_id(run_tags: Mapping[str, str]) -> int | None:
+    """Returns the evaluation that requested a run; None if none did, or the tag holds no such
+    number: no database takes a greater one."""
+    text = run_tags.get(EVALUATION_ID_TAG, "")
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+def _all_completions_seen(
+    instance: dg.DagsterInstance, key: dg.AssetKey, evaluation_id: int | None
+) -> Mapping[str | None, Mapping[str, Mark]] | None:
+    """Returns what an evaluation saw, for each partition of the downstream or for None; None if its
+    record is gone."""
     storage = instance.schedule_storage
-    if storage is None or not evaluation_id.isdecimal():
+    if storage is None or evaluation_id is None:
         return None
-    records = storage.get_auto_materialize_asset_evaluations(
-        key, limit=1, cursor=int(evaluation_id) + 1
-    )
-    if not records or records[0].evaluation_id != int(evaluation_id):
+    records = storage.get_auto_materialize_asset_evaluations(key, limit=1, cursor=evaluation_id + 1)
+    if not records or records[0].evaluation_id != evaluation_id:
         return None
-    seen: dict[str, Mark] = {}
-    for node in records[0].get_evaluation_with_run_ids().evaluation.iter_nodes():
+    try:
+        evaluation = records[0].get_evaluation_with_run_ids().evaluation
+    except (DeserializationError, ValueError):
+        return None  # Written by another version of Dagster, or damaged: as good as gone.
+    seen: dict[str | None, dict[str, Mark]] = {}
+    for node in evaluation.iter_nodes():
         metadata = (node.metadata or {}).get(COMPLETIONS_METADATA_KEY)
         if metadata is None:
             continue
         try:
             for name, marks in metadata.value.items():
                 for storage_id, at, run_id, ready, *of_partition in marks:
-                    if (of_partition[0] if of_partition else None) == partition:
-                        at = datetime.fromisoformat(at)
-                        seen[name] = Mark(int(storage_id), at, run_id, bool(ready))
+                    mark = Mark(int(storage_id), datetime.fromisoformat(at), run_id, bool(ready))
+                    seen.setdefault(of_partition[0] if of_partition else None, {})[name] = mark
         except (AttributeError, KeyError, TypeError, ValueError):
             return None  # Written by another version: as good as gone.
     return seen or None
@@ -535,4 +560,4 @@ _remembered: WeakKeyDictionary[Any, dict[tuple[dg.AssetKey, str, str | None], An
 """What the evaluations behind the last few requests saw, by run. It never changes, and to read it
 again at every tick would be most of a tick's cost."""
 
-MOST_REMEMBERED = 1000
+MOST_REMEMBERED = 20_000
