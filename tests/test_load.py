@@ -106,6 +106,40 @@ def test_a_backlog_of_a_day_is_one_batch_of_the_newest(world):
     assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
 
 
+def test_a_burst_is_not_read_again_for_ever(world):
+    """Nothing newer comes. What a tick has read, the next reads an hour back at the most, for
+    hosts that are behind."""
+    a = world.run("A")
+    assert world.tick() == 0
+    many(world, a, spread(world.now, timedelta(minutes=1), 3 * PAGE))
+    pages = []
+    for hours in (0.1, 0.5, 2, 0.1):
+        world.wait(hours=hours)
+        with heard_statements() as statements:
+            assert world.tick() == 0
+        pages.append(len(reads_of_runs(statements)))
+    assert pages == [4, 4, 4, 1]
+    world.run("B")
+    assert world.wait(minutes=1).tick() == 1
+
+
+def test_a_stop_of_a_month_reads_no_further_back_than_the_window(world):
+    """What completed before is too old, and there may be a great deal of it."""
+    a = world.run("A")
+    assert world.tick() == 0
+    start = world.now
+    many(world, a, spread(start, timedelta(days=28), 3 * PAGE))
+    world.now = start + timedelta(days=30)
+    world.run("B")
+    world.wait(minutes=1)
+    with heard_statements() as statements:
+        assert world.tick() == 0
+    assert len([text for text in reads_of_runs(statements) if "end_time" not in text]) <= 3
+    assert "a_job: last success 48 h 27 min ago" in world.skip_reason
+    world.run("A")
+    assert world.wait(minutes=1).tick() == 1
+
+
 def tagged() -> TaggedJobPathWorld:
     return TaggedJobPathWorld(job_path_definitions(wait_while_running=False, correlate_by=KEY))
 

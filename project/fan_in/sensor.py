@@ -418,7 +418,11 @@ class _Tick:
         owner = f"{self.fan_in.name} -> {self.fan_in.job_name}{keys}"
         seconds = self.reach and self.reach.total_seconds()
         state = SensorState.from_json(self.context.cursor, owner)
-        if state is not None and state.covers(self.names, seconds):
+        if state is not None and self.horizon and state.read_to <= self.horizon.timestamp():
+            state = SensorState(owner=owner)  # All that it knows of is outside the window.
+        # A cursor of the future: a clock was set back, and nobody knows how much was missed.
+        of_now = state is not None and state.read_to <= self.at.timestamp()
+        if of_now and state.covers(self.names, seconds):
             return state.only(self.names)
         if state is None and self.context.cursor:
             self.context.log.warning(
@@ -546,7 +550,9 @@ class _Tick:
                 elif of_run:
                     completions.setdefault(of_run[0].key, []).extend(of_run)
         # The older of the two clocks: a host that is ahead must not hide what others end later.
-        read_to = min(newest_seen, self.at.timestamp()) or self.at.timestamp()
+        read_to = min(newest_seen, self.at.timestamp())
+        # Nor is a burst read again at each tick for as long as nothing newer comes.
+        read_to = max(read_to, (self.at - MOST_CLOCK_SKEW).timestamp())
         state = replace(state, read_to=read_to, keyless=keyless.newest)
         if self.fan_in.tag is not None:
             state = self._recall(state, [key for key in completions if key not in state.keys])
