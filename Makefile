@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 MANIFEST := dbt_project/target/manifest.json
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test check comparison fuzz mutants benchmarks load audit lock clean
+.PHONY: help setup demo dev test check comparison fuzz mutants chaos benchmarks load audit lock clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 18
@@ -31,12 +31,16 @@ check: setup ## Lint, check the format and check that the definitions load.
 comparison: setup ## Play every timeline through every mechanism and write the tables of README and docs.
 	@PYTHONPATH=.:tests $(BIN)/python tests/comparison.py
 	@PYTHONPATH=.:tests $(BIN)/python tests/features.py
+	@PYTHONPATH=.:tests $(BIN)/python tests/crash_points.py
 
 fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" goes on for longer.
 	@PYTHONPATH=.:tests $(BIN)/python tests/fuzz.py $(FUZZ)
 
 mutants: setup ## Show which timelines catch which small wrong rule.
 	@PYTHONPATH=.:tests $(BIN)/python tests/mutants.py
+
+chaos: setup ## Kill a live Dagster at random, judge its history; CHAOS="--storage Postgres --seed 7".
+	@PYTHONPATH=.:tests $(BIN)/python -m chaos $(CHAOS)
 
 benchmarks: setup ## Measure a tick of every mechanism; BENCHMARKS="--quick" is over in seconds.
 	@$(BIN)/python -m benchmarks $(BENCHMARKS)

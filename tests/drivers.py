@@ -55,16 +55,24 @@ class World(AbstractContextManager["World"]):
     Args:
         definitions: What is loaded, with a sensor named ``sensor``.
         start: When hour 0 is.
+        instance: Where it all happens; by default one in memory.
     """
 
     downstream_asset: dg.AssetKey | None = None
     sensor_name = "sensor"
     """The sensor that ticks."""
+    stores_ticks = True
+    """Whether a tick that requests is stored here; not if somebody else plays the daemon."""
     key_tag = PARTITION
     """The run tag that holds the correlation key of a run that has one."""
 
-    def __init__(self, definitions: dg.Definitions, start: datetime = START) -> None:
-        self.instance = _idle_instances.pop() if _idle_instances else _new_instance()
+    def __init__(
+        self,
+        definitions: dg.Definitions,
+        start: datetime = START,
+        instance: dg.DagsterInstance | None = None,
+    ) -> None:
+        self.instance = instance or (_idle_instances.pop() if _idle_instances else _new_instance())
         self.start_of_time = self.now = start
         self.cursor: str | None = None
         self.ticks = 0
@@ -183,7 +191,7 @@ class World(AbstractContextManager["World"]):
                 )
                 tags["dagster/asset_evaluation_id"] = str(self.ticks)
             self.cursor = answer.cursor
-            if answer.run_requests:
+            if answer.run_requests and self.stores_ticks:
                 self._store_tick(answer.run_requests)
             created = [
                 self._create_requested_run(request, tags) for request in answer.run_requests or ()

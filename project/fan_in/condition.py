@@ -153,6 +153,11 @@ _graph_upstreams: WeakKeyDictionary[Any, dict[dg.AssetKey, Sequence[dg.AssetKey]
 """The upstreams of each asset, sorted. A graph never changes, and lives as long as its code."""
 
 
+Decisions = Mapping[str | None, Decision]
+"""A decision for each partition of the downstream that anything is known for, or for None if it
+has no partitions."""
+
+
 @dataclass(frozen=True)
 class UpstreamsUpdated(_FanInCondition):
     """True if all upstreams of the asset were updated, or enough of them; see
@@ -189,12 +194,16 @@ class UpstreamsUpdated(_FanInCondition):
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
         self._check_target(context)
         keys = self._upstreams(context)
-        names = [key.to_user_string() for key in keys]
-        within = _as_within(self.within)
-        check_within(within, names)
+        check_within(_as_within(self.within), [key.to_user_string() for key in keys])
         if not keys:
             return dg.AutomationResult(context, context.get_empty_subset())
-        return _result(context, keys, within, self._requirement(names))
+        return _result(context, keys, self.decisions(context, AssetHistory.of(context)))
+
+    def decisions(self, context: dg.AutomationContext, history: AssetHistory) -> Decisions:
+        """Returns what the rule decides on what the history knows."""
+        keys = self._upstreams(context)
+        when = self._requirement([key.to_user_string() for key in keys])
+        return _decide(context, history, keys, _as_within(self.within), when)
 
     def _requirement(self, upstreams: Sequence[str]) -> Requirement | None:
         if self.at_least is not None:
@@ -238,7 +247,11 @@ class UpstreamUpdated(_FanInCondition):
                 f"{self.name} waits for an asset that this code location does not know: define it,"
                 " add it to the deps if it is another location's, or correct the key"
             )
-        return _result(context, [self.key], self.within, None)
+        return _result(context, [self.key], self.decisions(context, AssetHistory.of(context)))
+
+    def decisions(self, context: dg.AutomationContext, history: AssetHistory) -> Decisions:
+        """Returns what the rule decides on what the history knows."""
+        return _decide(context, history, [self.key], self.within, None)
 
 
 @dataclass(frozen=True)
@@ -258,7 +271,7 @@ class UpstreamsSettled(_FanInCondition):
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
         self._check_target(context)
         since = context.evaluation_time - self.quiet
-        facts = _Facts(context, self._upstreams(context), since)
+        facts = _Facts(context, AssetHistory.of(context), self._upstreams(context), since)
         unsettled = {
             key
             for key, completions in facts.by_key(context, everywhere=True).items()
@@ -326,25 +339,29 @@ def _standing_words(ready: Collection[str | None]) -> str:
     return f"{ASSET_WORDS.completed} for {named}" + (f" and {more} more" if more > 0 else "")
 
 
+class DecidedResult(dg.AutomationResult):
+    """The result of a condition that asks the rule, with what it was evaluated in: for whoever
+    evaluates it without storing anything, to ask for the decisions."""
+
+    def __init__(self, context: dg.AutomationContext, *args: Any, **kwargs: Any) -> None:
+        super().__init__(context, *args, **kwargs)
+        self.evaluated_in = context
+
+
 def _result(
-    context: dg.AutomationContext,
-    keys: Sequence[dg.AssetKey],
-    within: Within,
-    when: Requirement | None,
+    context: dg.AutomationContext, keys: Sequence[dg.AssetKey], decisions: Decisions
 ) -> dg.AutomationResult:
     """Returns the decisions as a result with a line of its own for each upstream."""
-    names = [key.to_user_string() for key in keys]
-    decisions = _decide(context, keys, names, within, when)
     lines = [
-        UpstreamStanding.of(name, {p: d.standings[i] for p, d in decisions.items()})
-        for i, name in enumerate(names)
+        UpstreamStanding.of(key.to_user_string(), {p: d.standings[i] for p, d in decisions.items()})
+        for i, key in enumerate(keys)
     ]
     if evaluating := next((d.evaluating for d in decisions.values() if d.evaluating), None):
         lines.append(UpstreamStanding("held back", explain_evaluating(evaluating), frozenset()))
     subsets = {ready: _subset(context, ready) for ready in {line.ready for line in lines}}
     # Of what may be requested now; a thousand upstreams or partitions may still be waiting.
     seen = [s for d in decisions.values() if d.complete or len(keys) == 1 for s in d.standings]
-    return dg.AutomationResult(
+    return DecidedResult(
         context,
         _subset(context, {of for of, decision in decisions.items() if decision.fires}),
         child_results=[
@@ -370,16 +387,14 @@ def _line_context(context: dg.AutomationContext, line: UpstreamStanding) -> dg.A
 
 def _decide(
     context: dg.AutomationContext,
+    history: AssetHistory,
     keys: Sequence[dg.AssetKey],
-    names: Sequence[str],
     within: Within,
     when: Requirement | None,
-) -> Mapping[str | None, Decision]:
-    """Returns a decision for each partition of the downstream that anything is known for, or for
-    None if it has no partitions."""
+) -> Decisions:
+    names = [key.to_user_string() for key in keys]
     length = reach(window_of(within, name) for name in names)
-    facts = _Facts(context, keys, length and context.evaluation_time - length)
-    history = AssetHistory.of(context)
+    facts = _Facts(context, history, keys, length and context.evaluation_time - length)
     if context.partitions_def is None:
         by_key = facts.by_key(context, everywhere=False)
         used: Mapping[Any, Mapping[str, Used]] = {None: history.used(by_key[None])}
@@ -402,7 +417,7 @@ def _decide(
     complete = {key: by_key[key] for key, decision in decisions.items() if decision.complete}
     if complete:
         # In this order: whoever is not seen evaluating any more has left its requests to be read.
-        evaluating = history.ticks.another_evaluation
+        evaluating = history.another_evaluation
         for key, by_ticks in history.used_by_ticks(complete).items():
             again = decide_on(key, used_further(used[key], by_ticks))
             decisions[key] = replace(again, evaluating=evaluating)
@@ -420,9 +435,12 @@ class _Facts:
     """The newest completions of the upstreams: those for some partitions, and those for all."""
 
     def __init__(
-        self, context: dg.AutomationContext, keys: Sequence[dg.AssetKey], since: datetime | None
+        self,
+        context: dg.AutomationContext,
+        history: AssetHistory,
+        keys: Sequence[dg.AssetKey],
+        since: datetime | None,
     ) -> None:
-        history = AssetHistory.of(context)
         self.shared: list[Completion] = []
         self.of_partition: dict[str, list[Completion]] = {}
         if context.partitions_def is None:

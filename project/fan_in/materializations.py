@@ -27,7 +27,7 @@ from dagster_shared.serdes.errors import DeserializationError
 from .errors import FanInError
 from .rule import Completion, Standing, Used, used_further
 from .ticks import TickReader, is_automation_sensor
-from .windows import MOST_CLOCK_SKEW
+from .windows import MOST_CLOCK_SKEW, just_after
 
 COMPLETIONS_METADATA_KEY = "fan_in/completions"
 
@@ -87,9 +87,16 @@ class AssetHistory:
     """What one tick reads for one downstream asset, each thing at most once.
 
     One expression may hold many conditions of one asset.
+
+    Args:
+        context: Of an evaluation of the asset.
+        until: What was known then: nothing that happened later is looked at, and no request of
+            that very moment. None for now.
     """
 
-    def __init__(self, context: dg.AutomationContext) -> None:
+    def __init__(self, context: dg.AutomationContext, until: datetime | None = None) -> None:
+        self.until = until
+        self._before = until and just_after(until).timestamp()
         # Weakly, since it is kept for as long as the tick's view is there, and no longer.
         self.view = proxy(context.asset_graph_view)
         self.instance = context.asset_graph_view.instance
@@ -123,17 +130,15 @@ class AssetHistory:
         """
         # The tick's own cache: it holds the direct upstreams of all evaluated assets already, read
         # in one query; what lies behind views is added in one more.
-        queryer = self.view.get_inner_queryer_for_back_compat()
         parents = self.graph.get(self.target).parent_keys
         if behind_views := [key for key in keys if key not in parents]:
-            queryer.prefetch_asset_records(behind_views)
+            self._queryer.prefetch_asset_records(behind_views)
         found = []
         for key in keys:
             if self._is_observed(key):
                 completion = self._newest_data_version(key, since)
             else:
-                record = queryer.get_asset_record(key)
-                event = record and record.asset_entry.last_materialization_record
+                event = self._last_materialization(key)
                 completion = _completion(key, event) if event else None
             if completion is not None:
                 found.append(completion)
@@ -215,20 +220,41 @@ class AssetHistory:
             self._events[key, since] = newest
         return self._events[key, since]
 
-    def _events_since(self, key: dg.AssetKey, since: datetime) -> Iterator[dg.EventLogRecord]:
-        queryer = self.view.get_inner_queryer_for_back_compat()
-        queryer.prefetch_asset_records([key])
-        record = queryer.get_asset_record(key)
-        newest = record and record.asset_entry.last_materialization_record
+    @property
+    def _queryer(self) -> Any:
+        return self.view.get_inner_queryer_for_back_compat()
+
+    def _last_materialization(self, key: dg.AssetKey) -> dg.EventLogRecord | None:
+        if self.until is not None:
+            records = self.instance.fetch_materializations(self._asked(key), limit=1).records
+            return records[0] if records else None
+        record = self._queryer.get_asset_record(key)
+        return record.asset_entry.last_materialization_record if record else None
+
+    def _asked(self, key: dg.AssetKey) -> dg.AssetRecordsFilter:
+        return dg.AssetRecordsFilter(asset_key=key, before_timestamp=self._before)
+
+    def _events_since(
+        self, key: dg.AssetKey, since: datetime | None
+    ) -> Iterator[dg.EventLogRecord]:
+        if since is not None:
+            self._queryer.prefetch_asset_records([key])
+            newest = self._last_materialization(key)
+            if newest is None or _time(newest) <= since - READ_OVERLAP:
+                return
         cursor = None
-        while newest and _time(newest) > since - READ_OVERLAP:
-            page = self.instance.fetch_materializations(key, limit=PAGE, cursor=cursor)
+        while True:
+            page = self.instance.fetch_materializations(self._asked(key), limit=PAGE, cursor=cursor)
             yield from page.records
-            if not page.has_more or _time(page.records[-1]) <= since - READ_OVERLAP:
+            if not page.has_more:
+                return
+            if since is not None and _time(page.records[-1]) <= since - READ_OVERLAP:
                 return
             cursor = page.cursor
 
     def _last_of_each(self, key: dg.AssetKey) -> Iterable[dg.EventLogRecord]:
+        if self.until is not None:
+            return self._events_since(key, None)
         kind = dg.DagsterEventType.ASSET_MATERIALIZATION
         ids = self.instance.get_latest_storage_id_by_partition(key, kind)
         return self._by_id(key, kind, list(ids.values()))
@@ -253,7 +279,9 @@ class AssetHistory:
         version: str | None = None
         cursor: str | None = None
         while True:
-            page = self.instance.fetch_observations(key, limit=OBSERVATION_PAGE, cursor=cursor)
+            page = self.instance.fetch_observations(
+                self._asked(key), limit=OBSERVATION_PAGE, cursor=cursor
+            )
             for record in page.records:
                 tags = record.asset_observation.tags if record.asset_observation else {}
                 seen = (tags or {}).get("dagster/data_version")
@@ -284,7 +312,8 @@ class AssetHistory:
     ) -> Mapping[str, Mapping[str, Used]]:
         """Returns, for each partition of the downstream, how far the completions that belong to it
         are used up by its own requests."""
-        self._read_newest_requests([p for p in newest if p not in self._newest_requests])
+        if self.until is None:
+            self._read_newest_requests([p for p in newest if p not in self._newest_requests])
         return {p: _used(self._requests_of(p), cs) for p, cs in newest.items()}
 
     def used_by_ticks(
@@ -300,6 +329,8 @@ class AssetHistory:
             if partitions is None:
                 continue
             at = datetime.fromtimestamp(tick.timestamp, UTC)
+            if self.until is not None and at >= self.until:
+                continue
             tags = {EVALUATION_ID_TAG: str(tick.automation_condition_evaluation_id)}
             for partition in used.keys() & (partitions or {None}):
                 uses = self._uses(f"tick {tick.tick_id}", tags, partition, at)
@@ -309,6 +340,11 @@ class AssetHistory:
                 used[partition] = used_further(used[partition], more)
         return used
 
+    @property
+    def another_evaluation(self) -> datetime | None:
+        """When another evaluation began that may still request runs; None if there is none."""
+        return None if self.until is not None else self.ticks.another_evaluation
+
     def _requests_of(self, partition: str | None) -> Iterable[Request]:
         """Returns the downstream's requests, newest first, read as far as they are asked for."""
         if partition not in self._requests:
@@ -317,7 +353,7 @@ class AssetHistory:
 
     def _read_requests(self, partition: str | None) -> Iterator[Request]:
         before = None
-        if partition is not None:
+        if partition is not None and self.until is None:
             newest = self._newest_requests[partition]
             if newest is None:
                 return
@@ -330,6 +366,7 @@ class AssetHistory:
                     asset_key=self.target,
                     asset_partitions=None if partition is None else [partition],
                     before_cursor=before,
+                    before_timestamp=self.until and self.until.timestamp(),
                 ),
                 limit=1,
             )

@@ -9,6 +9,7 @@ from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from .rule import Completion
 from .state import run_completion
+from .windows import just_after
 
 PAGE = 500
 
@@ -17,6 +18,12 @@ RUNNING_STATUSES = [
     DagsterRunStatus.STARTING,
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
+]
+
+ENDED_STATUSES = [
+    DagsterRunStatus.SUCCESS,
+    DagsterRunStatus.FAILURE,
+    DagsterRunStatus.CANCELED,
 ]
 
 Home = tuple[str, str]
@@ -70,16 +77,18 @@ class RunReader:
         return record.dagster_run.tags.get(self.tag) if self.tag else None
 
     def successes(
-        self, since: datetime | None, keys: Collection[str] = ()
+        self, since: datetime | None, keys: Collection[str] = (), until: datetime | None = None
     ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
         """Yields all runs that succeeded since a time, or those of some keys only, each with what
-        it completed: nothing, if its job is no upstream.
+        it completed: nothing, if its job is no upstream. With ``until``, of those only that were
+        created by then; some may have ended later.
 
         One query for all upstreams: a filter by job name would take one for each.
         """
         filters = RunsFilter(
             statuses=[DagsterRunStatus.SUCCESS],
             updated_after=since,
+            created_before=until and just_after(until),
             tags={self.tag: list(keys)} if self.tag and keys else {},
         )
         for record in self.pages(filters):
@@ -89,18 +98,33 @@ class RunReader:
                 [self._completion(u, record) for u in upstreams if self._is_of(u, record)],
             )
 
-    def newest_success(self, name: str) -> Completion | None:
-        """Returns the newest success of an upstream, however old, or None if there is none."""
+    def newest_success(
+        self, name: str, *, until: datetime | None = None, key: str | None = None
+    ) -> Completion | None:
+        """Returns the newest success of an upstream, however old, or None if there is none.
+
+        Args:
+            name: The upstream's.
+            until: Look at what had ended by then only.
+            key: Look at runs with this key only.
+        """
         upstream = self.upstreams[name]
-        filters = RunsFilter(job_name=upstream.job_name, statuses=[DagsterRunStatus.SUCCESS])
+        filters = RunsFilter(
+            job_name=upstream.job_name,
+            statuses=[DagsterRunStatus.SUCCESS],
+            tags={self.tag: key} if self.tag and key is not None else {},
+            created_before=until and just_after(until),
+        )
         limit = 1
         while True:
-            # Ordered by end, which paging cannot follow; runs of a job with the same name
-            # elsewhere are the only reason to ask for more than one.
+            # Ordered by end, which paging cannot follow. To ask for more than one there are two
+            # reasons: runs of a job with the same name elsewhere, and runs that ended later.
             records = self.instance.get_run_records(filters, limit=limit, order_by="end_time")
             for record in records:
                 if self._is_of(upstream, record):
-                    return self._completion(upstream, record)
+                    completion = self._completion(upstream, record)
+                    if until is None or completion.completed_at <= until:
+                        return completion
             if len(records) < limit:
                 return None
             limit *= 10
@@ -110,25 +134,46 @@ class RunReader:
         *,
         tags: dict[str, str | Sequence[str]] | None = None,
         created_after: datetime | None = None,
+        created_before: datetime | None = None,
     ) -> Iterator[RunRecord]:
         """Yields runs of the downstream, the newest created first, but not re-executions: those
         carry the tags of the run they repeat, which stands further back."""
-        filters = RunsFilter(job_name=self.downstream, tags=tags or {}, created_after=created_after)
+        filters = RunsFilter(
+            job_name=self.downstream,
+            tags=tags or {},
+            created_after=created_after,
+            created_before=created_before,
+        )
         for record in self.pages(filters):
             if record.dagster_run.parent_run_id is None and self._is_at_home(record):
                 yield record
 
-    def running_downstream(self) -> Iterator[RunRecord]:
-        """Yields the unfinished runs of the downstream."""
+    def running_downstream(self, at: datetime | None = None) -> Iterator[RunRecord]:
+        """Yields the runs of the downstream that are unfinished, or were at a time."""
         filters = RunsFilter(job_name=self.downstream, statuses=RUNNING_STATUSES)
-        return (record for record in self.pages(filters) if self._is_at_home(record))
+        runs = self.pages(filters) if at is None else self._unfinished_at(at, self.downstream)
+        return (record for record in runs if self._is_at_home(record))
 
-    def running_upstreams(self) -> Iterator[tuple[str, RunRecord]]:
-        """Yields the unfinished runs of the upstreams, each with the upstream's name."""
-        for record in self.pages(RunsFilter(statuses=RUNNING_STATUSES)):
+    def running_upstreams(self, at: datetime | None = None) -> Iterator[tuple[str, RunRecord]]:
+        """Yields the runs of the upstreams that are unfinished, or were at a time, each with the
+        upstream's name."""
+        filters = RunsFilter(statuses=RUNNING_STATUSES)
+        runs = self.pages(filters) if at is None else self._unfinished_at(at, None)
+        for record in runs:
             for upstream in self.by_job.get(record.dagster_run.job_name, ()):
                 if self._is_of(upstream, record):
                     yield upstream.name, record
+
+    def _unfinished_at(self, at: datetime, job_name: str | None) -> Iterator[RunRecord]:
+        unfinished = RunsFilter(job_name=job_name, statuses=RUNNING_STATUSES, created_before=at)
+        yield from self.pages(unfinished)
+        # What has ended since was updated since.
+        ended = RunsFilter(
+            job_name=job_name, statuses=ENDED_STATUSES, created_before=at, updated_after=at
+        )
+        for record in self.pages(ended):
+            if record.end_time is not None and record.end_time > at.timestamp():
+                yield record
 
     def pages(self, filters: RunsFilter) -> Iterator[RunRecord]:
         """Yields all matching runs, the newest created first, a page at a time."""

@@ -141,7 +141,7 @@ def fan_in_sensor(
             " give the seconds between two ticks"
         )
 
-    fan_in = _FanIn(
+    fan_in = FanIn(
         name=name,
         job_name=job.name,
         upstreams=upstreams,
@@ -199,7 +199,7 @@ def _upstream(argument: str, upstream: object) -> Upstream:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _FanIn:
+class FanIn:
     """The sensor's arguments; ``tick`` is its evaluation function."""
 
     name: str
@@ -247,14 +247,64 @@ class _FanIn:
             f" before{window}{quiet}. Upstreams: {names}."
         )
 
+    def runs(self, instance: dg.DagsterInstance, home: Home | None) -> RunReader:
+        """Returns the reader of its runs; ``home`` is its code location, if that is known."""
+        return RunReader(
+            instance,
+            upstreams=self.by_name,
+            by_job=self.by_job,
+            downstream=self.job_name,
+            home=home,
+            tag=self.tag,
+        )
+
     def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return _Tick(self, context, datetime.now(UTC)).evaluate()
+        return _Tick(self, context, datetime.now(UTC), _home(context)).evaluate()
+
+    def read(
+        self, context: dg.SensorEvaluationContext, at: datetime, home: Home | None
+    ) -> "Reading":
+        """Returns what a tick would decide, without acting on it.
+
+        Args:
+            context: With the instance, the definitions, and the stored cursor or None.
+            at: The time of the tick.
+            home: The code location and repository of the sensor, if they are known.
+        """
+        return _Tick(self, context, at, home).read()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a tick would decide, read without acting on it.
+
+    Args:
+        decisions: One for each key that is remembered; one for None if there are no keys.
+        ignored: For each upstream its newest success that does not count, since it has no key.
+    """
+
+    decisions: Mapping[str | None, Decision]
+    ignored: Mapping[str, Completion]
+
+
+def fan_in_of(sensor: dg.SensorDefinition) -> "FanIn | None":
+    """Returns the arguments of a fan-in sensor, or None for any other sensor."""
+    # Private, since a sensor gives its function back in no public way. Its definition is copied
+    # when it is loaded, so that nothing else is left of what made it.
+    owner = getattr(sensor._raw_fn, "__self__", None)
+    return owner if isinstance(owner, FanIn) else None
 
 
 class _Tick:
     """One evaluation: reads the run storage, asks the rule, and answers Dagster."""
 
-    def __init__(self, fan_in: _FanIn, context: dg.SensorEvaluationContext, at: datetime) -> None:
+    def __init__(
+        self,
+        fan_in: FanIn,
+        context: dg.SensorEvaluationContext,
+        at: datetime,
+        home: Home | None,
+    ) -> None:
         self.fan_in = fan_in
         self.context = context
         self.at = at
@@ -262,17 +312,36 @@ class _Tick:
         self.reach = fan_in.reach
         # What completed or was requested before is outside every window.
         self.horizon = self.reach and at - self.reach
-        self.home = _home(context)
-        self.runs = RunReader(
-            context.instance,
-            upstreams=fan_in.by_name,
-            by_job=fan_in.by_job,
-            downstream=fan_in.job_name,
-            home=self.home,
-            tag=fan_in.tag,
-        )
+        self.home = home
+        self.runs = fan_in.runs(context.instance, home)
 
     def evaluate(self) -> dg.SensorResult:
+        state, decisions, firing = self._look()
+        batches = [batch for decision in firing if (batch := decision.batch)]
+        requests = [Request.of(d, b) for d, b in zip(firing, batches, strict=True)]
+        state = replace(state, requested=tuple(requests))
+        state = self._forget(state, decisions.values())
+        if not requests:
+            return dg.SensorResult(
+                skip_reason=self._explain(state, decisions), cursor=state.to_json()
+            )
+        return dg.SensorResult(
+            run_requests=[self._run_request(r, b) for r, b in zip(requests, batches, strict=True)],
+            cursor=state.to_json(),
+        )
+
+    def read(self) -> "Reading":
+        """Returns what the tick would decide. It stores and requests nothing."""
+        state, decisions, _ = self._look()
+        if state.unsure and self.fan_in.tag is None:
+            # A tick looks for those that its reason names; who reads on wants to know of all.
+            state = self._search(state, state.unsure)
+            decisions[None] = self._decide(state, None)
+        return Reading(decisions=decisions, ignored=self._ignored(state))
+
+    def _look(self) -> tuple[SensorState, dict[str | None, Decision], Sequence[Decision]]:
+        """Returns the state with what is known now, the decision for each key, and of those the
+        ones that this tick acts on."""
         self._check_upstreams_exist()
         state = self._remember()
         state = self._settle_requests(state)
@@ -289,18 +358,7 @@ class _Tick:
             state = self._read_requests(state, since, [d.key for d in firing])
             decisions |= {d.key: self._decide(state, d.key) for d in firing}
             firing = [again for d in firing if (again := decisions[d.key]).fires]
-        batches = [batch for decision in firing if (batch := decision.batch)]
-        requests = [Request.of(d, b) for d, b in zip(firing, batches, strict=True)]
-        state = replace(state, requested=tuple(requests))
-        state = self._forget(state, decisions.values())
-        if not requests:
-            return dg.SensorResult(
-                skip_reason=self._explain(state, decisions), cursor=state.to_json()
-            )
-        return dg.SensorResult(
-            run_requests=[self._run_request(r, b) for r, b in zip(requests, batches, strict=True)],
-            cursor=state.to_json(),
-        )
+        return state, decisions, firing
 
     # --- the decision ------------------------------------------------------------------------
 
@@ -383,12 +441,20 @@ class _Tick:
         reason = explain_keys(decisions.values(), tag=self.fan_in.tag)
         ignored = [
             f"{name} succeeded {format_duration(self.at - completion.completed_at)} ago"
-            for name, completion in state.keyless.items()
-            if self.horizon is None or completion.completed_at > self.horizon
+            for name, completion in self._ignored(state).items()
         ]
         if ignored:
             reason += f" | ignored, without {self.fan_in.tag}: {'; '.join(ignored[:MOST_NAMED])}"
         return reason
+
+    def _ignored(self, state: SensorState) -> Mapping[str, Completion]:
+        """Returns the runs that do not count, since they have no key, and are not old."""
+        horizon = self.horizon
+        return {
+            name: completion
+            for name, completion in state.keyless.items()
+            if horizon is None or completion.completed_at > horizon
+        }
 
     def _run_request(self, request: Request, batch: Batch) -> dg.RunRequest:
         upstreams = {_tag_key(c.upstream): c.id for c in batch.completions}

@@ -58,6 +58,12 @@ class CalendarDay:
         zone = ZoneInfo(self.zone)
         return datetime.combine(at.astimezone(zone).date(), time.min, zone).astimezone(UTC)
 
+    def end(self, at: datetime) -> datetime:
+        """Returns when the local day of ``at`` is over, in UTC."""
+        zone = ZoneInfo(self.zone)
+        next_day = at.astimezone(zone).date() + timedelta(days=1)
+        return datetime.combine(next_day, time.min, zone).astimezone(UTC)
+
 
 Window = timedelta | CalendarDay | None
 Within = Window | Mapping[str, Window]
@@ -72,6 +78,21 @@ def in_window(window: Window, completed_at: datetime, at: datetime) -> bool:
         return completed_at.astimezone(zone).date() >= at.astimezone(zone).date()
     # Strict: what is exactly as old as the window is outside it.
     return in_utc(at) - in_utc(completed_at) < window
+
+
+def falls_out(window: Window, completed_at: datetime) -> datetime | None:
+    """Returns from when on a completion of that time no longer counts, in UTC; None if it always
+    will."""
+    if window is None:
+        return None
+    if isinstance(window, CalendarDay):
+        return window.end(completed_at)
+    return in_utc(completed_at) + window
+
+
+def just_after(time: datetime) -> datetime:
+    """Returns the next moment: asked for what was before a time, Dagster leaves that out."""
+    return time + timedelta(microseconds=1)
 
 
 def in_utc(time: datetime) -> datetime:

@@ -62,11 +62,20 @@ def explain_evaluating(began: datetime, *, at: datetime | None = None) -> str:
     return f"another evaluation began {_moment(began, at)} and has not ended"
 
 
+def count_ready(decision: Decision) -> str:
+    """Returns how many upstreams are ready, and how many are needed if that is not all."""
+    line = f"{len(decision.ready)} of {len(decision.standings)} upstreams ready"
+    return line if decision.when is None else f"{line}, {decision.when} needed"
+
+
+def explain_besides(decision: Decision, parts: Sequence[str]) -> str:
+    """Returns why a complete batch waits for other parts of the downstream's condition."""
+    return f"{count_ready(decision)}; waiting until this is true: {_some(parts)}"
+
+
 def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) -> str:
     """Returns the decision as one line: how many upstreams are ready, and what is missing why."""
-    line = f"{len(decision.ready)} of {len(decision.standings)} upstreams ready"
-    if decision.when is not None:
-        line += f", {decision.when} needed"
+    line = count_ready(decision)
     if not decision.complete:
         # A requirement with "not" may wait though every upstream that it names is ready.
         missing = decision.missing

@@ -1,0 +1,1 @@
+"""The command ``fan-in``: asks an instance about its fan-ins, and changes nothing there."""

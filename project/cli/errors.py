@@ -1,0 +1,57 @@
+"""What the command cannot answer: each kind is one line and an exit code of its own."""
+
+import click
+
+NO_DIVERGENCE, DIVERGENCE = 0, 1
+"""What a command that compares exits with: so that a script can tell."""
+
+
+class CommandError(click.ClickException):
+    """Raised for bad input; the message names the problem and the fix, in one line."""
+
+    exit_code = 2
+    what = ""
+
+
+class NoInstance(CommandError):
+    exit_code = 3
+    what = "there is no Dagster instance"
+
+
+class NoCodeLocation(CommandError):
+    exit_code = 4
+    what = "the code location cannot be loaded"
+
+
+class UnknownDownstream(CommandError):
+    exit_code = 5
+    what = "no fan-in of the code location has that downstream"
+
+
+class NoHistory(CommandError):
+    exit_code = 6
+    what = "nothing happened in the period"
+
+
+class DamagedFile(CommandError):
+    exit_code = 7
+    what = "the exported file is damaged, or none"
+
+
+class NaiveTime(CommandError):
+    exit_code = 8
+    what = "a time has no zone"
+
+
+KINDS = (NoInstance, NoCodeLocation, UnknownDownstream, NoHistory, DamagedFile, NaiveTime)
+
+
+def exit_codes() -> str:
+    """Returns the exit codes, one a line, for a command's help."""
+    codes = [
+        (NO_DIVERGENCE, "fine"),
+        (DIVERGENCE, "fine, and status found what needs attention, or replay a divergence"),
+        (2, "wrong usage"),
+        *((kind.exit_code, kind.what) for kind in KINDS),
+    ]
+    return "\n".join(f"  {code}  {what}" for code, what in codes)

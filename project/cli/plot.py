@@ -1,0 +1,127 @@
+"""Draws a replay as swim lanes: the upstreams, their windows, and who requested when."""
+
+from datetime import datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from .errors import CommandError
+from .picture import BY_HAND, COMPLETED, FAILED, FIRED, MOST_WINDOWS, Lane, Picture
+
+INK, BLUE, AMBER, RED, GREY = "#1f2933", "#2b6cb0", "#b7791f", "#c53030", "#a0aec0"
+
+# No link, no date and no name of a program: the same replay gives the same file.
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+MOST_LANES = 24
+"""How many upstreams have a lane; the others are only counted."""
+
+LONGEST_NAME = 40
+
+
+def draw(picture: Picture) -> Any:
+    """Returns the figure."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise CommandError(
+            "a picture needs matplotlib: pip install 'dagster-fan-in[cli]', or leave out --plot"
+            " and --html"
+        ) from error
+    # No window is opened and no user's settings are read; a name is a name, even with a dollar.
+    matplotlib.use("Agg")
+    style = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "fan-in"}
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **style, "backend": "Agg"}):
+        return _draw(picture)
+
+
+def _draw(picture: Picture) -> Any:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
+    upstreams = list(picture.upstreams.values())
+    more = len(upstreams) - MOST_LANES
+    upstreams = upstreams[:MOST_LANES]
+    lanes = [*upstreams, picture.really, *picture.mechanisms.values()]
+    figure = Figure(figsize=(12, 1.6 + 0.42 * len(lanes)), layout="constrained")
+    axes = figure.add_subplot()
+    for number, lane in enumerate(lanes):
+        y = len(lanes) - number
+        axes.axhline(y, color=GREY, linewidth=0.5, zorder=1)
+        if number < len(upstreams):
+            _upstream(axes, lane, y)
+        else:
+            _marks(axes, lane.of(FIRED), y, marker="|", color=INK, markersize=12, label="requested")
+            _marks(axes, lane.of(BY_HAND), y, marker="d", color=AMBER, label="run by hand")
+        if lane.name in picture.divergences and number > len(upstreams):
+            parted = picture.divergences[lane.name].of(FIRED)
+            _marks(axes, parted, y, marker="x", color=RED, markersize=9, label="divergence")
+    names = [_short(lane.name) for lane in lanes]
+    axes.set_yticks(range(len(lanes), 0, -1), names)
+    axes.set_ylim(0.4, len(lanes) + 0.6)
+    axes.set_xlim(_number(picture.since), _number(picture.until))
+    locator = AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.tick_params(axis="y", length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.set_xlabel("UTC" if more <= 0 else f"UTC; {more} more upstreams are not drawn")
+    axes.set_title(f"Requests of {_short(picture.fan_in.downstream)}", loc="left")
+    _legend(axes)
+    return figure
+
+
+def _upstream(axes: Any, lane: Lane, y: float) -> None:
+    if 0 < len(lane.windows) <= MOST_WINDOWS:
+        spans = [(_number(a), _number(b) - _number(a)) for a, b in lane.windows]
+        axes.broken_barh(spans, (y - 0.22, 0.44), color=BLUE, alpha=0.12, zorder=0, label="window")
+    _marks(axes, lane.of(COMPLETED), y, marker="o", color=BLUE, label="completed")
+    _marks(axes, lane.of(FAILED), y, marker="x", color=AMBER, label="failed")
+
+
+def _marks(axes: Any, times: list[datetime], y: float, **style: Any) -> None:
+    if times:
+        style = {"linestyle": "none", "markersize": 5, "zorder": 3, **style}
+        axes.plot([_number(at) for at in times], [y] * len(times), **style)
+
+
+def _legend(axes: Any) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    known = dict(zip(labels, handles, strict=True))
+    if known:
+        axes.legend(
+            known.values(),
+            known.keys(),
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            ncols=len(known),
+            frameon=False,
+            fontsize=8,
+        )
+
+
+def _number(at: datetime) -> float:
+    from matplotlib.dates import date2num
+
+    return float(date2num(at))
+
+
+def _short(name: str) -> str:
+    name = "".join(c if c.isprintable() else "?" for c in name)
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def save(figure: Any, path: Path) -> None:
+    """Writes the figure, as PNG or SVG by the file's name."""
+    kind = path.suffix.lower().removeprefix(".")
+    metadata = NO_METADATA if kind == "svg" else {"Software": None}
+    figure.savefig(path, format=kind, dpi=150, metadata=metadata)
+
+
+def as_svg(figure: Any) -> str:
+    """Returns the figure as an SVG element to be put into a page."""
+    file = StringIO()
+    figure.savefig(file, format="svg", metadata=NO_METADATA)
+    text = file.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,33 @@
+"""Times as they are given to a command: with a zone, always."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from .errors import NaiveTime
+
+
+class Time(click.ParamType):
+    """A time in ISO 8601 with a zone, such as "2026-11-24 10:00+01:00" or "2026-11-24T09:00Z"."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            time = datetime.fromisoformat(value.strip())
+            in_utc = time.astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time: write it like 2026-11-24 10:00+01:00", param, ctx)
+        if time.tzinfo is None:
+            raise NaiveTime(
+                f"{value} has no time zone: write {value}Z for UTC, or an offset like {value}+01:00"
+            )
+        return in_utc
+
+
+TIME = Time()

@@ -1,0 +1,2 @@
+"""Chaos on a live daemon (`make chaos`): kills, broken cursors, restarts; then the history is
+judged."""
