@@ -181,6 +181,17 @@ def test_many_more_keys_than_the_limits_all_fire_and_none_twice(monkeypatch, for
         assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
 
 
+def test_very_many_keys_heard_of_at_once_are_one_reading_of_the_window():
+    """A query for each hundred of them would look through the window each time."""
+    with tagged() as world:
+        a = world.run("A", key="another")
+        assert world.tick() == 0
+        for_keys(world, a, [f"key {number}" for number in range(3 * PAGE)])
+        with heard_statements() as statements:
+            assert not world.evaluate().run_requests
+        assert len(reads_of_runs(statements)) <= 4 + 4 + 1, "pages of what is new, of all, of ours"
+
+
 def test_keys_that_wait_cost_no_query_when_nothing_is_new():
     """As many statements for a thousand waiting keys as for ten, once the last read lies behind."""
     few, more = (statements_of_an_idle_tick(count) for count in (10, 1000))

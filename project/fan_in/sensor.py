@@ -51,6 +51,10 @@ changes nothing.
 KEYS_AT_ONCE = 100
 """How many keys one query asks for, and how many batches one tick requests."""
 
+MOST_KEY_QUERIES = 2
+"""How often a tick asks for so many keys. A database looks through the window each time, so that to
+ask more often takes longer than to read all of it once."""
+
 MOST_RUNS_SEARCHED = 20_000
 """How many runs are read at most when keys have no window and the cursor is lost."""
 
@@ -633,14 +637,19 @@ class _Tick:
         of, or forgotten."""
         asked = [key for key in keys if key is not None]
         recalled = {key: KeyState() for key in asked}
-        for start in range(0, len(asked), KEYS_AT_ONCE):
-            some = asked[start : start + KEYS_AT_ONCE]
+        parts = [
+            asked[start : start + KEYS_AT_ONCE] for start in range(0, len(asked), KEYS_AT_ONCE)
+        ]
+        if self.horizon is not None and len(parts) > MOST_KEY_QUERIES:
+            parts = [[]]  # Whatever the key.
+        for some in parts:
             for record, of_run in self.runs.successes(self.horizon, some):
-                key = str(self.runs.key(record))
-                recalled[key] = recalled[key].with_completions(of_run)
-            tags = {str(self.fan_in.tag): some}
+                if (key := self.runs.key(record)) in recalled:
+                    recalled[key] = recalled[key].with_completions(of_run)
+            tags = {str(self.fan_in.tag): some} if some else {}
             for record in self.runs.of_downstream(tags=tags, created_after=self.horizon):
-                key = str(self.runs.key(record))
+                if (key := self.runs.key(record)) not in recalled:
+                    continue
                 request = Request.from_tags(record.dagster_run.tags)
                 if self._is_requested(record) and request is not None:
                     used = recalled[key].with_used(request.positions, request.at)
