@@ -5,6 +5,7 @@ import random
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -153,13 +154,16 @@ def measure(
     gc.collect()
     gc.freeze()
     order = random.Random(upstreams)
-    for number in range(rounds):
-        tell(f"{what}: round {number + 1} of {rounds}")
-        for one in order.sample(series, len(series)):
-            if number % one.every == 0:
-                one.turn()
-    tell(f"{what}: memory")
-    measured = [one.measured(storage) for one in series]
+    # Not in the main thread, as in a code server: there asyncio, which Dagster evaluates conditions
+    # in, would write every result down in words to compare it with a signal's handler.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        for number in range(rounds):
+            tell(f"{what}: round {number + 1} of {rounds}")
+            for one in order.sample(series, len(series)):
+                if number % one.every == 0:
+                    thread.submit(one.turn).result()
+        tell(f"{what}: memory")
+        measured = [thread.submit(one.measured, storage).result() for one in series]
     gc.unfreeze()
     return measured
 

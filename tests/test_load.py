@@ -19,6 +19,7 @@ from drivers import (
     with_condition,
 )
 
+from benchmarks import load
 from benchmarks.history import Copy, clone_run
 from benchmarks.measure import heard_statements
 from project.fan_in import all_upstreams_updated
@@ -266,3 +267,18 @@ def test_the_tick_after_many_partitions_reads_their_evaluation_once():
             assert not world.evaluate().run_requests
         evaluations = [text for text in statements if "FROM asset_daemon_asset_eval" in text]
         assert len(evaluations) == 1
+
+
+# --- the benchmark -------------------------------------------------------------------------------
+
+
+def test_the_benchmark_of_load_works_in_small_and_finds_nothing_lost_or_repeated(tmp_path):
+    """Every scene in both sizes; what it has measured reads back as it was written."""
+    rows = load.measure(500, tmp_path)
+    assert {row.path for row in rows} == {"job", "declarative"}
+    assert len(rows) == len({row.what for row in rows}) == 13
+    assert all(cost.statements > 0 for row in rows for cost in row.costs)
+    assert load.from_json(load.to_json(rows)) == rows
+    page = load.with_rows("<!-- load -->\nold\n<!-- end of load -->\n", rows)
+    assert all(row.what in page for row in rows)
+    assert "old" not in page

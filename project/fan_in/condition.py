@@ -295,6 +295,8 @@ class UpstreamStanding(dg.AutomationCondition):
     def __init__(self, name: str, description: str, ready: frozenset[str | None]) -> None:
         self._name = name
         self._description = description
+        self._unique_ids: dict[str, str] = {}
+        self._snapshots: dict[str, Any] = {}
         self.ready = ready
 
     @staticmethod
@@ -306,6 +308,19 @@ class UpstreamStanding(dg.AutomationCondition):
             return UpstreamStanding(name, words, _ALL if standings[None].ready else frozenset())
         ready = frozenset(of for of, standing in standings.items() if standing.ready)
         return UpstreamStanding(name, _standing_words(ready), ready)
+
+    def unique_id(self, parent: str) -> str:
+        """Returns the line's id below a parent's, as Dagster makes it."""
+        if parent not in self._unique_ids:
+            self._unique_ids[parent] = self.get_node_unique_id(
+                parent_unique_id=parent, index=None, target_key=None
+            )
+        return self._unique_ids[parent]
+
+    def get_node_snapshot(self, unique_id: str) -> Any:
+        if unique_id not in self._snapshots:
+            self._snapshots[unique_id] = super().get_node_snapshot(unique_id)
+        return self._snapshots[unique_id]
 
     @property
     def name(self) -> str:
@@ -352,10 +367,7 @@ def _result(
     context: dg.AutomationContext, keys: Sequence[dg.AssetKey], decisions: Decisions
 ) -> dg.AutomationResult:
     """Returns the decisions as a result with a line of its own for each upstream."""
-    lines = [
-        UpstreamStanding.of(key.to_user_string(), {p: d.standings[i] for p, d in decisions.items()})
-        for i, key in enumerate(keys)
-    ]
+    lines = _lines(context, keys, decisions)
     if evaluating := next((d.evaluating for d in decisions.values() if d.evaluating), None):
         lines.append(UpstreamStanding("held back", explain_evaluating(evaluating), frozenset()))
     subsets = {ready: _subset(context, ready) for ready in {line.ready for line in lines}}
@@ -372,12 +384,39 @@ def _result(
     )
 
 
+def _lines(
+    context: dg.AutomationContext, keys: Sequence[dg.AssetKey], decisions: Decisions
+) -> list[UpstreamStanding]:
+    """Returns a line for each upstream; those of upstreams that stand as before are kept, since of
+    a thousand most do."""
+    if None not in decisions:
+        return [
+            UpstreamStanding.of(
+                key.to_user_string(), {p: d.standings[i] for p, d in decisions.items()}
+            )
+            for i, key in enumerate(keys)
+        ]
+    kept = _kept_lines.setdefault(context.asset_graph, {}).setdefault(context.key, {})
+    lines = []
+    for standing in decisions[None].standings:
+        before, line = kept.get(standing.upstream, (None, None))
+        if line is None or before != standing:
+            line = UpstreamStanding.of(standing.upstream, {None: standing})
+            kept[standing.upstream] = standing, line
+        lines.append(line)
+    return lines
+
+
+_kept_lines: WeakKeyDictionary[
+    Any, dict[dg.AssetKey, dict[str, tuple[Standing, UpstreamStanding]]]
+] = WeakKeyDictionary()
+"""The last lines of each downstream without partitions."""
+
+
 def _line_context(context: dg.AutomationContext, line: UpstreamStanding) -> dg.AutomationContext:
     """Returns the context of a line, as ``context.for_child_condition`` does, at a fifth of the
     cost."""
-    unique_id = line.get_node_unique_id(
-        parent_unique_id=context.condition_unique_ids[0], index=None, target_key=None
-    )
+    unique_id = line.unique_id(context.condition_unique_ids[0])
     of_line = object.__new__(type(context))
     of_line.__dict__.update(
         context.__dict__, condition=line, condition_unique_ids=[unique_id], parent_context=context

@@ -139,10 +139,18 @@ class AssetHistory:
                 completion = self._newest_data_version(key, since)
             else:
                 event = self._last_materialization(key)
-                completion = _completion(key, event) if event else None
+                completion = self._kept_completion(key, event) if event else None
             if completion is not None:
                 found.append(completion)
         return found
+
+    def _kept_completion(self, key: dg.AssetKey, event: dg.EventLogRecord) -> Completion:
+        """Returns an upstream's newest completion; the same object until there is a newer one,
+        since most are what they were at the tick before."""
+        kept = _completions.setdefault(self.instance, {})
+        if key not in kept or kept[key].id != str(event.storage_id):
+            kept[key] = _completion(key, event)
+        return kept[key]
 
     def newest_by_partition(
         self, key: dg.AssetKey, since: datetime | None, partitions: dg.PartitionsDefinition
@@ -467,6 +475,9 @@ class AssetHistory:
                         storage_id=None,
                     )
 
+
+_completions: WeakKeyDictionary[Any, dict[dg.AssetKey, Completion]] = WeakKeyDictionary()
+"""The newest completion of each upstream, as it was last seen."""
 
 _observed: WeakKeyDictionary[Any, dict[dg.AssetKey, bool]] = WeakKeyDictionary()
 """Which assets are only observed. A graph never changes, and lives as long as its code."""
