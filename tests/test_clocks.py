@@ -143,6 +143,20 @@ def test_a_clock_that_jumps_back_between_two_ticks_loses_no_half(world):
     assert [world.at(9.02 + n * MINUTE).tick() for n in range(3)] == [1, 0, 0]
 
 
+@pytest.mark.parametrize("minutes", [1, 20, 50])
+@pytest.mark.parametrize("within", [timedelta(days=1), None], ids=["a day", "no window"])
+@both_paths
+def test_a_clock_set_back_while_nothing_ticked_loses_no_half(path, within, minutes):
+    """The machine starts again with the right time, and ticks some time after B: the cursor is of
+    the future, and says nothing of what was read since."""
+    with world_of(path, within=within) as world:
+        world.at(9.9).run("A")
+        assert world.at(10).tick() == 0
+        world.at(9.01).run("B")
+        first = 9.01 + minutes * MINUTE
+        assert [world.at(first + n * MINUTE).tick() for n in range(3)] == [1, 0, 0]
+
+
 def test_after_a_jump_back_what_is_dated_before_a_used_completion_waits_for_the_next(world):
     """The hour comes twice. In its second run nothing is newer than what was used in the first;
     what completes after that counts. An hour's batches at the most, and none of them twice."""

@@ -107,6 +107,40 @@ def test_a_backlog_of_a_day_is_one_batch_of_the_newest(world):
     assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
 
 
+def test_a_burst_is_not_read_again_for_ever(world):
+    """Nothing newer comes. What a tick has read, the next reads an hour back at the most, for
+    hosts that are behind."""
+    a = world.run("A")
+    assert world.tick() == 0
+    many(world, a, spread(world.now, timedelta(minutes=1), 3 * PAGE))
+    pages = []
+    for hours in (0.1, 0.5, 2, 0.1):
+        world.wait(hours=hours)
+        with heard_statements() as statements:
+            assert world.tick() == 0
+        pages.append(len(reads_of_runs(statements)))
+    assert pages == [4, 4, 4, 1]
+    world.run("B")
+    assert world.wait(minutes=1).tick() == 1
+
+
+def test_a_stop_of_a_month_reads_no_further_back_than_the_window(world):
+    """What completed before is too old, and there may be a great deal of it."""
+    a = world.run("A")
+    assert world.tick() == 0
+    start = world.now
+    many(world, a, spread(start, timedelta(days=28), 3 * PAGE))
+    world.now = start + timedelta(days=30)
+    world.run("B")
+    world.wait(minutes=1)
+    with heard_statements() as statements:
+        assert world.tick() == 0
+    assert len([text for text in reads_of_runs(statements) if "end_time" not in text]) <= 3
+    assert "a_job: last success 48 h 27 min ago" in world.skip_reason
+    world.run("A")
+    assert world.wait(minutes=1).tick() == 1
+
+
 def tagged() -> TaggedJobPathWorld:
     return TaggedJobPathWorld(job_path_definitions(wait_while_running=False, correlate_by=KEY))
 
@@ -146,6 +180,17 @@ def test_many_more_keys_than_the_limits_all_fire_and_none_twice(monkeypatch, for
         assert Counter(fired) == Counter(keys)
         assert sorted(fired[:20]) == keys[:20]
         assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
+
+
+def test_very_many_keys_heard_of_at_once_are_one_reading_of_the_window():
+    """A query for each hundred of them would look through the window each time."""
+    with tagged() as world:
+        a = world.run("A", key="another")
+        assert world.tick() == 0
+        for_keys(world, a, [f"key {number}" for number in range(3 * PAGE)])
+        with heard_statements() as statements:
+            assert not world.evaluate().run_requests
+        assert len(reads_of_runs(statements)) <= 4 + 4 + 1, "pages of what is new, of all, of ours"
 
 
 def test_keys_that_wait_cost_no_query_when_nothing_is_new():
@@ -206,6 +251,22 @@ def test_more_partitions_than_two_pages_all_fire_and_none_twice(monkeypatch):
             assert Counter(requested) == Counter(keys[:fires])
             assert world.act(answer) == fires
         assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
+
+
+def test_the_tick_after_many_partitions_reads_their_evaluation_once():
+    """All were requested by one evaluation, which holds what it saw of each: to read it for each
+    of them would take as many times longer than once as there are partitions."""
+    keys = tuple(f"key-{number:03}" for number in range(60))
+    with DeclarativeWorld(with_condition(all_upstreams_updated(), keys=keys)) as world:
+        for letter in "AB":
+            for key in keys:
+                world.materialize_outside(letter, key=key)
+        assert world.wait(minutes=1).tick() == len(keys)
+        world.wait(minutes=1)
+        with heard_statements() as statements:
+            assert not world.evaluate().run_requests
+        evaluations = [text for text in statements if "FROM asset_daemon_asset_eval" in text]
+        assert len(evaluations) == 1
 
 
 # --- the benchmark -------------------------------------------------------------------------------

@@ -11,6 +11,9 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
+
+# Private: what Dagster stored can be damaged in no public way.
+from dagster._core.storage.schedules.schema import AssetDaemonAssetEvaluationsTable
 from drivers import (
     DeclarativeWorld,
     JobPathWorld,
@@ -437,6 +440,21 @@ def test_after_everything_was_purged_both_paths_begin_anew(either):
     assert ticks(either) == [0, 0, 0]
     either.run("B")
     assert ticks(either) == [1, 0, 0]
+
+
+@pytest.mark.parametrize("body", ["not JSON", '{"__class__": "Unknown"}', "{}"])
+def test_a_stored_evaluation_that_cannot_be_read_is_as_good_as_gone(declarative, body):
+    """Damaged, or written by another release of Dagster: the downstream's run then used up all
+    that came before it, and no tick fails."""
+    one_batch(declarative)
+    with declarative.instance.schedule_storage.connect() as connection:
+        update = AssetDaemonAssetEvaluationsTable.update()
+        connection.execute(update.values(asset_evaluation_body=body))
+    assert ticks(declarative) == [0, 0, 0]
+    declarative.run("A")
+    assert ticks(declarative) == [0, 0, 0]
+    declarative.run("B")
+    assert ticks(declarative) == [1, 0, 0]
 
 
 # --- renamed -------------------------------------------------------------------------------------

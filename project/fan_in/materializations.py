@@ -21,6 +21,9 @@ import dagster as dg
 # Private, since the backfills of an instance can be listed in no public way by their status.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
+# Private, since what Dagster raises on a record that it cannot read has no public name.
+from dagster_shared.serdes.errors import DeserializationError
+
 from .errors import FanInError
 from .rule import Completion, Standing, Used, used_further
 from .ticks import TickReader, first_tick_id, is_automation_sensor
@@ -107,6 +110,7 @@ class AssetHistory:
         self._observed = _observed.setdefault(self.graph, {})
         self._requests: dict[str | None, _Remembered] = {}
         self._newest_requests: dict[str, Request | None] = {}
+        self._evaluations: dict[int | None, Mapping[str | None, Mapping[str, Mark]]] = {}
         self._events: dict[tuple[dg.AssetKey, datetime | None], Mapping[str, Completion]] = {}
 
     @staticmethod
@@ -404,11 +408,16 @@ class AssetHistory:
         remembered = _remembered.setdefault(self.instance, {})
         name = (self.target, request_id, partition)
         if name not in remembered:
-            seen = completions_seen(self.instance, self.target, tags, partition)
+            evaluation_id = _evaluation_id(tags)
+            if evaluation_id not in self._evaluations:
+                # Once for all the partitions that it requested: they may be thousands.
+                seen = _all_completions_seen(self.instance, self.target, evaluation_id)
+                self._evaluations[evaluation_id] = seen or {}
+            marks = self._evaluations[evaluation_id].get(partition)
             while len(remembered) >= MOST_REMEMBERED:
                 del remembered[next(iter(remembered))]
-            remembered[name] = seen and {
-                upstream: Used(position=mark.position, at=at) for upstream, mark in seen.items()
+            remembered[name] = marks and {
+                upstream: Used(position=mark.position, at=at) for upstream, mark in marks.items()
             }
         return remembered[name]
 
@@ -552,25 +561,43 @@ def completions_seen(
         run_tags: The run's tags.
         partition: The partition of the downstream that was requested, if it has partitions.
     """
-    tick_id = run_tags.get(EVALUATION_ID_TAG) or run_tags.get(TICK_ID_TAG, "")
-    if not tick_id.isdecimal():
+    seen = _all_completions_seen(instance, key, _evaluation_id(run_tags))
+    return seen and seen.get(partition)
+
+
+def _evaluation_id(run_tags: Mapping[str, str]) -> int | None:
+    """Returns the evaluation, or else the tick, that requested a run; None if none did, or the tag
+    holds no such number: no database takes a greater one."""
+    text = run_tags.get(EVALUATION_ID_TAG) or run_tags.get(TICK_ID_TAG, "")
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+def _all_completions_seen(
+    instance: dg.DagsterInstance, key: dg.AssetKey, evaluation_id: int | None
+) -> Mapping[str | None, Mapping[str, Mark]] | None:
+    """Returns what an evaluation saw, for each partition of the downstream or for None; None if its
+    record is gone."""
+    if evaluation_id is None:
         return None
-    record = _evaluation_record(instance, key, int(tick_id))
-    if record is None and (first := first_tick_id(instance, int(tick_id))):
+    record = _evaluation_record(instance, key, evaluation_id)
+    if record is None and (first := first_tick_id(instance, evaluation_id)):
         record = _evaluation_record(instance, key, first)
     if record is None:
         return None
-    seen: dict[str, Mark] = {}
-    for node in record.get_evaluation_with_run_ids().evaluation.iter_nodes():
+    try:
+        evaluation = record.get_evaluation_with_run_ids().evaluation
+    except (DeserializationError, ValueError):
+        return None  # Written by another version of Dagster, or damaged: as good as gone.
+    seen: dict[str | None, dict[str, Mark]] = {}
+    for node in evaluation.iter_nodes():
         metadata = (node.metadata or {}).get(COMPLETIONS_METADATA_KEY)
         if metadata is None:
             continue
         try:
             for name, marks in metadata.value.items():
                 for storage_id, at, run_id, ready, *of_partition in marks:
-                    if (of_partition[0] if of_partition else None) == partition:
-                        at = datetime.fromisoformat(at)
-                        seen[name] = Mark(int(storage_id), at, run_id, bool(ready))
+                    mark = Mark(int(storage_id), datetime.fromisoformat(at), run_id, bool(ready))
+                    seen.setdefault(of_partition[0] if of_partition else None, {})[name] = mark
         except (AttributeError, KeyError, TypeError, ValueError):
             return None  # Written by another version: as good as gone.
     return seen or None
@@ -591,4 +618,4 @@ _remembered: WeakKeyDictionary[Any, dict[tuple[dg.AssetKey, str, str | None], An
 """What the evaluations behind the last few requests saw, by run. It never changes, and to read it
 again at every tick would be most of a tick's cost."""
 
-MOST_REMEMBERED = 1000
+MOST_REMEMBERED = 20_000

@@ -51,6 +51,10 @@ changes nothing.
 KEYS_AT_ONCE = 100
 """How many keys one query asks for, and how many batches one tick requests."""
 
+MOST_KEY_QUERIES = 2
+"""How often a tick asks for so many keys. A database looks through the window each time, so that to
+ask more often takes longer than to read all of it once."""
+
 MOST_RUNS_SEARCHED = 20_000
 """How many runs are read at most when keys have no window and the cursor is lost."""
 
@@ -484,7 +488,11 @@ class _Tick:
         owner = f"{self.fan_in.name} -> {self.fan_in.job_name}{keys}"
         seconds = self.reach and self.reach.total_seconds()
         state = SensorState.from_json(self.context.cursor, owner)
-        if state is not None and state.covers(self.names, seconds):
+        if state is not None and self.horizon and state.read_to <= self.horizon.timestamp():
+            state = SensorState(owner=owner)  # All that it knows of is outside the window.
+        # A cursor of the future: a clock was set back, and nobody knows how much was missed.
+        of_now = state is not None and state.read_to <= self.at.timestamp()
+        if of_now and state.covers(self.names, seconds):
             return state.only(self.names)
         if state is None and self.context.cursor:
             self.context.log.warning(
@@ -612,7 +620,9 @@ class _Tick:
                 elif of_run:
                     completions.setdefault(of_run[0].key, []).extend(of_run)
         # The older of the two clocks: a host that is ahead must not hide what others end later.
-        read_to = min(newest_seen, self.at.timestamp()) or self.at.timestamp()
+        read_to = min(newest_seen, self.at.timestamp())
+        # Nor is a burst read again at each tick for as long as nothing newer comes.
+        read_to = max(read_to, (self.at - MOST_CLOCK_SKEW).timestamp())
         state = replace(state, read_to=read_to, keyless=keyless.newest)
         if self.fan_in.tag is not None:
             state = self._recall(state, [key for key in completions if key not in state.keys])
@@ -627,14 +637,19 @@ class _Tick:
         of, or forgotten."""
         asked = [key for key in keys if key is not None]
         recalled = {key: KeyState() for key in asked}
-        for start in range(0, len(asked), KEYS_AT_ONCE):
-            some = asked[start : start + KEYS_AT_ONCE]
+        parts = [
+            asked[start : start + KEYS_AT_ONCE] for start in range(0, len(asked), KEYS_AT_ONCE)
+        ]
+        if self.horizon is not None and len(parts) > MOST_KEY_QUERIES:
+            parts = [[]]  # Whatever the key.
+        for some in parts:
             for record, of_run in self.runs.successes(self.horizon, some):
-                key = str(self.runs.key(record))
-                recalled[key] = recalled[key].with_completions(of_run)
-            tags = {str(self.fan_in.tag): some}
+                if (key := self.runs.key(record)) in recalled:
+                    recalled[key] = recalled[key].with_completions(of_run)
+            tags = {str(self.fan_in.tag): some} if some else {}
             for record in self.runs.of_downstream(tags=tags, created_after=self.horizon):
-                key = str(self.runs.key(record))
+                if (key := self.runs.key(record)) not in recalled:
+                    continue
                 request = Request.from_tags(record.dagster_run.tags)
                 if self._is_requested(record) and request is not None:
                     used = recalled[key].with_used(request.positions, request.at)
