@@ -150,9 +150,12 @@ class AssetHistory:
         """Returns an upstream's newest completion; the same object until there is a newer one,
         since most are what they were at the tick before."""
         kept = _completions.setdefault(self.instance, {})
-        if key not in kept or kept[key].id != str(event.storage_id):
-            kept[key] = _completion(key, event)
-        return kept[key]
+        event_id = event.storage_id, event.timestamp
+        known_id, completion = kept.get(key, (None, None))
+        if completion is None or known_id != event_id:
+            completion = _completion(key, event)
+            kept[key] = event_id, completion
+        return completion
 
     def newest_by_partition(
         self, key: dg.AssetKey, since: datetime | None, partitions: dg.PartitionsDefinition
@@ -476,8 +479,11 @@ class AssetHistory:
                     )
 
 
-_completions: WeakKeyDictionary[Any, dict[dg.AssetKey, Completion]] = WeakKeyDictionary()
-"""The newest completion of each upstream, as it was last seen."""
+_completions: WeakKeyDictionary[Any, dict[dg.AssetKey, tuple[tuple[int, float], Completion]]] = (
+    WeakKeyDictionary()
+)
+"""The newest completion of each upstream as it was last seen, by its event's id and time: ids begin
+anew when a storage is wiped."""
 
 _observed: WeakKeyDictionary[Any, dict[dg.AssetKey, bool]] = WeakKeyDictionary()
 """Which assets are only observed. A graph never changes, and lives as long as its code."""
