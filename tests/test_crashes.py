@@ -262,6 +262,23 @@ def test_a_tick_that_failed_with_its_run_reserved_is_retried_with_what_it_saw(wo
     nothing_is_lost_or_used_twice(world, again, run)
 
 
+@ON_EACH_PATH
+def test_a_run_that_was_stored_without_its_planned_events_is_waited_for(world):
+    """Killed between the two: Dagster launches the run all the same, and does not count its asset
+    as in progress. The next batch waits for its end, and says so."""
+    world.kill_at("RUN_STORED")
+    recover(world)
+    run = world.the_new_run()
+    a, b = world.run("A"), world.run("B")
+    assert world.wait(seconds=40).tick() == 0, world.account()
+    if world.downstream_asset is None:
+        words = f"waiting, downstream still running: {run.run_id[:8]}"
+        assert words in world.reason()
+    world.end(run)
+    assert world.wait(seconds=40).tick() == 1, world.account()
+    assert world.used(world.the_new_run(run)) == {a, b}
+
+
 def recover(world: DaemonWorld) -> None:
     """Ticks, undisturbed, soon, and if the batch is held back, again when it no longer can be."""
     world.wait(seconds=5).tick()

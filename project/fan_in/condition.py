@@ -3,7 +3,7 @@
 They keep no cursor: ``materializations`` says where what they know comes from.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,9 +26,11 @@ from .windows import (
     window_of,
     within_words,
 )
-from .words import ASSET_WORDS, explain_evaluating, explain_standing
+from .words import ASSET_WORDS, explain_held_back, explain_standing
 
 Key = dg.AssetKey | str | Sequence[str]
+
+IN_PROGRESS = dg.AutomationCondition.in_progress()
 
 MOST_PARTITIONS_NAMED = 3
 """How many partitions an upstream's line names before it counts the rest."""
@@ -368,8 +370,8 @@ def _result(
 ) -> dg.AutomationResult:
     """Returns the decisions as a result with a line of its own for each upstream."""
     lines = _lines(context, keys, decisions)
-    if evaluating := next((d.evaluating for d in decisions.values() if d.evaluating), None):
-        lines.append(UpstreamStanding("held back", explain_evaluating(evaluating), frozenset()))
+    if held_back := next((d for d in decisions.values() if d.complete and not d.fires), None):
+        lines.append(UpstreamStanding("held back", explain_held_back(held_back), frozenset()))
     subsets = {ready: _subset(context, ready) for ready in {line.ready for line in lines}}
     # Of what may be requested now; a thousand upstreams or partitions may still be waiting.
     seen = [s for d in decisions.values() if d.complete or len(keys) == 1 for s in d.standings]
@@ -457,10 +459,24 @@ def _decide(
     if complete:
         # In this order: whoever is not seen evaluating any more has left its requests to be read.
         evaluating = history.another_evaluation
+        unplanned = history.unplanned_runs(complete) if _waits_for_itself(context) else {}
         for key, by_ticks in history.used_by_ticks(complete).items():
             again = decide_on(key, used_further(used[key], by_ticks))
-            decisions[key] = replace(again, evaluating=evaluating)
+            running = unplanned.get(key, ())
+            decisions[key] = replace(again, evaluating=evaluating, running=running)
     return decisions
+
+
+def _waits_for_itself(context: dg.AutomationContext) -> bool:
+    """True when the asset's whole condition asks Dagster whether the asset is in progress."""
+    whole = context.asset_graph.get(context.key).automation_condition
+    return whole is not None and IN_PROGRESS in _parts(whole)
+
+
+def _parts(condition: dg.AutomationCondition) -> Iterator[dg.AutomationCondition]:
+    yield condition
+    for child in condition.children:
+        yield from _parts(child)
 
 
 def _shared_are_enough(facts: "_Facts", names: Sequence[str], when: Requirement | None) -> bool:

@@ -353,6 +353,34 @@ class AssetHistory:
                 used[partition] = used_further(used[partition], more)
         return used
 
+    def unplanned_runs(
+        self, newest: Mapping[str | None, Collection[Completion]]
+    ) -> Mapping[str | None, tuple[str, ...]]:
+        """Returns, for each partition of the downstream or for None, the unfinished runs that a
+        tick requested and that do not plan to materialize it: the evaluator was killed when it had
+        stored the run and not yet the events. Dagster's ``in_progress()`` does not see them."""
+        oldest = min(c.completed_at for completions in newest.values() for c in completions)
+        partition_of = {
+            run_id: request.partition_key
+            for tick in self.ticks.with_requests(oldest - MOST_CLOCK_SKEW)
+            for run_id, request in tick.reserved_run_ids_with_requests
+            if self.target in (request.asset_selection or ()) and request.partition_key in newest
+        }
+        if not partition_of:
+            return {}
+        requested = self.instance.get_runs(dg.RunsFilter(run_ids=list(partition_of)))
+        unplanned: dict[str | None, tuple[str, ...]] = {}
+        for run in requested:
+            if not run.is_finished and not self._is_planned_by(run.run_id):
+                partition = partition_of[run.run_id]
+                unplanned[partition] = (*unplanned.get(partition, ()), run.run_id)
+        return unplanned
+
+    def _is_planned_by(self, run_id: str) -> bool:
+        planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        records = self.instance.get_records_for_run(run_id, of_type=planned).records
+        return any(record.asset_key == self.target for record in records)
+
     @property
     def another_evaluation(self) -> datetime | None:
         """When another evaluation began that may still request runs; None if there is none."""

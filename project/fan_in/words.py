@@ -57,9 +57,13 @@ def explain_standing(
     return f"{last}, outside {format_duration(window)}"
 
 
-def explain_evaluating(began: datetime, *, at: datetime | None = None) -> str:
-    """Returns why a batch waits for another evaluation; its age is given if ``at`` is."""
-    return f"another evaluation began {_moment(began, at)} and has not ended"
+def explain_held_back(decision: Decision, *, at: datetime | None = None) -> str:
+    """Returns what a complete batch waits for, another evaluation or runs of the downstream; times
+    as ages when ``at`` is given."""
+    if decision.evaluating is not None:
+        return f"another evaluation began {_moment(decision.evaluating, at)} and has not ended"
+    runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
+    return f"downstream still running: {runs}"
 
 
 def count_ready(decision: Decision) -> str:
@@ -88,11 +92,8 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
         return f"{line}; waiting for {waiting}" if missing else f"{line}; waiting"
     if decision.impossible:
         return f"{line}, but it is {decision.impossible}"
-    if decision.evaluating is not None:
-        return f"{line}; waiting, {explain_evaluating(decision.evaluating, at=decision.at)}"
-    if decision.running:
-        runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
-        return f"{line}; waiting, downstream still running: {runs}"
+    if decision.evaluating is not None or decision.running:
+        return f"{line}; waiting, {explain_held_back(decision, at=decision.at)}"
     if decision.busy:
         return (
             f"{line}; waiting, upstreams still running: {_some([*map(plain, decision.busy)], ', ')}"
