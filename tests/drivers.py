@@ -200,7 +200,10 @@ class World(AbstractContextManager["World"]):
 
     def _store_tick(self, requests: Sequence[dg.RunRequest]) -> None:
         """Stores the tick as the daemon does; of ticks that request nothing no trace is needed."""
-        sensor = self.definitions.get_repository_def().get_sensor_def(self.sensor_name)
+        repository = self.definitions.get_repository_def()
+        if not repository.has_sensor_def(self.sensor_name):
+            return  # The mechanism is evaluated otherwise.
+        sensor = repository.get_sensor_def(self.sensor_name)
         state = InstigatorState(
             origin=RemoteInstigatorOrigin(_repository(HERE), self.sensor_name),
             instigator_type=InstigatorType.SENSOR,

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from contenders import OURS
+from drivers import World
 from player import play
 from tabulate import tabulate
 from timeline import write_firings
@@ -132,10 +134,10 @@ MUTANTS = (
         "upstream fails and is repaired",
     ),
     Mutant(
-        "reads on exactly where it stopped, and misses what is seen late",
+        "reads on from after where it stopped, and misses what is seen late",
         "sensor",
         "READ_OVERLAP = timedelta(minutes=5)",
-        "READ_OVERLAP = timedelta(0)",
+        "READ_OVERLAP = timedelta(minutes=-2)",
         "seen late",
     ),
     Mutant(
@@ -334,11 +336,15 @@ def applied(mutant: Mutant) -> Iterator[None]:
 
 
 def catches(named: Named) -> list[str]:
-    """Returns the mechanisms that do not fire as they must on a timeline, as now loaded."""
+    """Returns the mechanisms that do not fire as they must on a timeline, as now loaded.
+
+    No ticks are stored: what they tell again would hide what is wrong with the rest.
+    """
     caught = []
     for contender in OURS:
         try:
-            firings = play(named.timeline, contender, cold=named.cold)
+            with mock.patch.object(World, "stores_ticks", False):
+                firings = play(named.timeline, contender, cold=named.cold)
         except Exception as error:
             caught.append(f"{contender.name}: {error!r}")
             continue

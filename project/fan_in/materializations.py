@@ -150,7 +150,7 @@ class AssetHistory:
         """Returns an upstream's newest completion; the same object until there is a newer one,
         since most are what they were at the tick before."""
         kept = _completions.setdefault(self.instance, {})
-        event_id = event.storage_id, event.timestamp
+        event_id = event.storage_id, event.timestamp, event.run_id
         known_id, completion = kept.get(key, (None, None))
         if completion is None or known_id != event_id:
             completion = _completion(key, event)
@@ -507,11 +507,11 @@ class AssetHistory:
                     )
 
 
-_completions: WeakKeyDictionary[Any, dict[dg.AssetKey, tuple[tuple[int, float], Completion]]] = (
+_completions: WeakKeyDictionary[Any, dict[dg.AssetKey, tuple[Any, Completion]]] = (
     WeakKeyDictionary()
 )
-"""The newest completion of each upstream as it was last seen, by its event's id and time: ids begin
-anew when a storage is wiped."""
+"""The newest completion of each upstream as it was last seen, by its event's id, time and run: ids
+begin anew when a storage is wiped."""
 
 _observed: WeakKeyDictionary[Any, dict[dg.AssetKey, bool]] = WeakKeyDictionary()
 """Which assets are only observed. A graph never changes, and lives as long as its code."""
