@@ -60,8 +60,8 @@ from project.paths import ROOT
 
 HOUR = timedelta(hours=1)
 NAMES = (
-    *("storm", "both arrive while D runs, no overlap", "overlapping upstream runs"),
-    *("stale half is not paired", "daily rhythm", "state lost between halves"),
+    *("storm", "both arrive while D runs, no overlap", "stale half is not paired"),
+    "state lost between halves",
     *("downstream by hand between halves", "upstream fails after materializing"),
 )
 LIVED = [
