@@ -28,6 +28,7 @@ from test_history import START, history, written
 from timeline import Timeline, parse
 from timelines import NAMED
 
+from project.cli import files
 from project.cli.alternatives import Alternative
 from project.cli.alternatives import parse as alternative
 from project.cli.comparing import (
@@ -132,6 +133,34 @@ def test_from_the_middle_of_a_story_it_goes_on_from_what_was_really_used():
             replayed = Replay(history, [])
             assert len(list(replayed.run())) > 0
             assert replayed.comparison.really == replayed.comparison.scores[AS_IT_IS].same == 2
+
+
+RECORDED = ROOT / "tests" / "recordings"
+"""What a real daemon did in ten minutes in which it was killed at its worst moments, its cursors
+were broken and its code was restarted; exported by the command."""
+
+
+@pytest.mark.parametrize("name", ["g3_job", "g3_asset", "g8_job", "g8_asset"])
+def test_the_replay_of_what_a_tormented_daemon_did_is_what_it_did(name):
+    """Both paths, with and without overlap, with a window of a day and of three minutes: every
+    batch that was requested, and no other, at the same time."""
+    replayed = Replay(files.read(RECORDED / f"chaos_{name}.jsonl"), [])
+    assert len(list(replayed.run())) > 60
+    score = replayed.comparison.scores[AS_IT_IS]
+    assert replayed.comparison.really >= 4
+    assert score.fired == score.same == replayed.comparison.really
+    assert replayed.divergences == []
+
+
+def test_a_replay_finds_what_an_earlier_version_did_wrong():
+    """It believed an old cursor that was put back: a completion that a batch had used was used
+    again a minute later. The replay names it, and what follows from it."""
+    replayed = Replay(files.read(RECORDED / "chaos_g4_job.jsonl"), [])
+    assert list(replayed.run())
+    first, *others = replayed.divergences
+    assert (first.part.value, first.cause) == ("later", DUPLICATE)
+    assert "g4_c_job: last success already used at 2026-11-24 07:43:44 UTC" in first.told
+    assert {divergence.cause for divergence in others} == {AFTERWARDS}
 
 
 # --- where another rule parts, and why -----------------------------------------------------------
