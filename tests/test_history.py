@@ -29,6 +29,7 @@ from project.cli.history import (
     moment,
 )
 from project.cli.main import main
+from project.cli.reading import read_history
 from project.fan_in import CalendarDay, at_least
 from project.fan_in.requirement import AllOf, AnyOf, Needs, Not
 
@@ -164,6 +165,30 @@ def test_a_run_that_began_before_all_that_is_read_is_known_to_go_on():
         history = lived.history(lived.zero + 5 * HOUR)
         assert history.begins == lived.zero + 3 * HOUR
         assert isinstance(next(iter(history)), Requested)
+
+
+@pytest.mark.parametrize(
+    ("contender", "paths", "kinds"),
+    [
+        (OUR_SENSOR, (), {Started, Ended}),
+        (OUR_SENSOR, ("condition",), {Started, Ended, Materialized}),
+        (OUR_CONDITION, (), {Materialized}),
+        (OUR_CONDITION, ("sensor",), {Started, Ended, Materialized}),
+    ],
+)
+def test_what_no_mechanism_sees_is_not_read(contender, paths, kinds):
+    """Half of a long history, as a rule."""
+    with live(parse("A B"), contender) as lived:
+        world = lived.player.world
+        found = read_history(
+            world.instance,
+            world.definitions.get_repository_def(),
+            lived.fan_in,
+            lived.since,
+            lived.until,
+            paths=paths,
+        )
+        assert {type(event) for event in found} - {Tick} == kinds
 
 
 def test_materializations_count_for_the_partitions_that_they_map_to():

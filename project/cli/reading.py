@@ -20,7 +20,7 @@ from project.fan_in.state import Request
 from project.fan_in.windows import reach, window_of
 
 from .evaluators import Evaluator, evaluator_of
-from .fan_ins import FanIn, Rule
+from .fan_ins import FanIn, Kind, Rule
 from .history import (
     DownstreamEnded,
     Ended,
@@ -46,6 +46,8 @@ LONGEST_RUN = timedelta(days=2)
 
 ONE_DAY = timedelta(days=1)
 
+PATHS: Collection[Kind] = ("sensor", "condition")
+
 UNFINISHED = [*RUNNING_STATUSES, dg.DagsterRunStatus.NOT_STARTED]
 
 
@@ -56,6 +58,7 @@ def read_history(
     since: datetime,
     until: datetime,
     rules: Collection[Rule] = (),
+    paths: Collection[Kind] = PATHS,
 ) -> History:
     """Returns what happened to a fan-in in a period, and for the longest window before it.
 
@@ -66,13 +69,15 @@ def read_history(
         since: When the period begins.
         until: When it ends, not included.
         rules: Other rules that will be asked; their windows may be longer.
+        paths: On which paths there will be mechanisms: what none of them sees is not read.
     """
     rules = [fan_in.rule, *rules]
     windows = [window_of(rule.within, name) for rule in rules for name in rule.upstreams]
     length = reach(windows)
     begins = None if length is None else since - length
     evaluator = evaluator_of(instance, repository, fan_in)
-    reader = _Reader(instance, fan_in, repository, evaluator, begins, until)
+    paths = {fan_in.kind, *paths, *["sensor" for rule in rules if rule.idle]}
+    reader = _Reader(instance, fan_in, repository, evaluator, begins, until, paths)
     return History(
         fan_in=fan_in,
         since=since,
@@ -95,8 +100,10 @@ class _Reader(Iterable[Event]):
         evaluator: Evaluator,
         begins: datetime | None,
         until: datetime,
+        paths: Collection[str],
     ) -> None:
         self.instance = instance
+        self.paths = paths
         self.fan_in = fan_in
         self.graph = repository.asset_graph
         self.evaluator = evaluator
@@ -105,10 +112,11 @@ class _Reader(Iterable[Event]):
 
     def __iter__(self) -> Iterator[Event]:
         """Yields everything, in the order in which it could be seen."""
-        upstreams = [
-            *(self._runs_of(name, upstream) for name, upstream in self.fan_in.jobs.items()),
-            *(self._materializations(name) for name in self._assets()),
-        ]
+        upstreams: list[Iterator[Event]] = []
+        if "sensor" in self.paths:
+            upstreams += [self._runs_of(*named) for named in self.fan_in.jobs.items()]
+        if "condition" in self.paths:
+            upstreams += [self._materializations(name) for name in self._assets()]
         by_asset = self.fan_in.kind == "condition"
         requests = self._requests_of_asset() if by_asset else self._requests_of_job()
         seen = as_seen(heapq.merge(*upstreams, key=moment), requests)

@@ -140,7 +140,10 @@ def replay(
     )
     alternatives = [*[given] * (given != Alternative()), *map(parse, tries)]
     source = Source(app=app, downstream=downstream, file=file, since=since, until=until)
-    history = source.open(lambda fan_in: [a.rule(fan_in) for a in alternatives])
+    history = source.open(
+        lambda fan_in: [a.rule(fan_in) for a in alternatives],
+        lambda fan_in: [a.kind(fan_in) for a in alternatives],
+    )
     played = Replay(
         history,
         alternatives,

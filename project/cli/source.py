@@ -16,10 +16,10 @@ from project.fan_in.windows import format_time
 from . import files
 from .alternatives import duration
 from .errors import NoHistory
-from .fan_ins import FanIn, Rule
+from .fan_ins import FanIn, Kind, Rule
 from .history import Event, History, Tick, moment
 from .location import App
-from .reading import read_history
+from .reading import PATHS, read_history
 from .times import TIME
 
 DEFAULT_PERIOD = timedelta(days=30)
@@ -88,11 +88,16 @@ class Source:
     since: datetime | timedelta | None
     until: datetime | None
 
-    def open(self, rules: Callable[[FanIn], Collection[Rule]] = lambda fan_in: ()) -> History:
+    def open(
+        self,
+        rules: Callable[[FanIn], Collection[Rule]] = lambda fan_in: (),
+        paths: Callable[[FanIn], Collection[Kind]] = lambda fan_in: PATHS,
+    ) -> History:
         """Returns the history, whose events are read when they are gone through.
 
         Args:
             rules: Returns what other rules will be asked of the fan-in's history.
+            paths: Returns on which paths there will be mechanisms.
         """
         if self.file is not None:
             if self.downstream is not None:
@@ -102,7 +107,13 @@ class Source:
         until = self.until or datetime.now(UTC)
         since = self._since(until, until - DEFAULT_PERIOD)
         return read_history(
-            self.app.instance, self.app.repository, fan_in, since, until, rules(fan_in)
+            self.app.instance,
+            self.app.repository,
+            fan_in,
+            since,
+            until,
+            rules(fan_in),
+            paths(fan_in),
         )
 
     def _since(self, until: datetime, default: datetime) -> datetime:
