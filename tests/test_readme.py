@@ -1,6 +1,7 @@
 """Nothing stands in the README that is not so."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 from drivers import DeclarativeWorld, JobPathWorld, declarative_definitions, job_path_definitions
 
+from project.cli.errors import DamagedFile, NoInstance
+from project.cli.main import main
 from project.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -81,6 +85,25 @@ def test_the_commands_are_verbs_of_the_makefile():
     assert {"demo", "test", "dev", "check"} <= verbs
     for verb in verbs:
         assert f"make {verb}" in listed, verb
+
+
+COMMAND_PAGE = ROOT / "docs" / "fan-in-command.md"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line
+        for page in (README, COMMAND_PAGE.read_text())
+        for line in re.findall(r"^fan-in .*", page, re.M)
+    ],
+)
+def test_the_command_lines_are_understood(tmp_path, line):
+    """Each line of README and its page has a command's own options and values: what stops it is
+    that there is no instance, or no such file, and not its usage."""
+    words = shlex.split(line, comments=True)[1:]
+    result = CliRunner().invoke(main, ["--instance", str(tmp_path / "none"), *words])
+    assert result.exit_code in (NoInstance.exit_code, DamagedFile.exit_code), result.output
 
 
 def test_every_path_named_exists():
