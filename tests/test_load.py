@@ -108,8 +108,8 @@ def test_a_backlog_of_a_day_is_one_batch_of_the_newest(world):
 
 
 def test_a_burst_is_not_read_again_for_ever(world):
-    """Nothing newer comes. What a tick has read, the next reads an hour back at the most, for
-    hosts that are behind."""
+    """Nothing newer comes. What a tick has read, the next ones look for by its ids alone, an hour
+    back at the most, for hosts that are behind."""
     a = world.run("A")
     assert world.tick() == 0
     many(world, a, spread(world.now, timedelta(minutes=1), 3 * PAGE))
@@ -119,7 +119,47 @@ def test_a_burst_is_not_read_again_for_ever(world):
         with heard_statements() as statements:
             assert world.tick() == 0
         pages.append(len(reads_of_runs(statements)))
-    assert pages == [4, 4, 4, 1]
+    assert pages == [4, 2, 2, 1]
+    world.run("B")
+    assert world.wait(minutes=1).tick() == 1
+
+
+@pytest.mark.parametrize("how", ["another host's", "a key, added later"])
+def test_a_run_beside_a_burst_that_was_read_counts(how):
+    """A run that ended before the burst and becomes visible after it, and one that did not count
+    until it got its key: both are seen, though nothing newer has succeeded."""
+    with tagged() as world:
+        a = world.run("A", key="k")
+        late = world.run("B") if how == "a key, added later" else world.start("B", key="k")
+        world.wait(seconds=30)
+        for_keys(world, a, [f"key {number}" for number in range(2 * PAGE)])
+        assert [world.wait(seconds=30).tick() for _ in range(2)] == [0, 0]
+        if how == "a key, added later":
+            with world.pinned():
+                world.instance.add_run_tags(late, {KEY: "k"})
+        else:
+            world.wait(minutes=-2).finish(late)
+            world.wait(minutes=2)
+        assert world.wait(seconds=30).tick() == 1
+        assert [world.wait(minutes=1).tick() for _ in range(2)] == [0, 0]
+
+
+def test_another_cursor_after_a_burst_is_another_reading(world):
+    """Whoever puts another cursor back, or has another process evaluate, has the runs read."""
+    a = world.run("A")
+    many(world, a, spread(world.now, timedelta(minutes=1), 2 * PAGE))
+    world.wait(minutes=1)
+    assert world.tick() == 0
+    world.run("B")
+    assert world.wait(minutes=1).tick() == 1
+    world.lose_state()
+    many(world, a, spread(world.now, timedelta(minutes=1), 2 * PAGE))
+    world.wait(minutes=1)
+    assert world.tick() == 0
+    world.lose_state()
+    with heard_statements() as statements:
+        assert world.tick() == 0
+    assert len(reads_of_runs(statements)) > 4
     world.run("B")
     assert world.wait(minutes=1).tick() == 1
 

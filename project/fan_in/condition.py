@@ -365,6 +365,41 @@ class DecidedResult(dg.AutomationResult):
         self.evaluated_in = context
 
 
+class _LineResult(dg.AutomationResult):
+    """A line's result: as another line's, but of its own upstream.
+
+    There may be a thousand. Only the first that is true of the same is made by Dagster.
+
+    Args:
+        line: The line.
+        unique_id: Its id in the evaluation.
+        like: The result of a line that is true where this one is.
+    """
+
+    def __init__(self, line: UpstreamStanding, unique_id: str, like: dg.AutomationResult) -> None:
+        self.__dict__.update(like.__dict__)
+        self._line, self._id, self._like = line, unique_id, like
+
+    @property
+    def condition(self) -> UpstreamStanding:
+        return self._line
+
+    @property
+    def condition_unique_id(self) -> str:
+        return self._id
+
+    @property
+    def value_hash(self) -> str:
+        return f"{self._id} {self._line.description} {self._like.value_hash}"
+
+    @property
+    def serializable_evaluation(self) -> Any:
+        return replace(
+            self._like.serializable_evaluation,
+            condition_snapshot=self._line.get_node_snapshot(self._id),
+        )
+
+
 def _result(
     context: dg.AutomationContext, keys: Sequence[dg.AssetKey], decisions: Decisions
 ) -> dg.AutomationResult:
@@ -372,14 +407,19 @@ def _result(
     lines = _lines(context, keys, decisions)
     if held_back := next((d for d in decisions.values() if d.complete and not d.fires), None):
         lines.append(UpstreamStanding("held back", explain_held_back(held_back), frozenset()))
-    subsets = {ready: _subset(context, ready) for ready in {line.ready for line in lines}}
+    likes: dict[frozenset[str | None], dg.AutomationResult] = {}
+    for line in lines:
+        if line.ready not in likes:
+            of_line = context.for_child_condition(line, [None], context.candidate_subset)
+            likes[line.ready] = dg.AutomationResult(of_line, _subset(context, line.ready))
+    parent = context.condition_unique_ids[0]
     # Of what may be requested now; a thousand upstreams or partitions may still be waiting.
     seen = [s for d in decisions.values() if d.complete or len(keys) == 1 for s in d.standings]
     return DecidedResult(
         context,
         _subset(context, {of for of, decision in decisions.items() if decision.fires}),
         child_results=[
-            dg.AutomationResult(_line_context(context, line), subsets[line.ready]) for line in lines
+            _LineResult(line, line.unique_id(parent), likes[line.ready]) for line in lines
         ],
         # A parameter Dagster keeps for its own conditions; it is stored with the evaluation.
         metadata=seen_metadata(seen) if seen else None,
@@ -413,17 +453,6 @@ _kept_lines: WeakKeyDictionary[
     Any, dict[dg.AssetKey, dict[str, tuple[Standing, UpstreamStanding]]]
 ] = WeakKeyDictionary()
 """The last lines of each downstream without partitions."""
-
-
-def _line_context(context: dg.AutomationContext, line: UpstreamStanding) -> dg.AutomationContext:
-    """Returns the context of a line, as ``context.for_child_condition`` does, at a fifth of the
-    cost."""
-    unique_id = line.unique_id(context.condition_unique_ids[0])
-    of_line = object.__new__(type(context))
-    of_line.__dict__.update(
-        context.__dict__, condition=line, condition_unique_ids=[unique_id], parent_context=context
-    )
-    return of_line
 
 
 def _decide(

@@ -20,7 +20,7 @@ import dagster as dg
 from .errors import FanInError
 from .requirement import Needs, Requirement, check_requirement
 from .rule import Batch, Completion, Decision, State, check_upstreams, decide
-from .runs import Home, RunReader, Upstream
+from .runs import Burst, Home, RunReader, Upstream
 from .state import KeyState, Request, SensorState
 from .ticks import TickReader
 from .windows import (
@@ -326,9 +326,9 @@ class _Tick:
         state = replace(state, requested=tuple(requests))
         state = self._forget(state, decisions.values())
         if not requests:
-            return dg.SensorResult(
-                skip_reason=self._explain(state, decisions), cursor=state.to_json()
-            )
+            cursor = state.to_json()
+            self._keep_burst(cursor)
+            return dg.SensorResult(skip_reason=self._explain(state, decisions), cursor=cursor)
         return dg.SensorResult(
             run_requests=[self._run_request(r, b) for r, b in zip(requests, batches, strict=True)],
             cursor=state.to_json(),
@@ -611,19 +611,25 @@ class _Tick:
         newest_seen = state.read_to
         completions: dict[str | None, list[Completion]] = {}
         keyless = KeyState(newest=state.keyless)
-        if since is not None or self.fan_in.tag is not None:
-            successes = self.runs.successes(since)
-            for record, of_run in islice(successes, MOST_RUNS_SEARCHED if since is None else None):
-                newest_seen = max(newest_seen, record.update_timestamp.timestamp())
-                if self.fan_in.tag is not None and self.runs.key(record) is None:
-                    keyless = keyless.with_completions(of_run)
-                elif of_run:
-                    completions.setdefault(of_run[0].key, []).extend(of_run)
+        successes: Iterable[tuple[dg.RunRecord, Sequence[Completion]]] = ()
+        self._burst = self._known_burst(state, since)
+        if self._burst is None and (since is not None or self.fan_in.tag is not None):
+            most = MOST_RUNS_SEARCHED if since is None else None
+            successes = islice(self.runs.successes(since), most)
+        updated: dict[str, float] = {}
+        for record, of_run in successes:
+            updated[record.dagster_run.run_id] = at = record.update_timestamp.timestamp()
+            newest_seen = max(newest_seen, at)
+            if self.fan_in.tag is not None and self.runs.key(record) is None:
+                keyless = keyless.with_completions(of_run)
+            elif of_run:
+                completions.setdefault(of_run[0].key, []).extend(of_run)
         # The older of the two clocks: a host that is ahead must not hide what others end later.
         read_to = min(newest_seen, self.at.timestamp())
         # Nor is a burst read again at each tick for as long as nothing newer comes.
         read_to = max(read_to, (self.at - MOST_CLOCK_SKEW).timestamp())
         state = replace(state, read_to=read_to, keyless=keyless.newest)
+        self._burst = self._burst or Burst.of(updated, self._read_from(state))
         if self.fan_in.tag is not None:
             state = self._recall(state, [key for key in completions if key not in state.keys])
         state = state.with_keys(
@@ -631,6 +637,22 @@ class _Tick:
         )
         seen = {c.upstream for cs in completions.values() for c in cs}
         return replace(state, unsure=state.unsure - seen)
+
+    def _known_burst(self, state: SensorState, since: datetime | None) -> Burst | None:
+        """Returns the burst that the last tick has read and the cursor tells of, if nothing has
+        succeeded since; else None."""
+        cursor, burst = _bursts.get(self.fan_in.name, (None, None))
+        if burst is None or cursor != self.context.cursor or not (since and state.read_to):
+            return None
+        if since > burst.updated_at:
+            return None
+        return burst if self.runs.is_all(burst, since) else None
+
+    def _keep_burst(self, cursor: str) -> None:
+        if self._burst is None:
+            _bursts.pop(self.fan_in.name, None)
+        else:
+            _bursts[self.fan_in.name] = cursor, self._burst
 
     def _recall(self, state: SensorState, keys: Sequence[str | None]) -> SensorState:
         """Returns the state with what the storage knows of keys that it does not hold: never heard
@@ -699,6 +721,11 @@ class _Tick:
                     " job of its code location, so it could never fire: add the job to the"
                     " definitions, or name its location with dg.JobSelector"
                 )
+
+
+_bursts: dict[str, tuple[str, Burst]] = {}
+"""The burst that the last tick of each sensor has read, with the cursor that it left. Should this
+process not know it, the runs are read again."""
 
 
 def requested_batch(run_tags: Mapping[str, str]) -> Batch | None:
