@@ -8,7 +8,7 @@ MANIFEST := dbt_project/target/manifest.json
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
 .PHONY: help setup demo dev test check comparison fuzz mutants chaos benchmarks load million audit \
-	lock clean
+	ui pictures distributed lock clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 18
@@ -40,6 +40,15 @@ fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" goes on fo
 mutants: setup ## Show which timelines catch which small wrong rule.
 	@PYTHONPATH=.:tests $(BIN)/python tests/mutants.py
 
+ui: setup ## Look at the UI in Chromium, which it installs if it may.
+	@$(BIN)/python -m pytest -n 0 -m browser tests/test_ui.py
+
+pictures: setup ## Take the pictures of the UI that the README shows.
+	@$(BIN)/python -m pytest -n 0 -m browser tests/test_ui.py --pictures docs/ui
+
+distributed: setup ## The demo on Postgres, Redis and two Celery workers, one of which is killed.
+	@$(BIN)/python -m project.local.distributed
+
 chaos: setup ## Kill a live Dagster at random, judge its history; CHAOS="--storage Postgres --seed 7".
 	@PYTHONPATH=.:tests $(BIN)/python -m chaos $(CHAOS)
 
@@ -60,7 +69,7 @@ million: setup ## Replay a million completions, and print the seconds and the me
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock.
 	@$(BIN)/pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra cli --universal --python-version 3.11 --upgrade \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-strip-extras --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
 

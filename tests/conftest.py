@@ -12,6 +12,10 @@ from project.paths import DATA_VARIABLE, DBT_PROJECT, ROOT, data_folder
 NO_ONE = "http://127.0.0.1:9"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", metavar="FOLDER", help="Where to put the pictures of the UI.")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Before any test module is imported: the definitions may be loaded while tests are collected.
     folder = tempfile.TemporaryDirectory(prefix="fan-in-tests-", ignore_cleanup_errors=True)

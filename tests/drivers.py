@@ -231,11 +231,12 @@ class World(AbstractContextManager["World"]):
         )
 
     def _create_requested_run(self, request: dg.RunRequest, tags: dict[str, str]) -> str | None:
+        if self.downstream_asset is None:
+            tags = {**tags, "dagster/sensor_name": self.sensor_name}
         if request.run_key:
             run_key = {"dagster/run_key": request.run_key, "dagster/sensor_name": self.sensor_name}
             tags = {**tags, **run_key}
-            known = dg.RunsFilter(tags=run_key)
-            if self.instance.get_runs(known):
+            if self.instance.get_runs(dg.RunsFilter(tags=run_key)):
                 return None
         run_id = self._create_downstream_run({**tags, **request.tags})
         self.requested.append(run_id)

@@ -20,6 +20,7 @@ from project.cli.fan_ins import FanIn, Rule
 from project.cli.history import (
     DownstreamEnded,
     Ended,
+    Event,
     History,
     Materialized,
     Member,
@@ -29,6 +30,7 @@ from project.cli.history import (
     moment,
 )
 from project.cli.main import main
+from project.cli.paired import OF_ANOTHER, paired
 from project.cli.reading import read_history
 from project.fan_in import CalendarDay, at_least
 from project.fan_in.requirement import AllOf, AnyOf, Needs, Not
@@ -323,3 +325,40 @@ def test_reading_an_instance_changes_nothing_there(contender):
         before = everything(instance)
         lived.replayed()
         assert everything(instance) == before
+
+
+# --- what another sensor requested -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sensor", "condition"])
+def test_a_request_of_another_sensor_is_made_of_what_had_completed_last(kind):
+    """Of its own key; on the declarative path also of what stands for every key. What failed, ran
+    elsewhere or came later is none of it. Without any it stays nobody's batch."""
+    at = [START + timedelta(minutes=minute) for minute in range(9)]
+
+    def done(minute: int, name: str, run_id: str, key: str | None) -> Event:
+        if kind == "sensor":
+            return Ended(at[minute], name, run_id, True, key)
+        return Materialized(at[minute], name, minute, run_id, key)
+
+    events: list[Event] = [
+        Requested(at[0], "early", "x", batch=OF_ANOTHER),
+        done(1, "a", "old", "x"),
+        done(2, "a", "new", "x"),
+        done(3, "b", "of y", "y"),
+        Ended(at[4], "b", "failed", False, "x"),
+        Ended(at[4], "b", "elsewhere", True, "x", "elsewhere"),
+        done(5, "b", "shared", None),
+        Requested(at[6], "theirs", "x", batch=OF_ANOTHER),
+        Requested(at[6], "by hand", "x"),
+        done(7, "a", "later", "x"),
+    ]
+    batches = {
+        event.run_id: event.batch and [member.run_id for member in event.batch]
+        for event in paired(events, kind)
+        if isinstance(event, Requested)
+    }
+    expected = {"sensor": ["new"], "condition": ["shared", "new"]}[kind]
+    assert batches.pop("early") is None
+    assert batches.pop("by hand") is None
+    assert sorted(batches.pop("theirs")) == sorted(expected)

@@ -18,7 +18,7 @@ from rich.console import Console
 from project.cli.main import main
 from project.fan_in.batch import batch_of_run
 from project.fan_in.sensor import PARTITION_TAG, upstream_runs
-from project.local.dagster_process import LocalDagster, free_port, listens, wait_until
+from project.local.dagster_process import LocalDagster, wait_until
 from project.local.demo import (
     DECLARATIVE_MART,
     DOWNSTREAM_JOB,
@@ -28,6 +28,7 @@ from project.local.demo import (
     Demo,
 )
 from project.local.dev import AlreadyRunning, only_one
+from project.local.programs import free_port, listens
 from project.paths import ROOT
 
 

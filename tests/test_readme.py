@@ -6,14 +6,29 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from asked import ask
 from click.testing import CliRunner
-from drivers import DeclarativeWorld, JobPathWorld, declarative_definitions, job_path_definitions
+from contenders import documentation_example
+from drivers import (
+    DeclarativeWorld,
+    JobPathWorld,
+    World,
+    d_job,
+    declarative_definitions,
+    job_path_definitions,
+    upstream_job,
+    upstreams,
+)
+from timeline import Timeline
+from timelines import NAMED
 
-from project.cli.errors import DamagedFile, NoInstance
+from project.cli.errors import DamagedFile, NoInstance, UnknownDownstream
 from project.cli.main import main
+from project.cli.replay import replay
 from project.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -23,11 +38,15 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.S | re.M)
 
 
+def executed(block: str, **names: Any) -> dict[str, Any]:
+    """Runs a block of Python in a module where these names are defined; returns all its names."""
+    exec(compile(block, "README.md", "exec"), names)
+    return names
+
+
 def test_the_two_forms_are_definitions_that_dagster_loads():
     """The Python block runs as it stands, and Dagster accepts what it defines."""
-    (code,) = blocks("python")
-    names: dict = {}
-    exec(compile(code, "README.md", "exec"), names)
+    names = executed(blocks("python")[0])
 
     @dg.asset
     def flights() -> None: ...
@@ -45,6 +64,108 @@ def test_the_two_forms_are_definitions_that_dagster_loads():
     )
     dg.Definitions.validate_loadable(definitions)
     assert len(definitions.get_repository_def().sensor_defs) == 2
+
+
+@dg.asset
+def orders() -> None: ...
+
+
+@dg.asset
+def payments() -> None: ...
+
+
+class RevenueByJob(JobPathWorld):
+    sensor_name = "orders_and_payments"
+
+    def downstream_job(self) -> dg.JobDefinition:
+        return self.definitions.resolve_job_def("revenue_job")
+
+
+class RevenueByCondition(DeclarativeWorld):
+    sensor_name = "automation"
+    downstream_asset = dg.AssetKey("revenue")
+
+
+def test_ten_lines_are_enough_in_an_existing_project():
+    """Each block has fewer than ten lines of code. In a project with the assets and jobs that it
+    names, it loads, and the batch is requested once."""
+    _, declarative, by_job, _ = blocks("python")
+    for block in (declarative, by_job):
+        assert len([line for line in block.splitlines() if line.strip()]) < 10
+
+    @dg.asset(deps=[orders, payments])
+    def revenue() -> None: ...
+
+    jobs = {
+        f"{asset.key.path[-1]}_job": dg.define_asset_job(
+            f"{asset.key.path[-1]}_job", selection=[asset]
+        )
+        for asset in (orders, payments, revenue)
+    }
+    sensor = executed(by_job, **jobs)["orders_and_payments"]
+    existing = dg.Definitions(
+        assets=[orders, payments, revenue], jobs=[*jobs.values()], sensors=[sensor]
+    )
+    requests_once(RevenueByJob(existing))
+
+    added = executed(declarative)
+    existing = dg.Definitions(
+        assets=[orders, payments, added["revenue"]],
+        jobs=[jobs["orders_job"], jobs["payments_job"]],
+        sensors=[added["automation"]],
+    )
+    requests_once(RevenueByCondition(existing))
+
+
+def requests_once(world: World) -> None:
+    with world:
+        assert world.tick() == 0
+        for name, fires in (("orders", 0), ("payments", 1)):
+            world.wait(minutes=1).finish(world.start(name), name)
+            assert world.wait(minutes=1).tick() == fires
+        assert world.wait(minutes=1).tick() == 0
+
+
+def test_the_move_from_the_documentation_example_loses_and_repeats_nothing():
+    """The example's sensor and ours in one project. The replay names the batch that the example
+    requested twice. After the switch, in the middle of a batch, the half that is used is not used
+    again, and the half that waits is not lost."""
+    block = blocks("python")[3]
+    line = next(line for line in README.splitlines() if "--requested-by" in line)
+    jobs = [upstream_job(letter) for letter in "AB"]
+    ours = executed(block, upstream_job_1=jobs[0], upstream_job_2=jobs[1], downstream_job=d_job)[
+        "after_both_upstreams"
+    ]
+    assert ours.default_status is dg.DefaultSensorStatus.STOPPED
+    example = documentation_example(jobs, Timeline(steps=()))
+    both = dg.Definitions.merge(upstreams("AB"), dg.Definitions(sensors=[example, ours]))
+    with JobPathWorld(both) as world:
+        for letter in "AB":
+            world.run(letter)
+        assert world.wait(minutes=1).tick() == 1
+        world.end_downstream()
+        world.lose_state()
+        assert world.wait(minutes=1).tick() == 1, "the example forgets, and repeats"
+        world.end_downstream()
+        world.wait(hours=1).run("A")
+        assert world.wait(minutes=1).tick() == 0
+
+        words = shlex.split(line)[2:]
+        asked = [w.replace("downstream_job", "d_job") for w in words]
+        asked = [w.replace("compare_completion_times_sensor", "sensor") for w in asked]
+        replayed = ask(world, replay, *asked)
+        assert replayed.exit_code == 1, replayed.output
+        assert "2 requests, 0 runs by hand" in replayed.output
+        assert "duplicate" in replayed.output
+        assert "lost batch" not in replayed.output
+
+        world.sensor_name, world.cursor = "after_both_upstreams", None
+        assert world.wait(minutes=1).tick() == 0
+        assert "1 of 2 upstreams ready" in world.skip_reason
+        world.run("B")
+        assert world.wait(minutes=1).tick() == 1
+        world.end_downstream()
+        assert world.wait(minutes=1).tick() == 0
 
 
 @pytest.fixture(params=["job path", "declarative"])
@@ -100,10 +221,22 @@ COMMAND_PAGE = ROOT / "docs" / "fan-in-command.md"
 )
 def test_the_command_lines_are_understood(tmp_path, line):
     """Each line of README and its page has a command's own options and values: what stops it is
-    that there is no instance, or no such file, and not its usage."""
+    that there is no instance, no such file or no such job, and not its usage."""
     words = shlex.split(line, comments=True)[1:]
     result = CliRunner().invoke(main, ["--instance", str(tmp_path / "none"), *words])
-    assert result.exit_code in (NoInstance.exit_code, DamagedFile.exit_code), result.output
+    stopped_by = (NoInstance, DamagedFile, UnknownDownstream)
+    assert result.exit_code in [error.exit_code for error in stopped_by], result.output
+
+
+def test_each_edge_of_the_rule_names_its_timelines():
+    """Every timeline that docs/rule.md names is one that is played, and every listed difference is
+    there."""
+    page = (ROOT / "docs" / "rule.md").read_text()
+    rows = re.findall(r"^\|.*\| ((?:`[^`]+`(?:, )?)+) \|$", page, re.M)
+    named = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert len(rows) >= 25
+    assert named <= {one.name for one in NAMED}
+    assert named >= {one.name for one in NAMED if one.differs}
 
 
 def test_every_path_named_exists():

@@ -344,10 +344,7 @@ def test_all_that_is_started_here_listens_on_loopback_only():
                 hosts[names(path)] = ast.literal_eval(node.value)
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert "0.0.0.0" not in node.value
-    assert hosts == {
-        "project/local/dagster_process.py": "127.0.0.1",
-        "project/local/postgres.py": "127.0.0.1",
-    }
+    assert hosts == {"project/local/programs.py": "127.0.0.1"}
 
 
 FOLDERS = (".ci", "benchmarks", "dbt_project", "deploy", "docs", "project", "tests")

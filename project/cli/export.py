@@ -36,6 +36,7 @@ def export(
     file: Path | None,
     since: datetime | timedelta | None,
     until: datetime | None,
+    requested_by: str | None,
     out: str | None,
     timeline: str | None,
 ) -> None:
@@ -49,7 +50,14 @@ def export(
         out = "-"
     if out == "-" and timeline == "-":
         raise click.UsageError("only one of -o and --timeline can be printed: name a file")
-    history = Source(app=app, downstream=downstream, file=file, since=since, until=until).open()
+    history = Source(
+        app=app,
+        downstream=downstream,
+        file=file,
+        since=since,
+        until=until,
+        requested_by=requested_by,
+    ).open()
     with _written(out) as path:
         count = _write(history, path)
         if out == "-":

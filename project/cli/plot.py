@@ -5,7 +5,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from .errors import CommandError
 from .picture import BY_HAND, COMPLETED, FAILED, FIRED, MOST_WINDOWS, Lane, Picture
 
 INK, BLUE, AMBER, RED, GREY = "#1f2933", "#2b6cb0", "#b7791f", "#c53030", "#a0aec0"
@@ -21,14 +20,9 @@ LONGEST_NAME = 40
 
 def draw(picture: Picture) -> Any:
     """Returns the figure."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise CommandError(
-            "a picture needs matplotlib: pip install 'dagster-fan-in[cli]', or leave out --plot"
-            " and --html"
-        ) from error
-    with matplotlib.rc_context(_settings()):
+    from matplotlib import rc_context
+
+    with rc_context(_settings()):
         figure = _draw(picture)
         # Laid out once: doing it again for the next file would move things by a hair.
         figure.draw_without_rendering()

@@ -34,9 +34,13 @@ from .history import (
     moment,
 )
 from .order import OUT_OF_ORDER, as_seen, by_time, in_order
+from .paired import OF_ANOTHER, paired
 from .partitions import PartitionsOf
 
 PAGE = 500
+
+SENSOR_NAME_TAG = "dagster/sensor_name"
+"""Dagster's own, on every run that a sensor requested."""
 
 EVALUATED = ("SKIPPED", "SUCCESS")
 """The ticks at which the mechanism has decided; one that failed or was killed has not."""
@@ -59,6 +63,7 @@ def read_history(
     until: datetime,
     rules: Collection[Rule] = (),
     paths: Collection[Kind] = PATHS,
+    requested_by: str | None = None,
 ) -> History:
     """Returns what happened to a fan-in in a period, and for the longest window before it.
 
@@ -70,6 +75,7 @@ def read_history(
         until: When it ends, not included.
         rules: Other rules that will be asked; their windows may be longer.
         paths: On which paths there will be mechanisms: what none of them sees is not read.
+        requested_by: Another sensor, whose requests are taken for the fan-in's.
     """
     rules = [fan_in.rule, *rules]
     windows = [window_of(rule.within, name) for rule in rules for name in rule.upstreams]
@@ -77,7 +83,7 @@ def read_history(
     begins = None if length is None else since - length
     evaluator = evaluator_of(instance, repository, fan_in)
     paths = {fan_in.kind, *paths, *["sensor" for rule in rules if rule.idle]}
-    reader = _Reader(instance, fan_in, repository, evaluator, begins, until, paths)
+    reader = _Reader(instance, fan_in, repository, evaluator, begins, until, paths, requested_by)
     return History(
         fan_in=fan_in,
         since=since,
@@ -101,9 +107,11 @@ class _Reader(Iterable[Event]):
         begins: datetime | None,
         until: datetime,
         paths: Collection[str],
+        requested_by: str | None,
     ) -> None:
         self.instance = instance
         self.paths = paths
+        self.requested_by = requested_by
         self.fan_in = fan_in
         self.graph = repository.asset_graph
         self.evaluator = evaluator
@@ -121,6 +129,8 @@ class _Reader(Iterable[Event]):
         requests = self._requests_of_asset() if by_asset else self._requests_of_job()
         seen = as_seen(heapq.merge(*upstreams, key=moment), requests)
         merged = heapq.merge(in_order(seen), self._ticks(), key=moment)
+        if self.requested_by is not None:
+            merged = paired(merged, self.fan_in.kind)
         return (event for event in merged if self._in_period(event))
 
     def _assets(self) -> Collection[str]:
@@ -212,6 +222,8 @@ class _Reader(Iterable[Event]):
         key = self._key(run)
         if run.parent_run_id is not None:
             return Requested(created, run.run_id, key, again=True)
+        if self._is_by_another(run):
+            return Requested(created, run.run_id, key, batch=OF_ANOTHER)
         ours = run.tags.get(SENSOR_TAG) == self.fan_in.name
         request = Request.from_tags(run.tags) if ours else None
         if request is None:
@@ -227,6 +239,10 @@ class _Reader(Iterable[Event]):
             batch=tuple(m for name, m in members.items() if name in request.members),
             used=tuple(members.values()),
         )
+
+    def _is_by_another(self, run: dg.DagsterRun) -> bool:
+        by = run.tags.get(SENSOR_NAME_TAG)
+        return by is not None and by == self.requested_by
 
     def _requests_of_asset(self) -> Iterator[Event]:
         """Yields what happened to the planned materializations of the downstream asset."""
@@ -259,6 +275,8 @@ class _Reader(Iterable[Event]):
         requested = Requested(at, planned.run_id, key, again=again, id=planned.storage_id)
         if run is None or again:
             return requested
+        if self._is_by_another(run):
+            return replace(requested, batch=OF_ANOTHER)
         asset = self.fan_in.asset_key
         seen = completions_seen(self.instance, asset, run.tags, key)
         batch = batch_of_run(self.instance, run, asset)

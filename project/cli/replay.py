@@ -98,6 +98,7 @@ def replay(
     file: Path | None,
     since: datetime | timedelta | None,
     until: datetime | None,
+    requested_by: str | None,
     like: Any,
     within: str | None,
     no_window: bool,
@@ -139,7 +140,14 @@ def replay(
         zone=zone,
     )
     alternatives = [*[given] * (given != Alternative()), *map(parse, tries)]
-    source = Source(app=app, downstream=downstream, file=file, since=since, until=until)
+    source = Source(
+        app=app,
+        downstream=downstream,
+        file=file,
+        since=since,
+        until=until,
+        requested_by=requested_by,
+    )
     history = source.open(
         lambda fan_in: [a.rule(fan_in) for a in alternatives],
         lambda fan_in: [a.kind(fan_in) for a in alternatives],

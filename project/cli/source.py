@@ -63,6 +63,12 @@ def history_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="From when on: a time with a zone, or how long before --until, like 7d."
                 " By default 30d, or what the file has.",
             ),
+            click.option(
+                "--requested-by",
+                metavar="SENSOR",
+                help="Take the runs that this other sensor requested for the fan-in's own: to see"
+                " what a move from that sensor would change.",
+            ),
             click.option("--until", type=TIME, metavar="TIME", help="Until when; by default now."),
         )
     ):
@@ -80,6 +86,7 @@ class Source:
         file: A file, instead of both.
         since: From when on.
         until: Until when.
+        requested_by: Another sensor, whose requests are taken for the fan-in's.
     """
 
     app: App
@@ -87,6 +94,7 @@ class Source:
     file: Path | None
     since: datetime | timedelta | None
     until: datetime | None
+    requested_by: str | None
 
     def open(
         self,
@@ -102,6 +110,8 @@ class Source:
         if self.file is not None:
             if self.downstream is not None:
                 raise click.UsageError("give DOWNSTREAM or --file: a file is of one downstream")
+            if self.requested_by is not None:
+                raise click.UsageError("give --requested-by when the file is exported")
             return self._narrowed(files.read(self.file))
         fan_in = self.app.fan_in(self.downstream)
         until = self.until or datetime.now(UTC)
@@ -114,6 +124,7 @@ class Source:
             until,
             rules(fan_in),
             paths(fan_in),
+            self.requested_by,
         )
 
     def _since(self, until: datetime, default: datetime) -> datetime:

@@ -10,8 +10,10 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 
+from project.defs import shown
 from project.defs.days import DAYS
 from project.defs.ingest.feeds import OWNERS
+from project.fan_in import batch_of
 from project.paths import DBT_PROJECT, data_folder
 
 WAREHOUSE_POOL = "warehouse"
@@ -72,11 +74,24 @@ class MartTranslator(DagsterDbtTranslator):
 
 
 def build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    """Builds what was selected with dbt: of a mart, the day of the run's partition."""
+    """Builds what was selected with dbt: of a mart, the day of the run's partition.
+
+    A mart shows its day, and the upstream runs that made it, a click away.
+    """
     command = ["build"]
     if context.has_partition_key:
         command += ["--vars", json.dumps({"day": context.partition_key})]
-    yield from dbt.cli(command, context=context).stream().fetch_row_counts()
+    invocation = dbt.cli(command, context=context, raise_on_error=False)
+    # All of it, before the warehouse is read: it takes one process, and until then that is dbt.
+    events = list(invocation.stream().fetch_row_counts())
+    made_by = shown.made_by(batch_of(context))
+    for event in events:
+        if isinstance(event, dg.Output) and event.output_name in shown.PICTURES:
+            of_day = shown.of_day(event.output_name, context.partition_key)
+            event = event.with_metadata({**event.metadata, **of_day, **made_by})
+        yield event
+    if error := invocation.get_error():
+        raise error
 
 
 @dg.definitions

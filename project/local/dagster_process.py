@@ -1,14 +1,12 @@
 """Starts the webserver, the daemon and the code server, and stops all of them again."""
 
-import ctypes
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +17,9 @@ from dagster_graphql import DagsterGraphQLClient
 
 from project.defs.marts import WAREHOUSE_POOL
 from project.fan_in.sensor import PARTITION_TAG
+from project.local.programs import HOST, free_port, listens, stopped_with_parent
 from project.paths import DATA_VARIABLE, ROOT
 
-HOST = "127.0.0.1"
 INSTANCE_CONFIG = ROOT / "deploy" / "dagster.yaml"
 LOCATION = "fan_in"
 SENSORS = ("automation_sensor", "both_feeds_succeeded")
@@ -63,59 +61,70 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
         self.sensors = sensors
         self.address = f"http://{HOST}:{self.port}"
 
-    def __enter__(self) -> "LocalDagster":
-        self.home.mkdir(parents=True, exist_ok=True)
-        self.data.mkdir(parents=True, exist_ok=True)
-        shutil.copy(INSTANCE_CONFIG, self.home / "dagster.yaml")
-        self.instance = dg.DagsterInstance.from_config(str(self.home))
-        # Set here and not as a default: two first users of a pool can both slip through that.
-        self.instance.event_log_storage.set_concurrency_slots(WAREHOUSE_POOL, 1)
-        environment = {
-            **os.environ,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "DAGSTER_HOME": str(self.home),
-            DATA_VARIABLE: str(self.data),
-        }
+    config = INSTANCE_CONFIG
+    """The instance's ``dagster.yaml``."""
+
+    def commands(self) -> Sequence[Sequence[str]]:
+        """Returns what is started, in this order."""
         # fmt: off
         command = [
             sys.executable, "-m", "dagster", "dev",
             "--host", HOST, "--port", str(self.port), "--log-level", "warning",
         ]
         # fmt: on
-        if self.workspace:
-            command += ["--workspace", str(self.workspace)]
-        self.process = subprocess.Popen(
+        return [[*command, "--workspace", str(self.workspace)] if self.workspace else command]
+
+    def environment(self) -> Mapping[str, str]:
+        """Returns what the processes find in their environment besides this process's own."""
+        return {"DAGSTER_HOME": str(self.home), DATA_VARIABLE: str(self.data)}
+
+    def __enter__(self) -> "LocalDagster":
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.data.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.config, self.home / "dagster.yaml")
+        self.instance = dg.DagsterInstance.from_config(str(self.home))
+        # Set here and not as a default: two first users of a pool can both slip through that.
+        self.instance.event_log_storage.set_concurrency_slots(WAREHOUSE_POOL, 1)
+        self.processes = [self._start(command) for command in self.commands()]
+        return self
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return subprocess.Popen(
             command,
             cwd=ROOT,
-            env=environment,
+            env={**os.environ, "PATH": path, **self.environment()},
             stdout=self.log,
             stderr=subprocess.STDOUT if self.log else None,
             start_new_session=True,  # One group, so that all of it can be stopped.
-            preexec_fn=_stop_when_parent_dies,
+            preexec_fn=stopped_with_parent(signal.SIGTERM),
         )
-        return self
 
     def __exit__(self, *exc: object) -> None:
         self.instance.dispose()
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGTERM)
-        try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
+        for process in self.processes:
             with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in self.processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=20)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def wait(self) -> int:
+        """Returns the exit code of the first process to be started, when it ends."""
+        return self.processes[0].wait()
 
     def wait_until_ready(self, timeout: float = 120) -> None:
         """Returns when the webserver answers and the sensors have ticked."""
 
         def ready() -> bool:
-            if self.process.poll() is not None:
-                raise LocalDagsterError(
-                    f"Dagster stopped while starting (exit code {self.process.returncode})"
-                )
+            for process in self.processes:
+                if process.poll() is not None:
+                    raise LocalDagsterError(
+                        f"Dagster stopped while starting (exit code {process.returncode})"
+                    )
             return listens(self.port) and all(self.ticks(name) for name in self.sensors)
 
         wait_until(ready, "Dagster to start", timeout)
@@ -173,27 +182,3 @@ def wait_until(ask: Callable[[], Answer], what: str, timeout: float) -> Answer:
             raise LocalDagsterError(f"waited {timeout:.0f} s for {what}, in vain")
         time.sleep(0.5)
     return answer
-
-
-def free_port() -> int:
-    """Returns a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
-
-
-def listens(port: int) -> bool:
-    """Returns whether something on this machine listens on a port."""
-    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-        return True
-    return False
-
-
-def _stop_when_parent_dies() -> None:
-    """Asks Linux to stop this process when its parent is killed; elsewhere does nothing more than
-    to let it be stopped: what a shell starts with & ignores SIGINT, and Dagster then SIGTERM too.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from project.local.dagster_process import HOST, LocalDagster, LocalDagsterError, free_port, listens
+from project.local.dagster_process import LocalDagster, LocalDagsterError
+from project.local.programs import HOST, free_port, listens
 from project.paths import ROOT, data_folder
 
 HOME = ROOT / ".dagster_home"
@@ -51,7 +52,7 @@ def main() -> int:
                 "Run flights_job and weather_job there for the same day, and watch both marts"
                 " follow. Ctrl-C stops it.\n"
             )
-            return dagster.process.wait()
+            return dagster.wait()
     except AlreadyRunning as running:
         console.print(f"Dagster is running already, at [bold]{running}[/bold].")
         return 0

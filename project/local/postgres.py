@@ -1,21 +1,19 @@
 """Starts a PostgreSQL server of its own, and removes it again."""
 
-import ctypes
 import os
 import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-HOST = "127.0.0.1"
+from project.local.programs import HOST, free_port, install, stopped_with_parent
+
 USER = "dagster"
 DATABASE = "dagster"
 
@@ -87,7 +85,7 @@ class LocalPostgres(AbstractContextManager["LocalPostgres"]):
 
     def start(self, timeout: float = 60) -> None:
         """Starts the server, on the port it had before; returns when it takes connections."""
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         settings = (f"port={self.port}", f"listen_addresses={HOST}", "unix_socket_directories=")
         options = [f"-c{setting}" for setting in (*settings, *self.settings)]
         with (self.folder / "log").open("ab") as log:
@@ -95,7 +93,7 @@ class LocalPostgres(AbstractContextManager["LocalPostgres"]):
                 [self.programs / "postgres", "-D", self.folder / "data", *options],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_stop_when_parent_dies,
+                preexec_fn=stopped_with_parent(signal.SIGINT),
                 **self._as_user(),
             )
         deadline = time.monotonic() + timeout
@@ -168,11 +166,8 @@ def _programs() -> Path:
         LocalPostgresError: There are none.
     """
     found = _find_programs()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("Installing PostgreSQL with apt-get ...", file=sys.stderr)
-        quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "capture_output": True}
-        subprocess.run(["apt-get", "update"], **quiet)
-        subprocess.run(["apt-get", "install", "-y", "postgresql"], **quiet)
+    if found is None:
+        install("postgresql")
         found = _find_programs()
     if found is None:
         raise LocalPostgresError("no initdb on PATH or in /usr/lib/postgresql: install PostgreSQL")
@@ -196,16 +191,3 @@ def _ordinary_user() -> pwd.struct_passwd | None:
         with suppress(KeyError):
             return pwd.getpwnam(name)
     raise LocalPostgresError("PostgreSQL refuses root, and there is no user postgres or nobody")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
-
-
-def _stop_when_parent_dies() -> None:
-    """Asks Linux to stop the server when this process is killed; elsewhere does nothing."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)

@@ -7,6 +7,7 @@ import dagster as dg
 
 from project.defs.days import DAYS
 from project.defs.ingest.landing import Landed, land
+from project.defs.shown import table
 from project.paths import landing_folder
 
 OWNERS = ["team:data-platform"]
@@ -84,17 +85,6 @@ def _materialize(landed: Landed) -> dg.MaterializeResult:
         metadata={
             "dagster/partition_row_count": landed.rows,
             "file": dg.MetadataValue.path(landed.path),
-            "preview": dg.MetadataValue.table(
-                records=[
-                    dg.TableRecord(
-                        {
-                            name: None if value is None else str(value)
-                            for name, value in zip(landed.columns, row, strict=True)
-                        }
-                    )
-                    for row in landed.preview
-                ],
-                schema=dg.TableSchema([dg.TableColumn(name) for name in landed.columns]),
-            ),
+            "preview": table(landed.columns, landed.preview),
         }
     )

@@ -1,0 +1,174 @@
+"""What the README promises of the UI is on its pages: a real Dagster, looked at in Chromium.
+
+Not among the default tests, since it needs a browser: ``make ui``. With ``--pictures FOLDER`` it
+takes the pictures that the README shows; ``make pictures`` takes them into ``docs/ui``.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+from rich.console import Console
+
+from project.local.dagster_process import LocalDagster
+from project.local.demo import DECLARATIVE_MART, DOWNSTREAM_JOB, FIRST, SECOND, Demo
+from project.local.programs import install
+from project.paths import ROOT
+
+pytestmark = pytest.mark.browser
+
+PICTURES = "docs/ui"
+SECTION = re.search(r"^## See it$.*?(?=^## )", (ROOT / "README.md").read_text(), re.S | re.M)
+PROMISES = {
+    name: re.findall(r"`([^`]+)`", words)
+    for words, name in re.findall(
+        rf"^- (.*?)\n\n  !\[[^\]]*\]\({PICTURES}/(\w+)\.png\)", SECTION[0], re.S | re.M
+    )
+}
+"""For each picture of the README, what it says is to be seen there."""
+
+A_WHILE = 60_000
+"""Milliseconds in which a page has to show something."""
+
+
+@pytest.fixture(scope="module")
+def dagster(tmp_path_factory) -> Iterator[LocalDagster]:
+    """Both marts have been built for the first day; of the second, only the weather has landed."""
+    folder = tmp_path_factory.mktemp("ui")
+    with (
+        (folder / "log").open("wb") as log,
+        LocalDagster(folder / "home", folder / "data", log=log) as dagster,
+    ):
+        dagster.wait_until_ready()
+        demo = Demo(dagster, Console(quiet=True))
+        demo.land(("flights_job", FIRST), ("weather_job", SECOND))
+        demo.land(("weather_job", FIRST))
+        demo.expect((FIRST,), "both feeds have landed it")
+        assert demo.wrong == []
+        dagster.wait_for_ticks()
+        yield dagster
+
+
+@pytest.fixture(scope="module")
+def browser_page() -> Iterator[Page]:
+    if not shutil.which("chromium"):
+        install("chromium")
+    program = shutil.which("chromium")
+    assert program, "there is no chromium on the PATH: install it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        page = browser.new_page(viewport={"width": 1240, "height": 760})
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def look(browser_page, dagster):
+    """Opens a page of the UI."""
+
+    def look(path: str) -> Page:
+        browser_page.goto(f"{dagster.address}{path}")
+        return browser_page
+
+    return look
+
+
+@pytest.fixture
+def promised(request):
+    """Checks that all is to be seen that the README promises of a picture, and takes it."""
+
+    def promised(name: str, where: Page | Locator) -> None:
+        assert PROMISES[name], "the README says what is to be seen"
+        for words in PROMISES[name]:
+            expect(where.get_by_text(words).first).to_be_visible(timeout=A_WHILE)
+        if folder := request.config.getoption("--pictures"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            where.screenshot(path=Path(folder, f"{name}.png"), animations="disabled")
+
+    return promised
+
+
+def run_of(dagster: LocalDagster, name: str) -> dg.DagsterRun:
+    """Returns the only run of a job, or of the declarative mart."""
+    (run,) = (
+        run
+        for run in dagster.instance.get_runs()
+        if name == run.job_name or {dg.AssetKey(name)} == run.asset_selection
+    )
+    return run
+
+
+def test_the_pictures_of_the_readme_are_those_that_are_taken_here():
+    """Each has its test below, and is in the tree."""
+    taken = set(re.findall(r'promised\(\s*"(\w+)"', Path(__file__).read_text()))
+    assert taken == PROMISES.keys()
+    assert {path.stem for path in (ROOT / PICTURES).glob("*.png")} == taken
+
+
+def test_the_asset_graph_shows_what_waits_for_what(look, promised):
+    """Two feeds, and the marts of both paths downstream of both."""
+    page = look("/asset-groups")
+    for group in ("feeds", "declarative", "job_path"):
+        page.locator("svg").get_by_text(group, exact=True).click(timeout=A_WHILE)
+        page.get_by_text("Global asset lineage").hover()
+        page.wait_for_timeout(1000)
+    promised("graph", page)
+
+
+def test_an_evaluation_has_a_line_for_each_upstream(look, promised):
+    """In words, and true or false: the second day waits for the flights."""
+    page = look(f"/assets/{DECLARATIVE_MART.to_user_string()}?view=automation")
+    page.get_by_text(re.compile(r"^\w+ \d+, \d+:\d+:\d+")).first.click(timeout=A_WHILE)
+    promised("evaluation", page)
+
+
+def test_a_tick_tells_its_reason(look, promised):
+    """The sensor's page lists the ticks; a click tells why one requested nothing."""
+    page = look("/locations/fan_in/sensors/both_feeds_succeeded")
+    page.get_by_role("table").get_by_text("0 runs requested").first.click(timeout=A_WHILE)
+    promised("tick", page)
+
+
+def test_the_downstream_run_names_its_batch(look, promised, dagster):
+    """Its tags name the batch, and the run of each upstream."""
+    run = run_of(dagster, DOWNSTREAM_JOB)
+    page = look(f"/runs/{run.run_id}")
+    page.get_by_text("View tags and config").click(timeout=A_WHILE)
+    promised("run", page)
+    for upstream in ("flights_job", "weather_job"):
+        upstream_run = run.tags[f"fan_in/upstream.{upstream}"]
+        expect(page.get_by_text(upstream_run).first).to_be_visible(timeout=A_WHILE)
+
+
+@pytest.mark.parametrize(
+    ("name", "upstreams"),
+    [
+        ("carrier_days_job", ["flights_job", "weather_job"]),
+        ("weather_delays", ["flights", "weather"]),
+    ],
+)
+def test_the_upstream_runs_are_a_click_away_from_the_downstream_run(look, dagster, name, upstreams):
+    """On both paths: in the run's log, the materialization links to the runs that made it."""
+    for upstream in upstreams:
+        page = look(f"/runs/{run_of(dagster, name).run_id}")
+        page.get_by_placeholder("Filter").first.fill("materialization")
+        row = page.get_by_text(f"made by {upstream}", exact=True).first
+        expect(row).to_be_visible(timeout=A_WHILE)
+        row.locator("xpath=ancestor::tr[1]").get_by_role("link").click()
+        job = upstream if upstream.endswith("_job") else f"{upstream}_job"
+        expect(page.get_by_text(job).first).to_be_visible(timeout=A_WHILE)
+        assert run_of(dagster, name).run_id not in page.url
+
+
+def test_a_mart_shows_the_day_that_was_built(look, promised):
+    """The first rows, the links to what made it, and a picture, drawn when it is asked for."""
+    page = look(f"/assets/weather_delays?view=events&partition={FIRST}")
+    promised("mart", page)
+    page.get_by_text("[Show Markdown]").first.click(timeout=A_WHILE)
+    picture = page.locator("img[src^='data:image/png']")
+    expect(picture).to_be_visible(timeout=A_WHILE)
+    assert picture.evaluate("image => image.naturalWidth") > 500
