@@ -88,7 +88,8 @@ def build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[An
     for event in events:
         if isinstance(event, dg.Output) and event.output_name in shown.PICTURES:
             of_day = shown.of_day(event.output_name, context.partition_key)
-            event = event.with_metadata({**event.metadata, **of_day, **made_by})
+            # In this order: a run's log shows the first few, and the others when asked.
+            event = event.with_metadata({**made_by, **event.metadata, **of_day})
         yield event
     if error := invocation.get_error():
         raise error
