@@ -641,18 +641,18 @@ class _Tick:
     def _known_burst(self, state: SensorState, since: datetime | None) -> Burst | None:
         """Returns the burst that the last tick has read and the cursor tells of, if nothing has
         succeeded since; else None."""
-        cursor, burst = _bursts.get(self.fan_in.name, (None, None))
-        if burst is None or cursor != self.context.cursor or not (since and state.read_to):
+        burst = _bursts.pop(self.context.cursor or "", None)
+        if burst is None or not (since and state.read_to):
             return None
         if since > burst.updated_at:
             return None
         return burst if self.runs.is_all(burst, since) else None
 
     def _keep_burst(self, cursor: str) -> None:
-        if self._burst is None:
-            _bursts.pop(self.fan_in.name, None)
-        else:
-            _bursts[self.fan_in.name] = cursor, self._burst
+        if self._burst is not None:
+            _bursts[cursor] = self._burst
+            while len(_bursts) > MOST_BURSTS:
+                del _bursts[next(iter(_bursts))]
 
     def _recall(self, state: SensorState, keys: Sequence[str | None]) -> SensorState:
         """Returns the state with what the storage knows of keys that it does not hold: never heard
@@ -723,9 +723,11 @@ class _Tick:
                 )
 
 
-_bursts: dict[str, tuple[str, Burst]] = {}
-"""The burst that the last tick of each sensor has read, with the cursor that it left. Should this
-process not know it, the runs are read again."""
+_bursts: dict[str, Burst] = {}
+"""The bursts that the last ticks have read, by the cursors that they left. What this process does
+not know is read again."""
+
+MOST_BURSTS = 8
 
 
 def requested_batch(run_tags: Mapping[str, str]) -> Batch | None:
