@@ -1,8 +1,10 @@
 """The marts, built by real dbt over real days of 2013: 8 February, a blizzard, and 31 December,
 which has no weather."""
 
+import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from statistics import mean
 
@@ -20,8 +22,10 @@ import pytest
 from test_definitions import CHECKS
 
 from project.definitions import defs
+from project.defs import shown
 from project.defs.ingest.landing import land
 from project.defs.marts import WAREHOUSE_POOL
+from project.fan_in import Batch, Completion
 from project.paths import DATA_VARIABLE, DBT_PROJECT, ROOT, landing_folder, warehouse_file
 
 BLIZZARD, LAST = "2013-02-08", "2013-12-31"
@@ -234,6 +238,79 @@ def test_a_materialization_says_how_many_rows_the_table_has(builds, mart):
             for e in result.get_asset_materialization_events()
         }
         assert said == {name: len(rows) for name, rows in left.items()}
+
+
+def materialized(result: dg.ExecuteInProcessResult, mart: str) -> dg.AssetMaterialization:
+    (of_mart,) = (
+        event.materialization
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey(mart)
+    )
+    return of_mart
+
+
+def test_a_materialization_shows_the_day_that_was_built(builds, mart):
+    """The first rows of that day and of no other, with the most departures first; and a picture."""
+    for day, result, left in zip(
+        (BLIZZARD, LAST), builds[mart].results, builds[mart].tables, strict=False
+    ):
+        metadata = materialized(result, mart).metadata
+        rows = [list(record.data.values()) for record in metadata["preview"].records]
+        columns = [column.name for column in metadata["preview"].schema.columns]
+        departures = columns.index("departures")
+        counts = [int(row[departures]) for row in rows]
+        assert counts == sorted(counts, reverse=True)
+        expected = [[None if v is None else str(v) for v in row] for row in of_day(day, left[mart])]
+        assert len(rows) == min(len(expected), shown.MOST_ROWS)
+        assert all(row in expected for row in rows)
+        png = re.fullmatch(r"!\[.*\]\(data:image/png;base64,(.*)\)", metadata["picture"].value)
+        assert base64.b64decode(png[1]).startswith(b"\x89PNG")
+
+
+def test_a_day_without_rows_has_a_preview_and_no_picture(data):
+    """Nothing to draw is nothing wrong."""
+    with duckdb.connect(str(warehouse_file())) as warehouse:
+        warehouse.sql(
+            "create table weather_delays (business_day date, visibility varchar,"
+            " departures int, mean_delay_minutes double)"
+        )
+    of_nothing = shown.of_day("weather_delays", BLIZZARD)
+    warehouse_file().unlink()
+    assert of_nothing.keys() == {"preview"}
+    assert of_nothing["preview"].records == []
+
+
+def test_a_materialization_links_to_the_runs_that_made_it():
+    """A link for each upstream that a run completed; none for a run by hand."""
+    at = datetime(2013, 1, 1, tzinfo=UTC)
+    by_run = Completion(upstream="flights", id="1", completed_at=at, run_id="a-run")
+    reported = Completion(upstream="weather", id="2", completed_at=at)
+    links = shown.made_by(Batch(completions=(by_run, reported)))
+    assert links == {"made by flights": dg.MetadataValue.dagster_run("a-run")}
+    assert shown.made_by(None) == {}
+
+
+def test_a_failed_dbt_test_fails_the_run_and_hides_nothing(data):
+    """An airline that nobody knows: the mart is there with its day, the check has failed, and so
+    has the run."""
+    path = landing_folder("flights") / f"{BLIZZARD}.parquet"
+    with duckdb.connect() as db:
+        db.sql(f"create table strange as select * replace ('??' as carrier) from '{path}'")
+        db.sql(f"copy strange to '{path}'")
+    try:
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = run("carrier_days", BLIZZARD, instance)
+    finally:
+        land_days()
+        warehouse_file().unlink()
+    assert not result.success
+    (failure,) = result.get_step_failure_events()
+    assert "relationships_carrier_days" in failure.event_specific_data.error.to_string()
+    assert "preview" in materialized(result, "carrier_days").metadata
+    failed = {
+        check.check_name for check in result.get_asset_check_evaluations() if not check.passed
+    }
+    assert failed == {"relationships_carrier_days_carrier__carrier__ref_airlines_"}
 
 
 def test_a_finished_run_lets_go_of_the_warehouse(builds, mart):

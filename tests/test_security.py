@@ -291,7 +291,11 @@ DATABASES = {"sqlalchemy", "sqlite3", "psycopg2", "psycopg", "alembic"}
 ASKS_A_DATABASE = {"execute", "executemany", "exec_driver_sql", "text", "sql", "connect"}
 SHELL = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
 READS_CODE = {"eval", "exec", "compile", "__import__", "pickle.loads", "pickle.load", "yaml.load"}
-SPEAK_TO_THE_WAREHOUSE = {"project/defs/ingest/landing.py", "project/local/demo.py"}
+SPEAK_TO_THE_WAREHOUSE = {
+    "project/defs/ingest/landing.py",
+    "project/defs/shown.py",
+    "project/local/demo.py",
+}
 """Of what is in them, only a ``date`` and names that stand in the source get into SQL."""
 
 
