@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 MANIFEST := dbt_project/target/manifest.json
+REPLAYED := --file tests/recordings/chaos_g8_job.jsonl --like example --try within=1m
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
 .PHONY: help setup demo dev test check comparison fuzz mutants chaos benchmarks load million audit \
@@ -43,8 +44,9 @@ mutants: setup ## Show which timelines catch which small wrong rule.
 ui: setup ## Look at the UI in Chromium, which it installs if it may.
 	@$(BIN)/python -m pytest -n 0 -m browser tests/test_ui.py
 
-pictures: setup ## Take the pictures of the UI that the README shows.
+pictures: setup ## Take the pictures that the README shows, of the UI and of a replay.
 	@$(BIN)/python -m pytest -n 0 -m browser tests/test_ui.py --pictures docs/ui
+	@$(BIN)/python -m project.cli replay $(REPLAYED) --plot docs/replay.svg; test $$? -eq 1
 
 distributed: setup ## The demo on Postgres, Redis and two Celery workers, one of which is killed.
 	@$(BIN)/python -m project.local.distributed

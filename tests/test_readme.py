@@ -239,6 +239,23 @@ def test_each_edge_of_the_rule_names_its_timelines():
     assert named >= {one.name for one in NAMED if one.differs}
 
 
+def test_the_replay_is_the_one_that_is_drawn(tmp_path):
+    """The command of ``make pictures`` draws the lanes that are shown, and finds what is said."""
+    makefile = (ROOT / "Makefile").read_text()
+    options = shlex.split(re.search(r"^REPLAYED := (.*)", makefile, re.M)[1])
+    drawn = tmp_path / "replay.svg"
+    file = ROOT / options[1]
+    result = CliRunner().invoke(
+        main, ["replay", options[0], str(file), *options[2:], "--plot", str(drawn)]
+    )
+    assert result.exit_code == 1, result.output
+    shown = ROOT / "docs" / "replay.svg"
+    texts = [re.findall(r"<text[^>]*>([^<]*)<", path.read_text()) for path in (drawn, shown)]
+    assert texts[0] == texts[1]
+    assert re.search(r"^as it is +5 +5 +0 +0 ", result.output, re.M)
+    assert re.search(r"^within=1m +3 +3 +0 +2 ", result.output, re.M)
+
+
 def test_every_path_named_exists():
     """Files and folders in links and in the layout table are there."""
     named = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r"^\| `([^`]+)` \|", README, re.M)
