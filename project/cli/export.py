@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -13,7 +12,6 @@ import click
 
 from . import files, notation
 from .history import History
-from .location import App, pass_app
 from .show import plain
 from .source import Counted, Source, history_options, progress
 
@@ -29,17 +27,7 @@ from .source import Counted, Source, history_options, progress
     default=None,
     help="Write it as a timeline in the notation of the tests; - to print it.",
 )
-@pass_app
-def export(
-    app: App,
-    downstream: str | None,
-    file: Path | None,
-    since: datetime | timedelta | None,
-    until: datetime | None,
-    requested_by: str | None,
-    out: str | None,
-    timeline: str | None,
-) -> None:
+def export(source: Source, out: str | None, timeline: str | None) -> None:
     """Writes what happened to DOWNSTREAM and its upstreams in a period, and for its window before.
 
     It is a file of JSON lines that fan-in replay reads, and with --timeline a line of text that
@@ -50,14 +38,7 @@ def export(
         out = "-"
     if out == "-" and timeline == "-":
         raise click.UsageError("only one of -o and --timeline can be printed: name a file")
-    history = Source(
-        app=app,
-        downstream=downstream,
-        file=file,
-        since=since,
-        until=until,
-        requested_by=requested_by,
-    ).open()
+    history = source.open()
     with _written(out) as path:
         count = _write(history, path)
         if out == "-":

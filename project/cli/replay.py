@@ -18,7 +18,6 @@ from .export import opened_beside
 from .fan_ins import FanIn, Rule
 from .follows_rule import FollowsRule
 from .history import Ended, Event, History, Materialized, Member
-from .location import App, pass_app
 from .mechanisms import Firing, Mechanism
 from .picture import Picture
 from .playing import Play
@@ -89,16 +88,10 @@ AS_IT_IS = "as it is"
     metavar="FILE",
     help="Write every request and every divergence as JSON lines.",
 )
-@pass_app
 @click.pass_context
 def replay(
     context: click.Context,
-    app: App,
-    downstream: str | None,
-    file: Path | None,
-    since: datetime | timedelta | None,
-    until: datetime | None,
-    requested_by: str | None,
+    source: Source,
     like: Any,
     within: str | None,
     no_window: bool,
@@ -140,14 +133,6 @@ def replay(
         zone=zone,
     )
     alternatives = [*[given] * (given != Alternative()), *map(parse, tries)]
-    source = Source(
-        app=app,
-        downstream=downstream,
-        file=file,
-        since=since,
-        until=until,
-        requested_by=requested_by,
-    )
     history = source.open(
         lambda fan_in: [a.rule(fan_in) for a in alternatives],
         lambda fan_in: [a.kind(fan_in) for a in alternatives],

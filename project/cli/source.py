@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from .alternatives import duration
 from .errors import NoHistory
 from .fan_ins import FanIn, Kind, Rule
 from .history import Event, History, Tick, moment
-from .location import App
+from .location import App, pass_app
 from .reading import PATHS, read_history
 from .times import TIME
 
@@ -45,7 +46,31 @@ class Since(click.ParamType):
 
 
 def history_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds what names a history: the downstream or a file, and the period."""
+    """Adds what names a history, the downstream or a file, and the period; the command is given it
+    as ``source``."""
+
+    @pass_app
+    @wraps(command)
+    def with_source(
+        app: App,
+        *args: Any,
+        downstream: str | None,
+        file: Path | None,
+        since: datetime | timedelta | None,
+        until: datetime | None,
+        requested_by: str | None,
+        **others: Any,
+    ) -> Any:
+        source = Source(
+            app=app,
+            downstream=downstream,
+            file=file,
+            since=since,
+            until=until,
+            requested_by=requested_by,
+        )
+        return command(*args, source=source, **others)
+
     for option in reversed(
         (
             click.argument("downstream", required=False),
@@ -72,8 +97,8 @@ def history_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--until", type=TIME, metavar="TIME", help="Until when; by default now."),
         )
     ):
-        command = option(command)
-    return command
+        with_source = option(with_source)
+    return with_source
 
 
 @dataclass(frozen=True, kw_only=True)
