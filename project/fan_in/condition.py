@@ -377,6 +377,7 @@ class _LineResult(dg.AutomationResult):
     """
 
     def __init__(self, line: UpstreamStanding, unique_id: str, like: dg.AutomationResult) -> None:
+        # What Dagster's own result is made of has no public names; those read below have.
         self.__dict__.update(like.__dict__)
         self._line, self._id, self._like = line, unique_id, like
 

@@ -12,7 +12,9 @@ from .state import run_completion
 from .windows import just_after
 
 PAGE = 500
+
 MOST_IN_BURST = 100_000
+"""How many run ids are kept at most for the next tick, some 10 MB."""
 
 RUNNING_STATUSES = [
     DagsterRunStatus.QUEUED,
