@@ -305,8 +305,8 @@ MUTANTS = (
     Mutant(
         "takes runs without the key for runs of one key",
         "sensor",
-        "                if self.fan_in.tag is not None and self.runs.key(record) is None:\n",
-        "                if False:\n",
+        "            if self.fan_in.tag is not None and self.runs.key(record) is None:\n",
+        "            if False:\n",
         "a run without the key",
     ),
 )
