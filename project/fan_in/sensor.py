@@ -641,7 +641,7 @@ class _Tick:
     def _known_burst(self, state: SensorState, since: datetime | None) -> Burst | None:
         """Returns the burst that the last tick has read and the cursor tells of, if nothing has
         succeeded since; else None."""
-        burst = _bursts.pop(self.context.cursor or "", None)
+        burst = _bursts.get(self.context.cursor or "")
         if burst is None or not (since and state.read_to):
             return None
         if since > burst.updated_at:
