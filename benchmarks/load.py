@@ -17,6 +17,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,7 +72,7 @@ class Site:
             time_machine.travel(self.now, tick=True),
             dg.SensorEvaluationContext(
                 instance_ref=None,
-                instance=self.instance,
+                instance=copy(self.instance),  # A code server makes it anew for every tick.
                 last_tick_completion_time=None,
                 last_run_key=None,
                 cursor=self.cursor,

@@ -6,6 +6,7 @@ condition and the automation sensor that evaluates it.
 
 import json
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -240,7 +241,7 @@ class Ticker:
         name = mechanism.sensor(self.upstreams)
         with dg.SensorEvaluationContext(
             instance_ref=None,
-            instance=self.instance,
+            instance=copy(self.instance),  # A code server makes it anew for every tick.
             last_tick_completion_time=None,
             last_run_key=None,
             cursor=cursor,

@@ -11,6 +11,7 @@ import atexit
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from types import SimpleNamespace
@@ -86,8 +87,8 @@ class World(AbstractContextManager["World"]):
         self.instance.run_storage.wipe()
         self.instance.event_log_storage.wipe()
         self.instance.schedule_storage.wipe()
-        # The next world on this instance counts its ticks from 1 again, which no real one does.
-        materializations._remembered.pop(self.instance, None)
+        # The next world counts its ticks from 1 again at the same time, which no real one does.
+        materializations._remembered.clear()
         _idle_instances.append(self.instance)
 
     def define(self, definitions: dg.Definitions) -> None:
@@ -164,7 +165,7 @@ class World(AbstractContextManager["World"]):
             self.pinned(),
             dg.SensorEvaluationContext(
                 instance_ref=None,
-                instance=self.instance,
+                instance=copy(self.instance),  # A code server makes it anew for every tick.
                 last_tick_completion_time=None,
                 last_run_key=None,
                 cursor=self.cursor,

@@ -149,7 +149,7 @@ class AssetHistory:
     def _kept_completion(self, key: dg.AssetKey, event: dg.EventLogRecord) -> Completion:
         """Returns an upstream's newest completion; the same object until there is a newer one,
         since most are what they were at the tick before."""
-        kept = _completions.setdefault(self.instance, {})
+        kept = _completions.setdefault(self.graph, {})
         event_id = event.storage_id, event.timestamp, event.run_id
         known_id, completion = kept.get(key, (None, None))
         if completion is None or known_id != event_id:
@@ -436,8 +436,9 @@ class AssetHistory:
     def _uses(
         self, request_id: str, tags: Mapping[str, str], partition: str | None, at: datetime
     ) -> Mapping[str, Used] | None:
-        remembered = _remembered.setdefault(self.instance, {})
-        name = (self.target, request_id, partition)
+        remembered = _remembered.setdefault(self.graph, {})
+        # With its time, since a tick's id is no more than a number.
+        name = (self.target, request_id, at, partition)
         if name not in remembered:
             evaluation_id = _evaluation_id(tags)
             if evaluation_id not in self._evaluations:
@@ -646,10 +647,11 @@ def _evaluation_record(
     return next((r for r in records if r.evaluation_id == evaluation_id), None)
 
 
-_remembered: WeakKeyDictionary[Any, dict[tuple[dg.AssetKey, str, str | None], Any]] = (
+_remembered: WeakKeyDictionary[Any, dict[tuple[dg.AssetKey, str, datetime, str | None], Any]] = (
     WeakKeyDictionary()
 )
 """What the evaluations behind the last few requests saw, by run. It never changes, and to read it
-again at every tick would be most of a tick's cost."""
+again at every tick would be most of a tick's cost. Kept for as long as the code is loaded: a code
+server makes its instance anew for every tick."""
 
 MOST_REMEMBERED = 20_000
