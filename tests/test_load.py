@@ -305,8 +305,27 @@ def test_the_tick_after_many_partitions_reads_their_evaluation_once():
         world.wait(minutes=1)
         with heard_statements() as statements:
             assert not world.evaluate().run_requests
-        evaluations = [text for text in statements if "FROM asset_daemon_asset_eval" in text]
-        assert len(evaluations) == 1
+        assert len(reads_of_evaluations(statements)) == 1
+
+
+def test_what_a_request_saw_is_read_once_and_not_at_every_tick():
+    """It never changes, so a code server remembers it, whose instance is another at each tick."""
+    with DeclarativeWorld(declarative_definitions()) as world:
+        for letter in "AB":
+            world.materialize_outside(letter)
+        assert world.wait(minutes=1).tick() == 1
+        world.end_downstream()
+        reads = []
+        for _ in range(3):
+            world.wait(minutes=1).materialize_outside("A")
+            with heard_statements() as statements:
+                assert world.tick() == 0
+            reads.append(len(reads_of_evaluations(statements)))
+        assert reads == [1, 0, 0]
+
+
+def reads_of_evaluations(statements: Iterable[str]) -> list[str]:
+    return [text for text in statements if "FROM asset_daemon_asset_eval" in text]
 
 
 # --- the benchmark -------------------------------------------------------------------------------
