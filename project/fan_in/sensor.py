@@ -325,13 +325,13 @@ class _Tick:
         requests = [Request.of(d, b) for d, b in zip(firing, batches, strict=True)]
         state = replace(state, requested=tuple(requests))
         state = self._forget(state, decisions.values())
+        cursor = state.to_json()
+        self._keep_burst(cursor)
         if not requests:
-            cursor = state.to_json()
-            self._keep_burst(cursor)
             return dg.SensorResult(skip_reason=self._explain(state, decisions), cursor=cursor)
         return dg.SensorResult(
             run_requests=[self._run_request(r, b) for r, b in zip(requests, batches, strict=True)],
-            cursor=state.to_json(),
+            cursor=cursor,
         )
 
     def read(self) -> "Reading":
