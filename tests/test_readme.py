@@ -26,7 +26,7 @@ from drivers import (
 from timeline import Timeline
 from timelines import NAMED
 
-from project.cli.errors import DamagedFile, NoInstance, UnknownDownstream
+from project.cli.errors import DamagedFile, NoHistory, NoInstance, UnknownDownstream
 from project.cli.main import main
 from project.cli.replay import replay
 from project.paths import ROOT
@@ -158,6 +158,9 @@ def test_the_move_from_the_documentation_example_loses_and_repeats_nothing():
         assert "2 requests, 0 runs by hand" in replayed.output
         assert "duplicate" in replayed.output
         assert "lost batch" not in replayed.output
+        stranger = ask(world, replay, *asked[:-1], "stranger")
+        assert stranger.exit_code == NoHistory.exit_code, stranger.output
+        assert "sensor 'stranger' requested no run of d_job from" in stranger.output
 
         world.sensor_name, world.cursor = "after_both_upstreams", None
         assert world.wait(minutes=1).tick() == 0

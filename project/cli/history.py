@@ -153,6 +153,7 @@ class History:
         interval: Seconds between two ticks, at the least.
         ticks_from: From when on all ticks are known; None if they are not.
         events: In the order of ``moment``; to be gone through again, if need be.
+        requested_by: Another sensor, whose requests are taken for the fan-in's.
     """
 
     fan_in: FanIn
@@ -162,6 +163,7 @@ class History:
     interval: float
     ticks_from: datetime | None = None
     events: Iterable[Event]
+    requested_by: str | None = None
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)

@@ -92,6 +92,7 @@ def read_history(
         interval=evaluator.interval.total_seconds(),
         ticks_from=reader.ticks_from(since),
         events=reader,
+        requested_by=requested_by,
     )
 
 

@@ -18,7 +18,7 @@ from . import files
 from .alternatives import duration
 from .errors import NoHistory
 from .fan_ins import FanIn, Kind, Rule
-from .history import Event, History, Tick, moment
+from .history import Event, History, Requested, Tick, moment
 from .location import App, pass_app
 from .reading import PATHS, read_history
 from .times import TIME
@@ -188,6 +188,7 @@ class Counted:
     def __init__(self, history: History) -> None:
         self.history = history
         self.count = 0
+        self.requests = 0
         self.all = 0
 
     def __iter__(self) -> Iterator[Event]:
@@ -196,13 +197,20 @@ class Counted:
             self.all += 1
             if type(event) is not Tick and event.at >= since:
                 self.count += 1
+                self.requests += type(event) is Requested and bool(event.batch)
             yield event
 
     def check(self) -> None:
-        """Raises NoHistory if there was nothing."""
+        """Raises NoHistory if there was nothing, or nothing of the sensor that was asked for."""
+        history, fan_in = self.history, self.history.fan_in
+        if self.count and history.requested_by and not self.requests:
+            raise NoHistory(
+                f"sensor {history.requested_by!r} requested no run of {fan_in.downstream} from"
+                f" {format_time(history.since)} to {format_time(history.until)}: correct its name,"
+                " or give another --since and --until"
+            )
         if self.count:
             return
-        history, fan_in = self.history, self.history.fan_in
         raise NoHistory(
             f"nothing happened to {fan_in.downstream} or its upstreams from"
             f" {format_time(history.since)} to {format_time(history.until)}: give another --since"
