@@ -57,7 +57,7 @@ class Contender:
 def _condition(make: Callable[..., dg.AutomationCondition]) -> Callable[..., dg.Definitions]:
     def define(letters: frozenset[str], timeline: Timeline, wrapped: bool) -> dg.Definitions:
         condition = make(letters, timeline)
-        if not timeline.overlap:
+        if not timeline.overlap and make is not our_condition:
             condition = condition & IDLE
         if wrapped:
             condition = condition & IDLE
@@ -89,10 +89,14 @@ def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
 def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
     within, when = _within(letters, timeline, "{}"), timeline.when
     if isinstance(when, int):
-        condition = fan_in.upstreams_updated(at_least=when, within=within)
+        condition = fan_in.all_upstreams_updated(
+            within, at_least=when, wait_while_running=not timeline.overlap
+        )
     elif when is None or re.fullmatch("[A-Z&]+", when):
         optional = [a.lower() for a in sorted(letters) if a not in (when or letters)]
-        condition = fan_in.all_upstreams_updated(within=within, optional=optional)
+        condition = fan_in.all_upstreams_updated(
+            within, optional=optional, wait_while_running=not timeline.overlap
+        )
     else:
         condition = eval(
             when,
@@ -101,10 +105,12 @@ def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationC
                 for a in letters
             },
         )
+        if not timeline.overlap:
+            condition &= ~fan_in.downstream_running()
     if timeline.settle:
         condition &= fan_in.upstreams_settled(quiet=timeline.settle)
     if timeline.idle:
-        condition &= ~C.any_deps_match(C.in_progress())
+        condition &= ~fan_in.upstreams_running()
     return condition
 
 

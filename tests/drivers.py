@@ -40,7 +40,6 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.storage.schedules import SqliteScheduleStorage
 
 import project.fan_in as fan_in
-from project.fan_in import materializations
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 """Hour 0 of a world that is not told otherwise."""
@@ -87,8 +86,6 @@ class World(AbstractContextManager["World"]):
         self.instance.run_storage.wipe()
         self.instance.event_log_storage.wipe()
         self.instance.schedule_storage.wipe()
-        # The next world counts its ticks from 1 again at the same time, which no real one does.
-        materializations._remembered.clear()
         _idle_instances.append(self.instance)
 
     def define(self, definitions: dg.Definitions) -> None:
@@ -516,4 +513,5 @@ def declarative_definitions(
     letters: Iterable[str] = "AB", condition: dg.AutomationCondition | None = None
 ) -> dg.Definitions:
     """Returns definitions with the fan-in condition over the assets of these upstreams."""
-    return with_condition(condition or fan_in.all_upstreams_updated(), letters)
+    overlapping = fan_in.all_upstreams_updated(wait_while_running=False)
+    return with_condition(condition or overlapping, letters)

@@ -7,8 +7,13 @@ import dagster as dg
 import pytest
 from drivers import DeclarativeWorld, World, declarative_definitions, with_condition
 
-from project.fan_in import FanInError, all_upstreams_updated, upstream_updated
-from project.fan_in.materializations import COMPLETIONS_METADATA_KEY, completions_seen
+from project.fan_in import (
+    FanInError,
+    all_upstreams_updated,
+    downstream_running,
+    upstream_updated,
+)
+from project.fan_in.evaluation_records import COMPLETIONS_METADATA_KEY, completions_seen
 
 D = dg.AssetKey("d")
 
@@ -145,7 +150,7 @@ def test_an_evaluation_written_by_another_version_is_as_good_as_gone(world, monk
     """What cannot be read is never fatal: then the request used up all that came before its run."""
     other_version = {COMPLETIONS_METADATA_KEY: dg.MetadataValue.json({"another": "format"})}
     with monkeypatch.context() as patch:
-        patch.setattr("project.fan_in.condition.seen_metadata", lambda _: other_version)
+        patch.setattr("project.fan_in.condition.record_metadata", lambda *_, **__: other_version)
         world.run("A")
         world.run("B")
         assert world.wait(minutes=1).tick() == 1
@@ -184,10 +189,9 @@ def test_a_re_execution_uses_up_nothing_and_gives_nothing_back(world):
     assert world.wait(minutes=1).tick() == 1, "A, which came before the re-execution, counts"
 
 
-def test_a_batch_waits_for_the_running_downstream_when_in_progress_is_excluded():
-    """``& ~in_progress()``: the next batch is requested when the run before has ended."""
-    condition = all_upstreams_updated() & ~dg.AutomationCondition.in_progress()
-    with world_of(condition=condition) as world:
+def test_a_batch_waits_for_the_running_downstream_by_default():
+    """The next batch is requested when the run before has ended."""
+    with world_of(condition=all_upstreams_updated()) as world:
         world.run("A")
         world.run("B")
         assert world.wait(minutes=1).tick() == 1
@@ -199,10 +203,13 @@ def test_a_batch_waits_for_the_running_downstream_when_in_progress_is_excluded()
         assert world.wait(minutes=1).tick() == 0
 
 
-def test_a_run_by_hand_hides_an_older_one_from_dagsters_in_progress():
-    """A limit of Dagster's operand, told in the README: it looks at the newest run only. When this
-    fails, Dagster has mended it, and the sentence can go."""
-    condition = all_upstreams_updated() & ~dg.AutomationCondition.in_progress()
+@pytest.mark.parametrize("waits", [True, False], ids=["the field", "the leaf"])
+def test_a_run_by_hand_that_has_ended_hides_no_other(waits):
+    """Every unfinished run of the downstream is seen, by the field and by ``downstream_running``;
+    Dagster's ``in_progress()`` looks at the newest one alone."""
+    condition = all_upstreams_updated(wait_while_running=waits)
+    if not waits:
+        condition &= ~downstream_running()
     with world_of(condition=condition) as world:
         world.run("A")
         world.run("B")
@@ -210,7 +217,9 @@ def test_a_run_by_hand_hides_an_older_one_from_dagsters_in_progress():
         world.run_downstream()
         world.wait(minutes=1).run("A")
         world.run("B")
-        assert world.wait(minutes=1).tick() == 1, "the first run has not ended"
+        assert world.wait(minutes=1).tick() == 0, "the first run has not ended"
+        world.end_downstream()
+        assert world.wait(minutes=1).tick() == 1
 
 
 def test_wrapping_the_condition_forgets_nothing(world):
@@ -310,11 +319,8 @@ def observe(world: World, version: str) -> None:
         )
 
 
-@pytest.mark.parametrize("page", [1, 50])
-def test_an_observable_source_counts_with_each_new_data_version(monkeypatch, page):
+def test_an_observable_source_counts_with_each_new_data_version():
     """Seeing the same version again is no completion; seeing another is, also an old one again."""
-    monkeypatch.setattr("project.fan_in.materializations.OBSERVATION_PAGE", page)
-
     @dg.observable_source_asset
     def source() -> dg.DataVersion:
         return dg.DataVersion("1")

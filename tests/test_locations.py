@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from project.fan_in.materializations import completions_seen
+from project.fan_in.evaluation_records import completions_seen
 from project.fan_in.sensor import upstream_runs
 from project.local.dagster_process import LocalDagster, LocalDagsterError
 from project.paths import ROOT

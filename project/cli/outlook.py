@@ -15,8 +15,7 @@ from dagster._core.definitions.declarative_automation.automation_condition_evalu
 )
 from dagster._daemon.asset_daemon import asset_daemon_cursor_from_instigator_serialized_cursor
 
-from project.fan_in.condition import DecidedResult
-from project.fan_in.materializations import AssetHistory
+from project.fan_in.evaluation_lines import FanInResult
 from project.fan_in.rule import Completion, Decision, Standing
 from project.fan_in.sensor import fan_in_of
 from project.fan_in.words import ASSET_WORDS, RUN_WORDS, Words, explain, explain_besides
@@ -187,9 +186,9 @@ def evaluate(
     return next(result for result in results if result.key == fan_in.asset_key)
 
 
-def decided(result: dg.AutomationResult) -> Iterator[DecidedResult]:
+def decided(result: dg.AutomationResult) -> Iterator[FanInResult]:
     """Yields the parts of a result that asked the rule about the downstream's own upstreams."""
-    if isinstance(result, DecidedResult):
+    if isinstance(result, FanInResult):
         yield result
     for child in result.child_results:
         if child.key == result.key:
@@ -207,15 +206,8 @@ def decisions(
         until: On what was known then; None for what the evaluation knew.
     """
     parts: dict[str | None, list[Decision]] = {}
-    history: AssetHistory | None = None
     for part in decided(result):
-        context = part.evaluated_in
-        # Of all partitions: others may have been ruled out by a part before, like in_progress().
-        everything = context.asset_graph_view.get_full_subset(key=context.key)
-        context = replace(context, candidate_subset=everything)
-        if history is None:
-            history = AssetHistory(context, until) if until else AssetHistory.of(context)
-        for key, decision in part.condition.decisions(context, history).items():
+        for key, decision in part.condition.decisions(part.evaluated_in, until).items():
             parts.setdefault(key, []).append(decision)
     return {key: _merged(of_key, fan_in) for key, of_key in parts.items()}
 

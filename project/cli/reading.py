@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from project.fan_in.batch import batch_of_run
-from project.fan_in.materializations import completions_seen
+from project.fan_in.evaluation_records import completions_seen
 from project.fan_in.runs import RUNNING_STATUSES, Home, Upstream
 from project.fan_in.sensor import PARTITION_TAG, SENSOR_TAG
 from project.fan_in.state import Request

@@ -8,7 +8,7 @@ from itertools import islice
 import dagster as dg
 
 from project.fan_in.batch import batch_of_run
-from project.fan_in.materializations import EVALUATION_ID_TAG
+from project.fan_in.evaluation_records import EVALUATION_ID_TAG
 from project.fan_in.rule import Batch
 from project.fan_in.sensor import PARTITION_TAG, SENSOR_TAG, fan_in_of
 from project.fan_in.state import Request

@@ -3,7 +3,9 @@
 from .batch import batch_of
 from .condition import (
     all_upstreams_updated,
+    downstream_running,
     upstream_updated,
+    upstreams_running,
     upstreams_settled,
     upstreams_updated,
 )
@@ -21,9 +23,11 @@ __all__ = [
     "all_upstreams_updated",
     "at_least",
     "batch_of",
+    "downstream_running",
     "fan_in_sensor",
     "upstream_succeeded",
     "upstream_updated",
+    "upstreams_running",
     "upstreams_settled",
     "upstreams_updated",
 ]

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from .materializations import completions_seen
+from .evaluation_records import completions_seen
 from .rule import Batch, Completion
 from .sensor import PARTITION_TAG, requested_batch
 

@@ -1,50 +1,55 @@
 """The declarative path: automation conditions that ask the rule about an asset's upstreams.
 
-They keep no cursor: ``materializations`` says where what they know comes from.
+They keep no cursor: ``asset_tick`` says where what they know comes from, and ``parts`` what they
+decide. Here is how they are defined, and how they answer Dagster.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import dagster as dg
 
+# Private, since Dagster asks its own conditions by their class whether they can be restricted to a
+# selection of dependencies.
+from dagster._core.definitions.declarative_automation.operators import DepsAutomationCondition
+
+from .asset_plan import AssetPlan, look
 from .errors import FanInError
-from .materializations import AssetHistory, seen_metadata
-from .requirement import AtLeast, Needs, Requirement, check_count
-from .rule import Completion, Decision, Standing, Used, decide, used_further
+from .evaluation_lines import FanInResult, held_back_text, subset_of
+from .evaluation_records import record_metadata
+from .partition_maps import upstreams_of
+from .parts import Part, Partition, Question, SettledPart, any_upstream_running, running_of
+from .requirement import check_count
+from .rule import Decision
 from .windows import (
     ONE_DAY,
+    Window,
     Within,
     check_settle,
     check_window,
     check_within,
     format_duration,
-    reach,
     window_of,
     within_words,
 )
-from .words import ASSET_WORDS, explain_held_back, explain_standing
 
 Key = dg.AssetKey | str | Sequence[str]
 
-IN_PROGRESS = dg.AutomationCondition.in_progress()
-
-MOST_PARTITIONS_NAMED = 3
-"""How many partitions an upstream's line names before it counts the rest."""
-
 
 def all_upstreams_updated(
-    within: Within = ONE_DAY, optional: Iterable[Key] = ()
+    within: Within = ONE_DAY,
+    *,
+    at_least: int | None = None,
+    optional: Iterable[Key] = (),
+    wait_while_running: bool = True,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
     since this asset was last requested, each of them within the window.
 
-    It is not true while an upstream has nothing new, or nothing new enough. It does not look at
-    whether this asset is being materialized: add ``& ~AutomationCondition.in_progress()`` to make
-    a batch wait for the one before.
+    It is not true while an upstream has nothing new, or nothing new enough, nor while a run or a
+    backfill goes on that has this asset to make.
 
     The upstreams are taken from the asset graph at each evaluation; views (virtual assets) are
     looked through. An observable source asset counts with each new data version. Of a partitioned
@@ -55,20 +60,38 @@ def all_upstreams_updated(
         within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
             None for no window. A mapping gives an upstream its own, by asset key; an upstream that
             it does not name has a day.
+        at_least: How many upstreams are enough, from 1; by default all. A request uses up what
+            every upstream has: one that completes after the quorum was met counts for the next.
         optional: Upstreams that need not be updated. A request uses up what they have.
+        wait_while_running: Hold a batch back while an unfinished run or backfill has this asset
+            (and this partition) to make.
 
     Raises:
-        FanInError: A window is not positive, or an optional key is empty.
+        FanInError: A window or ``at_least`` is not positive, an optional key is empty, or both
+            ``at_least`` and ``optional`` are given.
     """
-    return UpstreamsUpdated(within=_within(within), optional=_optional(optional))
+    optional = _optional(optional)
+    if at_least is not None:
+        check_count(at_least, None)
+        if optional:
+            raise FanInError(
+                f"at_least={at_least} and optional={[k.to_user_string() for k in optional]} say"
+                " two things about which upstreams are enough: give one of them"
+            )
+    return UpstreamsUpdated(
+        within=_within(within),
+        optional=optional,
+        at_least=at_least,
+        wait_while_running=wait_while_running,
+    )
 
 
 def upstreams_updated(at_least: int, within: Within = ONE_DAY) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if at least so many upstream assets have been
     materialized since this asset was last requested, each of them within the window.
 
-    It is not true while fewer have. A request uses up what every upstream has: one that completes
-    after the quorum was met counts for the next.
+    It is not true while fewer have. It is ``all_upstreams_updated(within, at_least=…,
+    wait_while_running=False)``.
 
     Args:
         at_least: How many, from 1.
@@ -78,7 +101,7 @@ def upstreams_updated(at_least: int, within: Within = ONE_DAY) -> "UpstreamsUpda
         FanInError: ``at_least`` is not positive, or a window is not.
     """
     check_count(at_least, None)
-    return UpstreamsUpdated(within=_within(within), at_least=at_least)
+    return UpstreamsUpdated(within=_within(within), at_least=at_least, wait_while_running=False)
 
 
 def upstream_updated(key: Key, within: Within = ONE_DAY) -> "UpstreamUpdated":
@@ -109,8 +132,7 @@ def upstreams_settled(quiet: timedelta) -> "UpstreamsSettled":
 
     It is not true while one was just now, whether a request has used that or not. It says nothing
     of what is new: combine it, as in ``all_upstreams_updated() & upstreams_settled(quiet)``. To
-    wait for running upstreams too, add Dagster's own
-    ``~AutomationCondition.any_deps_match(AutomationCondition.in_progress())``.
+    wait for running upstreams too, add ``~upstreams_running()``.
 
     Args:
         quiet: For how long; shorter than the window that it is combined with.
@@ -122,62 +144,188 @@ def upstreams_settled(quiet: timedelta) -> "UpstreamsSettled":
     return UpstreamsSettled(quiet=quiet)
 
 
-@dataclass(frozen=True)
-class _FanInCondition(dg.AutomationCondition):
-    """What the conditions share: no cursor, and a check of what they are set on."""
+def downstream_running() -> "DownstreamRunning":
+    """Returns an AutomationCondition that is true if an unfinished run or backfill has this asset,
+    and this partition of it, to make, or a failed run has that Dagster will retry.
+
+    It is not true for runs of other assets. Unlike Dagster's ``in_progress()`` it sees every
+    unfinished run, also one that a newer run hides. Negate it to hold a batch of an expression
+    back, as in ``upstream_updated("a") & ~downstream_running()``; ``all_upstreams_updated`` asks it
+    by itself.
+    """
+    return DownstreamRunning()
+
+
+def upstreams_running() -> "UpstreamsRunning":
+    """Returns an AutomationCondition that is true if an unfinished run or backfill has an upstream
+    of this asset, of a partition that counts for it, to make.
+
+    It is not true for runs of other assets. Negate it to wait until the upstreams are idle.
+    """
+    return UpstreamsRunning()
+
+
+# --- what the conditions share -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class FanInCondition(dg.AutomationCondition):
+    """What the conditions share: a label, no cursor, and the answer to Dagster."""
+
+    label: str | None = None
+
+    def with_label(self, label: str | None) -> Any:
+        """Returns a copy of this condition with a human-readable label."""
+        return replace(self, label=label)
+
+    def get_label(self) -> str | None:
+        return self.label
 
     @property
     def requires_cursor(self) -> bool:
         return False
 
-    def _check_target(self, context: dg.AutomationContext) -> None:
-        if not isinstance(context.key, dg.AssetKey):
-            raise FanInError(
-                f"{self.name} is set on {context.key}, which is not an asset: set it on an asset"
-            )
+    def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
+        """Returns the upstreams that it names when it is asked of an asset, with their windows."""
+        raise NotImplementedError
 
-    def _upstreams(self, context: dg.AutomationContext) -> Sequence[dg.AssetKey]:
-        of_graph = _graph_upstreams.setdefault(context.asset_graph, {})
-        if context.key not in of_graph:
-            keys = context.asset_graph.get_non_virtual_ancestor_keys(context.key)
-            of_graph[context.key] = sorted(keys - {context.key})
-        if not (keys := of_graph[context.key]):
-            context.log.warning(
-                f"{self.name} can never be true for {context.key.to_user_string()}, which has no"
-                " upstream assets: give it deps, or remove the condition"
-            )
+    def longest(self) -> list[Window]:
+        """Returns the windows that say how far back it looks."""
+        return []
+
+    def part(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Any:
+        """Returns what follows it for a downstream, if it asks the rule."""
+        return None
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        root = context.root_context.key
+        if not isinstance(root, dg.AssetKey) or not isinstance(context.key, dg.AssetKey):
+            context.log.warning(f"{self.name} is set on {root}, which is not an asset: move it")
+            return dg.AutomationResult(context, context.get_empty_subset())
+        tick, plan = look(context)
+        with tick.lock:
+            return self._evaluate(context, tick, plan)
+
+    def _evaluate(self, context: dg.AutomationContext, tick: Any, plan: AssetPlan) -> Any:
+        raise NotImplementedError
+
+    def decisions(
+        self, context: dg.AutomationContext, until: Any = None
+    ) -> Mapping[Partition, Decision]:
+        """Returns what the rule decides for each partition that anything is known of.
+
+        Args:
+            context: Of an evaluation of the asset.
+            until: On what was known then; None for what the evaluation knew.
+        """
+        tick, plan = look(context, until)
+        with tick.lock:
+            part = self.part(plan, context.root_context.key, context.key)
+            if part is None:
+                return {}
+            part.follow(tick)
+            held = part.decisions(tick, lambda: None)
+            partitions = part.downstream.partitions | part.complete.keys()
+            decided = {p: held.get(p) or part.decide(p, tick) for p in partitions}
+        return {p: decision for p, decision in decided.items() if decision is not None}
+
+
+class _OnUpstreams(FanInCondition):
+    """What the conditions share that take the upstreams from the asset graph: they can be
+    restricted to some of them, as Dagster's own ``any_deps_match`` can."""
+
+    allow_selection: Any = None
+    ignore_selection: Any = None
+
+    def allow(self, selection: dg.AssetSelection) -> Any:
+        """Returns a copy of this condition that only considers upstreams in the selection."""
+        more = selection if self.allow_selection is None else selection | self.allow_selection
+        return replace(self, allow_selection=more)
+
+    def ignore(self, selection: dg.AssetSelection) -> Any:
+        """Returns a copy of this condition that ignores upstreams in the selection."""
+        more = selection if self.ignore_selection is None else selection | self.ignore_selection
+        return replace(self, ignore_selection=more)
+
+    def resolve_through_virtual(self, value: bool = True) -> Any:
+        """Returns this condition: it always looks through virtual assets."""
+        return self
+
+    def upstreams(self, graph: Any, target: dg.AssetKey) -> list[dg.AssetKey]:
+        """Returns the upstreams of an asset that it asks about, sorted."""
+        keys = upstreams_of(graph, target)
+        if self.allow_selection is not None:
+            allowed = self.allow_selection.resolve(graph, allow_missing=True)
+            keys = [key for key in keys if key in allowed]
+        if self.ignore_selection is not None:
+            ignored = self.ignore_selection.resolve(graph, allow_missing=True)
+            keys = [key for key in keys if key not in ignored]
         return keys
 
 
-_graph_upstreams: WeakKeyDictionary[Any, dict[dg.AssetKey, Sequence[dg.AssetKey]]] = (
-    WeakKeyDictionary()
-)
-"""The upstreams of each asset, sorted. A graph never changes, and lives as long as its code."""
+DepsAutomationCondition.register(_OnUpstreams)
 
 
-Decisions = Mapping[str | None, Decision]
-"""A decision for each partition of the downstream that anything is known for, or for None if it
-has no partitions."""
+class _OfTheRule(FanInCondition):
+    """What the conditions share that ask the rule."""
+
+    def part(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Part:
+        return plan.part(
+            (self, downstream, target),
+            lambda: Part(plan.downstream(downstream), self._question(plan, downstream, target)),
+        )
+
+    def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
+        raise NotImplementedError
+
+    def _evaluate(self, context: dg.AutomationContext, tick: Any, plan: AssetPlan) -> Any:
+        root = context.root_context
+        part: Part = self.part(plan, root.key, context.key)
+        part.follow(tick)
+        decisions = part.decisions(tick, lambda: _beside(context, part))
+        fires = {key for key, decision in decisions.items() if decision.fires}
+        held = next((d for d in decisions.values() if d.complete and not d.fires), None)
+        true_subset = context.get_empty_subset()
+        if fires and not context.candidate_subset.is_empty:
+            if context.key != root.key and context.partitions_def is not None and None in fires:
+                true_subset = context.candidate_subset
+            else:
+                there = subset_of(context, fires)
+                true_subset = context.candidate_subset.compute_intersection(there)
+        owner = tick.owns(root.key)
+        return FanInResult(
+            context,
+            true_subset,
+            lines=plan.lines(part).of(context, held_back_text(held) if held else None),
+            stamp=lambda: str(context.evaluation_time) if owner and _requested(context) else "",
+            metadata=lambda: _record(context, tick, part) if owner else {},
+            part=part,
+        )
+
+
+# --- the conditions ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class UpstreamsUpdated(_FanInCondition):
+class UpstreamsUpdated(_OfTheRule, _OnUpstreams):
     """True if all upstreams of the asset were updated, or enough of them; see
-    ``all_upstreams_updated`` and ``upstreams_updated``."""
+    ``all_upstreams_updated``."""
 
     # Windows of a mapping as pairs, since a condition must be hashable.
     within: Any = ONE_DAY
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
+    wait_while_running: bool = True
+    allow_selection: Any = None
+    ignore_selection: Any = None
 
     @property
     def name(self) -> str:
-        window = within_words(_as_within(self.within))
-        if self.at_least is not None:
-            return f"upstreams_updated(at_least={self.at_least}, {window})"
+        at_least = "" if self.at_least is None else f"at_least={self.at_least}, "
         names = ", ".join(key.to_user_string() for key in self.optional)
         optional = f", optional: {names}" if names else ""
-        return f"all_upstreams_updated({window}{optional})"
+        window = within_words(_as_within(self.within))
+        return f"all_upstreams_updated({at_least}{window}{optional})"
 
     @property
     def description(self) -> str:
@@ -193,39 +341,49 @@ class UpstreamsUpdated(_FanInCondition):
     def operator_type(self) -> str:
         return "and"
 
-    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        self._check_target(context)
-        keys = self._upstreams(context)
-        check_within(_as_within(self.within), [key.to_user_string() for key in keys])
-        if not keys:
-            return dg.AutomationResult(context, context.get_empty_subset())
-        return _result(context, keys, self.decisions(context, AssetHistory.of(context)))
+    def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
+        within = _as_within(self.within)
+        return {
+            key: (window_of(within, key.to_user_string()),) for key in self.upstreams(graph, target)
+        }
 
-    def decisions(self, context: dg.AutomationContext, history: AssetHistory) -> Decisions:
-        """Returns what the rule decides on what the history knows."""
-        keys = self._upstreams(context)
-        when = self._requirement([key.to_user_string() for key in keys])
-        return _decide(context, history, keys, _as_within(self.within), when)
+    def longest(self) -> list[Window]:
+        within = _as_within(self.within)
+        return [*within.values(), ONE_DAY] if isinstance(within, Mapping) else [within]
 
-    def _requirement(self, upstreams: Sequence[str]) -> Requirement | None:
-        if self.at_least is not None:
-            check_count(self.at_least, len(upstreams))
-            return AtLeast((), self.at_least)
-        if not self.optional:
-            return None
-        optional = [key.to_user_string() for key in self.optional]
-        unknown = sorted(set(optional) - set(upstreams))
-        required = tuple(Needs(name) for name in upstreams if name not in optional)
-        if unknown or not required:
-            raise FanInError(
-                f"{self.name}: optional names {', '.join(map(repr, unknown)) or 'every upstream'},"
-                f" of {', '.join(upstreams)}: name some of those, and leave at least one"
-            )
-        return AtLeast(required, len(required))
+    def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
+        windows = {
+            key.to_user_string(): own[0] for key, own in self.windows(plan.graph, target).items()
+        }
+        optional = frozenset(key.to_user_string() for key in self.optional) & windows.keys()
+        return Question(
+            windows=windows,
+            at_least=self.at_least,
+            optional=optional,
+            waits=self.wait_while_running,
+            fault=plan.nested_fault(downstream, target)
+            or self._fault(plan.graph, list(windows), optional),
+        )
+
+    def _fault(self, graph: Any, upstreams: list[str], optional: frozenset[str]) -> str | None:
+        """Returns why it can never be true of an asset with these upstreams."""
+        within = _as_within(self.within)
+        named = {key.to_user_string() for key in self.optional}
+        named |= within.keys() if isinstance(within, Mapping) else set()
+        known = {key.to_user_string() for key in graph.get_all_asset_keys()}
+        if strangers := sorted(named - known):
+            return f"{', '.join(strangers)}: no asset of this code location: correct the key"
+        if not upstreams:
+            return "no upstream assets: give it deps, or remove the condition"
+        if self.at_least is not None and self.at_least > len(upstreams):
+            return f"at least {self.at_least} of {len(upstreams)} upstreams can never be"
+        if len(optional) == len(upstreams):
+            return "every upstream is optional: leave at least one that is required"
+        return None
 
 
 @dataclass(frozen=True)
-class UpstreamUpdated(_FanInCondition):
+class UpstreamUpdated(_OfTheRule):
     """True if one named upstream of the asset was updated; see ``upstream_updated``."""
 
     key: dg.AssetKey
@@ -242,25 +400,26 @@ class UpstreamUpdated(_FanInCondition):
             f" requested, {within_words(self.within)}"
         )
 
-    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        self._check_target(context)
-        if not context.asset_graph.has(self.key):
-            context.log.warning(
-                f"{self.name} waits for an asset that this code location does not know: define it,"
-                " add it to the deps if it is another location's, or correct the key"
-            )
-        return _result(context, [self.key], self.decisions(context, AssetHistory.of(context)))
+    def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
+        return {self.key: (self.within,)}
 
-    def decisions(self, context: dg.AutomationContext, history: AssetHistory) -> Decisions:
-        """Returns what the rule decides on what the history knows."""
-        return _decide(context, history, [self.key], self.within, None)
+    def longest(self) -> list[Window]:
+        return [self.within]
+
+    def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
+        return Question(
+            windows={self.key.to_user_string(): self.within},
+            fault=plan.nested_fault(downstream, target),
+        )
 
 
 @dataclass(frozen=True)
-class UpstreamsSettled(_FanInCondition):
+class UpstreamsSettled(_OnUpstreams):
     """True if no upstream of the asset was updated lately; see ``upstreams_settled``."""
 
     quiet: timedelta
+    allow_selection: Any = None
+    ignore_selection: Any = None
 
     @property
     def name(self) -> str:
@@ -270,314 +429,150 @@ class UpstreamsSettled(_FanInCondition):
     def description(self) -> str:
         return f"No upstream has been materialized for {format_duration(self.quiet)}"
 
-    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        self._check_target(context)
-        since = context.evaluation_time - self.quiet
-        facts = _Facts(context, AssetHistory.of(context), self._upstreams(context), since)
-        unsettled = {
-            key
-            for key, completions in facts.by_key(context, everywhere=True).items()
-            if any(c.completed_at > since for c in completions)
-        }
-        return dg.AutomationResult(
-            context,
-            context.candidate_subset.compute_difference(_subset(context, unsettled)),
-        )
+    def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
+        return {key: () for key in self.upstreams(graph, target)}
+
+    def longest(self) -> list[Window]:
+        return [self.quiet]
+
+    def _evaluate(self, context: dg.AutomationContext, tick: Any, plan: AssetPlan) -> Any:
+        downstream = context.root_context.key
+
+        def make() -> SettledPart:
+            names = [key.to_user_string() for key in self.upstreams(plan.graph, context.key)]
+            windows: dict[str, Window] = dict.fromkeys(names, self.quiet)
+            return SettledPart(plan.downstream(downstream), Question(windows=windows), self.quiet)
+
+        part = plan.part((self, downstream, context.key), make)
+        part.follow(tick)
+        return _without(context, {p for ready in part.ready.values() for p in ready})
 
 
-class UpstreamStanding(dg.AutomationCondition):
-    """One upstream's line in the evaluation: true where its newest materialization counts.
-
-    Args:
-        name: The upstream's.
-        description: How it stands, in words.
-        ready: The partitions for which it counts, or None if the downstream has no partitions.
-    """
-
-    def __init__(self, name: str, description: str, ready: frozenset[str | None]) -> None:
-        self._name = name
-        self._description = description
-        self._unique_ids: dict[str, str] = {}
-        self._snapshots: dict[str, Any] = {}
-        self.ready = ready
-
-    @staticmethod
-    def of(name: str, standings: Mapping[str | None, Standing]) -> "UpstreamStanding":
-        """Returns the line of an upstream that stands so, for each partition of the downstream or
-        for None."""
-        if None in standings:
-            words = explain_standing(standings[None], words=ASSET_WORDS)
-            return UpstreamStanding(name, words, _ALL if standings[None].ready else frozenset())
-        ready = frozenset(of for of, standing in standings.items() if standing.ready)
-        return UpstreamStanding(name, _standing_words(ready), ready)
-
-    def unique_id(self, parent: str) -> str:
-        """Returns the line's id below a parent's, as Dagster makes it."""
-        if parent not in self._unique_ids:
-            self._unique_ids[parent] = self.get_node_unique_id(
-                parent_unique_id=parent, index=None, target_key=None
-            )
-        return self._unique_ids[parent]
-
-    def get_node_snapshot(self, unique_id: str) -> Any:
-        if unique_id not in self._snapshots:
-            self._snapshots[unique_id] = super().get_node_snapshot(unique_id)
-        return self._snapshots[unique_id]
+@dataclass(frozen=True)
+class DownstreamRunning(FanInCondition):
+    """True if a run has the asset to make; see ``downstream_running``."""
 
     @property
     def name(self) -> str:
-        return self._name
+        return "downstream_running"
 
     @property
     def description(self) -> str:
-        return self._description
+        return "An unfinished run or backfill has this asset to make"
 
-    def get_label(self) -> str:
-        return f"{self._name}: {self._description}"
+    def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
+        return {}
 
-    @property
-    def requires_cursor(self) -> bool:
-        return False
-
-    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        return dg.AutomationResult(context, _subset(context, self.ready))
-
-
-_ALL: frozenset[str | None] = frozenset([None])
-
-
-def _standing_words(ready: Collection[str | None]) -> str:
-    """Returns for which partitions an upstream counts, without ages: Dagster stores an evaluation
-    anew whenever a description changes."""
-    if not ready:
-        return "nothing new for any partition"
-    more = len(ready) - MOST_PARTITIONS_NAMED
-    named = ", ".join(sorted(map(str, ready), reverse=True)[:MOST_PARTITIONS_NAMED])
-    return f"{ASSET_WORDS.completed} for {named}" + (f" and {more} more" if more > 0 else "")
+    def _evaluate(self, context: dg.AutomationContext, tick: Any, plan: AssetPlan) -> Any:
+        if context.candidate_subset.is_empty:
+            return dg.AutomationResult(context, context.get_empty_subset())
+        downstream = plan.downstream(context.root_context.key)
+        downstream.follow(tick)
+        partitions: Iterable[Partition] = [None]
+        if context.partitions_def is not None:
+            partitions = context.candidate_subset.expensively_compute_partition_keys()
+        return _within_candidates(context, set(running_of(downstream, tick, partitions)))
 
 
-class DecidedResult(dg.AutomationResult):
-    """The result of a condition that asks the rule, with what it was evaluated in: for whoever
-    evaluates it without storing anything, to ask for the decisions."""
+@dataclass(frozen=True)
+class UpstreamsRunning(_OnUpstreams):
+    """True if a run has an upstream of the asset to make; see ``upstreams_running``."""
 
-    def __init__(self, context: dg.AutomationContext, *args: Any, **kwargs: Any) -> None:
-        super().__init__(context, *args, **kwargs)
-        self.evaluated_in = context
-
-
-class _LineResult(dg.AutomationResult):
-    """A line's result: as another line's, but of its own upstream.
-
-    There may be a thousand. Only the first that is true of the same is made by Dagster.
-
-    Args:
-        line: The line.
-        unique_id: Its id in the evaluation.
-        like: The result of a line that is true where this one is.
-    """
-
-    def __init__(self, line: UpstreamStanding, unique_id: str, like: dg.AutomationResult) -> None:
-        # What Dagster's own result is made of has no public names; those read below have.
-        self.__dict__.update(like.__dict__)
-        self._line, self._id, self._like = line, unique_id, like
+    allow_selection: Any = None
+    ignore_selection: Any = None
 
     @property
-    def condition(self) -> UpstreamStanding:
-        return self._line
+    def name(self) -> str:
+        return "upstreams_running"
 
     @property
-    def condition_unique_id(self) -> str:
-        return self._id
+    def description(self) -> str:
+        return "An unfinished run or backfill has an upstream of this asset to make"
 
-    @property
-    def value_hash(self) -> str:
-        return f"{self._id} {self._line.description} {self._like.value_hash}"
+    def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
+        return {key: () for key in self.upstreams(graph, target)}
 
-    @property
-    def serializable_evaluation(self) -> Any:
-        return replace(
-            self._like.serializable_evaluation,
-            condition_snapshot=self._line.get_node_snapshot(self._id),
-        )
+    def _evaluate(self, context: dg.AutomationContext, tick: Any, plan: AssetPlan) -> Any:
+        if context.candidate_subset.is_empty:
+            return dg.AutomationResult(context, context.get_empty_subset())
+        downstream = plan.downstream(context.root_context.key)
+        downstream.follow(tick)
+        names = {key.to_user_string() for key in self.upstreams(plan.graph, context.key)}
+        running = any_upstream_running(downstream, names, tick)
+        if running is None:
+            return dg.AutomationResult(context, context.candidate_subset)
+        return _within_candidates(context, running)
 
 
-def _result(
-    context: dg.AutomationContext, keys: Sequence[dg.AssetKey], decisions: Decisions
+# --- results -------------------------------------------------------------------------------------
+
+
+def _within_candidates(
+    context: dg.AutomationContext, partitions: set[Partition]
 ) -> dg.AutomationResult:
-    """Returns the decisions as a result with a line of its own for each upstream."""
-    lines = _lines(context, keys, decisions)
-    if held_back := next((d for d in decisions.values() if d.complete and not d.fires), None):
-        lines.append(UpstreamStanding("held back", explain_held_back(held_back), frozenset()))
-    likes: dict[frozenset[str | None], dg.AutomationResult] = {}
-    for line in lines:
-        if line.ready not in likes:
-            of_line = context.for_child_condition(line, [None], context.candidate_subset)
-            likes[line.ready] = dg.AutomationResult(of_line, _subset(context, line.ready))
-    parent = context.condition_unique_ids[0]
-    # Of what may be requested now; a thousand upstreams or partitions may still be waiting.
-    seen = [s for d in decisions.values() if d.complete or len(keys) == 1 for s in d.standings]
-    return DecidedResult(
-        context,
-        _subset(context, {of for of, decision in decisions.items() if decision.fires}),
-        child_results=[
-            _LineResult(line, line.unique_id(parent), likes[line.ready]) for line in lines
-        ],
-        # A parameter Dagster keeps for its own conditions; it is stored with the evaluation.
-        metadata=seen_metadata(seen) if seen else None,
+    there = subset_of(context, partitions)
+    return dg.AutomationResult(context, context.candidate_subset.compute_intersection(there))
+
+
+def _without(context: dg.AutomationContext, partitions: set[Partition]) -> dg.AutomationResult:
+    if not partitions:
+        return dg.AutomationResult(context, context.candidate_subset)
+    there = subset_of(context, partitions)
+    return dg.AutomationResult(context, context.candidate_subset.compute_difference(there))
+
+
+def _requested(context: dg.AutomationContext) -> set[Partition]:
+    """Returns what this tick requests of the whole condition's asset, as far as it is known: all
+    of it once the tick is over."""
+    subset = context.request_subsets_by_key.get(context.root_context.key)
+    if subset is None or subset.is_empty:
+        return set()
+    if not subset.is_partitioned:
+        return {None}
+    return set(subset.expensively_compute_partition_keys())
+
+
+def _beside(context: dg.AutomationContext, part: Part) -> str | None:
+    """Returns an upstream that this tick requests."""
+    for key in upstreams_of(context.asset_graph, part.downstream.key):
+        subset = context.request_subsets_by_key.get(key)
+        if subset is not None and not subset.is_empty:
+            return key.to_user_string()
+    return None
+
+
+def _record(context: dg.AutomationContext, tick: Any, part: Part) -> Mapping[str, Any]:
+    """Returns what is stored of what the tick knew, for what it requests."""
+    requested = _requested(context)
+    if not requested:
+        return {}
+    with tick.lock:
+        downstream = part.downstream.as_of(tick)
+        seen = {partition: downstream.seen(partition, tick) for partition in requested}
+    return record_metadata(
+        seen, asked=downstream.upstreams, since=tick.since_of(downstream.key), to=tick.known_to
     )
 
 
-def _lines(
-    context: dg.AutomationContext, keys: Sequence[dg.AssetKey], decisions: Decisions
-) -> list[UpstreamStanding]:
-    """Returns a line for each upstream; those of upstreams that stand as before are kept, since of
-    a thousand most do."""
-    if None not in decisions:
-        return [
-            UpstreamStanding.of(
-                key.to_user_string(), {p: d.standings[i] for p, d in decisions.items()}
-            )
-            for i, key in enumerate(keys)
-        ]
-    kept = _kept_lines.setdefault(context.asset_graph, {}).setdefault(context.key, {})
-    lines = []
-    for standing in decisions[None].standings:
-        before, line = kept.get(standing.upstream, (None, None))
-        if line is None or before != standing:
-            line = UpstreamStanding.of(standing.upstream, {None: standing})
-            kept[standing.upstream] = standing, line
-        lines.append(line)
-    return lines
-
-
-_kept_lines: WeakKeyDictionary[
-    Any, dict[dg.AssetKey, dict[str, tuple[Standing, UpstreamStanding]]]
-] = WeakKeyDictionary()
-"""The last lines of each downstream without partitions."""
-
-
-def _decide(
-    context: dg.AutomationContext,
-    history: AssetHistory,
-    keys: Sequence[dg.AssetKey],
-    within: Within,
-    when: Requirement | None,
-) -> Decisions:
-    names = [key.to_user_string() for key in keys]
-    length = reach(window_of(within, name) for name in names)
-    facts = _Facts(context, history, keys, length and context.evaluation_time - length)
-    if context.partitions_def is None:
-        by_key = facts.by_key(context, everywhere=False)
-        used: Mapping[Any, Mapping[str, Used]] = {None: history.used(by_key[None])}
-    else:
-        by_key = facts.by_key(context, everywhere=_shared_are_enough(facts, names, when))
-        used = history.used_by_partition(by_key)
-
-    def decide_on(key: str | None, used: Mapping[str, Used]) -> Decision:
-        return decide(
-            at=context.evaluation_time,
-            upstreams=names,
-            completions=by_key[key],
-            used=used,
-            within=within,
-            when=when,
-            key=key,
-        )
-
-    decisions = {key: decide_on(key, used[key]) for key in by_key}
-    complete = {key: by_key[key] for key, decision in decisions.items() if decision.complete}
-    if complete:
-        # In this order: whoever is not seen evaluating any more has left its requests to be read.
-        evaluating = history.another_evaluation
-        unplanned = history.unplanned_runs(complete) if _waits_for_itself(context) else {}
-        for key, by_ticks in history.used_by_ticks(complete).items():
-            again = decide_on(key, used_further(used[key], by_ticks))
-            running = unplanned.get(key, ())
-            decisions[key] = replace(again, evaluating=evaluating, running=running)
-    return decisions
-
-
-def _waits_for_itself(context: dg.AutomationContext) -> bool:
-    """True when the asset's whole condition asks Dagster whether the asset is in progress."""
-    whole = context.asset_graph.get(context.key).automation_condition
-    return whole is not None and IN_PROGRESS in _parts(whole)
-
-
-def _parts(condition: dg.AutomationCondition) -> Iterator[dg.AutomationCondition]:
-    yield condition
+def named_upstreams(
+    graph: Any, target: dg.AssetKey, condition: dg.AutomationCondition
+) -> Iterator[tuple[FanInCondition, dg.AssetKey]]:
+    """Yields every part of a condition that is one of ours, with the asset that it is asked of."""
+    if isinstance(condition, FanInCondition):
+        yield condition, target
+        return
+    targets = [target]
+    if hasattr(condition, "allow_selection"):  # any_deps_match and all_deps_match
+        targets = sorted(graph.get(target).parent_keys)
+    elif isinstance(key := getattr(condition, "key", None), dg.AssetKey):  # asset_matches
+        targets = [key]
     for child in condition.children:
-        yield from _parts(child)
+        for of_child in targets:
+            if graph.has(of_child):
+                yield from named_upstreams(graph, of_child, child)
 
 
-def _shared_are_enough(facts: "_Facts", names: Sequence[str], when: Requirement | None) -> bool:
-    """True when the upstreams without partitions could make a batch by themselves, and so for
-    partitions that nothing else is known for."""
-    shared = {c.upstream for c in facts.shared}
-    return shared >= set(names) if when is None else when.holds(shared, names)
-
-
-class _Facts:
-    """The newest completions of the upstreams: those for some partitions, and those for all."""
-
-    def __init__(
-        self,
-        context: dg.AutomationContext,
-        history: AssetHistory,
-        keys: Sequence[dg.AssetKey],
-        since: datetime | None,
-    ) -> None:
-        self.shared: list[Completion] = []
-        self.of_partition: dict[str, list[Completion]] = {}
-        if context.partitions_def is None:
-            self.shared += history.newest(keys, since)
-            return
-        for key in keys:
-            newest = history.newest_by_partition(key, since, context.partitions_def)
-            if isinstance(newest, Completion):
-                self.shared.append(newest)
-                continue
-            for partition, completion in (newest or {}).items():
-                self.of_partition.setdefault(partition, []).append(completion)
-
-    def by_key(
-        self, context: dg.AutomationContext, *, everywhere: bool
-    ) -> Mapping[str | None, Collection[Completion]]:
-        """Returns the completions for each partition under evaluation, or for None without
-        partitions; with ``everywhere`` also those of partitions that only have shared ones."""
-        if context.partitions_def is None:
-            return {None: self.shared}
-        candidates = context.candidate_subset.expensively_compute_partition_keys()
-        partitions = candidates if everywhere and self.shared else set(self.of_partition)
-        return {
-            partition: [*self.of_partition.get(partition, ()), *self._shared_of(partition)]
-            for partition in sorted(partitions & candidates)
-        }
-
-    def _shared_of(self, partition: str) -> Iterable[Completion]:
-        return (_with_key(completion, partition) for completion in self.shared)
-
-
-def _with_key(completion: Completion, key: str) -> Completion:
-    return Completion(
-        upstream=completion.upstream,
-        id=completion.id,
-        completed_at=completion.completed_at,
-        position=completion.position,
-        run_id=completion.run_id,
-        key=key,
-    )
-
-
-def _subset(context: dg.AutomationContext, keys: Collection[str | None]) -> Any:
-    """Returns the part of the candidates with these partitions, or all if None is among them."""
-    if None in keys:
-        return context.candidate_subset
-    if not keys or context.partitions_def is None:
-        return context.get_empty_subset()
-    subset = context.asset_graph_view.get_subset_from_partition_keys(
-        context.key, context.partitions_def, set(keys)
-    )
-    return context.candidate_subset.compute_intersection(subset)
+# --- arguments -----------------------------------------------------------------------------------
 
 
 def _key(key: Key) -> dg.AssetKey:

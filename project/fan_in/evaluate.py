@@ -36,12 +36,14 @@ class Holds:
         busy: Upstreams with an unfinished run.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
         evaluating: When another evaluation began that may be about to request this batch.
+        beside: An upstream that this tick requests, beside which the batch must not be requested.
     """
 
     running: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     impossible: str | None = None
     evaluating: datetime | None = None
+    beside: str | None = None
 
 
 class Facts(Protocol[Key]):

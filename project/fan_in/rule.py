@@ -24,11 +24,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from .errors import FanInError
 from .requirement import Requirement
 from .windows import ONE_DAY, Window, Within, check_within, in_utc, in_window, window_of
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +100,7 @@ class State(Enum):
     NEVER = "never completed"
     USED = "already used"
     TOO_OLD = "too old"
+    WITHHELD = "withheld"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +113,8 @@ class Standing:
         within: Its window.
         newest: The newest completion known, if there is one.
         used_at: When the newest completion was used, if it was and if that is known.
+        launch: The unfinished launch that made the newest completion and has the downstream to
+            make as well, so that it withholds it.
     """
 
     upstream: str
@@ -116,6 +122,7 @@ class Standing:
     within: Window = ONE_DAY
     newest: Completion | None = None
     used_at: datetime | None = None
+    launch: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -152,6 +159,8 @@ class Decision:
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
         evaluating: When another evaluation began that may be about to request this batch.
+        beside: An upstream that this tick requests, if the batch was given back by a launch of
+            both and must not be lost in the same way again.
     """
 
     at: datetime
@@ -163,6 +172,7 @@ class Decision:
     busy: tuple[str, ...] = ()
     impossible: str | None = None
     evaluating: datetime | None = None
+    beside: str | None = None
 
     @cached_property
     def ready(self) -> tuple[Standing, ...]:
@@ -198,7 +208,7 @@ class Decision:
     @property
     def fires(self) -> bool:
         """True when the downstream is to be requested; not while something holds it back."""
-        held_back = self.running or self.busy or self.unsettled or self.impossible
+        held_back = self.running or self.busy or self.unsettled or self.impossible or self.beside
         return self.complete and not held_back and self.evaluating is None
 
     @property
@@ -225,6 +235,7 @@ def decide(
     when: Requirement | None = None,
     settle: timedelta | None = None,
     key: str | None = None,
+    withheld: Mapping[str, str] = NOTHING,
 ) -> Decision:
     """Returns the outcome of a tick: whether the upstreams' completions make a batch.
 
@@ -238,6 +249,8 @@ def decide(
         when: Which upstreams are enough; None if all are needed.
         settle: For how long no upstream must have completed; None if it does not matter.
         key: What the decision is for, where there are keys.
+        withheld: Upstreams whose newest completion an unfinished launch made that has the
+            downstream to make as well, and that launch.
 
     Raises:
         FanInError: ``at`` is naive, a window is not positive, or ``upstreams`` is empty or names
@@ -258,7 +271,14 @@ def decide(
     return Decision(
         at=at,
         standings=tuple(
-            _standing(name, newest.get(name), used.get(name), at, window_of(within, name))
+            _standing(
+                name,
+                newest.get(name),
+                used.get(name),
+                at,
+                window_of(within, name),
+                withheld.get(name),
+            )
             for name in upstreams
         ),
         when=when,
@@ -273,12 +293,17 @@ def _standing(
     used: Used | None,
     at: datetime,
     within: Window,
+    launch: str | None,
 ) -> Standing:
     if newest is None:
         return Standing(upstream=upstream, state=State.NEVER, within=within)
     if used is not None and newest.position <= used.position:
         return Standing(
             upstream=upstream, state=State.USED, within=within, newest=newest, used_at=used.at
+        )
+    if launch is not None:
+        return Standing(
+            upstream=upstream, state=State.WITHHELD, within=within, newest=newest, launch=launch
         )
     state = State.READY if in_window(within, newest.completed_at, at) else State.TOO_OLD
     return Standing(upstream=upstream, state=state, within=within, newest=newest)

@@ -51,6 +51,11 @@ def explain_standing(
             f"last {words.completion} already used{when}"
             f" ({words.completed} {_moment(newest.completed_at, at)})"
         )
+    if standing.state is State.WITHHELD:
+        return (
+            f"{words.completed} {_moment(newest.completed_at, at)} by {standing.launch}, which has"
+            " yet to make the downstream, too"
+        )
     last = f"last {words.completion} {_moment(newest.completed_at, at)}"
     if isinstance(window, CalendarDay):
         return f"{last}, not today in {window.zone}"
@@ -62,6 +67,8 @@ def explain_held_back(decision: Decision, *, at: datetime | None = None) -> str:
     as ages when ``at`` is given."""
     if decision.evaluating is not None:
         return f"another evaluation began {_moment(decision.evaluating, at)} and has not ended"
+    if decision.beside is not None:
+        return f"given back by a launch of both, so not beside {decision.beside} at this tick"
     runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
     return f"downstream still running: {runs}"
 
@@ -92,7 +99,7 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
         return f"{line}; waiting for {waiting}" if missing else f"{line}; waiting"
     if decision.impossible:
         return f"{line}, but it is {decision.impossible}"
-    if decision.evaluating is not None or decision.running:
+    if decision.evaluating is not None or decision.running or decision.beside:
         return f"{line}; waiting, {explain_held_back(decision, at=decision.at)}"
     if decision.busy:
         return (

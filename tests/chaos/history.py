@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from project.fan_in.batch import batch_of_run
-from project.fan_in.materializations import EVALUATION_ID_TAG, completions_seen
+from project.fan_in.evaluation_records import EVALUATION_ID_TAG, completions_seen
 from project.fan_in.sensor import SENSOR_TAG
 
 from .definitions import AUTOMATION_SENSOR, FAN_INS, FanIn

@@ -1,0 +1,408 @@
+"""What happened to assets, read once a tick for all downstreams, and only what is new.
+
+``AssetReader.refresh`` costs three statements a tick, whatever grows: the rows since the newest one
+that is known (the anchor), a count of those of the last minutes, and which assets were wiped.
+
+| what happens | found by | then |
+| --- | --- | --- |
+| an event with a smaller id is committed late | the count | its assets are read anew |
+| a run is deleted, its events among the last minutes' | the count | its assets are read anew |
+| the newest event is gone, or the storage is another one | the anchor | everything is read anew |
+| an asset is wiped | the list of those | that asset is read anew |
+| a run is deleted, its events older than that | nothing cheap | what was used stays used |
+
+``AssetFacts`` are never changed, only replaced: what a tick decided on stays as it was until the
+tick has written it down, though another one may read on meanwhile.
+"""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import dagster as dg
+
+from .event_rows import OBSERVED, PLANNED, EventRows, Row
+
+READ_AGAIN = 300.0
+"""Seconds for which what was read may still change: a transaction may commit late, a run may be
+deleted. By this host's own clock that never jumps."""
+
+FIRST_STRETCH = 1000
+"""How many of the newest events are looked at again after everything was read anew."""
+
+MOST_JOURNAL = 50_000
+"""How many changes of one asset are told one by one; after that it is read anew."""
+
+TRIM_EVERY = 600.0
+"""Seconds between two looks for facts that are outside every window."""
+
+
+class Fact(NamedTuple):
+    """A completion of an asset, or of one partition: its time in epoch seconds, the id of its
+    event, its run. Newer is greater."""
+
+    at: float
+    id: int
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A planned materialization: the id and the time of its event, its run, and the id of the
+    materialization that the run has made of it, if it has."""
+
+    id: int
+    at: float
+    run_id: str
+    made: int | None = None
+
+
+@dataclass(slots=True)
+class AssetFacts:
+    """What is known of one asset.
+
+    Args:
+        done: The newest completion of each partition; None is that of an event without one.
+        planned: The planned materializations of each partition, the oldest first; of downstreams
+            alone.
+        newest: The newest completion of all partitions.
+        versions: Of an observed asset, the data version seen last in each partition.
+        last_id: The newest event that was taken in.
+        journal: The partitions that something happened to, in order: whoever follows the asset
+            keeps its place in it.
+    """
+
+    done: dict[str | None, Fact] = field(default_factory=dict)
+    planned: dict[str | None, tuple[Plan, ...]] = field(default_factory=dict)
+    newest: Fact | None = None
+    versions: dict[str | None, str | None] = field(default_factory=dict)
+    last_id: int = 0
+    journal: list[str | None] = field(default_factory=list)
+
+    def copy(self) -> "AssetFacts":
+        """Returns the same facts, to be changed."""
+        return AssetFacts(
+            done=dict(self.done),
+            planned=dict(self.planned),
+            newest=self.newest,
+            versions=dict(self.versions),
+            last_id=self.last_id,
+            journal=self.journal,
+        )
+
+    def complete(self, partition: str | None, fact: Fact) -> None:
+        """Takes in a completion; an older one than is known changes nothing."""
+        known = self.done.get(partition)
+        if known is None or fact > known:
+            self.done[partition] = fact
+            self.journal.append(partition)
+        if self.newest is None or fact > self.newest:
+            self.newest = fact
+
+    def observe(self, row: Row, version: str | None) -> None:
+        """Takes in an observation: a completion if its data version is another than the last."""
+        if row.id <= self.last_id:
+            return
+        self.last_id = row.id
+        if row.partition not in self.versions or self.versions[row.partition] != version:
+            self.versions[row.partition] = version
+            self.complete(row.partition, Fact(row.at, row.id, row.run_id))
+
+    def plan(self, row: Row) -> None:
+        """Takes in a planned materialization."""
+        plans = self.planned.get(row.partition, ())
+        if all(plan.id != row.id for plan in plans):
+            more = (*plans, Plan(row.id, row.at, row.run_id))
+            self.planned[row.partition] = tuple(sorted(more, key=lambda plan: plan.id))
+            self.journal.append(row.partition)
+
+    def make(self, row: Row) -> None:
+        """Takes in that a run has made what it had planned."""
+        plans = self.planned.get(row.partition, ())
+        if any(plan.run_id == row.run_id for plan in plans):
+            self.planned[row.partition] = tuple(
+                Plan(p.id, p.at, p.run_id, max(p.made or 0, row.id))
+                if p.run_id == row.run_id
+                else p
+                for p in plans
+            )
+            self.journal.append(row.partition)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is to be known of one asset.
+
+    Args:
+        since: From when on, in epoch seconds; None for ever.
+        planned: Whether its planned materializations are, too: it is a downstream.
+        observed: Whether its completions are new data versions.
+    """
+
+    since: float | None
+    planned: bool = False
+    observed: bool = False
+
+    def covers(self, other: "Wanted") -> bool:
+        """True when whoever knows this knows the other as well."""
+        as_far = self.since is None or (other.since is not None and self.since <= other.since)
+        return as_far and self.planned >= other.planned and self.observed == other.observed
+
+    def with_more(self, other: "Wanted") -> "Wanted":
+        """Returns what covers both."""
+        sinces = (self.since, other.since)
+        return Wanted(
+            since=None if None in sinces else min(s for s in sinces if s is not None),
+            planned=self.planned or other.planned,
+            observed=other.observed,
+        )
+
+
+class AssetReader:
+    """Reads the events of assets from one storage, and keeps what it has read.
+
+    Args:
+        until: What was known then, in epoch seconds: nothing that happened later is taken in, and
+            no request of that very moment. None for now.
+    """
+
+    def __init__(self, until: float | None = None) -> None:
+        self.facts: dict[str, AssetFacts] = {}
+        self.known: dict[str, Wanted] = {}
+        self.new_runs: set[str] = set()
+        self.new_plans: list[tuple[str, str | None, str]] = []
+        self.unmade: dict[str, set[tuple[str, str | None]]] = {}
+        self._until = until
+        self._anchor: Row | None = None
+        self._recent: deque[Row] = deque()
+        self._sum = 0
+        self._marks: deque[tuple[float, int]] = deque()
+        self._wiped: Mapping[str, float] = {}
+        self._trimmed = time.monotonic()
+
+    @property
+    def newest_id(self) -> int:
+        """The id of the newest event that is known."""
+        return self._anchor.id if self._anchor is not None else 0
+
+    def refresh(self, instance: dg.DagsterInstance, wanted: Mapping[str, Wanted]) -> None:
+        """Reads what is new of all assets that are wanted, now or before.
+
+        Args:
+            instance: Whose storage; always the same one.
+            wanted: What is to be known of which assets, by their keys as the storage has them.
+        """
+        more = {
+            a: w for a, w in wanted.items() if not (a in self.known and self.known[a].covers(w))
+        }
+        for asset, how in more.items():
+            self.known[asset] = self.known[asset].with_more(how) if asset in self.known else how
+        read: set[str] = set()
+        with instance.event_log_storage.index_connection() as connection:
+            rows = EventRows(connection)
+            anew = self._read_on(rows) if self._anchor is not None else None
+            if anew is None:
+                anew = self._read_anew(rows)
+            self._read_assets(rows, read := anew | set(more))
+        self._add_last_materializations(instance, read)
+        self._trim(wanted)
+
+    # --- what is new -------------------------------------------------------------------------
+
+    def _read_on(self, rows: EventRows) -> set[str] | None:
+        """Returns the assets that are to be read anew; None if all are, since the newest event that
+        was known is there no more."""
+        assert self._anchor is not None
+        self._shorten_stretch()
+        first, last = self._recent[0].id, self._anchor.id
+        new = rows.from_id(last)
+        counted = rows.count_and_sum(first, last)
+        wiped = rows.wiped()
+        if not new or new[0] != self._anchor:
+            return None
+        anew = {a for a in wiped.keys() | self._wiped.keys() if wiped.get(a) != self._wiped.get(a)}
+        self._wiped = wiped
+        if counted != (len(self._recent), self._sum):
+            anew |= self._read_stretch_again(rows, first, last)
+        self._take_in(rows, [row for row in new[1:] if row.asset not in anew])
+        for row in new[1:]:
+            self._recall(row)
+        self._anchor = new[-1]
+        anew |= {a for a, facts in self.facts.items() if len(facts.journal) > MOST_JOURNAL}
+        return anew & self.known.keys()
+
+    def _shorten_stretch(self) -> None:
+        assert self._anchor is not None
+        now = time.monotonic()
+        self._marks.append((now, self._anchor.id))
+        safe = 0
+        while self._marks[0][0] <= now - READ_AGAIN:
+            safe = self._marks.popleft()[1]
+        while len(self._recent) > 1 and self._recent[0].id <= safe:
+            self._sum -= self._recent.popleft().id
+
+    def _read_stretch_again(self, rows: EventRows, first: int, last: int) -> set[str]:
+        """Returns the assets of events that came late or are gone."""
+        there = rows.from_id(first, last)
+        changed = {row.asset for row in set(there) ^ set(self._recent)}
+        self._recent = deque(there)
+        self._sum = sum(row.id for row in there)
+        return changed
+
+    def _recall(self, row: Row) -> None:
+        self._recent.append(row)
+        self._sum += row.id
+
+    def _take_in(self, rows: EventRows, new: Iterable[Row]) -> None:
+        by_asset: dict[str, list[Row]] = defaultdict(list)
+        for row in new:
+            if row.asset in self.known and row.at > self._wiped.get(row.asset, 0.0):
+                by_asset[row.asset].append(row)
+        versions = self._versions(rows, by_asset)
+        for asset, of_asset in by_asset.items():
+            facts = self.facts[asset].copy()
+            self._add(facts, self.known[asset], of_asset, versions)
+            self.facts[asset] = facts
+
+    def _versions(self, rows: EventRows, by_asset: Mapping[str, list[Row]]) -> Mapping[int, str]:
+        observed = [
+            row.id
+            for asset, of_asset in by_asset.items()
+            if self.known[asset].observed
+            for row in of_asset
+            if row.kind == OBSERVED
+        ]
+        return rows.data_versions(observed) if observed else {}
+
+    def _add(
+        self, facts: AssetFacts, how: Wanted, rows: Iterable[Row], versions: Mapping[int, str]
+    ) -> None:
+        for row in rows:
+            if self._until is not None and row.at >= self._until + (row.kind != PLANNED) * 1e-6:
+                continue
+            if row.kind == PLANNED:
+                if how.planned:
+                    facts.plan(row)
+                    self.new_plans.append((row.asset, row.partition, row.run_id))
+                    self.unmade.setdefault(row.run_id, set()).add((row.asset, row.partition))
+            elif row.kind == OBSERVED:
+                if how.observed:
+                    facts.observe(row, versions.get(row.id))
+                continue
+            else:
+                if not how.observed:
+                    facts.complete(row.partition, Fact(row.at, row.id, row.run_id))
+                if how.planned:
+                    facts.make(row)
+                    self._has_made(row)
+            if row.run_id:
+                self.new_runs.add(row.run_id)
+
+    def _has_made(self, row: Row) -> None:
+        if (plans := self.unmade.get(row.run_id)) is not None:
+            plans.discard((row.asset, row.partition))
+            if not plans:
+                del self.unmade[row.run_id]
+
+    # --- everything --------------------------------------------------------------------------
+
+    def _read_anew(self, rows: EventRows) -> set[str]:
+        """Returns all assets."""
+        self._marks.clear()
+        self._recent = deque(rows.newest(FIRST_STRETCH))
+        self._sum = sum(row.id for row in self._recent)
+        self._anchor = self._recent[-1] if self._recent else None
+        self._wiped = rows.wiped()
+        return set(self.known)
+
+    def _read_assets(self, rows: EventRows, assets: Collection[str]) -> None:
+        if not assets:
+            return
+        by_asset: dict[str, list[Row]] = {asset: [] for asset in assets}
+        by_since: dict[float | None, list[str]] = defaultdict(list)
+        windowed = [s for a in assets if (s := self.known[a].since) is not None]
+        for asset in assets:  # Two statements at most: what has a window, and what has none.
+            by_since[None if self.known[asset].since is None else min(windowed)].append(asset)
+        for since, some in by_since.items():
+            for row in rows.of_assets(some, since):
+                by_asset[row.asset].append(row)
+        self._read_what_is_older(rows, by_asset)
+        versions = self._versions(rows, by_asset)
+        for asset, of_asset in by_asset.items():
+            facts, wiped = AssetFacts(), self._wiped.get(asset, 0.0)
+            kept = (row for row in sorted(of_asset) if row.at > wiped)
+            self._add(facts, self.known[asset], kept, versions)
+            facts.journal.clear()
+            self.facts[asset] = facts
+
+    def _read_what_is_older(self, rows: EventRows, by_asset: Mapping[str, list[Row]]) -> None:
+        """Adds what stands before the window and says how what is inside it is to be read."""
+        no_plan = [
+            asset
+            for asset, of_asset in by_asset.items()
+            if self.known[asset].planned and not any(row.kind == PLANNED for row in of_asset)
+        ]
+        older = rows.newest_planned(no_plan) if no_plan else []
+        observed = [
+            a for a in by_asset if self.known[a].observed and self.known[a].since is not None
+        ]
+        if observed:
+            since = min(s for a in observed if (s := self.known[a].since) is not None)
+            older += rows.newest_observed_before(observed, since)
+        for row in older:
+            if row not in by_asset[row.asset]:
+                by_asset[row.asset].append(row)
+
+    def _add_last_materializations(
+        self, instance: dg.DagsterInstance, assets: Collection[str]
+    ) -> None:
+        """Adds the last materialization of each asset, as Dagster keeps it when the run that made
+        it has been deleted."""
+        if self._until is not None:
+            return
+        asked = (dg.AssetKey.from_db_string(a) for a in assets if not self.known[a].observed)
+        keys = [key for key in asked if key is not None]
+        for record in instance.get_asset_records(keys) if keys else ():
+            event = record.asset_entry.last_materialization_record
+            if event is None:
+                continue
+            asset = record.asset_entry.asset_key.to_string()
+            fact = Fact(_to_microsecond(event.timestamp), event.storage_id, event.run_id or "")
+            if fact.at > self._wiped.get(asset, 0.0):
+                self.facts[asset].complete(event.partition_key, fact)
+
+    # --- what nobody needs any more ----------------------------------------------------------
+
+    def _trim(self, wanted: Mapping[str, Wanted]) -> None:
+        """Forgets, now and then, the partitions of which all is outside every window."""
+        if time.monotonic() - self._trimmed < TRIM_EVERY:
+            return
+        self._trimmed = time.monotonic()
+        for asset, how in wanted.items():
+            facts, since = self.facts[asset], how.since
+            if since is None:
+                continue
+            self.known[asset] = Wanted(since=since, planned=how.planned, observed=how.observed)
+            kept = {p: fact for p, fact in facts.done.items() if fact.at > since}
+            if 2 * len(kept) < len(facts.done) - 100:
+                self.facts[asset] = AssetFacts(
+                    done=kept,
+                    planned={
+                        p: tuple(_recent_plans(plans, since)) for p, plans in facts.planned.items()
+                    },
+                    newest=facts.newest,
+                    versions=facts.versions,
+                    last_id=facts.last_id,
+                )
+
+
+def _recent_plans(plans: tuple[Plan, ...], since: float) -> Iterator[Plan]:
+    return (plan for plan in plans if plan.at > since or plan is plans[-1])
+
+
+def _to_microsecond(seconds: float) -> float:
+    """Returns a time as the event log's own column has it."""
+    return datetime.fromtimestamp(seconds, UTC).timestamp()

@@ -1,0 +1,162 @@
+"""What a code location's asset graph asks of every tick, and what follows it from tick to tick.
+
+A graph never changes, and lives as long as its code. With it live the downstreams and the parts of
+their conditions; the tick itself is made once for all of them.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import dagster as dg
+
+from . import caches
+from .asset_facts import Wanted
+from .asset_tick import AssetMemory, AssetTick
+from .downstreams import Downstream
+from .evaluation_lines import Lines
+from .parts import Part
+from .windows import MOST_CLOCK_SKEW, Window, reach
+
+if TYPE_CHECKING:
+    pass
+
+Made = TypeVar("Made", bound=Part)
+
+
+class AssetPlan:
+    """The fan-ins of an asset graph.
+
+    Args:
+        graph: The asset graph.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        self.graph = graph
+        self._conditions: dict[dg.AssetKey, dg.AutomationCondition] = {}
+        self._downstreams: dict[dg.AssetKey, Downstream] = {}
+        self._parts: dict[Any, Part] = {}
+        self._lines: dict[int, Lines] = {}
+        self.reaches: dict[dg.AssetKey, timedelta | None] = {}
+        self._looks: dict[str, tuple[timedelta | None, bool, bool]] = {}
+        for key in graph.get_all_asset_keys():
+            condition = graph.get(key).automation_condition
+            if condition is not None:
+                self._add(key, condition)
+
+    def _add(self, key: dg.AssetKey, condition: dg.AutomationCondition) -> None:
+        from .condition import named_upstreams
+
+        windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
+        lengths: list[Window] = []
+        for part, target in named_upstreams(self.graph, key, condition):
+            for upstream, own in part.windows(self.graph, target).items():
+                windows[upstream] = tuple({*windows.get(upstream, ()), *own})
+            lengths += part.longest()
+        self._conditions[key] = condition
+        if not windows and not lengths:
+            return
+        self.reaches[key] = reach(lengths) if lengths else timedelta(0)
+        self._downstreams[key] = Downstream(self.graph, key, windows)
+        self._look_at(key, self.reaches[key], planned=True)
+        for upstream in windows:
+            self._look_at(upstream, self.reaches[key], planned=False)
+
+    def _look_at(self, key: dg.AssetKey, length: timedelta | None, *, planned: bool) -> None:
+        asset = key.to_string()
+        known, was_planned, observed = self._looks.get(
+            asset, (timedelta(0), False, is_observed(self.graph, key))
+        )
+        longest = None if known is None or length is None else max(known, length)
+        self._looks[asset] = (longest, planned or was_planned, observed)
+
+    def ensure(self, key: dg.AssetKey, condition: dg.AutomationCondition) -> bool:
+        """Returns True if an asset has another condition than was known, as a sensor's
+        ``default_condition`` is on no asset of the graph. It is then taken for that of all assets
+        that have none."""
+        if self._conditions.get(key) is condition or self._conditions.get(key) == condition:
+            return False
+        self._add(key, condition)
+        for other in self.graph.get_all_asset_keys():
+            if other not in self._conditions and self.graph.get(other).parent_keys:
+                self._add(other, condition)
+        return True
+
+    def wanted(self, at: datetime) -> Mapping[str, Wanted]:
+        """Returns what is to be known at a tick of which assets."""
+        since = {
+            length: (at - length - MOST_CLOCK_SKEW).timestamp()
+            for length, _, _ in self._looks.values()
+            if length is not None
+        }
+        return {
+            asset: Wanted(
+                since=None if length is None else since[length], planned=planned, observed=observed
+            )
+            for asset, (length, planned, observed) in self._looks.items()
+        }
+
+    @property
+    def longest(self) -> timedelta | None:
+        """How far back any of the fan-ins looks; None for ever."""
+        lengths = [length for length, _, _ in self._looks.values()]
+        return None if None in lengths else max((x for x in lengths if x), default=timedelta(0))
+
+    def downstream(self, key: dg.AssetKey) -> Downstream:
+        """Returns what follows a downstream."""
+        return self._downstreams[key]
+
+    def part(self, name: Any, make: Callable[[], Made]) -> Made:
+        """Returns what follows a part of a condition, made when it is first asked for."""
+        if name not in self._parts:
+            self._parts[name] = make()
+        return self._parts[name]  # type: ignore[return-value]
+
+    def lines(self, part: Part) -> Lines:
+        """Returns the lines of a part."""
+        if id(part) not in self._lines:
+            self._lines[id(part)] = Lines(part)
+        return self._lines[id(part)]
+
+    def nested_fault(self, downstream: dg.AssetKey, target: dg.AssetKey) -> str | None:
+        """Returns why a part that is asked of a dependency cannot be decided for a downstream."""
+        if target == downstream:
+            return None
+        ours, theirs = (self.graph.get(key).partitions_def for key in (downstream, target))
+        if ours is None or ours == theirs:
+            return None
+        return f"asked of {target.to_user_string()}, which has other partitions than this asset"
+
+
+def is_observed(graph: Any, key: dg.AssetKey) -> bool:
+    """True when an asset is only observed, so that a new data version is its completion."""
+    node = graph.get(key) if graph.has(key) else None
+    return bool(node is not None and node.is_observable and not node.is_materializable)
+
+
+def look(
+    context: dg.AutomationContext, until: datetime | None = None
+) -> tuple[AssetTick, AssetPlan]:
+    """Returns what is known at a tick, read once for all of its evaluations.
+
+    Args:
+        context: Of an evaluation.
+        until: What was known then; None for now.
+    """
+    view, graph, root = context.asset_graph_view, context.asset_graph, context.root_context
+    if until is not None:
+        plan = AssetPlan(graph)
+        plan.ensure(root.key, root.condition)
+        return AssetTick(view, AssetMemory(until), plan), plan
+    storage = view.instance.event_log_storage
+    memory = caches.of_storage(storage, "assets", AssetMemory)
+    plans = caches.of_object(graph, "plans", dict)
+    with memory.lock:
+        plan = plans.get(id(memory))
+        if plan is None:
+            plan = plans[id(memory)] = AssetPlan(graph)
+        more = plan.ensure(root.key, root.condition)
+        tick = caches.of_object(view, "tick", lambda: AssetTick(view, memory, plan))
+        if more:
+            tick.read_more()
+    return tick, plan

@@ -1,0 +1,177 @@
+"""One tick of the declarative path: everything is read once, for all downstreams.
+
+``AssetMemory`` is what is kept of one storage between ticks. ``AssetTick`` belongs to one
+evaluation: to make it costs the statements that ``asset_facts`` and ``launches`` name; what only a
+complete batch needs is asked when the first one is.
+"""
+
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from weakref import proxy
+
+import dagster as dg
+
+from .asset_facts import AssetFacts, AssetReader
+from .evaluation_records import RecordReader
+from .launches import LaunchReader, Outcome, Unfinished
+from .partition_maps import Signatures
+from .tick_requests import TickRequest, TickRequests
+from .ticks import TickReader, is_automation_sensor
+from .windows import MOST_CLOCK_SKEW
+
+if TYPE_CHECKING:
+    from .asset_plan import AssetPlan
+
+LONGEST_LOOK_BACK = timedelta(days=2)
+"""How far back the ticks' requests are read where a window has no end."""
+
+
+class AssetMemory:
+    """What is known of one storage.
+
+    Args:
+        until: What was known then; None for now.
+    """
+
+    def __init__(self, until: datetime | None = None) -> None:
+        self.lock = threading.RLock()
+        self.until = until
+        self.assets = AssetReader(until and until.timestamp())
+        self.launches = LaunchReader(until and until.timestamp())
+        self.records = RecordReader()
+        self.requests = TickRequests()
+
+
+class AssetTick:
+    """What one evaluation knows.
+
+    Args:
+        view: The evaluation's view of the asset graph.
+        memory: What was known before.
+        plan: What the graph asks of every tick.
+    """
+
+    def __init__(self, view: Any, memory: AssetMemory, plan: "AssetPlan") -> None:
+        # Weakly, since it is kept for as long as the view is there, and no longer.
+        self.view = proxy(view)
+        self.instance: dg.DagsterInstance = view.instance
+        self.at: datetime = view.effective_dt
+        self.token = object()
+        self.launches = memory.launches
+        self.records = memory.records
+        self.signatures = Signatures(self.view)
+        self.lock = memory.lock
+        self._memory = memory
+        self._plan = plan
+        self._owned: set[dg.AssetKey] = set()
+        self.read_more()
+
+    def read_more(self) -> None:
+        """Reads what the graph wants to be known, of which it may have come to want more."""
+        self._read()
+        self._facts = dict(self._memory.assets.facts)
+        self.known_to = self._memory.assets.newest_id
+
+    def owns(self, key: dg.AssetKey) -> bool:
+        """Returns True for the first part of an asset's condition that asks: it is the one that
+        writes down what the tick knew."""
+        first = key not in self._owned
+        self._owned.add(key)
+        return first
+
+    def since_of(self, key: dg.AssetKey) -> float | None:
+        """Returns from when on a downstream's upstreams were looked at, in epoch seconds."""
+        length = self._plan.reaches[key]
+        return None if length is None else (self.at - length).timestamp()
+
+    def _read(self) -> None:
+        assets = self._memory.assets
+        assets.refresh(self.instance, self._plan.wanted(self.at))
+        new, assets.new_runs = assets.new_runs, set()
+        self.launches.refresh(self.instance, self.at.timestamp(), new, assets.unmade)
+        ended = {
+            name
+            for run_id in assets.unmade
+            if (name := self.launches.of_run(run_id)) is not None
+            and self.launches.launches[name].over
+        }
+        self.launches.read_outcomes(self.instance, ended)
+        self._want_records()
+        for run_id in list(assets.unmade):
+            if (name := self.launches.of_run(run_id)) in ended or name is None:
+                del assets.unmade[run_id]
+
+    def _want_records(self) -> None:
+        """Reads what the evaluations knew that requested what is newly planned."""
+        assets = self._memory.assets
+        plans, assets.new_plans = assets.new_plans, []
+        for asset, partition, run_id in plans:
+            newest = assets.facts[asset].planned.get(partition, ())
+            name = self.launches.of_run(run_id)
+            if name is None or not newest or newest[-1].run_id != run_id:
+                continue
+            evaluation = self.launches.launches[name].evaluation
+            key = dg.AssetKey.from_db_string(asset)
+            if evaluation is not None and key is not None:
+                self.records.want(key, evaluation, name)
+        self.records.read(self.instance)
+
+    def facts(self, asset: str) -> AssetFacts:
+        """Returns what is known of an asset, by its key as the storage has it."""
+        return self._facts[asset]
+
+    def outcome(self, launch: str) -> Outcome | None:
+        """Returns what a launch that is over had planned and has made."""
+        self.launches.read_outcomes(self.instance, [launch])
+        return self.launches.launches[launch].outcome
+
+    # --- what only a complete batch needs ----------------------------------------------------
+
+    @cached_property
+    def _ticks(self) -> TickReader:
+        return TickReader(self.instance, is_automation_sensor)
+
+    @property
+    def another_evaluation(self) -> datetime | None:
+        """When another evaluation began that may still request runs; None if there is none."""
+        return None if self._memory.until is not None else self._ticks.another_evaluation
+
+    @cached_property
+    def unfinished(self) -> Unfinished:
+        """The unfinished runs and active backfills of the instance."""
+        return Unfinished(self.instance, self.launches)
+
+    def requests_of(self, key: dg.AssetKey) -> Sequence[TickRequest]:
+        """Returns what the ticks, and the backfills that are active, tell of requests of an
+        asset."""
+        told = [r for r in self._requests.of(key, self._since.timestamp()) if self._is_known(r.at)]
+        names = {request.launch for request in told}
+        for backfill in self.unfinished.backfills:
+            name = f"backfill {backfill.id}"
+            if backfill.requested and backfill.evaluation is not None and name not in names:
+                partitions = backfill.targets(self.view.asset_graph, key)
+                if partitions:
+                    told.append(
+                        TickRequest(
+                            0, backfill.at, backfill.evaluation, backfill.id, True, partitions
+                        )
+                    )
+        return told
+
+    @cached_property
+    def _requests(self) -> TickRequests:
+        requests = self._memory.requests
+        requests.refresh(self._ticks, self._since, self.at)
+        backfills = requests.backfills(self._since.timestamp())
+        self.launches.read_backfills(self.instance, backfills)
+        return requests
+
+    @property
+    def _since(self) -> datetime:
+        return self.at - (self._plan.longest or LONGEST_LOOK_BACK) - MOST_CLOCK_SKEW
+
+    def _is_known(self, at: float) -> bool:
+        return self._memory.until is None or at < self._memory.until.timestamp()

@@ -1,0 +1,516 @@
+"""What is known of one downstream asset: what completed for each of its partitions, and what of
+that its requests have used.
+
+A tick looks again only at the partitions to which something happened: ``Downstream.follow`` notes
+them down, and each part of the downstream's condition decides those anew.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from .asset_facts import AssetFacts, Fact, Plan
+from .errors import FanInError
+from .evaluation_records import Record, Seen
+from .launches import Run
+from .partition_maps import How, PartitionMap, upstreams_of
+from .rule import Completion, Used
+from .tick_requests import TickRequest
+from .windows import Window, in_window
+
+if TYPE_CHECKING:
+    from .asset_tick import AssetTick
+
+
+class Upstream:
+    """An upstream that a downstream's condition names, and its completions for the downstream's
+    partitions.
+
+    Args:
+        graph: The asset graph.
+        key: The upstream.
+        downstream: The downstream.
+    """
+
+    def __init__(self, graph: Any, key: dg.AssetKey, downstream: dg.AssetKey) -> None:
+        self.key = key
+        self.name = key.to_user_string()
+        self.asset = key.to_string()
+        self.fault: str | None = None
+        self.map: PartitionMap | None = None
+        try:
+            self.map = PartitionMap(graph, key, downstream)
+        except FanInError as error:
+            self.fault = str(error)
+        self.how = self.map.how if self.map else How.SHARED
+        self.facts = AssetFacts()
+        self._place = -1
+        self._mapped: dict[str | None, Fact] = {}
+        self._sources: dict[str | None, set[str | None]] = defaultdict(set)
+
+    def fact(self, partition: str | None) -> Fact | None:
+        """Returns the newest completion that counts for a partition of the downstream."""
+        match self.how:
+            case _ if self.fault:
+                return None
+            case How.ANY:
+                return self.facts.newest
+            case How.SHARED:
+                return self.facts.done.get(None)
+            case How.SAME:
+                return self.facts.done.get(partition)
+        return self._mapped.get(partition)
+
+    @property
+    def partitions(self) -> Collection[str | None]:
+        """The downstream's partitions for which it has a completion of their own."""
+        match self.how:
+            case How.SAME:
+                return self.facts.done.keys() - {None}
+            case How.MAPPED:
+                return self._mapped.keys()
+        return ()
+
+    @property
+    def is_partitioned_elsewhere(self) -> bool:
+        """True if the graph says that it has no partitions, and its completions have some."""
+        return self.how is How.SHARED and any(p is not None for p in self.facts.done)
+
+    def follow(self, tick: "AssetTick") -> Set[str | None] | None:
+        """Returns the partitions of the downstream to which something happened; None for all."""
+        facts = tick.facts(self.asset)
+        anew = facts.journal is not self.facts.journal or self._place < 0
+        if self.map is not None and self.map.refresh(tick.signatures):
+            anew = True
+        touched: Iterable[str | None]
+        if not anew and self._place == len(facts.journal):
+            self.facts = facts
+            return frozenset()
+        touched = facts.done if anew else facts.journal[self._place :]
+        self.facts, self._place = facts, len(facts.journal)
+        match self.how:
+            case How.ANY:
+                return None if anew else frozenset([None])
+            case How.SHARED:
+                return None
+            case How.SAME:
+                return None if anew else frozenset(touched)
+        if anew:
+            self._mapped.clear()
+            self._sources.clear()
+        return self._remap(tick.view, set(touched), anew)
+
+    def _remap(
+        self, view: Any, touched: Collection[str | None], anew: bool
+    ) -> Set[str | None] | None:
+        assert self.map is not None
+        if self.how is How.SOME:
+            known = [fact for p in self.map.named(view) if (fact := self.facts.done.get(p))]
+            self._mapped = {None: max(known)} if known else {}
+            return frozenset([None])
+        changed: set[str | None] = set()
+        for partition in touched:
+            for ours in self.map.children(view, partition) if partition is not None else ():
+                self._sources[ours].add(partition)
+                changed.add(ours)
+        for ours in changed:
+            self._mapped[ours] = max(self.facts.done[p] for p in self._sources[ours])
+        return None if anew else changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What one launch, or one tick, did with one partition of the downstream.
+
+    Args:
+        at: When it was requested, in epoch seconds.
+        order: Where its planned materialization stands among all events; 0 if it has none.
+        launch: The name of the launch.
+        runs: The launch's runs that planned it.
+        record: What the evaluation knew that requested it.
+        uses_before: True if it used up what was stored before it: it was made by hand, or what its
+            evaluation knew is gone.
+        made: The id of the last materialization in it.
+        open: True while the launch has the downstream to make.
+        ended: When the downstream's run there ended, if it ran and made nothing.
+        given_back: True if it never started the downstream since an upstream failed in it.
+    """
+
+    at: float
+    order: int
+    launch: str
+    runs: frozenset[str] = frozenset()
+    record: Record | None = None
+    uses_before: bool = False
+    made: int = 0
+    open: bool = False
+    ended: float | None = None
+    given_back: bool = False
+
+    def has_used(
+        self, partition: str | None, upstream: str, fact: Fact, launch: str | None
+    ) -> bool:
+        """True when it used up a completion of an upstream that a launch made."""
+        if launch == self.launch:
+            if fact.id < self.made:
+                return True
+            if self.ended is not None and (fact.run_id in self.runs or fact.at <= self.ended):
+                return True
+        return self.has_used_by_request(partition, upstream, fact) and not self.given_back
+
+    def has_used_by_request(self, partition: str | None, upstream: str, fact: Fact) -> bool:
+        """True when a completion was used up as it was requested, if it is not given back."""
+        if self.record is not None:
+            return self.record.has_used(partition, upstream, fact.at, fact.id)
+        if self.order:
+            return self.uses_before and fact.id < self.order
+        return self.uses_before and fact.at <= self.at
+
+    def withholds(self, fact: Fact, launch: str | None) -> bool:
+        """True when its launch made a completion and has the downstream to make as well."""
+        return self.open and launch == self.launch and fact.id > self.made
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFacts:
+    """What is known of one partition of a downstream, as the rule asks it.
+
+    Args:
+        completions: The newest of each upstream.
+        used: Those of them that are used up.
+        withheld: Those that an unfinished launch withholds, by upstream, and that launch.
+        given_back: True if one of them was used up by a request that gave it back.
+        absent: Upstreams that have no partition for it.
+    """
+
+    completions: Sequence[Completion]
+    used: Mapping[str, Used]
+    withheld: Mapping[str, str]
+    given_back: bool = False
+    absent: frozenset[str] = frozenset()
+
+
+class Downstream:
+    """Follows one downstream from tick to tick.
+
+    Args:
+        graph: The asset graph.
+        key: The downstream.
+        windows: The upstreams that its condition names anywhere, with their windows there.
+    """
+
+    def __init__(
+        self, graph: Any, key: dg.AssetKey, windows: Mapping[dg.AssetKey, Collection[Window]]
+    ) -> None:
+        self.graph, self.key, self.windows = graph, key, windows
+        self.asset = key.to_string()
+        self.partitions_def = graph.get(key).partitions_def
+        self.upstreams = {k.to_user_string(): Upstream(graph, k, key) for k in sorted(windows)}
+        self.facts = AssetFacts()
+        self.journal: list[str | None] = []
+        self.epoch = 0
+        self._place = -1
+        self._launch_place = 0
+        self._by_launch: dict[str, set[str | None]] = defaultdict(set)
+        self._by_ticks: dict[str | None, Mapping[str, TickRequest]] = {}
+        self._followed: Any = None
+        self._known: dict[str | None, KeyFacts] = {}
+
+    # --- what happened since the last tick ---------------------------------------------------
+
+    def follow(self, tick: "AssetTick") -> None:
+        """Notes down, once a tick, the partitions to which something happened."""
+        if self._followed is tick.token:
+            return
+        self._followed = tick.token
+        self._known.clear()
+        anew = self._follow_own(tick)
+        touched: set[str | None] = set()
+        for upstream in self.upstreams.values():
+            of_upstream = upstream.follow(tick)
+            if of_upstream is None:
+                anew = True
+            else:
+                touched |= of_upstream
+        for name in tick.launches.changes[self._launch_place :]:
+            touched |= self._by_launch.get(name, set())
+        self._launch_place = len(tick.launches.changes)
+        if anew or len(self.journal) > MOST_JOURNAL:
+            self.epoch += 1
+            self.journal.clear()
+        else:
+            self.journal.extend(touched)
+
+    def _follow_own(self, tick: "AssetTick") -> bool:
+        facts = tick.facts(self.asset)
+        anew = facts.journal is not self.facts.journal or self._place < 0
+        if not anew and self._place < len(facts.journal):
+            self.journal.extend(facts.journal[self._place :])
+        self.facts, self._place = facts, len(facts.journal)
+        return anew
+
+    def as_of(self, tick: "AssetTick") -> "Downstream":
+        """Returns the downstream as a tick knew it, also if another one has followed it since."""
+        if self._followed is tick.token:
+            return self
+        then = Downstream(self.graph, self.key, self.windows)
+        then.follow(tick)
+        then.read_used(self._by_ticks, tick)
+        return then
+
+    @property
+    def partitions(self) -> set[str | None]:
+        """The partitions of which anything of their own is known; None without partitions."""
+        if self.partitions_def is None:
+            return {None}
+        return {p for upstream in self.upstreams.values() for p in upstream.partitions}
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """The upstreams that have completed for every partition at once."""
+        return frozenset(
+            name
+            for name, upstream in self.upstreams.items()
+            if upstream.how is How.SHARED and upstream.fact(None) is not None
+        )
+
+    # --- what the rule is asked --------------------------------------------------------------
+
+    def of(self, partition: str | None, tick: "AssetTick") -> KeyFacts:
+        """Returns what is known of a partition, or of the asset if it has none; the same for all
+        parts of the condition."""
+        if partition not in self._known:
+            self._known[partition] = self._of(partition, tick)
+        return self._known[partition]
+
+    def _of(self, partition: str | None, tick: "AssetTick") -> KeyFacts:
+        requests = self.requests(partition, tick)
+        completions: list[Completion] = []
+        used: dict[str, Used] = {}
+        withheld: dict[str, str] = {}
+        given_back, absent = False, set()
+        for name, upstream in self.upstreams.items():
+            fact = upstream.fact(partition)
+            if fact is None:
+                if upstream.map is not None and not upstream.map.exists_for(tick.view, partition):
+                    absent.add(name)
+                continue
+            completion = completion_of(name, fact, partition)
+            completions.append(completion)
+            launch = tick.launches.of_run(fact.run_id) if fact.run_id else None
+            by = next((r for r in requests if r.has_used(partition, name, fact, launch)), None)
+            if by is not None:
+                used[name] = Used(position=completion.position, at=_datetime(by.at))
+            elif holder := self._holder(requests, fact, launch, partition, tick):
+                withheld[name] = holder
+            else:
+                given_back |= any(
+                    r.given_back and r.has_used_by_request(partition, name, fact) for r in requests
+                )
+        return KeyFacts(
+            completions=completions,
+            used=used,
+            withheld=withheld,
+            given_back=given_back,
+            absent=frozenset(absent),
+        )
+
+    def _holder(
+        self,
+        requests: Sequence[Request],
+        fact: Fact,
+        launch: str | None,
+        partition: str | None,
+        tick: "AssetTick",
+    ) -> str | None:
+        """Returns the launch that withholds a completion, in words; None if none does."""
+        if launch is None:
+            return None
+        made = tick.launches.launches[launch]
+        if any(request.withholds(fact, launch) for request in requests):
+            return made.name
+        backfill = made.backfill
+        if backfill is None or any(request.launch == launch for request in requests):
+            return None
+        if partition not in backfill.targets(self.graph, self.key):
+            return None
+        self._by_launch[launch].add(partition)
+        return made.name if backfill.active else None
+
+    def requests(self, partition: str | None, tick: "AssetTick") -> list[Request]:
+        """Returns the downstream's requests, by whomever, the newest first."""
+        grouped: dict[str, list[tuple[Plan, Run | None]]] = {}
+        for plan in self.facts.planned.get(partition, ()):
+            run = tick.launches.runs.get(plan.run_id)
+            name = f"run {plan.run_id}" if run is None else tick.launches.name_of(run)
+            grouped.setdefault(name, []).append((plan, run))
+        requests = []
+        for name, plans in grouped.items():
+            self._by_launch[name].add(partition)
+            requests.append(self._request(partition, name, plans, tick))
+        evaluations = {
+            launch.evaluation
+            for name in grouped
+            if (launch := tick.launches.launches.get(name)) is not None
+        }
+        for name, told in self._by_ticks.get(partition, {}).items():
+            if name not in grouped and told.evaluation not in evaluations:
+                self._by_launch[name].add(partition)
+                requests.append(self._of_tick(partition, name, told, tick))
+        return sorted(requests, key=lambda request: (request.at, request.order), reverse=True)
+
+    def _request(
+        self,
+        partition: str | None,
+        name: str,
+        plans: Sequence[tuple[Plan, Run | None]],
+        tick: "AssetTick",
+    ) -> Request:
+        """Returns the request behind the planned materializations of one launch."""
+        (first, first_run), (last, last_run) = plans[0], plans[-1]
+        request = Request(
+            at=first.at,
+            order=first.id,
+            launch=name,
+            runs=frozenset(plan.run_id for plan, _ in plans),
+            made=max(plan.made or 0 for plan, _ in plans),
+            uses_before=True,
+        )
+        launch = tick.launches.launches.get(name)
+        if launch is None or first_run is None or last_run is None:
+            return request  # The run is gone; its planned materialization is all that is left.
+        record = self._record(launch.evaluation, name, tick)
+        # Those of a re-execution repeat what its first run did, and use up nothing more.
+        repeats = first_run.is_re_execution and first_run.root not in request.runs
+        request = replace(request, record=record, uses_before=record is None and not repeats)
+        if last.made is not None:
+            return request
+        if not launch.over:
+            return replace(request, open=True)
+        upstream_failed = self._upstream_failed(partition, name, tick)
+        if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:
+            return replace(request, ended=last_run.ended)
+        if record is None and not launch.requested:
+            return replace(request, uses_before=False)  # By hand, and it never started.
+        return replace(request, given_back=upstream_failed and not launch.canceled)
+
+    def _of_tick(
+        self, partition: str | None, name: str, told: TickRequest, tick: "AssetTick"
+    ) -> Request:
+        """Returns the request of which no planned materialization is there, but the tick."""
+        record = self._record(told.evaluation, name, tick)
+        request = Request(
+            at=told.at, order=0, launch=name, record=record, uses_before=record is None
+        )
+        launch = tick.launches.launches.get(name)
+        if launch is None or launch.backfill is None:
+            return request
+        if not launch.over:
+            return replace(request, open=True)
+        failed = self._upstream_failed(partition, name, tick)
+        return replace(request, given_back=failed and not launch.canceled)
+
+    def _record(self, evaluation: int | None, name: str, tick: "AssetTick") -> Record | None:
+        if evaluation is None:
+            return None
+        return tick.records.get(tick.instance, self.key, evaluation, name)
+
+    def _upstream_failed(self, partition: str | None, name: str, tick: "AssetTick") -> bool:
+        """True when a launch that is over planned an upstream and did not make it."""
+        outcome = tick.outcome(name)
+        if outcome is None:
+            return False
+        return any(
+            self._belongs(asset, theirs, partition, tick)
+            for asset, theirs in outcome.planned - outcome.made
+        )
+
+    def _belongs(
+        self, asset: str, theirs: str | None, partition: str | None, tick: "AssetTick"
+    ) -> bool:
+        """True when a partition of an asset is an upstream of a partition of the downstream."""
+        if asset not in self._relatives:
+            return False
+        of_asset = self._relatives[asset]
+        match of_asset.how if of_asset is not None else How.SHARED:
+            case How.SAME:
+                return theirs == partition
+            case How.MAPPED:
+                assert of_asset is not None
+                return theirs is not None and partition in of_asset.children(tick.view, theirs)
+            case How.SOME:
+                assert of_asset is not None
+                return theirs in of_asset.named(tick.view)
+        return True
+
+    @cached_property
+    def _relatives(self) -> Mapping[str, PartitionMap | None]:
+        """Every upstream by the graph or by the condition, by the storage's name."""
+        maps: dict[str, PartitionMap | None] = {}
+        for key in {*upstreams_of(self.graph, self.key), *self.windows}:
+            try:
+                maps[key.to_string()] = PartitionMap(self.graph, key, self.key)
+            except FanInError:
+                maps[key.to_string()] = None
+        return maps
+
+    # --- what ticks tell ---------------------------------------------------------------------
+
+    def read_used(self, partitions: Collection[str | None], tick: "AssetTick") -> None:
+        """Reads what the automation sensors' ticks, and the active backfills, tell of requests of
+        these partitions."""
+        told = tick.requests_of(self.key)
+        for partition in partitions:
+            of_partition = {r.launch: r for r in told if partition in r.partitions}
+            if of_partition or partition in self._by_ticks:
+                self._by_ticks[partition] = of_partition
+                self._known.pop(partition, None)
+
+    # --- what is written down ----------------------------------------------------------------
+
+    def seen(self, partition: str | None, tick: "AssetTick") -> Seen:
+        """Returns the newest completion of each upstream for a partition, and whether it is ready
+        by any part of the condition: what a request of the partition uses up."""
+        facts = self.of(partition, tick)
+        return {
+            c.upstream: (
+                c.position[1],
+                c.position[0].timestamp(),
+                c.run_id or "",
+                c.upstream not in facts.used
+                and c.upstream not in facts.withheld
+                and any(
+                    in_window(window, c.completed_at, tick.at)
+                    for window in self.windows[self.upstreams[c.upstream].key]
+                ),
+            )
+            for c in facts.completions
+        }
+
+
+MOST_JOURNAL = 50_000
+"""How many touched partitions are noted one by one; after that all are decided anew."""
+
+
+def completion_of(name: str, fact: Fact, partition: str | None) -> Completion:
+    """Returns a completion as the rule takes it."""
+    at = _datetime(fact.at)
+    return Completion(
+        upstream=name,
+        id=str(fact.id),
+        completed_at=at,
+        # By event time, as everywhere in the rule, and at the same time by the order in which the
+        # events were stored.
+        position=(at, fact.id),
+        run_id=fact.run_id or None,
+        key=partition,
+    )
+
+
+def _datetime(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,271 @@
+"""What a tick knew, written down with the evaluation that requested, and read back from there.
+
+A request uses up what its tick knew. A completion that lands between the evaluation and the
+creation of the run is not part of that, so it cannot be told from the run: Dagster stores the
+evaluation under an id, and the run carries that id in a tag.
+
+This is the only reader of stored evaluations.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sa
+
+# Private, since the records of many assets can be read by no public call at once, and what Dagster
+# raises on a record that it cannot read has no public name.
+from dagster._core.storage.schedules.schema import AssetDaemonAssetEvaluationsTable as Evaluations
+from dagster_shared.serdes.errors import DeserializationError
+
+from .event_rows import pages
+from .ticks import first_tick_id
+
+COMPLETIONS_METADATA_KEY = "fan_in/completions"
+KNEW_METADATA_KEY = "fan_in/knew"
+
+# Set by the sensor daemon on the runs and backfills that an automation tick requests.
+EVALUATION_ID_TAG = "dagster/asset_evaluation_id"
+# On the runs of any tick; those of a tick that was retried have nothing else.
+TICK_ID_TAG = "dagster/tick"
+
+Position = tuple[datetime, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A completion as an evaluation writes it down: where it stands, who made it, whether it
+    counted."""
+
+    storage_id: int
+    at: datetime
+    run_id: str | None
+    ready: bool
+
+    @property
+    def position(self) -> Position:
+        return self.at, self.storage_id
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one evaluation knew when it requested a downstream.
+
+    Args:
+        marks: For each partition that it requested, or None, the newest completion of each
+            upstream; under the key ``EVERY``, those that stand for every partition.
+        asked: Every upstream that its condition named; None if that was not written down.
+        since: What completed before was not looked at, in epoch seconds; None if everything was.
+        to: The id of the newest event that it knew.
+    """
+
+    marks: Mapping[str | None, Mapping[str, Mark]]
+    asked: frozenset[str] | None = None
+    since: float | None = None
+    to: int = 0
+
+    def of(self, partition: str | None) -> Mapping[str, Mark]:
+        """Returns the newest completion of each upstream that it knew for a partition."""
+        shared = self.marks.get(EVERY, {})
+        return (
+            {**shared, **self.marks.get(partition, {})} if shared else self.marks.get(partition, {})
+        )
+
+    def has_used(self, partition: str | None, upstream: str, at: float, storage_id: int) -> bool:
+        """True when its request of a partition used up a completion of an upstream."""
+        mark = self.of(partition).get(upstream)
+        if mark is not None:
+            return (at, storage_id) <= (mark.at.timestamp(), mark.storage_id)
+        if self.asked is None or upstream not in self.asked or self.since is None:
+            return False
+        return at <= self.since and storage_id <= self.to
+
+
+EVERY = "\0"
+"""Stands for every partition that was requested. No partition is called so."""
+
+Seen = Mapping[str, tuple[int, float, str, bool]]
+"""The newest completion of each upstream: its event's id and time, its run, whether it counted."""
+
+
+def record_metadata(
+    seen: Mapping[str | None, Seen],
+    *,
+    asked: Iterable[str],
+    since: float | None,
+    to: int,
+) -> Mapping[str, dg.JsonMetadataValue]:
+    """Returns what an evaluation stores of what it knew.
+
+    Args:
+        seen: For each partition that is requested, or None.
+        asked: The upstreams that the condition names.
+        since: From when on completions were looked at, in epoch seconds; None for ever.
+        to: The id of the newest event that was known.
+    """
+    marks: dict[str, list[Any]] = {}
+    every = _the_same(seen)
+    told = [(p, {u: c for u, c in of.items() if u not in every}) for p, of in seen.items()]
+    for partition, of_partition in [*told, (EVERY, every)]:
+        for upstream, (storage_id, at, run_id, ready) in of_partition.items():
+            when = datetime.fromtimestamp(at, UTC).isoformat()
+            mark = [storage_id, when, run_id or None, ready]
+            marks.setdefault(upstream, []).append(mark if partition is None else [*mark, partition])
+    nothing = sorted(set(asked) - marks.keys())
+    return {
+        COMPLETIONS_METADATA_KEY: dg.MetadataValue.json(marks),
+        KNEW_METADATA_KEY: dg.MetadataValue.json({"since": since, "to": to, "nothing": nothing}),
+    }
+
+
+def _the_same(seen: Mapping[str | None, Seen]) -> Seen:
+    """Returns what is the same for several partitions: written once, it takes no more room for
+    thousands of them."""
+    first, *others = seen.values()
+    return {u: c for u, c in first.items() if others and all(o.get(u) == c for o in others)}
+
+
+def evaluation_id_of(tags: Mapping[str, str]) -> int | None:
+    """Returns the evaluation, or else the tick, that requested a run; None if none did, or the tag
+    holds no such number: no database takes a greater one."""
+    text = tags.get(EVALUATION_ID_TAG) or tags.get(TICK_ID_TAG, "")
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+class RecordReader:
+    """Reads the records of evaluations, and keeps them: they never change.
+
+    A request of an asset by an evaluation is named by both, and by what came of it (a run, a
+    backfill, a tick) at its time, since ids begin anew when a storage is wiped.
+    """
+
+    MOST_KEPT = 20_000
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[dg.AssetKey, int, str], Record | None] = {}
+        self._wanted: set[tuple[dg.AssetKey, int, str]] = set()
+
+    def want(self, key: dg.AssetKey, evaluation: int, request: str) -> None:
+        """Says that a record will be asked for, so that all are read with one statement."""
+        if (key, evaluation, request) not in self._kept:
+            self._wanted.add((key, evaluation, request))
+
+    def get(
+        self, instance: dg.DagsterInstance, key: dg.AssetKey, evaluation: int, request: str
+    ) -> Record | None:
+        """Returns the record of a request; None if it is gone, or cannot be read."""
+        name = (key, evaluation, request)
+        if name not in self._kept:
+            self._wanted.add(name)
+            self.read(instance)
+        return self._kept[name]
+
+    def read(self, instance: dg.DagsterInstance) -> None:
+        """Reads all records that are wanted."""
+        wanted, self._wanted = self._wanted, set()
+        if not wanted:
+            return
+        records = records_of(instance, {(key, evaluation) for key, evaluation, _ in wanted})
+        while len(self._kept) + len(wanted) > self.MOST_KEPT and self._kept:
+            del self._kept[next(iter(self._kept))]
+        for key, evaluation, request in wanted:
+            self._kept[key, evaluation, request] = records.get((key, evaluation))
+
+
+def records_of(
+    instance: dg.DagsterInstance, wanted: Collection[tuple[dg.AssetKey, int]]
+) -> Mapping[tuple[dg.AssetKey, int], Record | None]:
+    """Returns the records of assets' evaluations; those that are gone are left out, and one that
+    cannot be read is None."""
+    stored = _stored(instance, wanted)
+    # A tick that failed with its runs reserved is carried on as another one, of the same runs: what
+    # was evaluated is stored under the first.
+    first = {
+        evaluation: first_tick_id(instance, evaluation)
+        for evaluation in {e for key, e in wanted if (key, e) not in stored}
+    }
+    retried = {(key, before): (key, e) for key, e in wanted if (before := first.get(e))}
+    if retried:
+        again = _stored(instance, retried)
+        stored = {**stored, **{retried[name]: body for name, body in again.items()}}
+    return {name: _record(body) for name, body in stored.items()}
+
+
+def _stored(
+    instance: dg.DagsterInstance, wanted: Collection[tuple[dg.AssetKey, int]]
+) -> Mapping[tuple[dg.AssetKey, int], Any]:
+    storage = instance.schedule_storage
+    if storage is None or not wanted:
+        return {}
+    named = {(key.to_db_string(), evaluation): (key, evaluation) for key, evaluation in wanted}
+    found: dict[tuple[dg.AssetKey, int], Any] = {}
+    pair = sa.tuple_(Evaluations.c.asset_key, Evaluations.c.evaluation_id)
+    with storage.connect() as connection:
+        for some in pages(named):
+            query = sa.select(
+                Evaluations.c.asset_key,
+                Evaluations.c.evaluation_id,
+                Evaluations.c.asset_evaluation_body,
+            ).where(pair.in_(some))
+            for asset, evaluation, body in connection.execute(query):
+                found[named[asset, evaluation]] = body
+    return found
+
+
+def _record(body: str) -> Record | None:
+    try:
+        stored = dg.deserialize_value(body)
+        nodes = list(getattr(stored, "evaluation", stored).iter_nodes())
+    except (DeserializationError, ValueError, AttributeError, TypeError, KeyError):
+        return None  # Written by another version of Dagster, or damaged: as good as gone.
+    marks: dict[str | None, dict[str, Mark]] = {}
+    knew: dict[str, Any] | None = None
+    try:
+        for node in nodes:
+            metadata = node.metadata or {}
+            if COMPLETIONS_METADATA_KEY in metadata:
+                for name, of_name in metadata[COMPLETIONS_METADATA_KEY].value.items():
+                    for storage_id, at, run_id, ready, *of_partition in of_name:
+                        mark = Mark(
+                            int(storage_id), datetime.fromisoformat(at), run_id, bool(ready)
+                        )
+                        partition = of_partition[0] if of_partition else None
+                        marks.setdefault(partition, {})[name] = mark
+            if KNEW_METADATA_KEY in metadata:
+                knew = metadata[KNEW_METADATA_KEY].value
+        if knew is None:
+            return Record(marks) if marks else None
+        named = {name for of_partition in marks.values() for name in of_partition}
+        since = knew["since"]
+        return Record(
+            marks,
+            asked=frozenset(named | set(map(str, knew["nothing"]))),
+            since=None if since is None else float(since),
+            to=int(knew["to"]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None  # Written by another version: as good as gone.
+
+
+def completions_seen(
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    run_tags: Mapping[str, str],
+    partition: str | None = None,
+) -> Mapping[str, Mark] | None:
+    """Returns each upstream's newest completion as the evaluation that requested a run saw it, or
+    None if no evaluation requested the run, or its record is gone.
+
+    Args:
+        instance: The instance that ran it.
+        key: The downstream asset.
+        run_tags: The run's tags.
+        partition: The partition of the downstream that was requested, if it has partitions.
+    """
+    evaluation = evaluation_id_of(run_tags)
+    if evaluation is None:
+        return None
+    record = records_of(instance, {(key, evaluation)}).get((key, evaluation))
+    return (record.of(partition) or None) if record is not None else None

@@ -1,0 +1,373 @@
+"""Launches: which runs belong together, whether they are over, and what they have made.
+
+A launch is a run with its re-executions, or a backfill with all its runs, whoever made it. It is
+over when its runs have ended, none of them will be retried, and its backfill has ended.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+# Private, since the backfills of an instance can be listed in no public way by status or id, and
+# the names of these tags are in no public module.
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    AUTO_RETRY_RUN_ID_TAG,
+    BACKFILL_ID_TAG,
+    PARTITION_NAME_TAG,
+    WILL_RETRY_TAG,
+)
+
+from .evaluation_records import EVALUATION_ID_TAG, evaluation_id_of
+from .event_rows import MATERIALIZED, PLANNED, EventRows, pages
+
+RETRY_DECIDED_AFTER = timedelta(minutes=1)
+"""How long after a failure Dagster may still be about to say that the run will be retried."""
+
+ACTIVE_BACKFILLS = [
+    BulkActionStatus.REQUESTED,
+    BulkActionStatus.CANCELING,
+    BulkActionStatus.FAILING,
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What matters of a run.
+
+    Args:
+        id: Its id.
+        root: The id of the run that it re-executes in the end; its own if it re-executes none.
+        backfill: The backfill that it belongs to.
+        evaluation: The evaluation, or else the tick, that requested it.
+        requested: Whether an evaluation did; the tick may be of anything.
+        status: Its status.
+        ended: When it ended, in epoch seconds.
+        retry: True if Dagster will retry it, or may yet say so, and has not.
+    """
+
+    id: str
+    root: str
+    backfill: str | None
+    evaluation: int | None
+    requested: bool
+    status: dg.DagsterRunStatus
+    ended: float | None
+    retry: bool
+
+    @property
+    def over(self) -> bool:
+        return self.status not in NOT_FINISHED_STATUSES and not self.retry
+
+    @property
+    def is_re_execution(self) -> bool:
+        return self.root != self.id
+
+    @staticmethod
+    def of(record: dg.RunRecord, at: float, retries: bool) -> "Run":
+        """Returns the run of a record, at a time in epoch seconds; ``retries`` says whether the
+        instance retries runs."""
+        run = record.dagster_run
+        failed = run.status is dg.DagsterRunStatus.FAILURE
+        # Dagster says that it will retry a run in a tag, which it writes after the failure.
+        young = at - (record.end_time or at) < RETRY_DECIDED_AFTER.total_seconds()
+        will = run.tags.get(WILL_RETRY_TAG)
+        undecided = retries and will is None and young
+        return Run(
+            id=run.run_id,
+            root=run.root_run_id or run.run_id,
+            backfill=run.tags.get(BACKFILL_ID_TAG),
+            evaluation=evaluation_id_of(run.tags),
+            requested=EVALUATION_ID_TAG in run.tags,
+            status=run.status,
+            ended=record.end_time,
+            retry=failed
+            and (will == "true" or undecided)
+            and AUTO_RETRY_RUN_ID_TAG not in run.tags,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a launch that is over had planned and has made, as assets with partitions."""
+
+    planned: frozenset[tuple[str, str | None]]
+    made: frozenset[tuple[str, str | None]]
+
+
+@dataclass
+class Launch:
+    """A run with its re-executions, or a backfill with its runs.
+
+    Args:
+        name: In words, for a person.
+        runs: Those that are known, by their ids.
+        backfill: The backfill, if it is one.
+        outcome: What it came to, once it is over and somebody asked.
+    """
+
+    name: str
+    runs: dict[str, Run] = field(default_factory=dict)
+    backfill: "Backfill | None" = None
+    outcome: Outcome | None = None
+
+    @property
+    def over(self) -> bool:
+        if self.backfill is not None and self.backfill.active:
+            return False
+        return all(run.over for run in self.runs.values())
+
+    @property
+    def canceled(self) -> bool:
+        """True if somebody cancelled it."""
+        if self.backfill is not None:
+            return self.backfill.canceled
+        return any(r.status is dg.DagsterRunStatus.CANCELED for r in self.runs.values())
+
+    @property
+    def evaluation(self) -> int | None:
+        """The evaluation that requested it; None if it was made by hand."""
+        if self.backfill is not None and self.backfill.evaluation is not None:
+            return self.backfill.evaluation
+        return next((r.evaluation for r in self.runs.values() if r.evaluation is not None), None)
+
+    @property
+    def requested(self) -> bool:
+        """True if an evaluation requested it; not if it was made by hand, or by a schedule."""
+        if self.backfill is not None and self.backfill.requested:
+            return True
+        return any(run.requested for run in self.runs.values())
+
+
+class Backfill:
+    """A backfill of assets.
+
+    Args:
+        stored: As Dagster stores it.
+    """
+
+    def __init__(self, stored: Any) -> None:
+        self.id: str = stored.backfill_id
+        self.at: float = stored.backfill_timestamp
+        self.active = stored.status in ACTIVE_BACKFILLS
+        self.canceled = stored.status is BulkActionStatus.CANCELED
+        self.evaluation = evaluation_id_of(stored.tags)
+        self.requested = EVALUATION_ID_TAG in stored.tags
+        self._stored = stored
+        self._targets: dict[dg.AssetKey, frozenset[str | None]] = {}
+
+    def targets(self, graph: Any, key: dg.AssetKey) -> frozenset[str | None]:
+        """Returns the partitions of an asset that it is to make; None for an asset without."""
+        if key not in self._targets:
+            self._targets[key] = self._read_targets(graph, key)
+        return self._targets[key]
+
+    def _read_targets(self, graph: Any, key: dg.AssetKey) -> frozenset[str | None]:
+        if not self._stored.is_asset_backfill:
+            return frozenset()
+        try:
+            target = self._stored.get_asset_backfill_data(graph).target_subset
+            if key in target.non_partitioned_asset_keys:
+                return frozenset([None])
+            if key not in target.asset_keys:
+                return frozenset()
+            return frozenset(target.get_partitions_subset(key).get_partition_keys())
+        except (dg.DagsterError, ValueError, KeyError):
+            return frozenset()  # Of definitions that have changed since; Dagster drops it, too.
+
+
+class LaunchReader:
+    """Reads the launches behind events, and keeps them.
+
+    A tick costs one statement for the runs that are new or were unfinished, and one for such
+    backfills.
+
+    Args:
+        until: What was known then, in epoch seconds; None for now.
+    """
+
+    def __init__(self, until: float | None = None) -> None:
+        self._until = until
+        self.runs: dict[str, Run | None] = {}
+        self.launches: dict[str, Launch] = {}
+        self.changes: list[str] = []
+        self._waiting: set[str] = set()
+
+    def refresh(
+        self,
+        instance: dg.DagsterInstance,
+        at: float,
+        new: Collection[str],
+        watched: Collection[str],
+    ) -> None:
+        """Reads the runs that are new, and how those that are watched have gone on.
+
+        Args:
+            instance: Whose.
+            at: The time of the tick, in epoch seconds.
+            new: The runs of new events.
+            watched: The unfinished runs that a downstream waits for.
+        """
+        wanted = {run for run in new if run not in self.runs}
+        for name in {n for run in watched if (n := self.of_run(run)) is not None}:
+            wanted |= {r.id for r in self.launches[name].runs.values() if not r.over}
+        self._read_runs(instance, at, wanted)
+        roots = {run.root for run in map(self.runs.get, wanted) if run is not None}
+        self._read_runs(instance, at, roots - self.runs.keys())
+        backfills = {
+            run.backfill for run in map(self.runs.get, wanted) if run is not None and run.backfill
+        }
+        self.read_backfills(instance, backfills | self._waiting)
+
+    def _read_runs(self, instance: dg.DagsterInstance, at: float, run_ids: Collection[str]) -> None:
+        if not run_ids:
+            return
+        retries = instance.run_retries_enabled
+        for some in pages(run_ids):
+            self.runs.update(dict.fromkeys(run for run in some if run not in self.runs))
+            for record in instance.get_run_records(dg.RunsFilter(run_ids=some)):
+                run = Run.of(record, at, retries)
+                if self._until is not None and (run.ended or 0.0) > self._until:
+                    run = replace(run, status=dg.DagsterRunStatus.STARTED, ended=None, retry=False)
+                self._take_in(run)
+
+    def _take_in(self, run: Run) -> None:
+        known = self.runs.get(run.id)
+        self.runs[run.id] = run
+        if known != run:
+            launch = self.launches.setdefault(self.name_of(run), self._launch(run))
+            launch.runs[run.id] = run
+            launch.outcome = None
+            self.changes.append(self.name_of(run))
+
+    def _launch(self, run: Run) -> Launch:
+        if run.backfill is not None:
+            return Launch(f"backfill {run.backfill}")
+        return Launch(f"run {run.root[:8]}")
+
+    def name_of(self, run: Run) -> str:
+        """Returns under what its launch is kept: that of the run that it re-executes."""
+        root = self.runs.get(run.root)
+        backfill = run.backfill or (root.backfill if root is not None else None)
+        return f"backfill {backfill}" if backfill else f"run {run.root}"
+
+    def of_run(self, run_id: str) -> str | None:
+        """Returns under what the launch of a run is kept; None if the run is not known."""
+        run = self.runs.get(run_id)
+        return None if run is None else self.name_of(run)
+
+    def read_backfills(self, instance: dg.DagsterInstance, ids: Collection[str]) -> None:
+        """Reads backfills that are not known, or were active when they were read last."""
+        wanted = [
+            i
+            for i in ids
+            if (known := self.launches.get(f"backfill {i}")) is None
+            or known.backfill is None
+            or known.backfill.active
+        ]
+        if not wanted:
+            return
+        for some in pages(wanted):
+            for stored in instance.get_backfills(filters=BulkActionsFilter(backfill_ids=some)):
+                self.take_in_backfill(Backfill(stored))
+
+    def take_in_backfill(self, backfill: Backfill) -> None:
+        """Takes in how a backfill stands."""
+        name = f"backfill {backfill.id}"
+        launch = self.launches.setdefault(name, Launch(name))
+        known = launch.backfill
+        launch.backfill = backfill
+        launch.outcome = None
+        (self._waiting.add if backfill.active else self._waiting.discard)(backfill.id)
+        if known is None or known.active != backfill.active:
+            self.changes.append(name)
+
+    def read_outcomes(self, instance: dg.DagsterInstance, names: Iterable[str]) -> None:
+        """Reads what launches that are over had planned and have made, all with one statement."""
+        asked = {
+            name: launch
+            for name in names
+            if (launch := self.launches.get(name)) is not None
+            and launch.outcome is None
+            and launch.over
+        }
+        if not asked:
+            return
+        of_run = {run_id: name for name, launch in asked.items() for run_id in launch.runs}
+        planned: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
+        made: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
+        with instance.event_log_storage.index_connection() as connection:
+            for row in EventRows(connection).of_runs(of_run):
+                if row.kind == PLANNED:
+                    planned[of_run[row.run_id]].add((row.asset, row.partition))
+                elif row.kind == MATERIALIZED:
+                    made[of_run[row.run_id]].add((row.asset, row.partition))
+        for name, launch in asked.items():
+            launch.outcome = Outcome(frozenset(planned[name]), frozenset(made[name]))
+
+
+class Unfinished:
+    """What runs now: every unfinished run and active backfill of the instance, by two statements.
+
+    Args:
+        instance: Whose.
+        launches: Is told of the backfills.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, launches: LaunchReader) -> None:
+        filters = BulkActionsFilter(statuses=ACTIVE_BACKFILLS)
+        self.backfills = [Backfill(stored) for stored in instance.get_backfills(filters=filters)]
+        for backfill in self.backfills:
+            launches.take_in_backfill(backfill)
+        self._runs: dict[dg.AssetKey, list[dg.DagsterRun]] = defaultdict(list)
+        self._planned: dict[str, list[tuple[str | None, str]]] = defaultdict(list)
+        whole_jobs = []
+        for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))):
+            for key in run.asset_selection or ():
+                self._runs[key].append(run)
+            if run.asset_selection is None:
+                whole_jobs.append(run.run_id)
+        if whole_jobs:  # What they are to make is told by what they have planned.
+            with instance.event_log_storage.index_connection() as connection:
+                for row in EventRows(connection).of_runs(whole_jobs):
+                    if row.kind == PLANNED:
+                        self._planned[row.asset].append((row.partition, row.run_id))
+
+    def of(
+        self, graph: Any, key: dg.AssetKey, partitions: dg.PartitionsDefinition | None
+    ) -> Mapping[str | None, tuple[str, ...]]:
+        """Returns the unfinished runs and backfills that have an asset among their targets, by its
+        partitions; None for an asset without."""
+        targets: dict[str | None, tuple[str, ...]] = {}
+        for run in self._runs.get(key, ()):
+            for partition in _partitions_of(run.tags, partitions):
+                targets[partition] = (*targets.get(partition, ()), run.run_id)
+        for planned, run_id in self._planned.get(key.to_string(), ()):
+            if (planned is None) is (partitions is None):
+                targets[planned] = (*targets.get(planned, ()), run_id)
+        for backfill in self.backfills:
+            for partition in backfill.targets(graph, key):
+                targets[partition] = (*targets.get(partition, ()), backfill.id)
+        return targets
+
+
+def _partitions_of(
+    tags: Mapping[str, str], partitions: dg.PartitionsDefinition | None
+) -> Iterable[str | None]:
+    if partitions is None:
+        return [None]
+    start, end = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)
+    if start is not None and end is not None:
+        try:
+            return partitions.get_partition_keys_in_range(dg.PartitionKeyRange(start, end))
+        except (dg.DagsterError, ValueError, KeyError):
+            return []  # Of another partitions definition.
+    partition = tags.get(PARTITION_NAME_TAG)
+    return [] if partition is None else [partition]

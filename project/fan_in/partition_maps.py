@@ -1,0 +1,199 @@
+"""Which partitions of an upstream count for which of its downstream: Dagster's own mappings.
+
+| downstream | upstream | what counts |
+| --- | --- | --- |
+| without partitions | any, by the default mapping | every materialization |
+| without partitions | partitioned, by a mapping that is named | the partitions that it maps to |
+| partitioned | without | materializations without a partition, for every partition |
+| partitioned | the same partitions, identity | the same partition |
+| partitioned | any other | by the mapping, through views |
+
+An upstream that is no upstream by the graph pairs by the same partitions, or not at all.
+"""
+
+from collections.abc import Collection
+from enum import Enum
+from typing import Any
+
+import dagster as dg
+
+from .errors import FanInError
+
+
+class How(Enum):
+    """How the partitions of an upstream belong to those of the downstream."""
+
+    ANY = "any partition is a completion"
+    SOME = "the partitions that the mapping names"
+    SHARED = "one completion for every partition"
+    SAME = "the same partition"
+    MAPPED = "by the mapping"
+
+
+class PartitionMap:
+    """Maps the partitions of one upstream to those of one downstream.
+
+    Args:
+        graph: The asset graph.
+        upstream: The upstream.
+        downstream: The downstream.
+
+    Raises:
+        FanInError: The partitions cannot be paired.
+    """
+
+    def __init__(self, graph: Any, upstream: dg.AssetKey, downstream: dg.AssetKey) -> None:
+        self.graph, self.upstream, self.downstream = graph, upstream, downstream
+        self.theirs = graph.get(upstream).partitions_def if graph.has(upstream) else None
+        self.ours = graph.get(downstream).partitions_def
+        self.how = self._how()
+        self._children: dict[str, frozenset[str]] = {}
+        self._parents: dict[str, bool] = {}
+        self._signature: Any = None
+
+    def _how(self) -> How:
+        related = self.upstream in ancestors(self.graph, self.downstream)
+        if self.ours is None:
+            if self.theirs is None or not related or self._is_all():
+                return How.ANY
+            return How.SOME
+        if self.theirs is None:
+            return How.SHARED
+        if not related:
+            if self.theirs != self.ours:
+                raise FanInError(
+                    f"{self.upstream.to_user_string()} is no upstream of"
+                    f" {self.downstream.to_user_string()} and has other partitions, so that they"
+                    " cannot be paired: add it to the deps"
+                )
+            return How.SAME
+        return How.SAME if self._is_identity() else How.MAPPED
+
+    def _direct(self) -> Any | None:
+        """Returns the mapping, if the upstream is a parent and no view is between."""
+        if self.upstream not in self.graph.get(self.downstream).parent_keys:
+            return None
+        return self.graph.get_partition_mapping(self.downstream, self.upstream)
+
+    def _is_all(self) -> bool:
+        return isinstance(self._direct(), dg.AllPartitionMapping)
+
+    def _is_identity(self) -> bool:
+        mapping = self._direct()
+        if mapping is None or self.theirs != self.ours:
+            return False
+        if isinstance(mapping, dg.TimeWindowPartitionMapping):
+            return mapping.start_offset == 0 and mapping.end_offset == 0
+        return isinstance(mapping, dg.IdentityPartitionMapping)
+
+    def refresh(self, signatures: "Signatures") -> bool:
+        """Returns True if partitions have come or gone, so that what was mapped must be mapped
+        anew."""
+        if self.how not in (How.SOME, How.MAPPED):
+            return False
+        signature = (signatures.of(self.theirs), signatures.of(self.ours))
+        if signature == self._signature:
+            return False
+        self._signature = signature
+        self._children.clear()
+        self._parents.clear()
+        return True
+
+    def children(self, view: Any, partition: str) -> frozenset[str]:
+        """Returns the downstream's partitions that one of the upstream maps to."""
+        if partition not in self._children:
+            self._children[partition] = self._map_down(view, partition)
+        return self._children[partition]
+
+    def _map_down(self, view: Any, partition: str) -> frozenset[str]:
+        if self.theirs is None or not self.theirs.has_partition_key(partition):
+            return frozenset()
+        subset = view.get_subset_from_partition_keys(self.upstream, self.theirs, {partition})
+        return frozenset(self._downstream_of(view, subset))
+
+    def _downstream_of(self, view: Any, subset: Any) -> set[str]:
+        mapped: set[str] = set()
+        for child in self.graph.get(subset.key).child_keys:
+            if child == self.downstream:
+                of_child = view.compute_child_subset(child, subset)
+                mapped |= of_child.expensively_compute_partition_keys()
+            elif self.graph.get(child).is_virtual:
+                mapped |= self._downstream_of(view, view.compute_child_subset(child, subset))
+        return mapped
+
+    def named(self, view: Any) -> frozenset[str]:
+        """Returns the upstream's partitions that count for a downstream without partitions."""
+        whole = view.get_full_subset(key=self.downstream)
+        return frozenset(self._upstream_of(view, whole))
+
+    def _upstream_of(self, view: Any, subset: Any) -> set[str]:
+        mapped: set[str] = set()
+        for parent in self.graph.get(subset.key).parent_keys:
+            if parent != self.upstream and not self.graph.get(parent).is_virtual:
+                continue
+            of_parent = view.compute_parent_subset(parent, subset)
+            if parent == self.upstream:
+                mapped |= of_parent.expensively_compute_partition_keys()
+            else:
+                mapped |= self._upstream_of(view, of_parent)
+        return mapped
+
+    def exists_for(self, view: Any, partition: str | None) -> bool:
+        """True unless the upstream has no partition at all for one of the downstream, and need
+        have none."""
+        if partition is None or self.ours is None or self.how is not How.MAPPED:
+            return True
+        if self._direct() is None:
+            return True
+        if partition not in self._parents:
+            if not self.ours.has_partition_key(partition):
+                return True
+            subset = view.get_subset_from_partition_keys(self.downstream, self.ours, {partition})
+            there, required = view.compute_parent_subset_and_required_but_nonexistent_subset(
+                self.upstream, subset
+            )
+            self._parents[partition] = not (there.is_empty and required.is_empty)
+        return self._parents[partition]
+
+
+class Signatures:
+    """Tells, during one tick, whether partitions have come or gone.
+
+    Args:
+        view: Of the tick.
+    """
+
+    def __init__(self, view: Any) -> None:
+        self._view = view
+        self._known: dict[Any, Any] = {}
+
+    def of(self, partitions: dg.PartitionsDefinition | None) -> Any:
+        """Returns something that stays equal as long as the partitions are the same."""
+        if partitions is None:
+            return None
+        if partitions not in self._known:
+            self._known[partitions] = self._compute(partitions)
+        return self._known[partitions]
+
+    def _compute(self, partitions: dg.PartitionsDefinition) -> Any:
+        if isinstance(partitions, dg.StaticPartitionsDefinition):
+            return ()
+        if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+            return partitions.get_last_partition_key()
+        if isinstance(partitions, dg.MultiPartitionsDefinition):
+            return tuple(self.of(one.partitions_def) for one in partitions.partitions_defs)
+        return hash(tuple(partitions.get_partition_keys()))
+
+
+def ancestors(graph: Any, key: dg.AssetKey) -> Collection[dg.AssetKey]:
+    """Returns the upstreams of an asset, with views looked through."""
+    return graph.get_non_virtual_ancestor_keys(key)
+
+
+def upstreams_of(graph: Any, key: dg.AssetKey) -> list[dg.AssetKey]:
+    """Returns the upstreams of an asset that it can wait for, sorted.
+
+    Not those that can only be built together with it: they are never done before it.
+    """
+    together = graph.get(key).execution_set_asset_keys
+    return sorted(set(ancestors(graph, key)) - {key} - set(together))

@@ -1,0 +1,301 @@
+"""What one part of a condition has decided for each partition of its downstream.
+
+A tick decides only the partitions to which something happened, and those of which a completion has
+left its window since: ``_expiries`` says when that is.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from .asset_tick import AssetTick
+from .downstreams import Downstream, completion_of
+from .evaluate import Holds, evaluate
+from .partition_maps import How
+from .requirement import AtLeast, Needs, Requirement
+from .rule import Decision, Standing, State, decide
+from .windows import Window, falls_out
+
+Partition = str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a part asks of a downstream.
+
+    Args:
+        windows: The upstreams, with their windows.
+        at_least: How many are enough; None if all that are required are needed.
+        optional: Those that are not required.
+        waits: Whether a batch waits for the downstream's unfinished runs.
+        fault: Why the part can never be true, if it cannot.
+    """
+
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    at_least: int | None = None
+    optional: frozenset[str] = frozenset()
+    waits: bool = False
+    fault: str | None = None
+
+    @property
+    def upstreams(self) -> Sequence[str]:
+        return list(self.windows)
+
+    def when(self, absent: Collection[str] = ()) -> Requirement | None:
+        """Returns which upstreams are enough, without those that a partition does not have."""
+        if self.at_least is not None:
+            return AtLeast((), self.at_least)
+        if not self.optional:
+            return None
+        needed = [n for n in self.windows if n not in self.optional and n not in absent]
+        return AtLeast(tuple(map(Needs, needed)), len(needed))
+
+
+class Part:
+    """Follows one part of one downstream's condition.
+
+    Args:
+        downstream: The downstream.
+        question: What the part asks.
+    """
+
+    def __init__(self, downstream: Downstream, question: Question) -> None:
+        self.downstream, self.question = downstream, question
+        self.ready: dict[str, set[Partition]] = {name: set() for name in question.windows}
+        self.used: dict[str, set[Partition]] = defaultdict(set)
+        self.complete: dict[Partition, Decision] = {}
+        self.absent: dict[str, set[Partition]] = defaultdict(set)
+        self.standings: Mapping[str, Standing] = {}
+        self.changed: set[str] = set(question.windows)
+        self._epoch = -1
+        self._place = 0
+        self.decided_at = datetime.min.replace(tzinfo=UTC)
+        self._expiries: list[tuple[float, str]] = []
+        self._everywhere: Collection[Partition] = ()
+        self._everywhere_at: object = None
+
+    # --- what is decided ---------------------------------------------------------------------
+
+    def follow(self, tick: AssetTick) -> None:
+        """Decides what is to be decided anew."""
+        downstream = self.downstream
+        downstream.follow(tick)
+        if self._epoch != downstream.epoch:
+            self._begin_anew(downstream)
+            touched = self._partitions(tick)
+        else:
+            touched = set(downstream.journal[self._place :])
+            touched |= self._newly_shared(tick)
+        self._epoch, self._place = downstream.epoch, len(downstream.journal)
+        self.decided_at = tick.at
+        now = tick.at.timestamp()
+        while self._expiries and self._expiries[0][0] <= now:
+            partition = heapq.heappop(self._expiries)[1]
+            touched.add(None if downstream.partitions_def is None else partition)
+        if downstream.partitions_def is not None:
+            touched.discard(None)
+        for partition in touched:
+            self._take_in(partition, self.decide(partition, tick), tick)
+
+    def _begin_anew(self, downstream: Downstream) -> None:
+        for partitions in (*self.ready.values(), *self.used.values(), *self.absent.values()):
+            partitions.clear()
+        self.complete.clear()
+        self._expiries.clear()
+        self._everywhere = ()
+        self.changed.update(self.question.windows)
+
+    def _partitions(self, tick: AssetTick) -> set[Partition]:
+        downstream = self.downstream
+        partitions = set(downstream.partitions)
+        if downstream.shared:
+            partitions |= downstream.facts.planned.keys()
+        return partitions | self._newly_shared(tick)
+
+    def _newly_shared(self, tick: AssetTick) -> set[Partition]:
+        """Returns partitions of which nothing of their own is known, and for which upstreams
+        without partitions make a batch all the same."""
+        if self.downstream.partitions_def is None or not self._shared_are_enough():
+            return set()
+        signature = tick.signatures.of(self.downstream.partitions_def)
+        if self._everywhere and self._everywhere_at == signature:
+            return set()
+        before, self._everywhere_at = set(self._everywhere), signature
+        self._everywhere = set(self.downstream.partitions_def.get_partition_keys())
+        return self._everywhere - before
+
+    def _shared_are_enough(self) -> bool:
+        shared = self.downstream.shared & self.question.windows.keys()
+        if not shared:
+            return False
+        when = self.question.when()
+        if when is None:
+            return len(shared) == len(self.question.windows)
+        return when.holds(shared, self.question.upstreams)
+
+    def decide(self, partition: Partition, tick: AssetTick) -> Decision | None:
+        """Returns what the rule decides for a partition; None if it has no upstream there."""
+        facts = self.downstream.of(partition, tick)
+        names = [name for name in self.question.windows if name not in facts.absent]
+        for name in facts.absent & self.question.windows.keys():
+            self.absent[name].add(partition)
+        when = self.question.when(facts.absent)
+        if not names or (when is not None and isinstance(when, AtLeast) and when.count < 1):
+            return None
+        return decide(
+            at=tick.at,
+            upstreams=names,
+            completions=facts.completions,
+            used=facts.used,
+            withheld=facts.withheld,
+            within=self.question.windows,
+            when=when,
+            key=partition,
+        )
+
+    def _take_in(self, partition: Partition, decision: Decision | None, tick: AssetTick) -> None:
+        standings = decision.standings if decision is not None else ()
+        by_name = {standing.upstream: standing for standing in standings}
+        expiries = []
+        for name in self.question.windows:
+            standing = by_name.get(name)
+            ready = standing is not None and standing.ready
+            self._mark(self.ready[name], name, partition, ready)
+            if self.downstream.upstreams[name].how is How.SHARED:
+                used = standing is not None and standing.state is State.USED
+                self._mark(self.used[name], name, partition, used)
+            if ready and standing is not None and standing.newest is not None:
+                until = falls_out(standing.within, standing.newest.completed_at)
+                expiries += [] if until is None else [until.timestamp()]
+        if partition is None:
+            self.changed |= {n for n, s in by_name.items() if self.standings.get(n) != s}
+            self.standings = by_name
+        if expiries:
+            heapq.heappush(self._expiries, (min(expiries), partition or ""))
+        if decision is not None and decision.complete:
+            self.complete[partition] = decision
+        else:
+            self.complete.pop(partition, None)
+
+    def _mark(self, of: set[Partition], name: str, partition: Partition, belongs: bool) -> None:
+        if belongs is not (partition in of):
+            self.changed.add(name)
+            (of.add if belongs else of.discard)(partition)
+
+    def shared_standing(self, name: str) -> Standing:
+        """Returns how an upstream without partitions stands, used or not."""
+        fact = self.downstream.upstreams[name].fact(None)
+        return decide(
+            at=self.decided_at,
+            upstreams=[name],
+            completions=[] if fact is None else [completion_of(name, fact, None)],
+            used={},
+            within=self.question.windows,
+        ).standings[0]
+
+    # --- what fires --------------------------------------------------------------------------
+
+    def decisions(
+        self, tick: AssetTick, beside: Callable[[], str | None]
+    ) -> dict[Partition, Decision]:
+        """Returns the decisions on complete batches, with what holds them back.
+
+        Args:
+            tick: The tick.
+            beside: Returns an upstream that this tick requests, if it does request one.
+        """
+        return evaluate(PartFacts(self, tick, beside))
+
+
+class SettledPart(Part):
+    """Follows for which partitions an upstream completed a short time ago: ``ready`` are those
+    that have not settled."""
+
+    def __init__(self, downstream: Downstream, question: Question, quiet: timedelta) -> None:
+        super().__init__(downstream, question)
+        self.quiet = quiet
+
+    def decide(self, partition: Partition, tick: AssetTick) -> Decision | None:
+        """Returns the decision on completions as if none were used, within the quiet time."""
+        facts = self.downstream.of(partition, tick)
+        return decide(
+            at=tick.at,
+            upstreams=self.question.upstreams,
+            completions=facts.completions,
+            used={},
+            within=self.quiet,
+            when=AtLeast((), 1),
+            key=partition,
+        )
+
+
+class PartFacts:
+    """What a part knows at one tick, as the skeleton asks it."""
+
+    def __init__(self, part: Part, tick: AssetTick, beside: Callable[[], str | None]) -> None:
+        self._part, self._tick, self._beside = part, tick, beside
+
+    def decide(self, keys: Collection[Partition] | None = None) -> Mapping[Partition, Decision]:
+        if keys is None:
+            return self._part.complete
+        again = {key: self._part.decide(key, self._tick) for key in keys}
+        return {key: decision for key, decision in again.items() if decision is not None}
+
+    def holds(self, complete: Mapping[Partition, Decision]) -> Mapping[Partition, Holds]:
+        tick, downstream = self._tick, self._part.downstream
+        evaluating = tick.another_evaluation
+        running = running_of(downstream, tick, complete) if self._part.question.waits else {}
+        given_back = [key for key in complete if downstream.of(key, tick).given_back]
+        beside = self._beside() if given_back else None
+        return {
+            key: Holds(
+                evaluating=evaluating,
+                running=running.get(key, ()),
+                beside=beside if key in given_back else None,
+            )
+            for key in complete
+        }
+
+    def read_used(self, keys: Collection[Partition]) -> None:
+        self._part.downstream.read_used(keys, self._tick)
+
+
+def running_of(
+    downstream: Downstream, tick: AssetTick, partitions: Iterable[Partition]
+) -> Mapping[Partition, tuple[str, ...]]:
+    """Returns the unfinished runs and backfills that have the downstream to make, by partition;
+    also those that have failed and will be retried."""
+    unfinished = tick.unfinished.of(downstream.graph, downstream.key, downstream.partitions_def)
+    running: dict[Partition, tuple[str, ...]] = {}
+    for partition in partitions:
+        retried = [
+            plan.run_id
+            for plan in downstream.facts.planned.get(partition, ())
+            if (run := tick.launches.runs.get(plan.run_id)) is not None and run.retry
+        ]
+        if runs := (*unfinished.get(partition, ()), *retried):
+            running[partition] = runs
+    return running
+
+
+def any_upstream_running(
+    downstream: Downstream, names: Collection[str], tick: AssetTick
+) -> set[Partition] | None:
+    """Returns the partitions of the downstream of which an upstream has an unfinished run or
+    backfill; None if one has that counts for every partition."""
+    partitions: set[Partition] = set()
+    for upstream in map(downstream.upstreams.__getitem__, names):
+        theirs = upstream.map.theirs if upstream.map else None
+        for partition in tick.unfinished.of(downstream.graph, upstream.key, theirs):
+            match upstream.how:
+                case How.ANY | How.SHARED:
+                    return None
+                case How.SAME:
+                    partitions.add(partition)
+                case How.MAPPED if upstream.map and partition is not None:
+                    partitions |= upstream.map.children(tick.view, partition)
+                case How.SOME if upstream.map and partition in upstream.map.named(tick.view):
+                    return None
+    return partitions

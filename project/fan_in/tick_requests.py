@@ -1,0 +1,134 @@
+"""What the automation sensors' ticks tell of their requests.
+
+A tick stores what it requests before the runs are created, and keeps it when they are deleted. So
+it knows of requests that no planned materialization tells of yet, or any more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from .ticks import TickReader
+from .windows import MOST_CLOCK_SKEW
+
+
+@dataclass(frozen=True, slots=True)
+class TickRequest:
+    """What one tick requested of one asset.
+
+    Args:
+        tick_id: The tick's.
+        at: Its time, in epoch seconds.
+        evaluation: Under what the tick's evaluations are stored.
+        id: The run or the backfill that was reserved for it; None if that is not told.
+        is_backfill: Whether it is a backfill.
+        partitions: Those that it requested; None stands for an asset without.
+    """
+
+    tick_id: int
+    at: float
+    evaluation: int
+    id: str | None
+    is_backfill: bool
+    partitions: frozenset[str | None]
+
+    @property
+    def launch(self) -> str:
+        """The name of what was launched."""
+        if self.id is None:
+            return f"tick {self.tick_id}"
+        return f"backfill {self.id}" if self.is_backfill else f"run {self.id}"
+
+
+class TickRequests:
+    """Keeps the requests of ticks; a tick that has ended well never changes.
+
+    Its clock is that of the host that ticks, so ticks are read again an hour back, and as far as
+    the newest one that is known: if that is there no more, the storage is another one.
+    """
+
+    def __init__(self) -> None:
+        self._of_tick: dict[tuple[int, float], dict[dg.AssetKey, list[TickRequest]]] = {}
+        self._by_asset: dict[dg.AssetKey, dict[tuple[int, float, str], TickRequest]] = {}
+        self._from: datetime | None = None
+
+    def refresh(self, ticks: TickReader, since: datetime, at: datetime) -> None:
+        """Reads the ticks since a time that are not known.
+
+        Args:
+            ticks: Reads them.
+            since: How far back.
+            at: The time of this tick.
+        """
+        newest = max(self._of_tick, key=lambda name: name[1], default=None)
+        if newest is not None and self._from is not None and self._from <= since:
+            known_to = datetime.fromtimestamp(newest[1], UTC) - timedelta(seconds=1)
+            again = list(ticks.with_requests(max(since, min(known_to, at - MOST_CLOCK_SKEW))))
+            if newest[1] < since.timestamp() or newest in {(t.tick_id, t.timestamp) for t in again}:
+                for tick in again:
+                    self._take_in(tick)
+                self._forget(since - timedelta(days=1))
+                return
+        self._of_tick.clear()
+        self._by_asset.clear()
+        self._from = since
+        for tick in ticks.with_requests(since):
+            self._take_in(tick)
+
+    def of(self, key: dg.AssetKey, since: float) -> Sequence[TickRequest]:
+        """Returns the requests of an asset since a time in epoch seconds."""
+        return [r for r in self._by_asset.get(key, {}).values() if r.at >= since]
+
+    def backfills(self, since: float) -> set[str]:
+        """Returns the ids of the backfills that were requested since a time in epoch seconds."""
+        return {
+            request.id
+            for name, of_tick in self._of_tick.items()
+            if name[1] >= since
+            for requests in of_tick.values()
+            for request in requests
+            if request.is_backfill and request.id is not None
+        }
+
+    def _take_in(self, tick: Any) -> None:
+        name = (tick.tick_id, tick.timestamp)
+        if name in self._of_tick:
+            return
+        of_tick: dict[dg.AssetKey, list[TickRequest]] = {}
+        reserved = {id(request): i for i, request in tick.reserved_run_ids_with_requests}
+        for request in tick.run_requests or ():
+            for key, partitions in _targets(request).items():
+                made = TickRequest(
+                    tick_id=tick.tick_id,
+                    at=tick.timestamp,
+                    evaluation=tick.automation_condition_evaluation_id,
+                    id=reserved.get(id(request)),
+                    is_backfill=request.asset_graph_subset is not None,
+                    partitions=partitions,
+                )
+                of_tick.setdefault(key, []).append(made)
+                self._by_asset.setdefault(key, {})[(*name, made.launch)] = made
+        self._of_tick[name] = of_tick
+
+    def _forget(self, before: datetime) -> None:
+        seconds = before.timestamp()
+        while self._of_tick and (oldest := next(iter(self._of_tick)))[1] < seconds:
+            for key, requests in self._of_tick.pop(oldest).items():
+                for request in requests:
+                    self._by_asset[key].pop((*oldest, request.launch), None)
+            self._from = max(self._from or before, before)
+
+
+def _targets(request: dg.RunRequest) -> dict[dg.AssetKey, frozenset[str | None]]:
+    subset = request.asset_graph_subset
+    if subset is None:
+        return {key: frozenset([request.partition_key]) for key in request.asset_selection or ()}
+    targets: dict[dg.AssetKey, frozenset[str | None]] = {
+        key: frozenset([None]) for key in subset.non_partitioned_asset_keys
+    }
+    for key, partitions in subset.partitions_subsets_by_asset_key.items():
+        targets[key] = frozenset(partitions.get_partition_keys())
+    return targets
