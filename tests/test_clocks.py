@@ -30,7 +30,10 @@ MINUTE = 1 / 60
 def world_of(path: str, start: datetime = START, **window) -> World:
     if path == "job":
         return JobPathWorld(job_path_definitions(wait_while_running=False, **window), start)
-    return DeclarativeWorld(declarative_definitions("AB", all_upstreams_updated(**window)), start)
+    return DeclarativeWorld(
+        declarative_definitions("AB", all_upstreams_updated(**window, wait_while_running=False)),
+        start,
+    )
 
 
 both_paths = pytest.mark.parametrize("path", ["job", "declarative"])
@@ -293,7 +296,9 @@ def test_leap_day_partitions_pair_by_their_key(path):
 
 def keyed(path: str, keys: tuple[str, ...]) -> World:
     if path == "declarative":
-        return DeclarativeWorld(with_condition(all_upstreams_updated(), keys=keys), LEAP)
+        return DeclarativeWorld(
+            with_condition(all_upstreams_updated(wait_while_running=False), keys=keys), LEAP
+        )
     sensor = fan_in_sensor(
         name="sensor",
         upstream_jobs=[upstream_job(letter) for letter in "AB"],

@@ -294,7 +294,8 @@ def test_a_joining_upstream_is_required_and_what_came_before_counts(world):
 
 def definitions_with(*others, deps) -> dg.Definitions:
     """Returns an asset d with the condition, over upstreams of any kind."""
-    return with_condition(all_upstreams_updated(), deps=deps, others=others)
+    condition = all_upstreams_updated(wait_while_running=False)
+    return with_condition(condition, deps=deps, others=others)
 
 
 def test_views_are_looked_through():
@@ -321,6 +322,7 @@ def observe(world: World, version: str) -> None:
 
 def test_an_observable_source_counts_with_each_new_data_version():
     """Seeing the same version again is no completion; seeing another is, also an old one again."""
+
     @dg.observable_source_asset
     def source() -> dg.DataVersion:
         return dg.DataVersion("1")

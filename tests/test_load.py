@@ -279,7 +279,9 @@ def test_more_partitions_than_two_pages_all_fire_and_none_twice(monkeypatch):
     """Each has half a batch, then the other half: all of them are requested at one tick."""
     monkeypatch.setattr("project.fan_in.materializations.PAGE", 50)
     keys = tuple(f"key-{number:03}" for number in range(120))
-    with DeclarativeWorld(with_condition(all_upstreams_updated(), keys=keys)) as world:
+    with DeclarativeWorld(
+        with_condition(all_upstreams_updated(wait_while_running=False), keys=keys)
+    ) as world:
         for letter, fires in (("A", 0), ("B", len(keys))):
             with world.pinned():
                 for key in keys:
@@ -297,7 +299,9 @@ def test_the_tick_after_many_partitions_reads_their_evaluation_once():
     """All were requested by one evaluation, which holds what it saw of each: to read it for each
     of them would take as many times longer than once as there are partitions."""
     keys = tuple(f"key-{number:03}" for number in range(60))
-    with DeclarativeWorld(with_condition(all_upstreams_updated(), keys=keys)) as world:
+    with DeclarativeWorld(
+        with_condition(all_upstreams_updated(wait_while_running=False), keys=keys)
+    ) as world:
         for letter in "AB":
             for key in keys:
                 world.materialize_outside(letter, key=key)

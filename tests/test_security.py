@@ -143,7 +143,9 @@ def test_a_partition_key_is_data_whatever_it_is(text, path):
     """As a partition of upstreams and downstream: it fires once, for itself, on both paths."""
     keys = (text, "plain")
     if path == "declarative":
-        world = DeclarativeWorld(with_condition(all_upstreams_updated(), keys=keys))
+        world = DeclarativeWorld(
+            with_condition(all_upstreams_updated(wait_while_running=False), keys=keys)
+        )
     else:
         sensor = fan_in_sensor(
             name="sensor",

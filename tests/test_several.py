@@ -10,6 +10,8 @@ from project.fan_in import all_upstreams_updated, batch_of, fan_in_sensor, upstr
 from project.fan_in.batch import batch_of_run
 from project.fan_in.sensor import upstream_runs
 
+OVERLAPPING = all_upstreams_updated(wait_while_running=False)
+
 
 class JobWorld(JobPathWorld):
     """Several sensors over jobs, each ticking with its own cursor."""
@@ -141,8 +143,8 @@ def test_conditions_over_shared_upstreams_do_not_steal_from_each_other():
     """Each downstream has its own history."""
     definitions = with_automation(
         *(asset(name, ()) for name in "abc"),
-        asset("d", "ab", all_upstreams_updated()),
-        asset("e", "ac", all_upstreams_updated()),
+        asset("d", "ab", OVERLAPPING),
+        asset("e", "ac", OVERLAPPING),
         asset("f", "abc", upstream_updated("a") & (upstream_updated("b") | upstream_updated("c"))),
     )
     with DeclarativeWorld(definitions) as world:
@@ -159,8 +161,8 @@ def test_a_chain_of_conditions_fires_link_by_link():
     """The end of the chain fires when the link before was materialized, not when requested."""
     definitions = with_automation(
         *(asset(name, ()) for name in "abc"),
-        asset("d", "ab", all_upstreams_updated()),
-        asset("e", "cd", all_upstreams_updated()),
+        asset("d", "ab", OVERLAPPING),
+        asset("e", "cd", OVERLAPPING),
     )
     with DeclarativeWorld(definitions) as world:
         materialize(world, "a", "b", "c")
@@ -173,7 +175,7 @@ def test_a_chain_of_conditions_fires_link_by_link():
 def test_one_downstream_of_both_paths_runs_once_for_each_path():
     """What the README warns of: neither path knows of the other's request before it, and the
     sensor's run is for the condition a materialization like any other."""
-    d = asset("d", "ab", all_upstreams_updated())
+    d = asset("d", "ab", OVERLAPPING)
     ups = [asset(name, ()) for name in "ab"]
     jobs = [dg.define_asset_job(f"{name}_job", selection=[name]) for name in "ab"]
     job = dg.define_asset_job("d_job", selection=[d])
@@ -220,7 +222,7 @@ def test_the_downstream_asset_knows_its_batch_while_it_runs(named):
     """Inside the asset: for each upstream its materialization, and the run that made it."""
     found = []
 
-    @dg.asset(deps=["a", "b"], automation_condition=all_upstreams_updated())
+    @dg.asset(deps=["a", "b"], automation_condition=OVERLAPPING)
     def d(context: dg.AssetExecutionContext) -> None:
         found.append(batch_of(context, named))
 
@@ -241,7 +243,11 @@ def test_a_batch_names_only_what_counted():
     """An optional upstream that was used before is in no batch, though it is not waited for."""
     definitions = with_automation(
         *(asset(name, ()) for name in "ab"),
-        asset("d", "ab", all_upstreams_updated(optional=["b"], within=timedelta(days=2))),
+        asset(
+            "d",
+            "ab",
+            all_upstreams_updated(timedelta(days=2), optional=["b"], wait_while_running=False),
+        ),
     )
     with DeclarativeWorld(definitions) as world:
         names = []

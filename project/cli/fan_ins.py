@@ -7,7 +7,13 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from project.fan_in.condition import UpstreamsSettled, UpstreamsUpdated, UpstreamUpdated
+from project.fan_in.condition import (
+    DownstreamRunning,
+    UpstreamsRunning,
+    UpstreamsSettled,
+    UpstreamsUpdated,
+    UpstreamUpdated,
+)
 from project.fan_in.requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from project.fan_in.runs import Home, Upstream
 from project.fan_in.sensor import PARTITION_TAG, fan_in_of
@@ -206,9 +212,9 @@ class _Reading:
         """Returns one of the parts as a requirement, or None if it is something else."""
         if isinstance(condition, UpstreamsSettled):
             self.settle = max(self.settle or condition.quiet, condition.quiet)
-        elif condition == ~IN_PROGRESS:
+        elif condition == ~IN_PROGRESS or _is_not(condition, DownstreamRunning):
             self.overlap = False
-        elif condition == ~UPSTREAM_IN_PROGRESS:
+        elif condition == ~UPSTREAM_IN_PROGRESS or _is_not(condition, UpstreamsRunning):
             self.idle = True
         elif _is_requirement(condition):
             return self._requirement(condition)
@@ -222,6 +228,7 @@ class _Reading:
             self._window(name, condition.within)
             return Needs(name)
         if isinstance(condition, UpstreamsUpdated):
+            self.overlap = self.overlap and not condition.wait_while_running
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
             for name in self.ancestors:
                 self._window(name, within.get(name, ONE_DAY) if within else condition.within)
@@ -244,6 +251,11 @@ class _Reading:
 
 def _length(window: Any) -> timedelta:
     return reach([window]) or timedelta.max
+
+
+def _is_not(condition: Any, kind: type) -> bool:
+    """True when a condition is the negation of one of a kind."""
+    return condition.operator_type == "not" and isinstance(condition.children[0], kind)
 
 
 def _is_requirement(condition: Any) -> bool:

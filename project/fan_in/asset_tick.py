@@ -139,6 +139,11 @@ class AssetTick:
         """When another evaluation began that may still request runs; None if there is none."""
         return None if self._memory.until is not None else self._ticks.another_evaluation
 
+    @property
+    def is_past(self) -> bool:
+        """True if it is asked what was known at an earlier time: what ran then is not known."""
+        return self._memory.until is not None
+
     @cached_property
     def unfinished(self) -> Unfinished:
         """The unfinished runs and active backfills of the instance."""

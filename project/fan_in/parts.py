@@ -246,7 +246,8 @@ class PartFacts:
     def holds(self, complete: Mapping[Partition, Decision]) -> Mapping[Partition, Holds]:
         tick, downstream = self._tick, self._part.downstream
         evaluating = tick.another_evaluation
-        running = running_of(downstream, tick, complete) if self._part.question.waits else {}
+        waits = self._part.question.waits and not tick.is_past
+        running = running_of(downstream, tick, complete) if waits else {}
         given_back = [key for key in complete if downstream.of(key, tick).given_back]
         beside = self._beside() if given_back else None
         return {

@@ -100,9 +100,7 @@ def _downstream_job(name: str) -> dg.JobDefinition:
 
 
 def _downstream_asset(fan_in: FanIn) -> dg.AssetsDefinition:
-    condition = all_upstreams_updated(within=fan_in.within)
-    if not fan_in.overlap:
-        condition = condition & ~dg.AutomationCondition.in_progress()
+    condition = all_upstreams_updated(fan_in.within, wait_while_running=not fan_in.overlap)
 
     @dg.asset(
         name=fan_in.downstream_asset,

@@ -15,7 +15,7 @@ def b() -> None: ...
 
 @dg.asset(
     deps=["a", "b"],
-    automation_condition=all_upstreams_updated() & ~dg.AutomationCondition.in_progress(),
+    automation_condition=all_upstreams_updated(),
 )
 def d() -> None: ...
 

@@ -2,7 +2,12 @@
 
 import dagster as dg
 
-from project.fan_in import all_upstreams_updated, fan_in_sensor, upstream_updated
+from project.fan_in import (
+    all_upstreams_updated,
+    downstream_running,
+    fan_in_sensor,
+    upstream_updated,
+)
 
 # The daemon's rounds are 5 seconds apart; with 5 here, some of them would come a little too early.
 EVERY_ROUND = 1
@@ -14,12 +19,12 @@ def b() -> None: ...
 
 @dg.asset(
     deps=["a", "b"],
-    automation_condition=all_upstreams_updated() & ~dg.AutomationCondition.in_progress(),
+    automation_condition=all_upstreams_updated(),
 )
 def d() -> None: ...
 
 
-@dg.asset(automation_condition=upstream_updated("a") & ~dg.AutomationCondition.in_progress())
+@dg.asset(automation_condition=upstream_updated("a") & ~downstream_running())
 def d2() -> None:
     """Names its upstream by key alone: the asset graph of this location knows nothing of it."""
 

@@ -10,9 +10,7 @@ from dagster_dbt import DbtCliResource, dbt_assets
 from project.defs.marts import DBT, EACH_DAY_BY_ITSELF, WAREHOUSE_POOL, MartTranslator, build
 from project.fan_in import all_upstreams_updated
 
-both_feeds_updated = (
-    all_upstreams_updated(within=timedelta(days=1)) & ~dg.AutomationCondition.in_progress()
-)
+both_feeds_updated = all_upstreams_updated(within=timedelta(days=1))
 
 
 @dbt_assets(
