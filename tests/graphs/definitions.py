@@ -146,6 +146,8 @@ def _condition(node: ast.expr) -> dg.AutomationCondition:
             return C.any_deps_match(C.in_progress())
         case ast.Name("missing"):
             return C.missing()
+        case ast.Name("cron"):
+            return C.cron_tick_passed("0 * * * *")
         case ast.Name("in_progress"):
             return C.in_progress()
         case ast.Name(name):

@@ -67,6 +67,7 @@ class BackfillEnded:
     """A backfill has nothing more to do."""
 
     backfill: str
+    canceled: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,10 @@ class Observed:
 
 @dataclass(frozen=True)
 class Redeployed:
-    """An asset has had this condition from here on."""
+    """An asset has had another condition from here on."""
 
     name: str
-    condition: str
+    before: str
 
 
 Fact = (

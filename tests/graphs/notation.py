@@ -21,8 +21,8 @@ without deps::
 
 A condition is made of ``|``, ``&``, ``~`` and: ``all``, ``all(within=1, at_least=2, optional=c,
 wait=True)``, ``up(a, 1)`` (``a`` alone is ``up(a)``), ``settled(1)``, ``running``,
-``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's own ``missing`` and
-``in_progress``. Times are hours, ``None`` is no window, and unless said a day; ``wait`` is False
+``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's own ``missing``,
+``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window, and unless said a day; ``wait`` is False
 unless said.
 
 What happens. A run ``[a d]`` has assets, and the partition of those that have partitions; a run
@@ -69,7 +69,7 @@ Target = tuple[str, str | None]
 """An asset's name, and one of its partitions or None."""
 
 FUNCTIONS = {"all", "up", "settled", "any_deps", "all_deps"}
-WORDS = {"all", "running", "upstreams_running", "missing", "in_progress"}
+WORDS = {"all", "running", "upstreams_running", "missing", "in_progress", "cron"}
 RESERVED = FUNCTIONS | WORDS | {"None", "True", "False"}
 
 DAYS = tuple(f"d{number}" for number in range(1, 15))

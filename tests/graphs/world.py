@@ -9,6 +9,7 @@ it has materialized, and how it ends.
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,13 +23,14 @@ from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraph
 from dagster._core.definitions.automation_tick_evaluation_context import build_run_requests
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.events import StepMaterializationData
 from dagster._core.execution.asset_backfill import execute_asset_backfill_iteration
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.execution.submit_asset_runs import submit_asset_run
+from dagster._core.launcher import LaunchRunContext, RunLauncher
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.remote_representation.code_location import InProcessCodeLocation
-from dagster._core.run_coordinator import RunCoordinator, SubmitRunContext
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
@@ -46,6 +48,7 @@ from dagster._core.workspace.workspace import (
     DefinitionsSource,
 )
 from dagster._daemon.sensor import _submit_backfill_request, _submit_run_request
+from dagster._utils.error import serializable_error_info_from_exc_info
 from drivers import HERE, PARTITION, REPOSITORY, World
 
 from graphs import location
@@ -75,7 +78,7 @@ FAILED: Target = ("FAILED", None)
 LOG = logging.getLogger("graphs")
 
 
-class Held(RunCoordinator):
+class Launcher(RunLauncher):
     """Starts each run, and leaves it to the world to go on with it."""
 
     inst_data = None
@@ -84,11 +87,10 @@ class Held(RunCoordinator):
         super().__init__()
         self.world = world
 
-    def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
+    def launch_run(self, context: LaunchRunContext) -> None:
         self.world.started(context.dagster_run)
-        return context.dagster_run
 
-    def cancel_run(self, run_id: str) -> bool:
+    def terminate(self, run_id: str) -> bool:
         self.world.end(self.world.run_by_id(run_id), "canceled")
         return True
 
@@ -169,13 +171,13 @@ class GraphWorld(World):
         self.last_error: Exception | None = None
         self._submission = _Submission()
         super().__init__(define(graph), HOUR_0, instance)
-        self._coordinator = self.instance._run_coordinator
-        self.instance._run_coordinator = Held(self)
+        self._launcher = self.instance._run_launcher
+        self.instance._run_launcher = Launcher(self)
         with self.pinned():
             self._add_state()
 
     def __exit__(self, *exc: object) -> None:
-        self.instance._run_coordinator = self._coordinator
+        self.instance._run_launcher = self._launcher
         super().__exit__(*exc)
 
     def define(self, definitions: dg.Definitions) -> None:
@@ -208,8 +210,9 @@ class GraphWorld(World):
             case Do.BACKFILL:
                 self.start_backfill(step.assets, step.keys, step.name)
             case Do.REDEPLOY:
-                self.redeploy(self.graph.with_condition(step.assets[0], step.condition))
-                self.history.append(Redeployed(step.assets[0], step.condition))
+                (name,) = step.assets
+                self.history.append(Redeployed(name, self.graph.condition(name)))
+                self.redeploy(self.graph.with_condition(name, step.condition))
             case Do.DELETE:
                 self.delete(self.newest_run((step.assets[0], next(iter(step.keys), None))))
             case Do.LOSE_STATE:
@@ -316,12 +319,13 @@ class GraphWorld(World):
             backfill = None
         self._submission = _Submission(targets=targets, parent=parent.name)
         whole = targets == parent.targets
-        selector = dict(location_name=HERE, repository_name=REPOSITORY, job_name=stored.job_name)
-        from dagster._core.definitions.selector import JobSubsetSelector
-
         job = self.process.location.get_job(
             JobSubsetSelector(
-                **selector, op_selection=None, asset_selection=list(stored.asset_selection)
+                location_name=HERE,
+                repository_name=REPOSITORY,
+                job_name=stored.job_name,
+                op_selection=None,
+                asset_selection=list(stored.asset_selection),
             )
         )
         steps = None if whole else sorted({_step(self.graph, t[0]) for t in targets})
@@ -394,15 +398,15 @@ class GraphWorld(World):
     def make(self, run: Run, names: Iterable[str]) -> None:
         """Has a run materialize these of its assets."""
         with self.pinned():
-            for name in [one for name in names for one in self.graph.together(name)]:
-                for target in sorted((t for t in run.left if t[0] == name), key=str):
+            for one in [one for name in names for one in self.graph.together(name)]:
+                for target in sorted((t for t in run.left if t[0] == one), key=str):
                     run.left.discard(target)
-                    made = dg.AssetMaterialization(name, partition=dagster_key(target[1]))
+                    made = dg.AssetMaterialization(one, partition=dagster_key(target[1]))
                     self._event(
                         run,
                         dg.DagsterEventType.ASSET_MATERIALIZATION,
                         StepMaterializationData(made),
-                        _step(self.graph, name),
+                        _step(self.graph, one),
                     )
                     self.history.append(Materialized(target, self.now - HOUR_0, run.id))
 
@@ -506,8 +510,10 @@ class GraphWorld(World):
                 asyncio.run(
                     execute_asset_backfill_iteration(backfill, LOG, self.process, self.instance)
                 )
-                if self.instance.get_backfill(backfill_id).status not in GOES_ON:
-                    self.history.append(BackfillEnded(backfill_id))
+                status = self.instance.get_backfill(backfill_id).status
+                if status not in GOES_ON:
+                    canceled = status == BulkActionStatus.CANCELED
+                    self.history.append(BackfillEnded(backfill_id, canceled))
 
     def cancel_backfill(self, name: str) -> None:
         """Cancels a backfill as the UI does: the daemon's next turns do it."""
@@ -540,7 +546,8 @@ class GraphWorld(World):
             run_requests, evaluations, cursor = self._answer()
         except Exception as error:
             self.last_error = error
-            self.instance.update_tick(tick.with_status(TickStatus.FAILURE))
+            failure = serializable_error_info_from_exc_info(sys.exc_info())
+            self.instance.update_tick(tick.with_status(TickStatus.FAILURE, error=failure))
             self.history.append(Ticked(self.now - HOUR_0, frozenset()))
             return {FAILED}
         with self.pinned():
@@ -610,7 +617,6 @@ class GraphWorld(World):
             self._store_evaluations([replace(e, run_ids=run_ids[e.key]) for e in updated])
         ended = TickStatus.SUCCESS if run_requests else TickStatus.SKIPPED
         self.instance.update_tick(tick.with_status(ended, end_timestamp=self.now.timestamp()))
-        self._update_state(cursor)
         return requested
 
     def _store_evaluations(self, evaluations: Sequence[Any]) -> None:
@@ -642,10 +648,6 @@ class GraphWorld(World):
     def _add_state(self) -> None:
         if self.graph.conditioned:
             self.instance.add_instigator_state(self._state())
-
-    def _update_state(self, cursor: str | None) -> None:
-        self.cursor = cursor
-        self.instance.update_instigator_state(self._state())
 
     def redeploy(self, graph: Graph) -> None:
         """Deploys another graph; storage and cursor stay."""
