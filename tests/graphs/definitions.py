@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 import project.fan_in as fan_in
+from graphs import location
 from graphs.notation import DAYS, WEEKS, Asset, Dep, Graph, Kind, Target
 
 C = dg.AutomationCondition
@@ -76,7 +77,11 @@ def define(graph: Graph) -> dg.Definitions:
         emit_backfills=graph.backfills,
         default_condition=condition(graph.default) if graph.default else None,
     )
-    return dg.Definitions(assets=assets, sensors=[sensor] if graph.conditioned else [])
+    return dg.Definitions(
+        assets=assets,
+        sensors=[sensor] if graph.conditioned else [],
+        executor=dg.in_process_executor,  # for where runs are really executed
+    )
 
 
 def _asset(asset: Asset) -> dg.AssetsDefinition:
@@ -89,7 +94,8 @@ def _asset(asset: Asset) -> dg.AssetsDefinition:
         automation_condition=condition(asset.condition) if asset.condition else None,
         backfill_policy=single_run,
     )
-    def _made() -> None: ...
+    def _made() -> None:
+        location.work(asset.name)
 
     return _made
 
@@ -115,6 +121,7 @@ def _multi_asset(number: int, members: Sequence[Asset]) -> dg.AssetsDefinition:
     @dg.multi_asset(name=f"together_{number}", specs=specs, partitions_def=partitions(members[0]))
     def _made():
         for member in members:
+            location.work(member.name)
             yield dg.MaterializeResult(asset_key=member.name)
 
     return _made

@@ -82,6 +82,7 @@ NAMED = (
     Named(OVER, "a partition that a backfill has given up", "[x,y]; d(u, v) = all >> B{u v d}/x,y * v/x# v/x . d/y! * . * . .", "d/x=0100", "Its batch waits for the backfill's end."),
     Named(OVER, "given back by a run", "u(r) = all; d(u) = all >> u r . u# . d! . .", "u=1000 d=1100", "u's step failed and d was skipped: d is requested alone, with its batch."),
     Named(OVER, "given back by a backfill", "[x,y]; u(r) = all; d[](u) = all >> u/x r/x r/y . * u/x# u/y! * * . d! . .", "d=1100 u/x=1000 u/y=1000", "The backfill ended without d."),
+    Named(OVER, "given back by a backfill that made nothing", "[x,y]; u(r) = all; d[](u) = all >> u/x r/x r/y . * u/x# u/y# * * . d! . u/y . .", "d=11010 u/x=10000 u/y=10000", "d is requested with the u/x that it had."),
     Named(OVER, "given back, and repaired", "u(r) = all; d(u, w) = all >> w u r . u# [u] . d! . .", "u=1000 d=1100", "The other half was not lost."),
     Named(OVER, "given back to a tick that requests an upstream", "u(r) = all; d(u, w) = all >> w u r . u# r . u! . d! . .", "u=11000 d=10100", "Not with u again, or it could be lost the same way."),
     Named(OVER, "given back along a chain", "u(r) = all; d(u) = all; e(d) = all >> d u r . u# . d! . e! . .", "u=10000 d=11000 e=10100", "One tick requested all three; e waits while d is requested."),

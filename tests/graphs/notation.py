@@ -22,8 +22,8 @@ without deps::
 A condition is made of ``|``, ``&``, ``~`` and: ``all``, ``all(within=1, at_least=2, optional=c,
 wait=True)``, ``up(a, 1)`` (``a`` alone is ``up(a)``), ``settled(1)``, ``running``,
 ``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's own ``missing``,
-``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window, and unless said a day; ``wait`` is False
-unless said.
+``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window; unless said it is
+a day, and ``wait`` is False.
 
 What happens. A run ``[a d]`` has assets, and the partition of those that have partitions; a run
 with a number goes on, and is spoken of by that number, or by an asset in it (then the oldest such

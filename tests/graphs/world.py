@@ -22,6 +22,7 @@ from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.automation_tick_evaluation_context import build_run_requests
 from dagster._core.definitions.events import AssetKeyPartitionKey
+from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.events import StepMaterializationData
@@ -89,6 +90,7 @@ class Launcher(RunLauncher):
 
     def launch_run(self, context: LaunchRunContext) -> None:
         self.world.started(context.dagster_run)
+        self.world.report_start(context.dagster_run)
 
     def terminate(self, run_id: str) -> bool:
         self.world.end(self.world.run_by_id(run_id), "canceled")
@@ -183,6 +185,9 @@ class GraphWorld(World):
     def define(self, definitions: dg.Definitions) -> None:
         super().define(definitions)
         location.definitions = definitions
+        # A process that executes has one deployment all its life, and keeps what it last loaded.
+        ReconstructableJob.get_repository_definition.cache_clear()
+        ReconstructableJob.get_definition.cache_clear()
         self.process = _Process(self.instance)
         self.asset_graph = self.process.create_request_context().asset_graph
 
@@ -373,12 +378,15 @@ class GraphWorld(World):
         backfill = stored.tags.get(BACKFILL)
         run = Run(stored.run_id, f"r{len(self.runs)}", targets, set(targets), backfill=backfill)
         self.runs.append(run)
-        self._event(run, dg.DagsterEventType.RUN_START)
         fact = RunStarted(run.id, targets, submission.tick, None, backfill)
         if submission.parent is not None:
             parent = next(r for r in self.runs if r.name == submission.parent)
             fact = replace(fact, parent=parent.id)
         self.history.append(fact)
+
+    def report_start(self, stored: dg.DagsterRun) -> None:
+        """Says that a run has started, as its worker would."""
+        self._event(self.run_by_id(stored.run_id), dg.DagsterEventType.RUN_START)
 
     def _targets(self, keys: Iterable[dg.AssetKey], tags: Any) -> frozenset[Target]:
         """Returns what a run over these assets with these tags has planned."""
