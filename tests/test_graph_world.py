@@ -4,26 +4,12 @@ import dagster as dg
 import pytest
 from graphs import location
 from graphs.notation import parse
-from graphs.world import GraphWorld
+from graphs.world import GraphWorld, RealWorld
 
 ASSET_EVENTS = (
     dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
     dg.DagsterEventType.ASSET_MATERIALIZATION,
 )
-
-
-class RealWorld(GraphWorld):
-    """The same world, in which each run is really executed, at once, in this process."""
-
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self.instance._run_launcher.launch_run = self._execute
-
-    def _execute(self, context) -> None:
-        self.started(context.dagster_run)
-        self._launcher.launch_run(context)
-        self.runs[-1].left.clear()
-        self.runs[-1].ended = True
 
 
 def records(world: GraphWorld) -> list[tuple]:

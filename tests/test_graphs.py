@@ -22,12 +22,11 @@ def test_the_condition_requests_what_is_right(named: Named):
     """What is written by hand is requested, and the referee says the same of what happened."""
     timeline = named.timeline
     fired, right = play(timeline, judge=due)
-    assert write_requests(fired, timeline.graph) == write_requests(
-        named.expected, timeline.graph
-    ), (
-        f"{named.why}\n{timeline}\nreferee, of what happened: {write_requests(right, timeline.graph)}"
+    requested, demanded, of_referee = (
+        write_requests(requests, timeline.graph) for requests in (fired, named.expected, right)
     )
-    assert right == named.expected, f"the referee says {write_requests(right, timeline.graph)}"
+    assert requested == demanded, f"{named.why}\n{timeline}\nreferee: {of_referee}"
+    assert of_referee == demanded
 
 
 SAMPLE = NAMED[::7]

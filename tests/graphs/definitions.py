@@ -94,8 +94,8 @@ def _asset(asset: Asset) -> dg.AssetsDefinition:
         automation_condition=condition(asset.condition) if asset.condition else None,
         backfill_policy=single_run,
     )
-    def _made() -> None:
-        location.work(asset.name)
+    def _made(context: dg.AssetExecutionContext) -> None:
+        location.work(asset.name, context)
 
     return _made
 
@@ -119,9 +119,9 @@ def _multi_asset(number: int, members: Sequence[Asset]) -> dg.AssetsDefinition:
     ]
 
     @dg.multi_asset(name=f"together_{number}", specs=specs, partitions_def=partitions(members[0]))
-    def _made():
+    def _made(context: dg.AssetExecutionContext):
         for member in members:
-            location.work(member.name)
+            location.work(member.name, context)
             yield dg.MaterializeResult(asset_key=member.name)
 
     return _made

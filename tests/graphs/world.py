@@ -11,6 +11,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -66,7 +67,7 @@ from graphs.history import (
     RunStarted,
     Ticked,
 )
-from graphs.notation import Do, Graph, GraphTimeline, Requests, Step, Target
+from graphs.notation import GAP, Do, Graph, GraphTimeline, Requests, Step, Target, parse
 
 HOUR_0 = datetime(2026, 2, 2, tzinfo=UTC)
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -157,6 +158,7 @@ class GraphWorld(World):
         graph: What is deployed at first.
         decide: Requests in the sensor's place, if given.
         instance: Where it all happens; by default one in memory.
+        also: What else is deployed.
     """
 
     def __init__(
@@ -164,8 +166,10 @@ class GraphWorld(World):
         graph: Graph,
         decide: Decide | None = None,
         instance: dg.DagsterInstance | None = None,
+        also: dg.Definitions | None = None,
     ) -> None:
         self.graph = graph
+        self.also = also
         self.decide = decide
         self.history: list[Fact] = []
         self.runs: list[Run] = []
@@ -183,6 +187,8 @@ class GraphWorld(World):
         super().__exit__(*exc)
 
     def define(self, definitions: dg.Definitions) -> None:
+        if self.also is not None:
+            definitions = dg.Definitions.merge(definitions, self.also)
         super().define(definitions)
         location.definitions = definitions
         # A process that executes has one deployment all its life, and keeps what it last loaded.
@@ -190,6 +196,13 @@ class GraphWorld(World):
         ReconstructableJob.get_definition.cache_clear()
         self.process = _Process(self.instance)
         self.asset_graph = self.process.create_request_context().asset_graph
+
+    def play(self, steps: str) -> Requests:
+        """Takes these steps, as they are written; returns what each tick requested."""
+        first = self.now - HOUR_0
+        timeline = parse(f"{self.graph} >> {steps}")
+        taken = [self.take(replace(step, at=first + GAP + step.at)) for step in timeline.steps]
+        return [found for found in taken if found is not None]
 
     # --- steps -------------------------------------------------------------------------------
 
@@ -533,6 +546,25 @@ class GraphWorld(World):
 
     # --- ticks -------------------------------------------------------------------------------
 
+    def evaluate(self) -> Any:
+        """Evaluates one tick, in the process of the code, and returns what the sensor answered."""
+        repository = self.definitions.get_repository_def()
+        with (
+            self.pinned(),
+            dg.SensorEvaluationContext(
+                instance_ref=None,
+                instance=copy(self.instance),  # A code server makes it anew for every tick.
+                last_tick_completion_time=None,
+                last_run_key=None,
+                cursor=self.cursor,
+                repository_name=REPOSITORY,
+                repository_def=repository,
+                sensor_name=self.sensor_name,
+                code_location_origin=self.process.location.origin,
+            ) as context,
+        ):
+            return repository.get_sensor_def(self.sensor_name).evaluate_tick(context)
+
     def requests(self) -> set[Target]:
         """Takes a tick as the daemon does; returns what it requests."""
         with self.pinned():
@@ -545,10 +577,10 @@ class GraphWorld(World):
                     status=TickStatus.STARTED,
                     timestamp=self.now.timestamp(),
                     selector_id=state.selector_id,
-                    run_ids=[],
-                    log_key=[REPOSITORY, self.sensor_name, str(len(self.history))],
                 )
             )
+            # Kept in memory until the daemon next writes the tick.
+            tick = tick.with_log_key([REPOSITORY, self.sensor_name, str(tick.tick_id)])
         place = len(self.history)
         try:
             run_requests, evaluations, cursor = self._answer()
@@ -599,8 +631,9 @@ class GraphWorld(World):
             for request in run_requests
         ]
         if run_requests:
+            # The cursor of a sensor in user code is not stored with its ticks.
             tick = tick.with_run_requests(
-                run_requests=run_requests, reserved_run_ids=reserved, cursor=cursor
+                run_requests=run_requests, reserved_run_ids=reserved, cursor=None
             )
             self.instance.update_tick(tick)
         asked = [self._asked(request) for request in run_requests]
@@ -662,6 +695,21 @@ class GraphWorld(World):
         self.graph = graph
         self.define(define(graph))
         _forget()
+
+
+class RealWorld(GraphWorld):
+    """The same world, in which each run is really executed, at once, in this process."""
+
+    def __init__(self, graph: Graph, **arguments: Any) -> None:
+        super().__init__(graph, **arguments)
+        self.instance._run_launcher.launch_run = self._execute
+
+    def _execute(self, context: LaunchRunContext) -> None:
+        self.started(context.dagster_run)
+        self._launcher.launch_run(context)
+        run = self.runs[-1]
+        run.left.clear()
+        run.ended = True
 
 
 _NOT_INHERITED = {
