@@ -287,7 +287,9 @@ class GraphWorld(World):
         with self.pinned():
             if again:
                 parent = self._referred(again)
-                if parent is None:
+                if parent is None or not parent.ended:
+                    return None  # Dagster executes again what has ended.
+                if not {target for target in parent.targets if target[0] in assets}:
                     return None
                 self._re_execute(parent, assets)
             else:
@@ -324,7 +326,7 @@ class GraphWorld(World):
 
     def _referred(self, word: str) -> Run | None:
         if word.isdigit():
-            return next(run for run in self.runs if run.name == word)
+            return next((run for run in self.runs if run.name == word), None)
         name, _, key = word.partition("/")
         return self.newest_run((name, key or None))
 
