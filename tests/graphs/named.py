@@ -97,6 +97,7 @@ NAMED = (
     Named(AGAIN, "of the downstream alone", "d(a, b) = all >> a b . d# a b =d[d] . .", "110", "It uses up nothing that came in between."),
     Named(AGAIN, "of a joint run's downstream alone", "d(a, b) = all >> 1[a b d] 1#d a b =1[d] . .", "10", "The a and b of the run are used, those in between are not."),
     Named(AGAIN, "of a joint run's upstream alone", "d(a) = all >> 1[a d] 1! =1[a] . .", "10", "Nothing of the launch has made d of this a."),
+    Named(AGAIN, "of a joint run's upstream alone, while it goes on", "d(a) = all >> 1[a d] 1! 2=1[a] 2+a . 2! . .", "100", "The launch goes on, and has no d to make any more."),
     Named(AGAIN, "of the whole joint run", "d(a, b) = all >> 1[a b d] 1! 2=1[a b d] 2+a . 2! . .", "000", "It makes d again."),
     Named(AGAIN, "of a request that was given back", "u(r) = all; d(u) = all >> u r . u# 2=u[u d] . 2! . .", "u=1000 d=1000", "The launch goes on, and makes d after all."),
     Named(AGAIN, "after the batch was given back and used", "u(r) = all; d(u) = all >> u r . u# . d! =u[u] . .", "u=1000 d=1110", "The re-execution made another u, and no d."),

@@ -329,6 +329,9 @@ class GraphTimeline:
             due = step.at + GAP
         return f"{self.graph} >> {' '.join(words)}"
 
+    def __repr__(self) -> str:
+        return f"parse({str(self)!r})"
+
 
 # --- reading -----------------------------------------------------------------------------------
 
