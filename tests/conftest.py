@@ -45,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "ignore:sqlglotrs is deprecated:DeprecationWarning:sqlglotrs",
         # Beta, and the only way to evaluate custom conditions.
         "ignore:Parameter `use_user_code_server`",
+        # Beta, and the only way to a run over many partitions.
+        "ignore:Parameter `backfill_policy`",
     ):
         config.addinivalue_line("filterwarnings", warning)
 

@@ -1,5 +1,8 @@
 """``make fuzz``: plays generated timelines for as long as it is told, and says how many it played.
 
+There are two families: ``flat`` timelines go through both mechanisms, those over ``graphs`` of
+assets through the condition, and of these it says how many have which feature of real graphs.
+
 A disagreement is shrunk by Hypothesis and printed in the notation, ready to become a named case.
 """
 
@@ -11,9 +14,13 @@ import sys
 import time
 import warnings
 from collections import Counter
+from functools import partial
 
 from contenders import OUR_SENSOR_BY_TAG, OURS, Contender
 from generated import timelines
+from graphs.disagree import disagreement as graph_disagreement
+from graphs.generated import graph_timelines, share
+from graphs.notation import GraphTimeline
 from hypothesis import HealthCheck, given, seed, settings
 from player import play
 from reference import expected, judge
@@ -21,6 +28,8 @@ from rich.console import Console
 from timeline import Timeline, by_key, write_firings
 
 ROUND = 50
+FEATURE = "has "
+"""Before the name of a feature, in the counts."""
 
 
 def disagreement(timeline: Timeline, contender: Contender) -> str | None:
@@ -41,25 +50,16 @@ def disagreement(timeline: Timeline, contender: Contender) -> str | None:
     )
 
 
-def play_round(number: int) -> tuple[Counter, str | None]:
-    """Plays one seeded round of timelines through both mechanisms, on a host in New York, where
-    clocks change; returns counts, and a shrunk disagreement if there is one."""
+def play_round(family: str, number: int) -> tuple[Counter, str | None]:
+    """Plays one seeded round of timelines, on a host in New York, where clocks change; returns
+    counts, and a shrunk disagreement if there is one."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     os.environ["TZ"] = "America/New_York"
     time.tzset()
     counts: Counter = Counter()
 
-    @seed(number)
-    @settings(
-        max_examples=ROUND,
-        deadline=None,
-        database=None,
-        print_blob=False,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(timelines())
-    def agree(timeline: Timeline) -> None:
+    def flat(timeline: Timeline) -> None:
         counts["timelines"] += 1
         counts["ticks"] += timeline.ticks
         for contender in (*OURS, *[OUR_SENSOR_BY_TAG] * bool(timeline.keys)):
@@ -68,8 +68,26 @@ def play_round(number: int) -> tuple[Counter, str | None]:
             found = disagreement(timeline, contender)
             assert found is None, found
 
+    def of_graph(timeline: GraphTimeline) -> None:
+        counts["timelines"] += 1
+        counts["ticks"] += timeline.ticks
+        features: set[str] = set()
+        found = graph_disagreement(timeline, note=features.update)
+        counts["firings"] += "a request" in features
+        counts.update(FEATURE + feature for feature in features)
+        assert found is None, found
+
+    drawn, agree = {"flat": (timelines(), flat), "graphs": (graph_timelines(), of_graph)}[family]
     try:
-        agree()
+        seed(number)(
+            settings(
+                max_examples=ROUND,
+                deadline=None,
+                database=None,
+                print_blob=False,
+                suppress_health_check=list(HealthCheck),
+            )(given(drawn)(agree))
+        )()
     except AssertionError as error:
         return counts, f"{error}"
     return counts, None
@@ -80,6 +98,9 @@ def main() -> int:
     parser.add_argument("--timelines", type=int, default=2000, help="how many, at the least")
     parser.add_argument("--minutes", type=float, default=0, help="how long, at the least")
     parser.add_argument("--seed", type=int, default=1, help="of the first round")
+    parser.add_argument(
+        "--family", choices=("flat", "graphs"), default="flat", help="of which kind"
+    )
     asked = parser.parse_args()
     console = Console()
     began, counts, rounds = time.monotonic(), Counter(), asked.seed
@@ -89,23 +110,28 @@ def main() -> int:
         ):
             batch = range(rounds, rounds + multiprocessing.cpu_count())
             rounds = batch.stop
-            for played, found in pool.map(play_round, batch):
+            for played, found in pool.map(partial(play_round, asked.family), batch):
                 counts += played
                 if found:
                     console.print(found, markup=False, highlight=False)
                     return 1
             console.print(
                 f"{counts['timelines']} timelines, {counts['ticks']} ticks,"
-                f" {counts['firings']} firings, no disagreement"
+                f" {counts['firings']} {'firings' if asked.family == 'flat' else 'with requests'},"
+                f" no disagreement"
                 f" ({time.monotonic() - began:.0f} s)",
                 highlight=False,
             )
+    whom = "through both mechanisms" if asked.family == "flat" else "through the condition"
     console.print(
-        f"[green]{counts['timelines']} generated timelines, each through both mechanisms: no"
+        f"[green]{counts['timelines']} generated timelines, each {whom}: no"
         f" disagreement with the referee.[/green] Seeds {asked.seed} to {rounds - 1},"
         f" {ROUND} timelines each.",
         highlight=False,
     )
+    features = {name.removeprefix(FEATURE): n for name, n in counts.items() if FEATURE in name}
+    if features:
+        console.print(share(Counter(features), counts["timelines"]), highlight=False)
     return 0
 
 

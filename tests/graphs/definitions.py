@@ -1,0 +1,208 @@
+"""The definitions that a graph of the notation stands for."""
+
+import ast
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+
+import project.fan_in as fan_in
+from graphs import location
+from graphs.notation import DAYS, WEEKS, Asset, Dep, Graph, Kind, Target
+
+C = dg.AutomationCondition
+FIRST_DAY = date(2026, 1, 5)  # a Monday
+END = FIRST_DAY + timedelta(days=len(DAYS))
+DATES = {key: str(FIRST_DAY + timedelta(days=number)) for number, key in enumerate(DAYS)}
+DATES |= {key: str(FIRST_DAY + timedelta(days=7 * number)) for number, key in enumerate(WEEKS)}
+
+
+def dagster_key(key: str | None) -> str | None:
+    """Returns a partition's key as Dagster knows it."""
+    return DATES.get(key, key) if key else None
+
+
+def target_of(asset: Asset, key: str | None) -> Target:
+    """Returns what Dagster calls so in the notation."""
+    names = {dagster_key(own): own for own in asset.keys}
+    return (asset.name, names[key])
+
+
+def partitions(asset: Asset) -> dg.PartitionsDefinition | None:
+    """Returns the partitions of an asset, or None."""
+    if not asset.partitions:
+        return None
+    if asset.partitions == "weekly":
+        return dg.WeeklyPartitionsDefinition(str(FIRST_DAY), end_date=str(END), day_offset=1)
+    if asset.is_time:
+        return dg.DailyPartitionsDefinition(DATES[asset.keys[0]], end_date=str(END))
+    return dg.StaticPartitionsDefinition(list(asset.keys))
+
+
+def _mapping(dep: Dep) -> dg.PartitionMapping | None:
+    match dep.mapping:
+        case "":
+            return None
+        case "last":
+            return dg.LastPartitionMapping()
+        case "time" | "time?":
+            return dg.TimeWindowPartitionMapping(
+                allow_nonexistent_upstream_partitions=dep.mapping.endswith("?")
+            )
+        case keys:
+            return dg.SpecificPartitionsPartitionMapping([dagster_key(k) for k in keys.split("+")])
+
+
+def _deps(asset: Asset) -> list[dg.AssetDep]:
+    return [dg.AssetDep(dep.name, partition_mapping=_mapping(dep)) for dep in asset.deps]
+
+
+def define(graph: Graph) -> dg.Definitions:
+    """Returns the assets of a graph, and a sensor named ``sensor`` over those with conditions."""
+    assets: list[Any] = []
+    groups: dict[int, list[Asset]] = {}
+    for asset in graph.assets:
+        if asset.group is not None:
+            groups.setdefault(asset.group, []).append(asset)
+        elif asset.kind is Kind.SOURCE:
+            assets.append(_source(asset))
+        elif asset.can_run:
+            assets.append(_asset(asset))
+    assets += [_multi_asset(number, members) for number, members in groups.items()]
+    sensor = dg.AutomationConditionSensorDefinition(
+        "sensor",
+        target=dg.AssetSelection.assets(*(graph.conditioned or ["nothing"])),
+        use_user_code_server=True,
+        emit_backfills=graph.backfills,
+        default_condition=condition(graph.default) if graph.default else None,
+    )
+    return dg.Definitions(
+        assets=assets,
+        sensors=[sensor] if graph.conditioned else [],
+        executor=dg.in_process_executor,  # for where runs are really executed
+    )
+
+
+def _asset(asset: Asset) -> dg.AssetsDefinition:
+    single_run = dg.BackfillPolicy.single_run() if asset.kind is Kind.SINGLE_RUN else None
+
+    @dg.asset(
+        name=asset.name,
+        deps=_deps(asset),
+        partitions_def=partitions(asset),
+        automation_condition=condition(asset.condition) if asset.condition else None,
+        backfill_policy=single_run,
+    )
+    def _made(context: dg.AssetExecutionContext) -> None:
+        location.work(asset.name, context)
+
+    return _made
+
+
+def _source(asset: Asset) -> Any:
+    @dg.observable_source_asset(name=asset.name, partitions_def=partitions(asset))
+    def _observed() -> dg.DataVersion:
+        return dg.DataVersion("0")
+
+    return _observed
+
+
+def _multi_asset(number: int, members: Sequence[Asset]) -> dg.AssetsDefinition:
+    specs = [
+        dg.AssetSpec(
+            member.name,
+            deps=_deps(member),
+            automation_condition=condition(member.condition) if member.condition else None,
+        )
+        for member in members
+    ]
+
+    @dg.multi_asset(name=f"together_{number}", specs=specs, partitions_def=partitions(members[0]))
+    def _made(context: dg.AssetExecutionContext):
+        for member in members:
+            location.work(member.name, context)
+            yield dg.MaterializeResult(asset_key=member.name)
+
+    return _made
+
+
+# --- conditions --------------------------------------------------------------------------------
+
+
+def condition(text: str) -> dg.AutomationCondition:
+    """Returns the condition that a text of the notation stands for."""
+    return _condition(ast.parse(text, mode="eval").body)
+
+
+def _condition(node: ast.expr) -> dg.AutomationCondition:
+    match node:
+        case ast.BinOp(left, ast.BitOr(), right):
+            return _condition(left) | _condition(right)
+        case ast.BinOp(left, ast.BitAnd(), right):
+            return _condition(left) & _condition(right)
+        case ast.UnaryOp(ast.Invert(), operand):
+            return ~_condition(operand)
+        case ast.Name("all"):
+            return _all_updated()
+        case ast.Name("running"):
+            return fan_in.downstream_running() if _has("downstream_running") else C.in_progress()
+        case ast.Name("upstreams_running"):
+            if _has("upstreams_running"):
+                return fan_in.upstreams_running()
+            return C.any_deps_match(C.in_progress())
+        case ast.Name("missing"):
+            return C.missing()
+        case ast.Name("cron"):
+            return C.cron_tick_passed("0 * * * *")
+        case ast.Name("in_progress"):
+            return C.in_progress()
+        case ast.Name(name):
+            return fan_in.upstream_updated(name)
+        case ast.Call(ast.Name("any_deps"), [operand]):
+            return C.any_deps_match(_condition(operand))
+        case ast.Call(ast.Name("all_deps"), [operand]):
+            return C.all_deps_match(_condition(operand))
+        case ast.Call(ast.Name("up"), [ast.Name(name), *window]):
+            return fan_in.upstream_updated(name, *map(duration, window))
+        case ast.Call(ast.Name("settled"), [quiet]):
+            return fan_in.upstreams_settled(duration(quiet))
+        case ast.Call(ast.Name("all"), [], keywords):
+            return _all_updated(**{k.arg: k.value for k in keywords})
+    raise AssertionError(ast.unparse(node))
+
+
+def _has(name: str) -> bool:
+    return getattr(fan_in, name, None) is not None
+
+
+def duration(node: ast.expr) -> timedelta | None:
+    """Returns the hours that stand there, or None."""
+    number = ast.literal_eval(node)
+    return None if number is None else timedelta(hours=number)
+
+
+def optional_names(node: ast.expr) -> list[str]:
+    """Returns the names that stand there: one, or a list of them."""
+    return [name.id for name in ast.walk(node) if isinstance(name, ast.Name)]
+
+
+def _all_updated(
+    within: ast.expr | None = None,
+    at_least: ast.expr | None = None,
+    optional: ast.expr | None = None,
+    wait: ast.expr | None = None,
+) -> dg.AutomationCondition:
+    arguments: dict[str, Any] = {} if within is None else {"within": duration(within)}
+    if optional is not None:
+        arguments["optional"] = optional_names(optional)
+    waits = wait is not None and ast.literal_eval(wait)
+    enough = None if at_least is None else ast.literal_eval(at_least)
+    try:
+        return fan_in.all_upstreams_updated(**arguments, at_least=enough, wait_while_running=waits)
+    except TypeError:  # Before both were fields of this one.
+        if enough is None:
+            found = fan_in.all_upstreams_updated(**arguments)
+        else:
+            found = fan_in.upstreams_updated(enough, **arguments)
+        return found & ~C.in_progress() if waits else found

@@ -1,0 +1,63 @@
+"""Holds the condition against the referee on one timeline, tick by tick."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from graphs.generated import features, played_features
+from graphs.notation import Do, Graph, GraphTimeline, Requests, write_requests, write_target
+from graphs.referee import due, is_open
+from graphs.world import FAILED, GraphWorld
+
+Note = Callable[[set[str]], None]
+
+
+def disagreement(timeline: GraphTimeline, note: Note | None = None) -> str | None:
+    """Returns how the condition parts from the referee at its first parting, or None.
+
+    The referee is asked of what happened, the condition's own requests included. A tick that hangs
+    on how the contract is read decides nothing, and ends the timeline.
+
+    Args:
+        timeline: What happens.
+        note: Is told the features of the timeline and of what came about.
+    """
+    fired: Requests = []
+    with GraphWorld(timeline.graph) as world:
+        found, came = None, features(timeline)
+        for step in timeline.steps:
+            if step.do is not Do.TICK:
+                world.take(step)
+                continue
+            if is_open(world.graph, world.history, step.at):
+                came.add("a tick that the contract leaves open")
+                break
+            right = due(world.graph, world.history, step.at)
+            fired.append(world.take(step))
+            if fired[-1] != right:
+                found = _words(world.graph, fired, right, step.at, timeline, world.last_error)
+                break
+        if note is not None:
+            note(came | played_features(world.graph, world.history))
+    return found
+
+
+def _words(
+    graph: Graph,
+    fired: Requests,
+    right: set,
+    at: timedelta,
+    timeline: GraphTimeline,
+    error: Exception | None,
+) -> str:
+    def names(targets: set) -> str:
+        return ", ".join(sorted(map(write_target, targets))) or "nothing"
+
+    what = f"requests {names(fired[-1])}"
+    if FAILED in fired[-1]:
+        what = f"fails: {error!r}, {error.__cause__ or error.__context__!r}"
+    return (
+        f"the condition disagrees with the referee at tick {len(fired)}, at {at}\n"
+        f"  timeline  {timeline}\n"
+        f"  fired     {write_requests(fired, graph)}\n"
+        f"  it {what}; right is {names(right)}"
+    )

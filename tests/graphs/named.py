@@ -1,0 +1,165 @@
+"""The named timelines over graphs: each with what is right, and the sentence that says why.
+
+``fires`` is written by hand, and held against the referee and against the condition.
+"""
+
+from dataclasses import dataclass
+
+from graphs.notation import GraphTimeline, Requests, parse, read_requests
+
+LAUNCH = "one launch"
+OVER = "over, started, given back"
+AGAIN = "re-executions and order"
+PARTS = "parts of an expression"
+MAPPED = "mappings and sources"
+MANY = "many downstreams"
+HELD = "held back"
+
+
+@dataclass(frozen=True)
+class Named:
+    """A timeline over a graph worth a name."""
+
+    group: str
+    name: str
+    text: str
+    fires: str
+    why: str
+
+    @property
+    def timeline(self) -> GraphTimeline:
+        return parse(self.text)
+
+    @property
+    def expected(self) -> Requests:
+        timeline = self.timeline
+        return read_requests(self.fires, timeline.graph)
+
+
+# fmt: off
+# ruff: noqa: E501 (one line of data each)
+NAMED = (
+    # --- a run, or a backfill, that holds an upstream and its downstream ---------------------
+    Named(LAUNCH, "one run makes all three", "d(a, b) = all >> [a b d] . .", "00", "What the run completed before it made d is used up by it, though it planned d first."),
+    Named(LAUNCH, "the run goes on", "d(a, b) = all >> 1[a b d] . 1+a . 1+b . 1! . .", "00000", "While the run still has d to make, what it completed is nobody else's."),
+    Named(LAUNCH, "a chain in one run", "s(a) = all; t(s) = all; d(t) = all >> 1[a s t d] 1+a . 1+s . 1+t . 1! . .", "00000", "No link asks for the next while the run goes on, nor after it."),
+    Named(LAUNCH, "a chain link by link", "s(a) = all; t(s) = all; d(t) = all >> a . s! . t! . d! . .", "s=10000 t=01000 d=00100", "Each link follows the one before, once."),
+    Named(LAUNCH, "a diamond in one run", "b(a) = all; c(a) = all; d(b, c) = all >> [a b c d] . a . b! . d! . .", "b=01000 c=01000 d=00100", "Nothing after the joint run; then b and c share a tick, and a run."),
+    Named(LAUNCH, "a shortcut", "b(a) = all; d(a, b) = all >> a . b! . d! . .", "b=1000 d=0100", "d needs both a and what is made of it."),
+    Named(LAUNCH, "a shortcut at one tick", "b(a) = all; d(a, b) = all >> a . b! a . d! . .", "b=1100 d=0100", "Both are ready: Dagster makes b and d in one run, and the b of that run is used up."),
+    Named(LAUNCH, "joint, then apart", "d(a, b) = all >> [a b d] . a . b . .", "0010", "The next batch is whole with what comes after."),
+    Named(LAUNCH, "a half before the joint run", "d(a, b) = all >> a . [b d] . b . a .", "0001", "A run by hand uses up the half that came before it."),
+    Named(LAUNCH, "an upstream completes beside the joint run", "d(a, b, c) = all >> 1[a b d] 1+a c 1! . a b . .", "010", "c came after the run had planned d: it belongs to the next batch."),
+    Named(LAUNCH, "the same upstream completes beside the joint run", "d(a, b) = all >> 1[a b d] a . 1+a . 1! . .", "0000", "The run's own a is newer, and stands for both."),
+    Named(LAUNCH, "an upstream completes after the run has passed it", "d(a, b) = all >> 1[a b d] 1+a a . 1! . b . .", "0010", "This a is newer than the run's, which did not make it: it counts."),
+    Named(LAUNCH, "a range run", "[x,y]; d(u) = all >> [u d]/x..y . u/x . .", "d/x=010", "Both partitions of both assets are made, though the run has no partition tag."),
+    Named(LAUNCH, "a range run goes on", "[x,y,z]; d(u) = all >> 1[u d]/x..y 1+u u/z . 1! . .", "d/z=100", "Only the partitions of the range are the run's."),
+    Named(LAUNCH, "assets with and without partitions in one run", "[x,y]; c[]; d(u, c) = all >> [u c d]/x . u/y . .", "d/y=010", "For x all is used up; for y c counts, since the run did not make d there."),
+    Named(LAUNCH, "without partitions below one with", "[x,y]; d[](u) = all >> 1[u d]/x 1+u . 1! . u/y . .", "0010", "The run makes d of u/x; u/y comes later."),
+    Named(LAUNCH, "a backfill by hand", "[x,y]; d[](u) = all >> B{u d}/x,y * . u/x! * . u/y! * . d! * . .", "00000", "The backfill has d to make, also before d has a run of its own."),
+    Named(LAUNCH, "a backfill by hand, by partition", "[x,y]; r[]; u[](r); d(u) = all >> B{u d}/x * . u! * . d/x! * . .", "d/y=0100", "For y, which is not the backfill's, u counts at once."),
+    Named(LAUNCH, "a tick that becomes a backfill", "[x,y]; u(r) = all; d[](u) = all >> u/x r/x r/y . * . u/x! . u/y! * . d! * . .", "d=100000 u/x=100000 u/y=100000", "One tick requests u and d; Dagster makes one backfill, which makes u and then d."),
+    Named(LAUNCH, "the same, without backfills", "[x,y]; u(r) = all; d[](u) = all; backfills=no >> u/x r/x r/y . u/x! u/y! . . d! d! .", "d=1100 u/x=1000 u/y=1000", "Three runs of three launches: the new u is the next batch."),
+    Named(LAUNCH, "a tick that becomes one run", "u(r) = all; d(u) = all >> u r . u+ . d! . .", "u=1000 d=1000", "The u that the run makes is d's, which it makes next."),
+    Named(LAUNCH, "a backfill that makes one range run", "[x,y]; d!(a) = all >> a/x a/y . * . d/x! * . a/y . .", "d/x=10000 d/y=10010", "With a single-run policy the backfill is one run, for both partitions."),
+    Named(LAUNCH, "outputs that can only be built together", "{raw(a, b) = all; clean(raw) = all} >> a b . . raw! . .", "raw=1000 clean=1000", "They are not upstreams of one another."),
+    Named(LAUNCH, "outputs built together, each with upstreams", "{raw(a) = all; clean(raw, c) = all} >> c . raw! a . raw! . .", "raw=1100 clean=1100", "Whichever is complete is requested with the other, and nothing follows."),
+    Named(LAUNCH, "built together, by hand with an upstream", "{raw(a) = all; clean(raw) = all}; d(clean) = all >> [a raw] . d! . .", "d=100", "The run has made raw and clean of a, and not d."),
+
+    # --- over, never started, given back -----------------------------------------------------
+    Named(OVER, "d fails in the joint run", "d(a, b) = all >> 1[a b d] 1+a 1+b . 1# . .", "000", "It was started, and failed on this batch."),
+    Named(OVER, "an upstream fails in the joint run", "d(a, b) = all >> 1[a b d] 1#b . b . .", "010", "d was never started: what the run did complete counts."),
+    Named(OVER, "the joint run is cancelled", "d(a, b) = all >> 1[a b d] 1+a 1+b . 1^ . .", "010", "A run by hand that never started d has used up nothing."),
+    Named(OVER, "the joint run is cancelled half way", "d(a, b) = all >> 1[a b d] 1+a 1^ . b . .", "010", "What it completed counts."),
+    Named(OVER, "d is not yielded", "d(a) = all >> 1[a d] 1!-d . a .", "01", "An optional output that its run did not yield was started, and is not asked for again."),
+    Named(OVER, "a run by hand is cancelled", "d(a, b) = all >> a b 1[d] . 1^ . .", "010", "While it goes on it has the batch; cancelled, it has used up nothing."),
+    Named(OVER, "a run by hand fails", "d(a, b) = all >> a b 1[d] . 1# . .", "000", "It was started."),
+    Named(OVER, "it will be retried", "d(a, b) = all >> 1[a b d] 1#b~ . 2=1[b d] . 2! . .", "0000", "A launch whose failed run Dagster will retry is not over."),
+    Named(OVER, "it will be retried, and is repaired meanwhile", "d(a, b) = all >> 1[a b d] 1#b~ b . 2=1[b d] 2! . .", "000", "The a that was completed is the retry's."),
+    Named(OVER, "the retry fails, too", "d(a, b) = all >> 1[a b d] 1#b~ . 2=1[b d] 2#b b . .", "010", "Now it is over, and d was never started."),
+    Named(OVER, "a backfill is cancelled before d", "[x,y]; d[](u) = all >> B{u d}/x,y * u/x! . B^ * * . .", "010", "It completed u/x, and never started d."),
+    Named(OVER, "a request in between", "d(u, v) = u | v; u(r) >> 1[u r d] 1+r 1+u . v . 1^ . .", "0100", "It uses up what the run withholds, too."),
+    Named(OVER, "a partition that a backfill has given up", "[x,y]; d(u, v) = all >> B{u v d}/x,y * v/x# v/x . d/y! * . * . .", "d/x=0100", "Its batch waits for the backfill's end."),
+    Named(OVER, "given back by a run", "u(r) = all; d(u) = all >> u r . u# . d! . .", "u=1000 d=1100", "u's step failed and d was skipped: d is requested alone, with its batch."),
+    Named(OVER, "given back by a backfill", "[x,y]; u(r) = all; d[](u) = all >> u/x r/x r/y . * u/x# u/y! * * . d! . .", "d=1100 u/x=1000 u/y=1000", "The backfill ended without d."),
+    Named(OVER, "given back by a backfill that made nothing", "[x,y]; u(r) = all; d[](u) = all >> u/x r/x r/y . * u/x# u/y# * * . d! . u/y . .", "d=11010 u/x=10000 u/y=10000", "d is requested with the u/x that it had."),
+    Named(OVER, "given back, and repaired", "u(r) = all; d(u, w) = all >> w u r . u# [u] . d! . .", "u=1000 d=1100", "The other half was not lost."),
+    Named(OVER, "given back to a tick that requests an upstream", "u(r) = all; d(u, w) = all >> w u r . u# r . u! . d! . .", "u=11000 d=10100", "Not with u again, or it could be lost the same way."),
+    Named(OVER, "given back along a chain", "u(r) = all; d(u) = all; e(d) = all >> d u r . u# . d! . e! . .", "u=10000 d=11000 e=10100", "One tick requested all three; e waits while d is requested."),
+    Named(OVER, "a request that is cancelled", "u(r) = all; d(u) = all >> u r . d^ . u . .", "u=1000 d=1010", "Somebody did not want it: it stays used."),
+    Named(OVER, "a request that fails by itself", "d(a, b) = all >> a b . d# . a . b . .", "10010", "There was nothing of an upstream in its run."),
+    Named(OVER, "the run of a request is deleted", "d(a, b) = all >> a b . d! (delete d) . a . b . .", "10010", "What was requested stays requested."),
+    Named(OVER, "a request is deleted while it runs", "d(a, b) = all >> a b . (delete d) (lose state) . a b . .", "1010", "The same, for a process that is new."),
+
+    # --- re-executions, and what comes before what -------------------------------------------
+    Named(AGAIN, "from failure", "d(u, v, w) = all >> 1[u v d] 1#v 2=1[v d] 2! w . u v . .", "010", "The u of the first run was used by d's in the second."),
+    Named(AGAIN, "from failure, while it goes on", "d(u, v) = all >> 1[u v d] 1#v 2=1[v d] . 2+v . 2! . .", "0000", "Both are the launch's."),
+    Named(AGAIN, "of the downstream alone", "d(a, b) = all >> a b . d# a b =d[d] . .", "110", "It uses up nothing that came in between."),
+    Named(AGAIN, "of a joint run's downstream alone", "d(a, b) = all >> 1[a b d] 1#d a b =1[d] . .", "10", "The a and b of the run are used, those in between are not."),
+    Named(AGAIN, "of a joint run's upstream alone", "d(a) = all >> 1[a d] 1! =1[a] . .", "10", "Nothing of the launch has made d of this a."),
+    Named(AGAIN, "of a joint run's upstream alone, while it goes on", "d(a) = all >> 1[a d] 1! 2=1[a] 2+a . 2! . .", "100", "The launch goes on, and has no d to make any more."),
+    Named(AGAIN, "of the whole joint run", "d(a, b) = all >> 1[a b d] 1! 2=1[a b d] 2+a . 2! . .", "000", "It makes d again."),
+    Named(AGAIN, "of a request that was given back", "u(r) = all; d(u) = all >> u r . u# 2=u[u d] . 2! . .", "u=1000 d=1000", "The launch goes on, and makes d after all."),
+    Named(AGAIN, "after the batch was given back and used", "u(r) = all; d(u) = all >> u r . u# . d! =u[u] . .", "u=1000 d=1110", "The re-execution made another u, and no d."),
+    Named(AGAIN, "of a backfill's run", "[x,y]; d[](u) = all >> B{u d}/x,y * u/x! u/y# 2=u/y[u] . 2! * . d! * . .", "0000", "A retry within a backfill is the backfill's."),
+    Named(AGAIN, "a late clock", "d(a, b) = all(within=0.2) >> a@1 a@1.02<0.3 b@1.04 . .", "10", "The newest is the newest by its own date, whatever was stored last."),
+    Named(AGAIN, "a late clock in another partition", "[x,y]; d(a, b) = all(within=0.2) >> a/x@1 b/x@1.02 a/y@1.04<0.3 . .", "d/x=10", "A partition's own dates are all that counts for it."),
+    Named(AGAIN, "a late clock after a run by hand", "d(a) = all >> [d]@2 a@2.1<0.5 . .", "10", "It was stored after the run had been made, whatever its date."),
+    Named(AGAIN, "a late clock after a request", "d(a, b) = a | b >> a@1 .@2 b@2.1<0.5 . .", "110", "The tick did not know of it."),
+    Named(AGAIN, "a late clock before what was used", "d(a) = all >> a@2 . a@2.2<0.5 . a .", "101", "What is older than something used never counts."),
+    Named(AGAIN, "a window made longer", "d(a, b, c) = all(at_least=2, within=1) >> a@1 b@3 c . (d = all(at_least=2)) b . a .", "101", "What was too old, and known, was used up all the same."),
+    Named(AGAIN, "a window made longer, by partition", "[x]; d(a, b, c) = all(at_least=2, within=1) >> a/x@1 b/x@3 c/x . (d = all(at_least=2)) b/x . a/x .", "d/x=101", "The same with partitions."),
+    Named(AGAIN, "a window made shorter", "d(a, b) = all >> a@1 . (d = all(within=1)) b@3 . a . .", "0010", "The new window holds from then on."),
+    Named(AGAIN, "the state is lost in a joint run", "d(a, b) = all >> 1[a b d] 1+a . (lose state) 1+b . 1! (lose state) . .", "0000", "All of it is read back from what is stored."),
+
+    # --- expressions -------------------------------------------------------------------------
+    Named(PARTS, "either, or both of two", "[x]; d(a, b, c) = a | (b & c) >> c/x a/x . b/x . .", "d/x=100", "The request uses up c, which the true part did not name."),
+    Named(PARTS, "two, or another", "[x]; d(a, b, c) = (a & c) | b >> c/x b/x . a/x .", "d/x=10", "c is used, though only the other part was true."),
+    Named(PARTS, "a quorum, or one that has settled", "d(a, b, c, e) = all(at_least=3) | (a & settled(1)) >> a@1 b@1.1 .@2.2 c@3 e@3.1 .@3.2", "10", "The second part's request uses up b, of which it did not speak."),
+    Named(PARTS, "an optional one that is enough", "d(a, b, vip) = all(optional=vip) | vip >> a vip . b . a .", "101", "The first request used up a."),
+    Named(PARTS, "none of both", "[x]; d(a, b, c) = a & ~(b & c) >> c/x a/x . b/x a/x .", "d/x=11", "c was used up, though Dagster did not let that part look."),
+    Named(PARTS, "any dep's own", "u(x); d(u) = all | any_deps(x) >> x . . d! u . .", "1010", "A condition inside of any_deps_match speaks of the downstream's history."),
+    Named(PARTS, "any dep's own uses up the rest", "u(x); d(u, v) = all | any_deps(x) >> u x . d! v . u .", "101", "u is used, though it was the other part that was true."),
+    Named(PARTS, "a part that is Dagster's", "d(a, b) = all | (a & cron) >> a@0.1 .@0.2 .@1.1 b@1.2 .@1.3 a .", "0101", "The hour passed, and the request used up a."),
+    Named(PARTS, "missing, or whole", "d(a, b) = all | missing >> a . d! b . a .", "101", "Dagster's own part fired, and used up a."),
+    Named(PARTS, "two windows for one upstream", "d(a, b, c) = (a & b) | (up(a, 1) & c) >> a@1 c@2.5 .@2.6 b . .", "010", "a is too old for one part and young enough for the other."),
+    Named(PARTS, "not while another is new, after a joint run", "d(a, b) = a & ~b >> [b d] a . b . a .", "100", "The run has used up its b; the next one stands in the way." ),
+    Named(PARTS, "settled, beside a joint run", "d(a, b) = all & settled(1) >> [a b d]@0 a@1 b@1.5 .@2 .@2.5 .", "010", "What the run made settles like anything else."),
+
+    # --- mappings, sources, other locations --------------------------------------------------
+    Named(MAPPED, "one partition of many", "s[de,us]; d(s:de) = all >> s/us . s/de . .", "010", "The mapping names the partition that counts, also for a downstream without any."),
+    Named(MAPPED, "the last partition", "s[daily]; d(s:last) = all >> s/d3 . s/d14 . .", "010", "A backfill of old days is no completion for it."),
+    Named(MAPPED, "one partition of many, beside a joint run", "s[de,us]; d(s:de, b) = all >> 1[s d]/us 1+s b . 1! . s/de . b .", "0010", "The b that came beside the run is the next batch's; s/us is no half of any."),
+    Named(MAPPED, "any partition", "s[x,y]; d(s) = all >> s/x . s/y . .", "110", "Without a mapping each partition counts."),
+    Named(MAPPED, "a source observed by partition", "s~[x,y]; d(s) = all >> s/x~1 s/y~2 . s/x~1 s/y~2 . s/x~1 . s/y~3 . .", "10010", "Data versions are compared within a partition."),
+    Named(MAPPED, "a source observed by partition, for partitions", "[x,y]; s~; c[]; d(s) = all; e[](c) = all >> s/x~1 c . s/x~1 s/y~1 . .", "d/x=100 d/y=010 e=100", "Each partition completes by itself, and another downstream of the sensor fires, too."),
+    Named(MAPPED, "a source without partitions", "s~; d(s, a) = all >> s~1 a . s~1 a . s~2 . .", "1010", "The same version again is no completion."),
+    Named(MAPPED, "partitioned elsewhere", "a?; b?; d[daily](a, b) = all >> a/d3? b/d3? . .", "00", "The graph knows no partitions of them: nothing says which of d's this is."),
+    Named(MAPPED, "known by key only", "a?; d(a, b) = all >> a? . b . a? .", "010", "An asset of another location counts like any."),
+    Named(MAPPED, "an upstream that begins later", "[daily]; b[daily@3]; d(a, b:time?) = all >> a/d1 a/d3 . b/d3 . .", "d/d1=100 d/d3=010", "Of d1 b is no upstream."),
+    Named(MAPPED, "days and their week", "h[daily]; w[weekly](h:time) = all >> h/d1 . h/d8 h/d2 . .", "w/w1=110 w/w2=010", "Each day is a completion of its week."),
+    Named(MAPPED, "a week and its days", "w[weekly]; h[daily]; d[daily](h, w:time) = all >> w/w1 h/d1 h/d8 . h/d2 . w/w2 . .", "d/d1=1000 d/d2=0100 d/d8=0010", "A week counts once for each of its days."),
+    Named(MAPPED, "an upstream without partitions", "[x,y]; lookup[]; d(rows, lookup) = all >> lookup rows/x . rows/y . lookup . rows/x . .", "d/x=10010 d/y=01000", "It counts for each partition, and is used up in each by itself."),
+    Named(MAPPED, "nothing but an upstream without partitions", "[x,y]; lookup[]; d(lookup) = all >> lookup . * . d/x! d/y# * . .", "d/x=1000 d/y=1000", "All partitions at one tick: one backfill."),
+
+    # --- many downstreams, one sensor --------------------------------------------------------
+    Named(MANY, "shared upstreams", "d(a, b) = all; e(a, c) = all >> a b . c . a b c . .", "d=1010 e=0110", "Each downstream uses up for itself."),
+    Named(MANY, "one joint run, another downstream", "d(a) = all; e(a) = all >> [a d] . .", "e=10", "For e, which the run did not make, a is new."),
+    Named(MANY, "one object on many assets", "d(a, c) = all(optional=c); e(b) = all(optional=c) >> a b . .", "d=10 e=10", "Of e, c is no upstream: it says nothing for it."),
+    Named(MANY, "one object names what nobody knows", "d(a) = all(optional=nope); e(b) = all >> a b . .", "e=10", "d's fan-in is false; e fires."),
+    Named(MANY, "a quorum of more than there are", "d(a) = all(at_least=2); e(b, c) = all(at_least=2) >> a b c . .", "e=10", "d's can never be met, and stops nobody."),
+    Named(MANY, "on a root", "r = all; e(b) = all >> b . .", "e=10", "An asset without upstreams is never complete."),
+    Named(MANY, "by default", "default=all; d(a); e(d) >> a . d! . e! . .", "d=1000 e=0100", "The sensor's default condition is each one's own."),
+    Named(MANY, "by default, in one run", "default=all; d(a); e(d) >> [a d e] . . a . (lose state) . d! .", "d=00100 e=00001", "And holds what a condition of their own holds."),
+
+    # --- while it runs -----------------------------------------------------------------------
+    Named(HELD, "waits for its run", "d(a, b) = all(wait=True) >> a b . a b . d! . .", "1010", "A whole batch waits for the run before it."),
+    Named(HELD, "a run by hand hides nothing", "d(a, b) = all(wait=True) >> a b . [d] a b . d! . .", "1010", "The older run still goes on."),
+    Named(HELD, "waits by partition", "[x,y]; d(a) = all(wait=True) >> a/x . a/x a/y . d/x! . .", "d/x=1010 d/y=0100", "Each partition waits for its own run."),
+    Named(HELD, "waits for a range run", "[x,y,z]; d(a) = all(wait=True) >> 1[d]/x..y a/x a/z . 1! . .", "d/x=010 d/z=100", "x is in the range, z is not."),
+    Named(HELD, "waits for a backfill that has not come to it", "[x,y]; c[]; d(c, a) = all(wait=True) >> B{c d}/x * c a/x a/y . c! * . d/x! * * . .", "d/y=1000", "The backfill has d/x among its targets, though no run of it yet; d/y is free."),
+    Named(HELD, "not while it runs", "d(a, b) = all & ~running >> a b 1[d] a b . 1! . .", "010", "The same as a part of an expression."),
+    Named(HELD, "not while an upstream runs", "d(a, b) = all & ~upstreams_running >> a b 1[a] . 1! . .", "010", "The batch has the newest a."),
+    Named(HELD, "waits for its retry", "d(a, b) = all(wait=True) >> a b . d#~ a b . 2=d[d] . 2! . .", "10010", "Dagster is about to run it again."),
+)
+# fmt: on

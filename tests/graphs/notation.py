@@ -1,0 +1,586 @@
+"""Timelines over a graph of assets, as data and as text.
+
+Before ``>>`` stands the graph, after it what happens, in order::
+
+    s(a); d(a, s) = all >> a . [a s d] .
+
+The graph is a list of declarations, parted by ``;``. A dep that is not declared is an asset
+without deps::
+
+    d(a, b) = all               downstream of a and b, with the condition all_upstreams_updated
+    d(a, b) = a | (b & ~c)      an upstream's name alone is upstream_updated of it
+    s~    e?    d!(a) = all     an observable source; known by key only; BackfillPolicy.single_run
+    {r(a, b) = all; c(r)}       outputs of one multi-asset that cannot be subset
+    [x,y]                       the partitions of each asset that names none of its own
+    d[x,y](a)   c[]   h[daily]  partitions of its own; none; d1 to d14 (w1, w2 are [weekly])
+    h[daily@3]                  daily partitions that begin with d3
+    d(a:x, b:last, h:time)      mappings: SpecificPartitions(["x"]), LastPartition, TimeWindow
+    d(h:time?)                  TimeWindow, and upstream partitions may be nonexistent
+    backfills=no                emit_backfills of the sensor; it is yes
+    default=all                 default_condition of the sensor, for assets with none of their own
+
+A condition is made of ``|``, ``&``, ``~`` and: ``all``, ``all(within=1, at_least=2, optional=c,
+wait=True)``, ``up(a, 1)`` (``a`` alone is ``up(a)``), ``settled(1)``, ``running``,
+``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's own ``missing``,
+``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window; unless said it is
+a day, and ``wait`` is False.
+
+What happens. A run ``[a d]`` has assets, and the partition of those that have partitions; a run
+with a number goes on, and is spoken of by that number, or by an asset in it (then the oldest such
+run that goes on is meant)::
+
+    .   *                  a tick; a turn of the backfill daemon
+    a   a/x   a?   a/x?    a is materialized by a run of its own; reported from outside
+    s~1   s/x~1            s is observed, with data version 1
+    [a d]/x                one run over a and d materializes all of it and succeeds
+    1[a d]/x   1[a]/x..y   such a run starts, and goes on; a range run, without dagster/partition
+    1+a   d/x+             run 1 materializes a, and goes on; the run of d/x materializes d
+    1!   d/x!   1!-d       it materializes what is left and succeeds; but not d
+    1#   1#a   d/x#        it fails, now; at a's step: what is not downstream of a is made before
+    1#~   d#~              and Dagster will retry it
+    1^   d/x^              it is cancelled
+    2=1[d]   2=d[a d]      run 2 executes a part of run 1 again; of the newest run with d
+    =1[d]                  the same in no time
+    B{u d}/x,y   B^        a backfill by hand starts, and goes on with each *; it is cancelled
+    (d = all(within=2))    new code, with this condition
+    (delete d)             the newest run with d is deleted
+    (lose state)           the sensor's cursor is lost, and its process is new
+
+``@2.5`` behind a step is its hour, else it comes 0.05 h after the one before it. ``a@2<0.5`` is
+dated half an hour before it is stored at 2 h, by a host whose clock is late.
+
+``parse`` reads this, ``str`` writes its one canonical form: ``parse(str(t)) == t``.
+
+What is requested is written as rows of digits, one for each tick, as in ``d=010 e/x=001``; a row of
+zeros need not be written, and if one asset without partitions is all there is, its name neither.
+"""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import Enum
+from functools import cached_property
+
+from timeline import GAP, TimelineError, hours, in_hours
+
+Target = tuple[str, str | None]
+"""An asset's name, and one of its partitions or None."""
+
+FUNCTIONS = {"all", "up", "settled", "any_deps", "all_deps"}
+WORDS = {"all", "running", "upstreams_running", "missing", "in_progress", "cron"}
+RESERVED = FUNCTIONS | WORDS | {"None", "True", "False"}
+
+DAYS = tuple(f"d{number}" for number in range(1, 15))
+WEEKS = ("w1", "w2")
+"""Each week is seven of the days."""
+
+
+@dataclass(frozen=True)
+class Dep:
+    """An upstream as an asset declares it, with the partition mapping if it has one."""
+
+    name: str
+    mapping: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.mapping}" if self.mapping else self.name
+
+
+class Kind(Enum):
+    """What an asset is; the value is its mark."""
+
+    ASSET = ""
+    SOURCE = "~"
+    KEY_ONLY = "?"
+    SINGLE_RUN = "!"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One asset of a graph.
+
+    Args:
+        name: Its key.
+        deps: Its upstreams, as declared.
+        partitions: What stands between the brackets; nothing if it has none.
+        kind: What it is.
+        condition: Its own automation condition, or nothing.
+        group: The number of the multi-asset that it can only be built with, or None.
+    """
+
+    name: str
+    deps: tuple[Dep, ...] = ()
+    partitions: str = ""
+    kind: Kind = Kind.ASSET
+    condition: str = ""
+    group: int | None = None
+
+    @property
+    def keys(self) -> tuple[str | None, ...]:
+        """Its partition keys in order, or None alone."""
+        if not self.partitions:
+            return (None,)
+        if self.partitions == "weekly":
+            return WEEKS
+        if self.partitions.startswith("daily"):
+            return DAYS[int(self.partitions.partition("@")[2] or 1) - 1 :]
+        return tuple(self.partitions.split(","))
+
+    @property
+    def is_time(self) -> bool:
+        """Whether its partitions are of time."""
+        return self.partitions.startswith(("daily", "weekly"))
+
+    @property
+    def can_run(self) -> bool:
+        """Whether a run here can materialize it."""
+        return self.kind in (Kind.ASSET, Kind.SINGLE_RUN)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Assets, upstream first, and how their sensor is set."""
+
+    assets: tuple[Asset, ...]
+    backfills: bool = True
+    default: str = ""
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Asset]:
+        return {asset.name: asset for asset in self.assets}
+
+    def __getitem__(self, name: str) -> Asset:
+        return self.by_name[name]
+
+    def condition(self, name: str) -> str:
+        """The condition that decides on an asset, or nothing."""
+        asset = self[name]
+        return asset.condition or (self.default if asset.can_run else "")
+
+    @property
+    def conditioned(self) -> list[str]:
+        """The assets with a condition, upstream first."""
+        return [asset.name for asset in self.assets if self.condition(asset.name)]
+
+    def together(self, name: str) -> list[str]:
+        """The assets that can only be built together with one, and that one."""
+        group = self[name].group
+        if group is None:
+            return [name]
+        return [asset.name for asset in self.assets if asset.group == group]
+
+    def downstream(self, names: Iterable[str]) -> set[str]:
+        """These assets and all that depends on them."""
+        found = set(names)
+        for asset in self.assets:
+            if found & {dep.name for dep in asset.deps}:
+                found.add(asset.name)
+        return found
+
+    def with_condition(self, name: str, condition: str) -> "Graph":
+        """The same graph with another condition of one asset."""
+        assets = [replace(a, condition=condition) if a.name == name else a for a in self.assets]
+        return replace(self, assets=tuple(assets))
+
+    def targets(self, names: Iterable[str], keys: Sequence[str]) -> frozenset[Target]:
+        """What a run over these assets makes, if started for these partitions."""
+        return frozenset(
+            (name, key)
+            for name in names
+            for key in (keys if self[name].partitions else [None])
+            if key in self[name].keys
+        )
+
+    def __str__(self) -> str:
+        return "; ".join(self._words())
+
+    def _words(self) -> Iterator[str]:
+        groups: set[int] = set()
+        for asset in self.assets:
+            if asset.group is None:
+                yield _write_asset(asset)
+            elif asset.group not in groups:
+                groups.add(asset.group)
+                members = [a for a in self.assets if a.group == asset.group]
+                yield "{" + "; ".join(map(_write_asset, members)) + "}"
+        if not self.backfills:
+            yield "backfills=no"
+        if self.default:
+            yield f"default={self.default}"
+
+
+def _write_asset(asset: Asset) -> str:
+    partitions = f"[{asset.partitions}]" if asset.partitions else ""
+    deps = f"({', '.join(map(str, asset.deps))})" if asset.deps else ""
+    condition = f" = {asset.condition}" if asset.condition else ""
+    return f"{asset.name}{asset.kind.value}{partitions}{deps}{condition}"
+
+
+class Do(Enum):
+    """What a step is."""
+
+    TICK = "."
+    TURN = "*"
+    RUN = "[]"  # in no time
+    START = "1[]"
+    REPORT = "?"
+    OBSERVE = "~"
+    MAKE = "+"
+    SUCCEED = "!"
+    FAIL = "#"
+    CANCEL = "^"
+    BACKFILL = "{}"
+    REDEPLOY = "(=)"
+    DELETE = "(delete)"
+    LOSE_STATE = "(lose state)"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that happens.
+
+    Args:
+        do: What.
+        at: When, from hour 0.
+        name: The number of a run or the letter of a backfill; of the run it is about.
+        assets: What it is about: the assets of a run, the one that is made, fails or is left out.
+        keys: The partitions, in order.
+        ranged: Whether the partitions are those of one range run.
+        again: For a run, of which it is a re-execution: a number, or an asset and its partition.
+        late: How much older than ``at`` the date of what is made is.
+        version: The data version that is observed.
+        retry: Whether Dagster will retry the run that fails.
+        condition: The new condition.
+    """
+
+    do: Do
+    at: timedelta = timedelta(0)
+    name: str = ""
+    assets: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    ranged: bool = False
+    again: str = ""
+    late: timedelta = timedelta(0)
+    version: str = ""
+    retry: bool = False
+    condition: str = ""
+
+    @property
+    def dated(self) -> timedelta:
+        """The date of what it makes."""
+        return self.at - self.late
+
+    @property
+    def form(self) -> str:
+        """How it is written, without its time."""
+        part = "/" + (".." if self.ranged else ",").join(self.keys) if self.keys else ""
+        asset = self.assets[0] if self.assets else ""
+        run = self.name or f"{asset}{part}"
+        operand = asset if self.name else ""
+        match self.do:
+            case Do.TICK | Do.TURN | Do.LOSE_STATE:
+                return self.do.value
+            case Do.RUN if len(self.assets) == 1 and not self.again and not self.ranged:
+                return f"{asset}{part}"
+            case Do.RUN | Do.START:
+                again = f"={self.again}" if self.again else ""
+                return f"{self.name}{again}[{' '.join(self.assets)}]{part}"
+            case Do.REPORT:
+                return f"{asset}{part}?"
+            case Do.OBSERVE:
+                return f"{asset}{part}~{self.version}"
+            case Do.MAKE:
+                return f"{run}+{operand}"
+            case Do.SUCCEED:
+                return f"{run}!" + (f"-{operand}" if operand else "")
+            case Do.FAIL:
+                return f"{run}#{operand}" + "~" * self.retry
+            case Do.CANCEL:
+                return f"{run}^"
+            case Do.BACKFILL:
+                return f"{self.name}{{{' '.join(self.assets)}}}{part}"
+            case Do.REDEPLOY:
+                return f"({asset} = {self.condition})"
+            case Do.DELETE:
+                return f"(delete {asset}{part})"
+        raise AssertionError(self.do)
+
+
+@dataclass(frozen=True)
+class GraphTimeline:
+    """A graph, and what happens in it."""
+
+    graph: Graph
+    steps: tuple[Step, ...]
+
+    @property
+    def ticks(self) -> int:
+        """How many ticks there are."""
+        return sum(step.do is Do.TICK for step in self.steps)
+
+    def __str__(self) -> str:
+        words, due = [], timedelta(0)
+        for step in self.steps:
+            at = "" if step.at == due else f"@{in_hours(step.at)}"
+            late = f"<{in_hours(step.late)}" if step.late else ""
+            words.append(step.form + at + late)
+            due = step.at + GAP
+        return f"{self.graph} >> {' '.join(words)}"
+
+    def __repr__(self) -> str:
+        return f"parse({str(self)!r})"
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def parse(text: str) -> GraphTimeline:
+    """Returns the timeline that a text writes down."""
+    header, arrow, steps = text.partition(">>")
+    if not arrow:
+        raise TimelineError(f"no >> between the graph and what happens: {text!r}")
+    graph = read_graph(header)
+    return GraphTimeline(graph, tuple(_read_steps(steps, graph)))
+
+
+_DECLARATION = re.compile(
+    r"(?P<name>[a-z][a-z0-9_]*)(?P<kind>[~?!]?)(\[(?P<partitions>[^\]]*)\])?"
+    r"(\((?P<deps>[^()]*)\))?(\s*=\s*(?P<condition>.+))?",
+    re.S,
+)
+
+
+def read_graph(text: str) -> Graph:
+    """Returns the graph that a text writes down."""
+    declared: list[Asset] = []
+    common, backfills, default, groups = "", True, "", 0
+    for word in _split(text):
+        if word.startswith("["):
+            common = word.strip("[]")
+        elif word in ("backfills=no", "backfills=yes"):
+            backfills = word.endswith("yes")
+        elif word.startswith("default="):
+            default = read_condition(word.removeprefix("default="))
+        elif word.startswith("{"):
+            members = [_read_asset(part, common) for part in _split(word[1:-1])]
+            declared += [replace(member, group=groups) for member in members]
+            groups += 1
+        else:
+            declared.append(_read_asset(word, common))
+    names = {asset.name for asset in declared}
+    if len(names) < len(declared):
+        raise TimelineError(f"an asset is declared twice: {text!r}")
+    for asset in list(declared):
+        for dep in asset.deps:
+            if dep.name not in names:
+                names.add(dep.name)
+                declared.append(Asset(dep.name, partitions=common))
+    ordered: list[Asset] = []
+    while declared:
+        done = {asset.name for asset in ordered}
+        ready = [a for a in declared if {dep.name for dep in a.deps} <= done]
+        if not ready:
+            raise TimelineError(f"a circle among {[a.name for a in declared]}: {text!r}")
+        ordered += ready
+        declared = [asset for asset in declared if asset not in ready]
+    graph = Graph(tuple(ordered), backfills, default)
+    for asset in ordered:
+        if unknown := set(named_in(asset.condition)) - names:
+            raise TimelineError(f"{asset.condition!r} names {sorted(unknown)}, not in {text!r}")
+    return graph
+
+
+def _split(text: str) -> list[str]:
+    """Splits at ``;`` outside of braces."""
+    words, depth = [""], 0
+    for sign in text:
+        depth += (sign == "{") - (sign == "}")
+        if sign == ";" and not depth:
+            words.append("")
+        else:
+            words[-1] += sign
+    return [" ".join(word.split()) for word in words if word.strip()]
+
+
+def _read_asset(text: str, common: str) -> Asset:
+    found = _DECLARATION.fullmatch(text)
+    if not found or found["name"] in RESERVED:
+        raise TimelineError(f"{text!r} is no asset; one is, for example: d[x,y](a, b:last) = all")
+    deps = []
+    for word in (found["deps"] or "").split(","):
+        if word.strip():
+            name, _, mapping = word.strip().partition(":")
+            deps.append(Dep(name, mapping))
+    own = found["partitions"]
+    condition = read_condition(found["condition"]) if found["condition"] else ""
+    partitions = common if own is None else own.replace(" ", "")
+    return Asset(found["name"], tuple(deps), partitions, Kind(found["kind"]), condition)
+
+
+def read_condition(text: str) -> str:
+    """Returns a condition in its canonical form."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        raise TimelineError(f"{text!r} is no condition, like all(within=1) | (a & ~b)") from None
+    _check_condition(tree, text)
+    return ast.unparse(tree)
+
+
+def _check_condition(node: ast.expr, text: str) -> None:
+    match node:
+        case ast.BinOp(left, ast.BitOr() | ast.BitAnd(), right):
+            _check_condition(left, text)
+            _check_condition(right, text)
+        case ast.UnaryOp(ast.Invert(), operand):
+            _check_condition(operand, text)
+        case ast.Name(name) if name not in FUNCTIONS - {"all"}:
+            pass
+        case ast.Call(ast.Name("any_deps" | "all_deps"), [operand], []):
+            _check_condition(operand, text)
+        case ast.Call(ast.Name(name)) if name in FUNCTIONS:
+            pass
+        case _:
+            raise TimelineError(f"{ast.unparse(node)!r} in {text!r} is no condition")
+
+
+def named_in(condition: str) -> list[str]:
+    """The upstreams that a condition names by their keys (not those that all() stands for)."""
+    if not condition:
+        return []
+    tree, found = ast.parse(condition, mode="eval"), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "optional":
+            continue
+        if isinstance(node, ast.Name) and node.id not in RESERVED:
+            found.append(node.id)
+    optional = {
+        name.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg == "optional"
+        for name in ast.walk(node.value)
+        if isinstance(name, ast.Name)
+    }
+    return sorted(set(found) - optional)
+
+
+_NAME, _PART = r"[a-z][a-z0-9_]*", r"(?:/(?P<keys>[a-z0-9,.\-]+))?"
+_FORMS = {
+    r"\.": Do.TICK,
+    r"\*": Do.TURN,
+    r"\(lose state\)": Do.LOSE_STATE,
+    rf"\(delete (?P<asset>{_NAME}){_PART}\)": Do.DELETE,
+    rf"\((?P<asset>{_NAME}) = (?P<condition>.+)\)": Do.REDEPLOY,
+    rf"(?P<name>[A-Z]?)\{{(?P<assets>[^}}]+)\}}{_PART}": Do.BACKFILL,
+    rf"(?P<name>[0-9]*)(?:=(?P<again>[^\[]+))?\[(?P<assets>[^\]]+)\]{_PART}": Do.START,
+    rf"(?P<asset>{_NAME}){_PART}\?": Do.REPORT,
+    rf"(?P<asset>{_NAME}){_PART}~(?P<version>\w+)": Do.OBSERVE,
+    rf"(?P<asset>{_NAME}){_PART}": Do.RUN,
+    rf"(?P<asset>{_NAME}){_PART}\+": Do.MAKE,
+    rf"(?P<asset>{_NAME}){_PART}!": Do.SUCCEED,
+    rf"(?P<asset>{_NAME}){_PART}#(?P<retry>~?)": Do.FAIL,
+    rf"(?P<asset>{_NAME}){_PART}\^": Do.CANCEL,
+    rf"(?P<name>[0-9]+)\+(?P<asset>{_NAME})": Do.MAKE,
+    rf"(?P<name>[0-9]+)!(?:-(?P<asset>{_NAME}))?": Do.SUCCEED,
+    rf"(?P<name>[0-9]+)#(?P<asset>{_NAME})?(?P<retry>~?)": Do.FAIL,
+    r"(?P<name>[0-9]+|[A-Z])\^": Do.CANCEL,
+}
+_WORD = re.compile(
+    r"(?P<form>\([^@]*?\)(?=[\s@]|$)|[^\s@<\[{]*(?:\[[^\]]*\]|\{[^}]*\})?[^\s@<]*)"
+    r"(?:@(?P<at>[\d.]+))?(?:<(?P<late>[\d.]+))?(?=\s|$)"
+)
+
+
+def _read_steps(text: str, graph: Graph) -> Iterator[Step]:
+    at, place = -GAP, 0
+    while place < len(text):
+        if text[place].isspace():
+            place += 1
+            continue
+        found = _WORD.match(text, place)
+        if not found or found.end() == place:
+            raise TimelineError(f"{text[place:].split()[0]!r} is not a step", text, place)
+        now = at + GAP if found["at"] is None else hours(found["at"])
+        if now < at:
+            raise TimelineError("time runs back", text, place)
+        at = now
+        try:
+            step = _read_step(" ".join(found["form"].split()), graph)
+        except TimelineError as error:
+            raise TimelineError(error.fault, text, place) from None
+        yield replace(step, at=at, late=hours(found["late"] or "0"))
+        place = found.end()
+
+
+def _read_step(form: str, graph: Graph) -> Step:
+    for pattern, do in _FORMS.items():
+        if not (found := re.fullmatch(pattern, form)):
+            continue
+        groups = found.groupdict()
+        assets = (groups.get("assets") or groups.get("asset") or "").split()
+        keys, ranged = groups.get("keys") or "", False
+        if ".." in keys:
+            order = next(graph[name].keys for name in assets if graph[name].partitions)
+            first, last = map(order.index, keys.split(".."))
+            keys, ranged = ",".join(order[first : last + 1]), True
+        if unknown := [name for name in assets if name not in graph.by_name]:
+            raise TimelineError(f"{form!r}: no asset of the graph is called {unknown[0]!r}")
+        split = tuple(key for key in keys.split(",") if key)
+        all_keys = {key for name in assets for key in graph[name].keys} | {
+            key for name in assets if graph[name].kind is Kind.KEY_ONLY for key in split
+        }
+        if strange := set(split) - all_keys:
+            raise TimelineError(f"{form!r}: {sorted(strange)} are no partitions of {assets}")
+        if do is Do.START and not groups.get("name"):
+            do = Do.RUN
+        condition = read_condition(groups["condition"]) if groups.get("condition") else ""
+        return Step(
+            do,
+            name=groups.get("name") or "",
+            assets=tuple(assets),
+            keys=split,
+            ranged=ranged,
+            again=groups.get("again") or "",
+            version=groups.get("version") or "",
+            retry=bool(groups.get("retry")),
+            condition=condition,
+        )
+    raise TimelineError(f"{form!r} is not a step; see the top of graphs/notation.py")
+
+
+# --- what is requested -------------------------------------------------------------------------
+
+Requests = list[set[Target]]
+"""What each tick requests."""
+
+
+def write_requests(requests: Requests, graph: Graph) -> str:
+    """Returns requests as rows of digits; rows of zeros are left out, if another is there."""
+    targets = sorted({target for tick in requests for target in tick}, key=str)
+    rows = {t: "".join(str(int(t in tick)) for tick in requests) for t in targets}
+    alone = len(graph.conditioned) == 1 and not graph[graph.conditioned[0]].partitions
+    if alone and set(targets) <= {(graph.conditioned[0], None)}:
+        return next(iter(rows.values()), "0" * len(requests))
+    if not rows:
+        return "0" * len(requests)
+    return " ".join(f"{write_target(target)}={row}" for target, row in rows.items())
+
+
+def read_requests(text: str, graph: Graph) -> Requests:
+    """Returns the requests that rows of digits stand for."""
+    requests: Requests = []
+    for word in text.split():
+        name, _, row = word.rpartition("=")
+        requests = requests or [set() for _ in row]
+        asset, _, key = name.partition("/")
+        for tick, digit in enumerate(row):
+            if digit == "1":
+                requests[tick].add((asset or graph.conditioned[0], key or None))
+    return requests
+
+
+def write_target(target: Target) -> str:
+    """How an asset and its partition are written."""
+    return f"{target[0]}/{target[1]}" if target[1] else target[0]

@@ -1,0 +1,85 @@
+"""Timelines over graphs of assets: the condition, where graphs are as real ones are."""
+
+import logging
+from collections import Counter
+
+import pytest
+from graphs.named import NAMED, Named
+from graphs.notation import GraphTimeline, parse, write_requests
+from graphs.referee import due
+from graphs.world import play
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quiet():
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("named", NAMED, ids=lambda named: named.name)
+def test_the_condition_requests_what_is_right(named: Named):
+    """What is written by hand is requested, and the referee says the same of what happened."""
+    timeline = named.timeline
+    fired, right = play(timeline, judge=due)
+    requested, demanded, of_referee = (
+        write_requests(requests, timeline.graph) for requests in (fired, named.expected, right)
+    )
+    assert requested == demanded, f"{named.why}\n{timeline}\nreferee: {of_referee}"
+    assert of_referee == demanded
+
+
+SAMPLE = NAMED[::7]
+
+
+@pytest.mark.parametrize("named", SAMPLE, ids=lambda named: named.name)
+def test_the_referee_requests_what_is_written_by_hand(named: Named):
+    """In the sensor's place, through the same Dagster, so that no request is the condition's."""
+    timeline = named.timeline
+    right, _ = play(timeline, decide=due)
+    assert write_requests(right, timeline.graph) == write_requests(named.expected, timeline.graph)
+
+
+@pytest.mark.parametrize("named", NAMED, ids=lambda named: named.name)
+def test_a_named_timeline_is_written_in_its_canonical_form(named: Named):
+    """``parse`` reads what ``str`` writes, and the rows of digits are as many as the ticks."""
+    timeline = named.timeline
+    assert parse(str(timeline)) == timeline
+    assert len(named.expected) == timeline.ticks
+
+
+def test_each_named_timeline_is_another_and_has_a_sentence():
+    """No name and no text comes twice."""
+    for what in ("name", "text"):
+        twice = [n for n, count in Counter(getattr(n, what) for n in NAMED).items() if count > 1]
+        assert not twice, twice
+    assert all(named.why.endswith(".") for named in NAMED)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("d(a) = all . .", "no >>"),
+        ("d(a) = every >> a .", "not in"),
+        ("d(a) = all() + a >> a .", "is no condition"),
+        ("d(e); e(d) >> d", "circle"),
+        ("d(a); d(b) >> d", "twice"),
+        ("d(a) = all >> e", "no asset of the graph"),
+        ("[x]; d(a) = all >> a/y", "no partitions"),
+        ("d(a) = all >> a@2 .@1", "back"),
+        ("d(a) = all >> a=b", "not a step"),
+    ],
+)
+def test_a_text_that_is_no_timeline_is_refused(text: str, fault: str):
+    """With what is wrong, and where."""
+    with pytest.raises(ValueError, match=fault):
+        parse(text)
+
+
+def test_the_same_timeline_may_be_written_in_other_ways():
+    """Asset by asset, with partitions in common or each with its own."""
+    common = parse("[x,y]; d(a, b) = all >> a/x . [b]/x .")
+    own = parse("b[x,y]; a[x,y]; d[x,y](a, b) = all >> a/x@0 .@0.05 b/x .")
+    assert common.steps == own.steps
+    assert set(common.graph.assets) == set(own.graph.assets)
+    assert isinstance(common, GraphTimeline)
