@@ -38,6 +38,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.utils import make_new_run_id
 
 import project.fan_in as fan_in
 
@@ -189,14 +190,17 @@ class World(AbstractContextManager["World"]):
                 )
                 tags["dagster/asset_evaluation_id"] = str(self.ticks)
             self.cursor = answer.cursor
-            if answer.run_requests and self.stores_ticks:
-                self._store_tick(answer.run_requests)
+            requests = list(answer.run_requests or ())
+            run_ids = [make_new_run_id() for _ in requests]
+            if requests and self.stores_ticks:
+                self._store_tick(requests, run_ids)
             created = [
-                self._create_requested_run(request, tags) for request in answer.run_requests or ()
+                self._create_requested_run(request, tags, run_id)
+                for request, run_id in zip(requests, run_ids, strict=True)
             ]
         return len([run_id for run_id in created if run_id])
 
-    def _store_tick(self, requests: Sequence[dg.RunRequest]) -> None:
+    def _store_tick(self, requests: Sequence[dg.RunRequest], run_ids: Sequence[str]) -> None:
         """Stores the tick as the daemon does; of ticks that request nothing no trace is needed."""
         repository = self.definitions.get_repository_def()
         if not repository.has_sensor_def(self.sensor_name):
@@ -224,11 +228,14 @@ class World(AbstractContextManager["World"]):
                 selector_id=state.selector_id,
                 log_key=[self.sensor_name, str(self.ticks)],
                 run_requests=requests,
+                reserved_run_ids=run_ids,
                 auto_materialize_evaluation_id=self.ticks if self.evaluations else None,
             )
         )
 
-    def _create_requested_run(self, request: dg.RunRequest, tags: dict[str, str]) -> str | None:
+    def _create_requested_run(
+        self, request: dg.RunRequest, tags: dict[str, str], run_id: str
+    ) -> str | None:
         if self.downstream_asset is None:
             tags = {**tags, "dagster/sensor_name": self.sensor_name}
         if request.run_key:
@@ -236,7 +243,7 @@ class World(AbstractContextManager["World"]):
             tags = {**tags, **run_key}
             if self.instance.get_runs(dg.RunsFilter(tags=run_key)):
                 return None
-        run_id = self._create_downstream_run({**tags, **request.tags})
+        run_id = self._create_downstream_run({**tags, **request.tags}, run_id=run_id)
         self.requested.append(run_id)
         return run_id
 

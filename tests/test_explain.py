@@ -152,7 +152,7 @@ def test_the_lines_of_a_condition_are_told_as_they_are_stored():
         world.run("B")
         daemon.tick()
         text = at(world, "d", waited)
-        assert "true a: materialized at 2026-01-05 00:00:00 UTC false b: never mat" in text
+        assert "false b: never materialized true a: materialized at 2026-01-05 00:00:00" in text
         assert "false not missing" not in text, "it was not asked"
         text = at(world, "d")
         assert "2 of 2 upstreams ready; waiting until this is true: not missing." in text

@@ -257,7 +257,7 @@ def test_settling_is_asked_of_each_partition():
 
 
 def test_an_upstream_that_is_no_dependency_pairs_by_the_same_partitions():
-    """It needs the same partitions; others cannot be paired: its line says so, and no tick fails."""
+    """It needs the same partitions; others cannot be paired: a line says so, and no tick fails."""
     condition = upstream_updated("a") & upstream_updated("x")
     with Partitioned(
         COUNTRIES, {"a": COUNTRIES}, condition, others=[asset("x", COUNTRIES)]

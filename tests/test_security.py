@@ -301,6 +301,10 @@ SPEAK_TO_THE_WAREHOUSE = {
 """Of what is in them, only a ``date`` and names that stand in the source get into SQL."""
 
 
+ASK_DAGSTERS_TABLES = {"project/fan_in/event_rows.py", "project/fan_in/evaluation_records.py"}
+"""What no public method can be asked at once for all assets."""
+
+
 def names(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -317,10 +321,13 @@ def imported(tree: ast.Module) -> set[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=names)
 def test_no_source_file_speaks_sql_to_dagsters_storage_or_uses_a_shell(path):
-    """Dagster's storages are asked through Dagster's own methods, programs are started by lists of
-    arguments, and no text is run as code."""
+    """Dagster's storages are asked through Dagster's own methods, or by expressions over Dagster's
+    own tables, in which no text becomes SQL; programs are started by lists of arguments, and no
+    text is run as code."""
     tree = ast.parse(path.read_text())
-    assert not imported(tree) & DATABASES
+    by_expressions = {"sqlalchemy"} if names(path) in ASK_DAGSTERS_TABLES else set()
+    assert not (imported(tree) & DATABASES) - by_expressions
+    assert not by_expressions or "text(" not in path.read_text().replace("_text(", "")
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     called = {ast.unparse(call.func) for call in calls}
     assert not called & (SHELL | READS_CODE)

@@ -136,7 +136,10 @@ class Part:
         return when.holds(shared, self.question.upstreams)
 
     def decide(self, partition: Partition, tick: AssetTick) -> Decision | None:
-        """Returns what the rule decides for a partition; None if it has no upstream there."""
+        """Returns what the rule decides for a partition; None if it has no upstream there, or the
+        part can never be true."""
+        if self.question.fault is not None:
+            return None
         facts = self.downstream.of(partition, tick)
         names = [name for name in self.question.windows if name not in facts.absent]
         for name in facts.absent & self.question.windows.keys():

@@ -51,8 +51,8 @@ class TickRequests:
     """
 
     def __init__(self) -> None:
-        self._of_tick: dict[tuple[int, float], dict[dg.AssetKey, list[TickRequest]]] = {}
-        self._by_asset: dict[dg.AssetKey, dict[tuple[int, float, str], TickRequest]] = {}
+        self._of_tick: dict[Name, dict[dg.AssetKey, list[TickRequest]]] = {}
+        self._by_asset: dict[dg.AssetKey, dict[tuple[Name, str], TickRequest]] = {}
         self._from: datetime | None = None
 
     def refresh(self, ticks: TickReader, since: datetime, at: datetime) -> None:
@@ -67,7 +67,7 @@ class TickRequests:
         if newest is not None and self._from is not None and self._from <= since:
             known_to = datetime.fromtimestamp(newest[1], UTC) - timedelta(seconds=1)
             again = list(ticks.with_requests(max(since, min(known_to, at - MOST_CLOCK_SKEW))))
-            if newest[1] < since.timestamp() or newest in {(t.tick_id, t.timestamp) for t in again}:
+            if newest[1] < since.timestamp() or newest in map(_name, again):
                 for tick in again:
                     self._take_in(tick)
                 self._forget(since - timedelta(days=1))
@@ -94,7 +94,7 @@ class TickRequests:
         }
 
     def _take_in(self, tick: Any) -> None:
-        name = (tick.tick_id, tick.timestamp)
+        name = _name(tick)
         if name in self._of_tick:
             return
         of_tick: dict[dg.AssetKey, list[TickRequest]] = {}
@@ -110,7 +110,7 @@ class TickRequests:
                     partitions=partitions,
                 )
                 of_tick.setdefault(key, []).append(made)
-                self._by_asset.setdefault(key, {})[(*name, made.launch)] = made
+                self._by_asset.setdefault(key, {})[name, made.launch] = made
         self._of_tick[name] = of_tick
 
     def _forget(self, before: datetime) -> None:
@@ -118,8 +118,16 @@ class TickRequests:
         while self._of_tick and (oldest := next(iter(self._of_tick)))[1] < seconds:
             for key, requests in self._of_tick.pop(oldest).items():
                 for request in requests:
-                    self._by_asset[key].pop((*oldest, request.launch), None)
+                    self._by_asset[key].pop((oldest, request.launch), None)
             self._from = max(self._from or before, before)
+
+
+Name = tuple[int, float, tuple[str, ...]]
+"""A tick by its id, its time and its runs: ids begin anew when a storage is wiped."""
+
+
+def _name(tick: Any) -> Name:
+    return tick.tick_id, tick.timestamp, tuple(i for i, _ in tick.reserved_run_ids_with_requests)
 
 
 def _targets(request: dg.RunRequest) -> dict[dg.AssetKey, frozenset[str | None]]:

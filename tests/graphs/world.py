@@ -73,6 +73,7 @@ from graphs.history import (
     Ticked,
 )
 from graphs.notation import GAP, Do, Graph, GraphTimeline, Requests, Step, Target, parse
+from project.fan_in import caches
 
 HOUR_0 = datetime(2026, 2, 2, tzinfo=UTC)
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -753,9 +754,7 @@ def _step(graph: Graph, name: str) -> str:
 
 def _forget() -> None:
     """Forgets what a process remembers between its ticks, as a new one has."""
-    from project.fan_in import materializations
-
-    getattr(materializations, "_remembered", {}).clear()
+    caches.clear()
 
 
 def play(
