@@ -88,7 +88,7 @@ def bars(rows: Sequence[Figure]) -> list[Bar]:
             0.8,
         ),
         *figures.at_most_ms(
-            f"{words} takes at most 5 s on Postgres at {MOST} downstreams of {2 * MOST:,} upstreams",
+            f"{words} takes at most 5 s on Postgres at {MOST} downstreams, {2 * MOST:,} upstreams",
             postgres,
             5_000,
         ),

@@ -31,7 +31,7 @@ class Figure:
         evaluation_bytes: The size of the evaluations to be stored, the largest.
         before_mb: The resident memory of the process ahead of the tick, where that is measured.
         resident_mb: The same after it, garbage collected.
-        peak_mb: The most resident memory of the process so far.
+        peak_mb: The most resident memory during it.
     """
 
     benchmark: str
@@ -174,8 +174,7 @@ class Figures:
         return next(
             other
             for other in self.rows
-            if other.mechanism == mechanism.name
-            and (other.storage, other.size, other.tick) == same
+            if other.mechanism == mechanism.name and (other.storage, other.size, other.tick) == same
         )
 
     def at_most_times(

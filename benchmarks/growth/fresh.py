@@ -7,11 +7,11 @@ ticks took.
 import gc
 import json
 import logging
-import resource
 import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from benchmarks.growth.shapes import flat, gated
 from benchmarks.mechanisms import MECHANISMS, condition_of
 
 ROOT = Path(__file__).parent.parent.parent
+STATUS = Path("/proc/self/status")
 SHAPES = {"flat": flat, "gated": gated}
 
 
@@ -32,14 +33,12 @@ class FreshTick:
 
     Args:
         cost: Of the tick.
-        requested: How many assets it requested.
         before_mb: Resident ahead of the tick.
         resident_mb: Resident after it.
-        peak_mb: The most that was resident so far.
+        peak_mb: The most that was resident during it.
     """
 
     cost: Cost
-    requested: int
     before_mb: float
     resident_mb: float
     peak_mb: float
@@ -56,6 +55,7 @@ class Order:
         mechanism: The key of the mechanism whose condition is evaluated.
         cursors: What the last process has left.
         ticks: How many ticks.
+        collecting: Whether garbage may be collected during a tick, as always outside benchmarks.
     """
 
     home: str
@@ -63,7 +63,8 @@ class Order:
     sizes: list[int]
     mechanism: str
     cursors: Mapping[str, str | None]
-    ticks: int
+    ticks: int = 2
+    collecting: bool = False
 
     def in_new_process(self) -> list[FreshTick]:
         """Returns what the ticks took in a new process."""
@@ -78,7 +79,9 @@ class Order:
 
     def ticked(self) -> list[FreshTick]:
         """Returns what the ticks take in this process."""
-        mechanism = next(m for m in MECHANISMS if m.path == "declarative" and m.key == self.mechanism)
+        mechanism = next(
+            m for m in MECHANISMS if m.path == "declarative" and m.key == self.mechanism
+        )
         definitions = SHAPES[self.shape](*self.sizes, partial(condition_of, mechanism))
         with dg.DagsterInstance.from_config(self.home) as instance:
             location = Location(instance, definitions, dict(self.cursors))
@@ -86,20 +89,25 @@ class Order:
 
     def _tick(self, location: Location) -> FreshTick:
         gc.collect()
-        before = resident_mb()
-        tick = location.tick(freeze=self.shape == "flat")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        requested = len(tick.requested)
-        cost = tick.cost
-        del tick
+        before = _memory_mb("VmRSS")
+        _forget_peak()
+        cost = location.tick(collecting=self.collecting).cost
+        peak = _memory_mb("VmHWM")
         gc.collect()
-        return FreshTick(cost, requested, before, resident_mb(), peak)
+        return FreshTick(cost, before, _memory_mb("VmRSS"), peak)
 
 
-def resident_mb() -> float:
-    """Returns how much memory of this process is resident, where Linux tells."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+def _memory_mb(name: str) -> float:
+    """Returns one of the figures of this process's memory, or 0 where there is no Linux to tell."""
+    if not STATUS.exists():
+        return 0
+    lines = (line.split() for line in STATUS.read_text().splitlines())
+    return next(int(line[1]) / 1024 for line in lines if line[0] == f"{name}:")
+
+
+def _forget_peak() -> None:
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 if __name__ == "__main__":

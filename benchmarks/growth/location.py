@@ -2,11 +2,10 @@
 requested runs."""
 
 import gc
-import json
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -91,10 +90,15 @@ class Location:
     def repository(self) -> dg.RepositoryDefinition:
         return self.definitions.get_repository_def()
 
-    def tick(self) -> Tick:
-        """Evaluates each sensor once; nothing that is requested runs yet."""
+    def tick(self, collecting: bool = False) -> Tick:
+        """Evaluates each sensor once; nothing that is requested runs yet.
+
+        Args:
+            collecting: Whether garbage may be collected meanwhile.
+        """
         names = sorted(sensor.name for sensor in self.repository.sensor_defs)
-        with heard_statements() as statements, frozen_garbage():
+        garbage = nullcontext() if collecting else frozen_garbage()
+        with heard_statements() as statements, garbage:
             wall, cpu = time.perf_counter(), time.process_time()
             answers = _thread.submit(self._evaluate, names).result()
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
@@ -154,10 +158,6 @@ class Location:
         """Materializes each of these assets now, in each of these partitions."""
         keys = list(partitions)
         write(self.instance, [Materialization(asset, key) for asset in assets for key in keys])
-
-    def to_json(self) -> str:
-        """Returns the cursors as text, for another process."""
-        return json.dumps(self.cursors)
 
 
 @contextmanager

@@ -149,9 +149,7 @@ def _in_order(deps: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     return done
 
 
-def _multi_asset(
-    name: str, specs: Sequence[dg.AssetSpec], can_subset: bool
-) -> dg.AssetsDefinition:
+def _multi_asset(name: str, specs: Sequence[dg.AssetSpec], can_subset: bool) -> dg.AssetsDefinition:
     @dg.multi_asset(name=name, specs=specs, can_subset=can_subset)
     def multi_asset(): ...
 
