@@ -21,7 +21,7 @@ from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogSto
 from benchmarks.history import CHUNK
 
 EVENTS = SqlEventLogStorageTable
-ASSET, PARTITION = "the-asset", "the-partition"
+ASSET, PARTITION = "the_asset", "the_partition"
 MANY = 10_000
 """So many new rows are reason enough for Postgres to look after its tables."""
 
