@@ -17,7 +17,7 @@ import dagster as dg
 from rich.console import Console
 
 from benchmarks.growth import page
-from benchmarks.growth.benchmark import BENCHMARKS
+from benchmarks.growth.benchmark import BENCHMARKS, Benchmark
 from benchmarks.history import YEAR, History, fill
 from benchmarks.measure import measure
 from benchmarks.mechanisms import definitions
@@ -113,6 +113,24 @@ def _measure_upstreams(plan: Plan, folder: Path, tell: Tell, output: Path | None
     return bars(results)
 
 
+def _measure_growth(
+    measuring: Sequence[tuple[Benchmark, Sequence[int], int]],
+    storages: Sequence[str],
+    folder: Path,
+    tell: Tell,
+    output: Path | None,
+) -> list[Bar]:
+    """Measures benchmarks with these sizes and rounds, as above."""
+    figures = []
+    for benchmark, sizes, rounds in measuring:
+        figures += benchmark.measure(storages, folder, sizes, rounds, tell)
+    machine = _machine(folder, {})
+    print(page.render(figures, machine))
+    if output is not None:
+        page.write(figures, machine, output)
+    return page.all_bars(figures)
+
+
 UPSTREAMS = "upstreams"
 NAMES = (UPSTREAMS, *(benchmark.name for benchmark in BENCHMARKS))
 
@@ -123,6 +141,7 @@ NAMES = (UPSTREAMS, *(benchmark.name for benchmark in BENCHMARKS))
 @click.option("--storage", "storages", multiple=True, type=click.Choice(STORAGES))
 @click.option("--runs", multiple=True, type=click.IntRange(10), help="A length of history.")
 @click.option("--upstreams", multiple=True, type=click.IntRange(2), help="How many upstreams.")
+@click.option("--size", "sizes", multiple=True, type=click.IntRange(1), help="What is grown to.")
 @click.option("--rounds", type=click.IntRange(1), help="Turns of each mechanism.")
 @click.option(
     "--output",
@@ -136,6 +155,7 @@ def main(
     storages: Sequence[str],
     runs: Sequence[int],
     upstreams: Sequence[int],
+    sizes: Sequence[int],
     rounds: int | None,
     output: Path | None,
 ) -> None:
@@ -149,7 +169,7 @@ def main(
         upstreams=tuple(sorted(upstreams or base.upstreams)),
         rounds=rounds or base.rounds,
     )
-    if output is None and replace(plan, storages=COMPLETE.storages) == COMPLETE:
+    if output is None and not sizes and replace(plan, storages=COMPLETE.storages) == COMPLETE:
         output = FOLDER
     # So that being stopped, too, takes the databases and the server away. Of both signals, since
     # Dagster makes the one do what the other does, and started with & a shell has SIGINT ignored.
@@ -161,20 +181,16 @@ def main(
         console.status("Starting ...") as status,
     ):
         tell = status.update if console.is_terminal else console.print
-        wanted = only or NAMES
-        judged = _measure_upstreams(plan, Path(folder), tell, output) if UPSTREAMS in wanted else []
-        chosen = [benchmark for benchmark in BENCHMARKS if benchmark.name in wanted]
-        measured = [
-            row
-            for benchmark in chosen
-            for row in benchmark.measure(plan.storages, Path(folder), quick, rounds, tell)
+        measuring = [
+            (one, sizes or one.sizes(quick), rounds or one.turns(quick))
+            for one in BENCHMARKS
+            if one.name in (only or NAMES)
         ]
-        if chosen:
-            machine = _machine(Path(folder), {})
-            print(page.render(measured, machine))
-            judged += page.all_bars(measured)
-            if output is not None:
-                page.write(measured, machine, output)
+        judged = []
+        if UPSTREAMS in (only or NAMES):
+            judged += _measure_upstreams(plan, Path(folder), tell, output)
+        if measuring:
+            judged += _measure_growth(measuring, plan.storages, Path(folder), tell, output)
     sys.exit(0 if all(bar.met for bar in judged) else 1)
 
 

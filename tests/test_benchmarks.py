@@ -98,7 +98,7 @@ def figures(tmp_path_factory) -> Callable[[Benchmark], list[Figure]]:
     @cache
     def measured(benchmark: Benchmark) -> list[Figure]:
         folder = tmp_path_factory.mktemp(benchmark.name)
-        return benchmark.measure(["SQLite"], folder, True, None, lambda _: None)
+        return benchmark.measure(["SQLite"], folder, benchmark.quick, 1)
 
     return measured
 

@@ -34,22 +34,29 @@ class Benchmark:
     def name(self) -> str:
         return self.module.NAME
 
+    def sizes(self, quick: bool) -> Sequence[int]:
+        """Returns the sizes that are measured, unless others are asked for."""
+        return self.quick if quick else self.complete
+
+    def turns(self, quick: bool) -> int:
+        """Returns how many rounds there are, unless another number is asked for."""
+        return 1 if quick else self.rounds
+
     def measure(
         self,
         storages: Sequence[str],
         folder: Path,
-        quick: bool,
-        rounds: int | None,
-        tell: Callable[[str], None],
+        sizes: Sequence[int],
+        rounds: int,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> list[Figure]:
-        """Returns the figures of all sizes on these storages."""
+        """Returns the figures of these sizes on these storages."""
         rows: list[Figure] = []
-        usual = 1 if quick else self.rounds
         for storage in storages:
-            for size in self.quick if quick else self.complete:
+            for size in sizes:
                 tell(f"{storage}, {size:,} {self.what}")
                 with Stores(storage, folder) as stores:
-                    rows += self.module.measure(stores, size, rounds or usual)
+                    rows += self.module.measure(stores, size, rounds)
         return rows
 
     def of(self, figures: Sequence[Figure]) -> list[Figure]:

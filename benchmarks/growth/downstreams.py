@@ -21,7 +21,6 @@ from benchmarks.stores import Stores
 NAME = "downstreams"
 IDLE, FIRES = "idle", "all fire"
 MANY, MOST = 300, 500
-IDLE_TICKS = 3
 
 
 def measure(stores: Stores, downstreams: int, rounds: int) -> list[Figure]:
@@ -46,8 +45,7 @@ def _play(downstreams: int, one: Contestant, _round: int) -> None:
     upstreams = [upstream_name(n) for n in range(2 * downstreams)]
     one.location.complete(upstreams[::2])
     one.location.settle()
-    for _ in range(IDLE_TICKS):
-        one.tick(IDLE, 0)
+    one.wait(IDLE)
     one.location.complete(upstreams[1::2])
     one.location.act(one.tick(FIRES, downstreams))
     one.location.settle()

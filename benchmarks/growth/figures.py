@@ -9,6 +9,7 @@ from benchmarks.growth.location import Cost, Location, Tick, Wrong
 from benchmarks.mechanisms import CONDITION_FLOOR, Mechanism
 from benchmarks.report import Bar
 
+IDLE_TICKS = 3
 SLOW_MS, SLOW_ROUNDS = 5_000, 3
 """What takes longer than that ticks in no more rounds than these."""
 
@@ -108,6 +109,11 @@ class Contestant:
             raise Wrong(f"{self.mechanism.name}, {kind}: {found}")
         self.costs.setdefault(kind, []).append(tick.cost)
         return tick
+
+    def wait(self, kind: str) -> None:
+        """Ticks several times with nothing to request, once if that is slow."""
+        for _ in range(1 if self.is_slow else IDLE_TICKS):
+            self.tick(kind, 0)
 
     @property
     def is_slow(self) -> bool:

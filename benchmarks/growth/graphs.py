@@ -21,7 +21,6 @@ IDLE, ROOT = "idle", "one completion, fires"
 BY_SIZE = {70: "schools", 892: "lakehouse"}
 """The graphs, by how many of their assets have upstreams."""
 LARGEST = 892
-IDLE_TICKS = 3
 
 
 def measure(stores: Stores, conditions: int, rounds: int) -> list[Figure]:
@@ -45,8 +44,7 @@ def _location(stores: Stores, graph: Graph, mechanism: Mechanism) -> Location:
 
 
 def _play(graph: Graph, one: Contestant, number: int) -> None:
-    for _ in range(IDLE_TICKS):
-        one.tick(IDLE, 0)
+    one.wait(IDLE)
     root, fires = graph.lone_roots[number % len(graph.lone_roots)]
     one.location.complete([root])
     one.location.act(one.tick(ROOT, fires))

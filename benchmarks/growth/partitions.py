@@ -19,7 +19,6 @@ from benchmarks.stores import Stores
 NAME = "partitions"
 READS, IDLE, WAITS, FIRES = "reads all", "idle", "one new, waits", "one new, fires"
 MANY = 10_000
-IDLE_TICKS = 3
 
 
 def measure(stores: Stores, keys: int, rounds: int) -> list[Figure]:
@@ -45,8 +44,7 @@ def _play(keys: int, one: Contestant, number: int) -> None:
     """Nothing happens; then one upstream completes a key again; then the other does, which makes
     a batch of it, and it waits again."""
     key = partition_names(keys)[number]
-    for _ in range(IDLE_TICKS):
-        one.tick(IDLE, 0)
+    one.wait(IDLE)
     one.location.complete("a", [key])
     one.tick(WAITS, 0)
     one.location.complete("b", [key])
