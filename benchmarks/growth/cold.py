@@ -3,18 +3,15 @@
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 from benchmarks.growth.events import Materialization, write
 from benchmarks.growth.figures import Case, Figure, Figures
-from benchmarks.growth.fresh import FreshTick, Order
+from benchmarks.growth.fresh import Order
 from benchmarks.growth.location import Location
 from benchmarks.growth.shapes import flat
 from benchmarks.mechanisms import (
-    ANCHORED,
     CONDITION_FLOOR,
     OUR_CONDITION,
-    Mechanism,
     condition_of,
     upstream_name,
 )
@@ -22,6 +19,7 @@ from benchmarks.report import Bar
 from benchmarks.stores import Stores
 
 NAME = "cold"
+MECHANISMS = OUR_CONDITION, CONDITION_FLOOR
 TICKS = FIRST, _SECOND = "first tick of a process", "second tick"
 MILLION = 1_000_000
 DOWNSTREAMS, OF_FEW_EVENTS = 300, 10
@@ -35,26 +33,31 @@ def measure(stores: Stores, events: int, rounds: int) -> list[Figure]:
     """Returns what the first and the second tick of a new process take, while half of the
     upstreams of every downstream have completed."""
     downstreams = DOWNSTREAMS if events >= MILLION else OF_FEW_EVENTS
+    home = stores.home()
+    ours, floor = (
+        Location(stores.opened(home), flat(downstreams, partial(condition_of, mechanism)))
+        for mechanism in MECHANISMS
+    )
+    _live(ours, downstreams, events)
+    floor.tick()
     case = Case(NAME, stores.storage, events)
     figures = []
-    for mechanism in (OUR_CONDITION, ANCHORED, CONDITION_FLOOR):
-        order = _order(stores.home(), stores, mechanism, downstreams, events)
+    for mechanism, location in zip(MECHANISMS, (ours, floor), strict=True):
+        order = Order(
+            home=str(home),
+            shape="flat",
+            sizes=[downstreams],
+            mechanism=mechanism.key,
+            cursors=location.cursors,
+        )
         processes = [order.in_new_process() for _ in range(rounds)]
         for kind, ticks in zip(TICKS, zip(*processes, strict=True), strict=True):
-            figures.append(_figure(case, mechanism, kind, ticks))
+            figures.append(case.figure(mechanism.name, kind, [tick.cost for tick in ticks]))
     return figures
 
 
-def _figure(case: Case, mechanism: Mechanism, kind: str, ticks: Sequence[FreshTick]) -> Figure:
-    return case.figure(mechanism.name, kind, [tick.cost for tick in ticks])
-
-
-def _order(
-    home: Path, stores: Stores, mechanism: Mechanism, downstreams: int, events: int
-) -> Order:
-    """Returns the ticks to be measured, on an instance that has lived."""
-    definitions = flat(downstreams, partial(condition_of, mechanism))
-    location = Location(stores.opened(home), definitions)
+def _live(location: Location, downstreams: int, events: int) -> None:
+    """Has a batch of every downstream made and half of the next, amid other assets' events."""
     write(location.instance, _others(int(events * (1 - LATEST))))
     location.settle()
     upstreams = [upstream_name(n) for n in range(2 * downstreams)]
@@ -63,13 +66,6 @@ def _order(
         location.settle()
     now = time.time()
     write(location.instance, (_other(n, now) for n in range(int(events * LATEST))))
-    return Order(
-        home=str(home),
-        shape="flat",
-        sizes=[downstreams],
-        mechanism=mechanism.key,
-        cursors=location.cursors,
-    )
 
 
 def _others(count: int) -> Iterator[Materialization]:
