@@ -10,7 +10,7 @@ from benchmarks.mechanisms import CONDITION_FLOOR, Mechanism
 from benchmarks.report import Bar
 
 IDLE_TICKS = 3
-SLOW_MS, SLOW_ROUNDS = 5_000, 3
+SLOW_MS, SLOW_ROUNDS = 1_000, 3
 """What takes longer than that ticks in no more rounds than these."""
 
 
