@@ -73,7 +73,7 @@ BENCHMARKS = (
     Benchmark(
         module=partitions, what="waiting partitions", complete=(10, 3_000, 10_000), quick=(3, 6)
     ),
-    Benchmark(module=graphs, what="conditions of a real graph", complete=(70, 892), quick=(70,)),
+    Benchmark(module=graphs, what="conditions of a real graph", complete=(70, 892), quick=(9,)),
     Benchmark(module=cold, what="other assets' events", complete=(1_000_000,), quick=(1_000,)),
     Benchmark(
         module=memory, what="completions that wait", complete=(1_000_000,), quick=(25,), rounds=1

@@ -129,6 +129,14 @@ class Graph:
         """Every asset that has upstreams."""
         return [key for key, deps in self.deps.items() if deps]
 
+    def part(self, conditions: int) -> "Graph":
+        """Returns the graph up to the asset that makes so many with upstreams."""
+        last = list(self.deps).index(self.conditioned[conditions - 1])
+        keys = set(list(self.deps)[: last + 1])
+        together = [([key for key in of if key in keys], can) for of, can in self.multi_assets]
+        deps = {key: self.deps[key] for key in self.deps if key in keys}
+        return Graph(deps, [multi for multi in together if multi[0]])
+
     def definitions(self, condition: ConditionOf) -> dg.Definitions:
         specs = {
             key: dg.AssetSpec(key, deps=deps, automation_condition=condition(key) if deps else None)
