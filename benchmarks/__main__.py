@@ -8,22 +8,21 @@ import sqlite3
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 import dagster as dg
-import yaml
 from rich.console import Console
 
+from benchmarks.growth import page
+from benchmarks.growth.benchmark import BENCHMARKS, Benchmark
 from benchmarks.history import YEAR, History, fill
 from benchmarks.measure import measure
 from benchmarks.mechanisms import definitions
-from benchmarks.report import FOLDER, STORAGES, Results, bars, known, render, write
-from project.local.postgres import LocalPostgres
+from benchmarks.report import FOLDER, Bar, Results, bars, known, render, write
+from benchmarks.stores import STORAGES, Stores
 
 Tell = Callable[[str], None]
 
@@ -61,7 +60,8 @@ def run(plan: Plan, folder: Path, tell: Tell = lambda _: None) -> Results:
     repository = definitions(1).get_repository_def()
     measured, filled, versions = [], [], {}
     for storage in plan.storages:
-        with _instances(storage, plan.runs, folder) as instances:
+        with Stores(storage, folder) as stores:
+            instances = {runs: stores.instance() for runs in plan.runs}
             for runs, instance in instances.items():
                 tell(f"{storage}: writing {runs:,} runs")
                 seconds = fill(instance, repository, plan.history(runs))
@@ -70,25 +70,6 @@ def run(plan: Plan, folder: Path, tell: Tell = lambda _: None) -> Results:
             for upstreams in plan.upstreams:
                 measured += measure(storage, instances, upstreams, plan.rounds, tell)
     return Results(machine=_machine(folder, versions), filled=filled, measured=measured)
-
-
-@contextmanager
-def _instances(
-    storage: str, histories: Sequence[int], folder: Path
-) -> Iterator[Mapping[int, dg.DagsterInstance]]:
-    """Yields an empty instance for each history, on storages as they are in production."""
-    with ExitStack() as stack:
-        postgres = stack.enter_context(LocalPostgres()) if storage == "Postgres" else None
-        instances = {}
-        for runs in histories:
-            config: dict[str, Any] = {"telemetry": {"enabled": False}}
-            if postgres is not None:
-                postgres.create_database(f"runs_{runs}")
-                config["storage"] = postgres.config_of(f"runs_{runs}")
-            home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
-            (home / "dagster.yaml").write_text(yaml.safe_dump(config))
-            instances[runs] = stack.enter_context(dg.DagsterInstance.from_config(str(home)))
-        yield instances
 
 
 def _version(instance: dg.DagsterInstance) -> str:
@@ -121,11 +102,46 @@ def _filesystem(folder: Path) -> str:
     return max(over, key=lambda mount: len(mount[0]))[1] if over else "unknown"
 
 
+def _measure_upstreams(plan: Plan, folder: Path, tell: Tell, output: Path | None) -> list[Bar]:
+    """Measures a plan, prints and writes what was found, and returns how it is judged."""
+    results = run(plan, folder, tell)
+    print(render(results))
+    if output == FOLDER:
+        results = results.with_others(known())
+    if output is not None:
+        write(results, output)
+    return bars(results)
+
+
+def _measure_growth(
+    measuring: Sequence[tuple[Benchmark, Sequence[int], int]],
+    storages: Sequence[str],
+    folder: Path,
+    tell: Tell,
+    output: Path | None,
+) -> list[Bar]:
+    """Measures benchmarks with these sizes and rounds, as above."""
+    figures = []
+    for benchmark, sizes, rounds in measuring:
+        figures += benchmark.measure(storages, folder, sizes, rounds, tell)
+    machine = _machine(folder, {})
+    print(page.render(figures, machine))
+    if output is not None:
+        page.write(figures, machine, output)
+    return page.all_bars(figures)
+
+
+UPSTREAMS = "upstreams"
+NAMES = (UPSTREAMS, *(benchmark.name for benchmark in BENCHMARKS))
+
+
 @click.command()
-@click.option("--quick", is_flag=True, help="Two and ten upstreams, 1,000 runs, SQLite, no bars.")
+@click.option("--only", multiple=True, type=click.Choice(NAMES), help="Not all, but this one.")
+@click.option("--quick", is_flag=True, help="Small sizes, 1,000 runs, SQLite, over in seconds.")
 @click.option("--storage", "storages", multiple=True, type=click.Choice(STORAGES))
 @click.option("--runs", multiple=True, type=click.IntRange(10), help="A length of history.")
 @click.option("--upstreams", multiple=True, type=click.IntRange(2), help="How many upstreams.")
+@click.option("--size", "sizes", multiple=True, type=click.IntRange(1), help="What is grown to.")
 @click.option("--rounds", type=click.IntRange(1), help="Turns of each mechanism.")
 @click.option(
     "--output",
@@ -134,10 +150,12 @@ def _filesystem(folder: Path) -> str:
     " the figures of a storage that was not measured stay.",
 )
 def main(
+    only: Sequence[str],
     quick: bool,
     storages: Sequence[str],
     runs: Sequence[int],
     upstreams: Sequence[int],
+    sizes: Sequence[int],
     rounds: int | None,
     output: Path | None,
 ) -> None:
@@ -151,24 +169,29 @@ def main(
         upstreams=tuple(sorted(upstreams or base.upstreams)),
         rounds=rounds or base.rounds,
     )
-    console = Console(stderr=True)
+    if output is None and not sizes and replace(plan, storages=COMPLETE.storages) == COMPLETE:
+        output = FOLDER
     # So that being stopped, too, takes the databases and the server away. Of both signals, since
     # Dagster makes the one do what the other does, and started with & a shell has SIGINT ignored.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda number, _: sys.exit(128 + number))
+    console = Console(stderr=True)
     with (
         tempfile.TemporaryDirectory(prefix="fan-in-benchmarks-") as folder,
         console.status("Starting ...") as status,
     ):
         tell = status.update if console.is_terminal else console.print
-        results = run(plan, Path(folder), tell)
-    print(render(results))
-    if output is None and replace(plan, storages=COMPLETE.storages) == COMPLETE:
-        output = FOLDER
-        results = results.with_others(known())
-    if output is not None:
-        write(results, output)
-    sys.exit(0 if all(bar.met for bar in bars(results)) else 1)
+        measuring = [
+            (one, sizes or one.sizes(quick), rounds or one.turns(quick))
+            for one in BENCHMARKS
+            if one.name in (only or NAMES)
+        ]
+        judged = []
+        if UPSTREAMS in (only or NAMES):
+            judged += _measure_upstreams(plan, Path(folder), tell, output)
+        if measuring:
+            judged += _measure_growth(measuring, plan.storages, Path(folder), tell, output)
+    sys.exit(0 if all(bar.met for bar in judged) else 1)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class _Series:
             median_ms=round(median(self.seconds) * 1000, 3),
             fastest_ms=round(min(self.seconds) * 1000, 3),
             statements=len(statements),
-            lookups=sum(_looks_up_columns(statement) for statement in statements),
+            lookups=sum(looks_up_columns(statement) for statement in statements),
             cursor_bytes=len((self.ticker.cursors[self.mechanism] or "").encode()),
             evaluation_bytes=self.evaluation_bytes,
             peak_kib=self.peak_kib(),
@@ -211,5 +211,6 @@ def heard_statements() -> Iterator[Sequence[str]]:
         db.event.remove(db.Engine, "before_cursor_execute", listener)
 
 
-def _looks_up_columns(statement: str) -> bool:
+def looks_up_columns(statement: str) -> bool:
+    """Returns whether it is one of Dagster's looks at which columns a table has."""
     return statement.startswith("PRAGMA") or "pg_catalog.pg_attribute" in statement

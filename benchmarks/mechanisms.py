@@ -90,13 +90,9 @@ def definitions(upstreams: int) -> dg.Definitions:
         sensors.append(make(mechanism.sensor(upstreams), jobs, downstream))
 
     downstreams = []
-    for mechanism, condition in (
-        (OUR_CONDITION, all_upstreams_updated(within=timedelta(days=1))),
-        (ANCHORED, request_anchored(ANCHORED.downstream(upstreams))),
-        (EAGER, C.eager()),
-        (CONDITION_FLOOR, AlwaysFalse()),
-    ):
-        asset = _downstream_asset(mechanism.downstream(upstreams), assets, condition)
+    for mechanism in (OUR_CONDITION, ANCHORED, EAGER, CONDITION_FLOOR):
+        name = mechanism.downstream(upstreams)
+        asset = _downstream_asset(name, assets, condition_of(mechanism, name))
         downstreams.append(asset)
         sensors.append(
             dg.AutomationConditionSensorDefinition(
@@ -193,6 +189,15 @@ def one_indexed_query(name: str, jobs: Sequence[Any], downstream: Any) -> dg.Sen
 # --- the declarative path ----------------------------------------------------------------------
 
 
+def condition_of(mechanism: Mechanism, own_key: str) -> dg.AutomationCondition:
+    """Returns a mechanism's condition, for the downstream asset of that key."""
+    if mechanism is OUR_CONDITION:
+        return all_upstreams_updated(within=timedelta(days=1))
+    if mechanism is ANCHORED:
+        return request_anchored(own_key)
+    return C.eager() if mechanism is EAGER else AlwaysFalse()
+
+
 def request_anchored(own_key: str) -> dg.AutomationCondition:
     """Returns the best of the built-in forms: all upstreams updated since the own request."""
     return C.all_deps_match(C.newly_updated().since(C.asset_matches(own_key, C.newly_requested())))
@@ -239,18 +244,7 @@ class Ticker:
         """Returns what the sensor answers to one evaluation; nothing is requested yet."""
         cursor = self.cursors.get(mechanism) if mechanism.keeps_cursor else None
         name = mechanism.sensor(self.upstreams)
-        with dg.SensorEvaluationContext(
-            instance_ref=None,
-            instance=copy(self.instance),  # A code server makes it anew for every tick.
-            last_tick_completion_time=None,
-            last_run_key=None,
-            cursor=cursor,
-            repository_name=REPOSITORY,
-            repository_def=self.repository,
-            sensor_name=name,
-            code_location_origin=LOCATION,
-        ) as context:
-            answer = self.repository.get_sensor_def(name).evaluate_tick(context)
+        answer = evaluate(self.instance, self.repository, name, cursor)
         self.cursors[mechanism] = answer.cursor
         return answer
 
@@ -259,14 +253,7 @@ class Ticker:
 
         Returns how many runs that were.
         """
-        tags = {"dagster/tick": str(tick_id)}
-        evaluations = answer.automation_condition_evaluations
-        if evaluations:
-            self.instance.schedule_storage.add_auto_materialize_asset_evaluations(
-                evaluation_id=tick_id,
-                asset_evaluations=[evaluation.with_run_ids(set()) for evaluation in evaluations],
-            )
-            tags["dagster/asset_evaluation_id"] = str(tick_id)
+        tags = store_evaluations(self.instance, answer, tick_id)
         for request in answer.run_requests or ():
             run_job(self.instance, self._requested_job(mechanism), {**tags, **request.tags})
         return len(answer.run_requests or ())
@@ -283,15 +270,47 @@ class Ticker:
         run_job(self.instance, self.repository.get_job(f"{upstream_name(index)}_job"))
 
 
+def evaluate(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, name: str, cursor: str | None
+) -> Any:
+    """Returns what a sensor answers to one evaluation, as in a code server."""
+    with dg.SensorEvaluationContext(
+        instance_ref=None,
+        instance=copy(instance),  # A code server makes it anew for every tick.
+        last_tick_completion_time=None,
+        last_run_key=None,
+        cursor=cursor,
+        repository_name=REPOSITORY,
+        repository_def=repository,
+        sensor_name=name,
+        code_location_origin=LOCATION,
+    ) as context:
+        return repository.get_sensor_def(name).evaluate_tick(context)
+
+
+def store_evaluations(instance: dg.DagsterInstance, answer: Any, tick_id: int) -> dict[str, str]:
+    """Stores the evaluations of an answer as the daemon does; returns the tags that the runs of
+    its tick have."""
+    tags = {"dagster/tick": str(tick_id)}
+    if evaluations := answer.automation_condition_evaluations:
+        instance.schedule_storage.add_auto_materialize_asset_evaluations(
+            evaluation_id=tick_id,
+            asset_evaluations=[evaluation.with_run_ids(set()) for evaluation in evaluations],
+        )
+        tags["dagster/asset_evaluation_id"] = str(tick_id)
+    return tags
+
+
+def remote_job(name: str) -> RemoteJobOrigin:
+    """Returns where a job of the code location is found."""
+    repository = RemoteRepositoryOrigin(code_location_origin=LOCATION, repository_name=REPOSITORY)
+    return RemoteJobOrigin(repository_origin=repository, job_name=name)
+
+
 def run_job(
     instance: dg.DagsterInstance, job: dg.JobDefinition, tags: dict[str, str] | None = None
 ) -> str:
     """Runs a job of the code location to its success, in this process, and returns the run's id."""
-    repository = RemoteRepositoryOrigin(code_location_origin=LOCATION, repository_name=REPOSITORY)
-    run = instance.create_run_for_job(
-        job,
-        tags=tags,
-        remote_job_origin=RemoteJobOrigin(repository_origin=repository, job_name=job.name),
-    )
+    run = instance.create_run_for_job(job, tags=tags, remote_job_origin=remote_job(job.name))
     execute_run(InMemoryJob(job), run, instance, raise_on_error=True)
     return run.run_id

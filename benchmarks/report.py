@@ -22,8 +22,8 @@ from benchmarks.mechanisms import (
     OUR_SENSOR,
     Mechanism,
 )
+from benchmarks.stores import STORAGES
 
-STORAGES = ("SQLite", "Postgres")
 FOLDER = Path(__file__).parent
 RESULTS, README, PLOT = "results.json", "README.md", "plot.svg"
 MARKED = re.compile(r"(?<=<!-- results -->\n).*?(?=\n<!-- end of results -->)", re.S)
