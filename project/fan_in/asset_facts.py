@@ -174,7 +174,7 @@ class AssetReader:
         self.known: dict[str, Wanted] = {}
         self.new_runs: set[str] = set()
         self.new_plans: list[tuple[str, str | None, str]] = []
-        self.unmade: dict[str, set[tuple[str, str | None]]] = {}
+        self.planning: dict[str, set[tuple[str, str | None]]] = {}
         self._until = until
         self._anchor: Row | None = None
         self._recent: deque[Row] = deque()
@@ -287,7 +287,7 @@ class AssetReader:
                 if how.planned:
                     facts.plan(row)
                     self.new_plans.append((row.asset, row.partition, row.run_id))
-                    self.unmade.setdefault(row.run_id, set()).add((row.asset, row.partition))
+                    self.planning.setdefault(row.run_id, set()).add((row.asset, row.partition))
             elif row.kind == OBSERVED:
                 if how.observed:
                     facts.observe(row, versions.get(row.id))
@@ -302,10 +302,8 @@ class AssetReader:
                 self.new_runs.add(row.run_id)
 
     def _has_made(self, row: Row) -> None:
-        if (plans := self.unmade.get(row.run_id)) is not None:
+        if (plans := self.planning.get(row.run_id)) is not None:
             plans.discard((row.asset, row.partition))
-            if not plans:
-                del self.unmade[row.run_id]
 
     # --- everything --------------------------------------------------------------------------
 

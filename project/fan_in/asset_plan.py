@@ -48,16 +48,19 @@ class AssetPlan:
         from .condition import named_upstreams
 
         windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
+        via: dict[dg.AssetKey, dg.AssetKey] = {}
         lengths: list[Window] = []
         for part, target in named_upstreams(self.graph, key, condition):
             for upstream, own in part.windows(self.graph, target).items():
                 windows[upstream] = tuple({*windows.get(upstream, ()), *own})
+                if target == key or upstream not in via:
+                    via[upstream] = target
             lengths += part.longest()
         self._conditions[key] = condition
         if not windows and not lengths:
             return
         self.reaches[key] = reach(lengths) if lengths else timedelta(0)
-        self._downstreams[key] = Downstream(self.graph, key, windows)
+        self._downstreams[key] = Downstream(self.graph, key, windows, via)
         self._look_at(key, self.reaches[key], planned=True)
         for upstream in windows:
             self._look_at(upstream, self.reaches[key], planned=False)

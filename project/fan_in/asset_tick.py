@@ -91,18 +91,16 @@ class AssetTick:
         assets = self._memory.assets
         assets.refresh(self.instance, self._plan.wanted(self.at))
         new, assets.new_runs = assets.new_runs, set()
-        self.launches.refresh(self.instance, self.at.timestamp(), new, assets.unmade)
-        ended = {
-            name
-            for run_id in assets.unmade
-            if (name := self.launches.of_run(run_id)) is not None
-            and self.launches.launches[name].over
-        }
-        self.launches.read_outcomes(self.instance, ended)
+        self.launches.refresh(self.instance, self.at.timestamp(), new, assets.planning)
+        unmade = set()
+        for run_id, plans in list(assets.planning.items()):
+            name = self.launches.of_run(run_id)
+            if name is None or self.launches.launches[name].over:
+                del assets.planning[run_id]
+                if name is not None and plans:
+                    unmade.add(name)
+        self.launches.read_outcomes(self.instance, unmade)
         self._want_records()
-        for run_id in list(assets.unmade):
-            if (name := self.launches.of_run(run_id)) in ended or name is None:
-                del assets.unmade[run_id]
 
     def _want_records(self) -> None:
         """Reads what the evaluations knew that requested what is newly planned."""

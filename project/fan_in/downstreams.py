@@ -35,16 +35,19 @@ class Upstream:
         graph: The asset graph.
         key: The upstream.
         downstream: The downstream.
+        via: The downstream's dependency of which it is asked, if it is not the downstream itself.
     """
 
-    def __init__(self, graph: Any, key: dg.AssetKey, downstream: dg.AssetKey) -> None:
+    def __init__(
+        self, graph: Any, key: dg.AssetKey, downstream: dg.AssetKey, via: dg.AssetKey
+    ) -> None:
         self.key = key
         self.name = key.to_user_string()
         self.asset = key.to_string()
         self.fault: str | None = None
         self.map: PartitionMap | None = None
         try:
-            self.map = PartitionMap(graph, key, downstream)
+            self.map = PartitionMap(graph, key, downstream, via)
         except FanInError as error:
             self.fault = str(error)
         self.how = self.map.how if self.map else How.SHARED
@@ -105,16 +108,14 @@ class Upstream:
             self._sources.clear()
         return self._remap(tick.view, set(touched), anew)
 
-    def _remap(
-        self, view: Any, touched: Collection[str | None], anew: bool
-    ) -> Set[str | None] | None:
+    def _remap(self, view: Any, touched: Set[str | None], anew: bool) -> Set[str | None] | None:
         assert self.map is not None
         if self.how is How.SOME:
             known = [fact for p in self.map.named(view) if (fact := self.facts.done.get(p))]
             self._mapped = {None: max(known)} if known else {}
             return frozenset([None])
         changed: set[str | None] = set()
-        for partition in touched:
+        for partition in touched & self.facts.done.keys():
             for ours in self.map.children(view, partition) if partition is not None else ():
                 self._sources[ours].add(partition)
                 changed.add(ours)
@@ -202,15 +203,22 @@ class Downstream:
         graph: The asset graph.
         key: The downstream.
         windows: The upstreams that its condition names anywhere, with their windows there.
+        via: Of which asset each of them is asked: the downstream itself, or a dependency.
     """
 
     def __init__(
-        self, graph: Any, key: dg.AssetKey, windows: Mapping[dg.AssetKey, Collection[Window]]
+        self,
+        graph: Any,
+        key: dg.AssetKey,
+        windows: Mapping[dg.AssetKey, Collection[Window]],
+        via: Mapping[dg.AssetKey, dg.AssetKey],
     ) -> None:
-        self.graph, self.key, self.windows = graph, key, windows
+        self.graph, self.key, self.windows, self.via = graph, key, windows, via
         self.asset = key.to_string()
         self.partitions_def = graph.get(key).partitions_def
-        self.upstreams = {k.to_user_string(): Upstream(graph, k, key) for k in sorted(windows)}
+        self.upstreams = {
+            k.to_user_string(): Upstream(graph, k, key, via[k]) for k in sorted(windows)
+        }
         self.facts = AssetFacts()
         self.journal: list[str | None] = []
         self.epoch = 0
@@ -258,7 +266,7 @@ class Downstream:
         """Returns the downstream as a tick knew it, also if another one has followed it since."""
         if self._followed is tick.token:
             return self
-        then = Downstream(self.graph, self.key, self.windows)
+        then = Downstream(self.graph, self.key, self.windows, self.via)
         then.follow(tick)
         then.read_used(self._by_ticks, tick)
         return then
@@ -454,7 +462,8 @@ class Downstream:
         maps: dict[str, PartitionMap | None] = {}
         for key in {*upstreams_of(self.graph, self.key), *self.windows}:
             try:
-                maps[key.to_string()] = PartitionMap(self.graph, key, self.key)
+                via = self.via.get(key, self.key)
+                maps[key.to_string()] = PartitionMap(self.graph, key, self.key, via)
             except FanInError:
                 maps[key.to_string()] = None
         return maps

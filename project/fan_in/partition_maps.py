@@ -37,13 +37,18 @@ class PartitionMap:
         graph: The asset graph.
         upstream: The upstream.
         downstream: The downstream.
+        via: The downstream's dependency whose upstream it is; the downstream itself if it is its
+            own.
 
     Raises:
         FanInError: The partitions cannot be paired.
     """
 
-    def __init__(self, graph: Any, upstream: dg.AssetKey, downstream: dg.AssetKey) -> None:
+    def __init__(
+        self, graph: Any, upstream: dg.AssetKey, downstream: dg.AssetKey, via: dg.AssetKey
+    ) -> None:
         self.graph, self.upstream, self.downstream = graph, upstream, downstream
+        self.via = via if upstream not in ancestors(graph, downstream) else downstream
         self.theirs = graph.get(upstream).partitions_def if graph.has(upstream) else None
         self.ours = graph.get(downstream).partitions_def
         self.how = self._how()
@@ -52,7 +57,7 @@ class PartitionMap:
         self._signature: Any = None
 
     def _how(self) -> How:
-        related = self.upstream in ancestors(self.graph, self.downstream)
+        related = self.upstream in ancestors(self.graph, self.via)
         if self.ours is None:
             if self.theirs is None or not related or self._is_all():
                 return How.ANY
@@ -70,7 +75,7 @@ class PartitionMap:
         return How.SAME if self._is_identity() else How.MAPPED
 
     def _direct(self) -> Any | None:
-        """Returns the mapping, if the upstream is a parent and no view is between."""
+        """Returns the mapping, if the upstream is a parent and nothing is between."""
         if self.upstream not in self.graph.get(self.downstream).parent_keys:
             return None
         return self.graph.get_partition_mapping(self.downstream, self.upstream)
@@ -117,7 +122,7 @@ class PartitionMap:
             if child == self.downstream:
                 of_child = view.compute_child_subset(child, subset)
                 mapped |= of_child.expensively_compute_partition_keys()
-            elif self.graph.get(child).is_virtual:
+            elif child == self.via or self.graph.get(child).is_virtual:
                 mapped |= self._downstream_of(view, view.compute_child_subset(child, subset))
         return mapped
 
@@ -129,7 +134,8 @@ class PartitionMap:
     def _upstream_of(self, view: Any, subset: Any) -> set[str]:
         mapped: set[str] = set()
         for parent in self.graph.get(subset.key).parent_keys:
-            if parent != self.upstream and not self.graph.get(parent).is_virtual:
+            between = parent == self.via or self.graph.get(parent).is_virtual
+            if parent != self.upstream and not between:
                 continue
             of_parent = view.compute_parent_subset(parent, subset)
             if parent == self.upstream:
