@@ -70,6 +70,7 @@ from graphs.history import (
     RunDeleted,
     RunEnded,
     RunStarted,
+    StateLost,
     Ticked,
 )
 from graphs.notation import GAP, Do, Graph, GraphTimeline, Requests, Step, Target, parse
@@ -243,6 +244,7 @@ class GraphWorld(World):
             case Do.LOSE_STATE:
                 self.lose_state()
                 _forget()
+                self.history.append(StateLost())
         return None
 
     def _go_on(self, step: Step) -> None:
