@@ -75,6 +75,7 @@ def define(graph: Graph) -> dg.Definitions:
         target=dg.AssetSelection.assets(*(graph.conditioned or ["nothing"])),
         use_user_code_server=True,
         emit_backfills=graph.backfills,
+        minimum_interval_seconds=1,
         default_condition=condition(graph.default) if graph.default else None,
     )
     return dg.Definitions(
@@ -182,6 +183,13 @@ def duration(node: ast.expr) -> timedelta | None:
     return None if number is None else timedelta(hours=number)
 
 
+def windows(node: ast.expr) -> dict[str, timedelta | None]:
+    """Returns the upstreams with windows of their own, if that is what stands there."""
+    if not isinstance(node, ast.Dict):
+        return {}
+    return {k.id: duration(v) for k, v in zip(node.keys, node.values, strict=True)}
+
+
 def optional_names(node: ast.expr) -> list[str]:
     """Returns the names that stand there: one, or a list of them."""
     return [name.id for name in ast.walk(node) if isinstance(name, ast.Name)]
@@ -193,7 +201,9 @@ def _all_updated(
     optional: ast.expr | None = None,
     wait: ast.expr | None = None,
 ) -> dg.AutomationCondition:
-    arguments: dict[str, Any] = {} if within is None else {"within": duration(within)}
+    arguments: dict[str, Any] = {}
+    if within is not None:
+        arguments["within"] = windows(within) or duration(within)
     if optional is not None:
         arguments["optional"] = optional_names(optional)
     waits = wait is not None and ast.literal_eval(wait)

@@ -148,6 +148,8 @@ NAMED = (
     Named(MANY, "shared upstreams", "d(a, b) = all; e(a, c) = all >> a b . c . a b c . .", "d=1010 e=0110", "Each downstream uses up for itself."),
     Named(MANY, "one joint run, another downstream", "d(a) = all; e(a) = all >> [a d] . .", "e=10", "For e, which the run did not make, a is new."),
     Named(MANY, "one object on many assets", "d(a, c) = all(optional=c); e(b) = all(optional=c) >> a b . .", "d=10 e=10", "Of e, c is no upstream: it says nothing for it."),
+    Named(MANY, "one object with windows of single upstreams", "d(a, b) = all(within={a: 1}); e(b, c) = all(within={a: 1}) >> a@0 b@2 c . a . .", "d=010 e=100", "For d, a must be younger than an hour; for e that says nothing."),
+    Named(MANY, "one object with a window of what nobody knows", "d(a) = all(within={nope: 1}); e(b) = all >> a b . .", "e=10", "d's fan-in is false; e fires."),
     Named(MANY, "one object names what nobody knows", "d(a) = all(optional=nope); e(b) = all >> a b . .", "e=10", "d's fan-in is false; e fires."),
     Named(MANY, "a quorum of more than there are", "d(a) = all(at_least=2); e(b, c) = all(at_least=2) >> a b c . .", "e=10", "d's can never be met, and stops nobody."),
     Named(MANY, "on a root", "r = all; e(b) = all >> b . .", "e=10", "An asset without upstreams is never complete."),

@@ -405,10 +405,16 @@ class Hindsight:
         wait: ast.expr | None = None,
     ) -> bool:
         upstreams = self.upstreams(own)
+        own_windows = {}
+        if isinstance(within, ast.Dict):
+            pairs = zip(within.keys, within.values, strict=True)
+            own_windows, within = {name.id: _hours(hours) for name, hours in pairs}, None
         window = A_DAY if within is None else _hours(within)
-        ready = {name for name in upstreams if self.is_ready(name, own, window)}
+        ready = {
+            name for name in upstreams if self.is_ready(name, own, own_windows.get(name, window))
+        }
         spared = {n.id for n in ast.walk(optional) if isinstance(n, ast.Name)} if optional else ()
-        if not upstreams or not set(spared) <= set(self.graph.by_name):
+        if not upstreams or not {*spared, *own_windows} <= set(self.graph.by_name):
             return False
         if wait is not None and ast.literal_eval(wait) and self.is_running(own):
             return False
