@@ -70,9 +70,11 @@ def define(graph: Graph) -> dg.Definitions:
         elif asset.can_run:
             assets.append(_asset(asset))
     assets += [_multi_asset(number, members) for number, members in groups.items()]
+    # With all that can only be built together: Dagster requests it together.
+    targets = {one for name in graph.conditioned for one in graph.together(name)}
     sensor = dg.AutomationConditionSensorDefinition(
         "sensor",
-        target=dg.AssetSelection.assets(*(graph.conditioned or ["nothing"])),
+        target=dg.AssetSelection.assets(*sorted(targets or {"nothing"})),
         use_user_code_server=True,
         emit_backfills=graph.backfills,
         minimum_interval_seconds=1,

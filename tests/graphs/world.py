@@ -8,6 +8,7 @@ the timeline says what it has materialized, and how it ends.
 
 import asyncio
 import atexit
+import importlib.util
 import logging
 import os
 import tempfile
@@ -200,6 +201,7 @@ class GraphWorld(World):
     def __exit__(self, *exc: object) -> None:
         self.instance._run_launcher = self._launcher
         super().__exit__(*exc)
+        _forget()
         drivers._idle_instances.remove(self.instance)
         _idle.append(self.instance)
 
@@ -734,9 +736,11 @@ def _step(graph: Graph, name: str) -> str:
 
 def _forget() -> None:
     """Forgets what a process remembers between its ticks, as a new one has."""
-    from project.fan_in import materializations
-
-    getattr(materializations, "_remembered", {}).clear()
+    for name in ("caches", "materializations"):
+        if importlib.util.find_spec(f"project.fan_in.{name}"):
+            module = importlib.import_module(f"project.fan_in.{name}")
+            getattr(module, "forget", lambda: None)()
+            getattr(module, "_remembered", {}).clear()
 
 
 def play(

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from graphs.history import BackfillStarted, Fact, RunStarted
-from graphs.notation import Graph, Kind, Target, named_in
+from graphs.notation import Graph, GraphTimeline, Kind, Target, named_in
 from graphs.referee import ANY, Completion, Hindsight, Launch, due
+from graphs.world import play
 
 
 class Joint(Hindsight):
@@ -267,3 +268,19 @@ WRONG = (
     Wrong(Planned, "waits for a backfill that has not come to it"),
     Wrong(Strict, "one object on many assets"),
 )
+
+
+def caught(timeline: GraphTimeline) -> set[str]:
+    """Returns the wrong readings that would request something else at a tick of a timeline."""
+    found: set[str] = set()
+
+    def decide(graph: Graph, history: Sequence[Fact], at: timedelta) -> set[Target]:
+        right = due(graph, history, at)
+        for wrong in WRONG:
+            name = wrong.referee.__name__
+            if name not in found and wrong.decide(graph, history, at) != right:
+                found.add(name)
+        return right
+
+    play(timeline, decide=decide)
+    return found
