@@ -3,9 +3,13 @@
 import logging
 from collections import Counter
 
+import pytest
 from graphs.disagree import disagreement
 from graphs.generated import features, graph_timelines, share
+from graphs.named import NAMED
 from graphs.notation import GraphTimeline, parse
+from graphs.referee import due
+from graphs.wrong import WRONG, Wrong
 from hypothesis import HealthCheck, Phase, given, settings
 
 EXAMPLES = 20
@@ -65,3 +69,13 @@ def test_generated_timelines_have_what_real_graphs_have():
     look()
     rare = {name for name in FEATURES if counts[name] < FEW * DRAWN}
     assert not rare, f"{sorted(rare)} are too rare: {share(counts, DRAWN)}"
+
+
+@pytest.mark.parametrize("wrong", WRONG[:2], ids=lambda wrong: wrong.referee.__name__)
+def test_a_disagreement_is_told_with_its_timeline(wrong: Wrong):
+    """With what is requested, and what is right."""
+    (named,) = [named for named in NAMED if named.name == wrong.caught_by]
+    found = disagreement(named.timeline, decide=wrong.decide)
+    assert str(named.timeline) in found
+    assert "it requests d; right is nothing" in found
+    assert disagreement(named.timeline, decide=due) is None

@@ -48,7 +48,7 @@ def lines(world: GraphWorld) -> str:
         for child in node.child_evaluations:
             yield from of(child)
 
-    return "\n".join(line for one in world.evaluations for line in of(one.evaluation))
+    return "\n".join(line for one in world.latest.values() for line in of(one.evaluation))
 
 
 @pytest.mark.parametrize(
@@ -220,6 +220,14 @@ def test_a_fan_in_that_can_never_be_complete_says_why(graph: str, word: str):
     with GraphWorld(read_graph(graph)) as world:
         assert world.play("b .") == [{("e", None)}]
         assert word in lines(world)
+
+
+def test_what_is_missing_comes_first():
+    """Among the lines of a downstream's upstreams."""
+    with GraphWorld(read_graph("d(a, b, c, e, f) = all")) as world:
+        world.play("a b f .")
+        names = [line.split()[0] for line in lines(world).splitlines()[1:]]
+        assert {*names[:2]} == {"c", "e"}
 
 
 def test_a_partition_for_which_an_upstream_has_none_says_so():

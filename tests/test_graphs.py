@@ -8,6 +8,7 @@ from graphs.named import NAMED, Named
 from graphs.notation import GraphTimeline, parse, write_requests
 from graphs.referee import due
 from graphs.world import play
+from graphs.wrong import WRONG, Wrong
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -38,6 +39,14 @@ def test_the_referee_requests_what_is_written_by_hand(named: Named):
     timeline = named.timeline
     right, _ = play(timeline, decide=due)
     assert write_requests(right, timeline.graph) == write_requests(named.expected, timeline.graph)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.referee.__name__)
+def test_a_wrong_reading_of_the_rule_is_caught(wrong: Wrong):
+    """By a named timeline, whose digits it does not request; and its name says what is wrong."""
+    (named,) = [named for named in NAMED if named.name == wrong.caught_by]
+    requested, _ = play(named.timeline, decide=wrong.decide)
+    assert requested != named.expected, wrong.referee.__doc__
 
 
 @pytest.mark.parametrize("named", NAMED, ids=lambda named: named.name)

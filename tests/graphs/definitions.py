@@ -70,11 +70,14 @@ def define(graph: Graph) -> dg.Definitions:
         elif asset.can_run:
             assets.append(_asset(asset))
     assets += [_multi_asset(number, members) for number, members in groups.items()]
+    # With all that can only be built together: Dagster requests it together.
+    targets = {one for name in graph.conditioned for one in graph.together(name)}
     sensor = dg.AutomationConditionSensorDefinition(
         "sensor",
-        target=dg.AssetSelection.assets(*(graph.conditioned or ["nothing"])),
+        target=dg.AssetSelection.assets(*sorted(targets or {"nothing"})),
         use_user_code_server=True,
         emit_backfills=graph.backfills,
+        minimum_interval_seconds=1,
         default_condition=condition(graph.default) if graph.default else None,
     )
     return dg.Definitions(
@@ -182,6 +185,13 @@ def duration(node: ast.expr) -> timedelta | None:
     return None if number is None else timedelta(hours=number)
 
 
+def windows(node: ast.expr) -> dict[str, timedelta | None]:
+    """Returns the upstreams with windows of their own, if that is what stands there."""
+    if not isinstance(node, ast.Dict):
+        return {}
+    return {k.id: duration(v) for k, v in zip(node.keys, node.values, strict=True)}
+
+
 def optional_names(node: ast.expr) -> list[str]:
     """Returns the names that stand there: one, or a list of them."""
     return [name.id for name in ast.walk(node) if isinstance(name, ast.Name)]
@@ -193,7 +203,9 @@ def _all_updated(
     optional: ast.expr | None = None,
     wait: ast.expr | None = None,
 ) -> dg.AutomationCondition:
-    arguments: dict[str, Any] = {} if within is None else {"within": duration(within)}
+    arguments: dict[str, Any] = {}
+    if within is not None:
+        arguments["within"] = windows(within) or duration(within)
     if optional is not None:
         arguments["optional"] = optional_names(optional)
     waits = wait is not None and ast.literal_eval(wait)

@@ -6,12 +6,14 @@ from datetime import timedelta
 from graphs.generated import features, played_features
 from graphs.notation import Do, Graph, GraphTimeline, Requests, write_requests, write_target
 from graphs.referee import due, is_open
-from graphs.world import FAILED, GraphWorld
+from graphs.world import FAILED, Decide, GraphWorld
 
 Note = Callable[[set[str]], None]
 
 
-def disagreement(timeline: GraphTimeline, note: Note | None = None) -> str | None:
+def disagreement(
+    timeline: GraphTimeline, note: Note | None = None, decide: Decide | None = None
+) -> str | None:
     """Returns how the condition parts from the referee at its first parting, or None.
 
     The referee is asked of what happened, the condition's own requests included. A tick that hangs
@@ -20,9 +22,10 @@ def disagreement(timeline: GraphTimeline, note: Note | None = None) -> str | Non
     Args:
         timeline: What happens.
         note: Is told the features of the timeline and of what came about.
+        decide: Requests in the condition's place, if given.
     """
     fired: Requests = []
-    with GraphWorld(timeline.graph) as world:
+    with GraphWorld(timeline.graph, decide) as world:
         found, came = None, features(timeline)
         for step in timeline.steps:
             if step.do is not Do.TICK:

@@ -63,7 +63,7 @@ SHAPES = (
     {"b": "ar", "c": "ab", "d": "abc"},
     {"d": "ab", "e": "bc"},
     {"d": "ab", "e": "ac", "f": "de"},
-    {"u": "r", "v": "q", "d": "uv"},
+    {"u": "r", "v": "s", "d": "uv"},
 )
 
 
@@ -158,7 +158,8 @@ def _condition(draw: st.DrawFn, ups: Sequence[str], deps: dict[str, str]) -> str
 def _of_all(draw: st.DrawFn, ups: Sequence[str]) -> str:
     fields = []
     if draw(one_in(4)):
-        fields.append(f"within={draw(st.sampled_from(['1', '2', '48', 'None']))}")
+        windows = ["1", "2", "48", "None", f"{{{draw(st.sampled_from(ups))}: 1}}"]
+        fields.append(f"within={draw(st.sampled_from(windows))}")
     if draw(one_in(5)):
         fields.append(f"at_least={draw(st.integers(1, len(ups)))}")
     elif len(ups) > 1 and draw(one_in(5)):

@@ -96,6 +96,11 @@ class Redeployed:
     before: str
 
 
+@dataclass(frozen=True)
+class StateLost:
+    """The sensor's cursor was lost."""
+
+
 Fact = (
     Ticked
     | RunStarted
@@ -106,4 +111,5 @@ Fact = (
     | Materialized
     | Observed
     | Redeployed
+    | StateLost
 )

@@ -57,6 +57,7 @@ NAMED = (
     Named(LAUNCH, "assets with and without partitions in one run", "[x,y]; c[]; d(u, c) = all >> [u c d]/x . u/y . .", "d/y=010", "For x all is used up; for y c counts, since the run did not make d there."),
     Named(LAUNCH, "without partitions below one with", "[x,y]; d[](u) = all >> 1[u d]/x 1+u . 1! . u/y . .", "0010", "The run makes d of u/x; u/y comes later."),
     Named(LAUNCH, "a backfill by hand", "[x,y]; d[](u) = all >> B{u d}/x,y * . u/x! * . u/y! * . d! * . .", "00000", "The backfill has d to make, also before d has a run of its own."),
+    Named(LAUNCH, "a backfill between its runs", "[x,y]; d[](u) = all >> B{u d}/x,y * u/x! u/y! . * . d! . * . .", "00000", "All its runs have ended, and the backfill daemon has not had its turn."),
     Named(LAUNCH, "a backfill by hand, by partition", "[x,y]; r[]; u[](r); d(u) = all >> B{u d}/x * . u! * . d/x! * . .", "d/y=0100", "For y, which is not the backfill's, u counts at once."),
     Named(LAUNCH, "a tick that becomes a backfill", "[x,y]; u(r) = all; d[](u) = all >> u/x r/x r/y . * . u/x! . u/y! * . d! * . .", "d=100000 u/x=100000 u/y=100000", "One tick requests u and d; Dagster makes one backfill, which makes u and then d."),
     Named(LAUNCH, "the same, without backfills", "[x,y]; u(r) = all; d[](u) = all; backfills=no >> u/x r/x r/y . u/x! u/y! . . d! d! .", "d=1100 u/x=1000 u/y=1000", "Three runs of three launches: the new u is the next batch."),
@@ -93,6 +94,7 @@ NAMED = (
 
     # --- re-executions, and what comes before what -------------------------------------------
     Named(AGAIN, "from failure", "d(u, v, w) = all >> 1[u v d] 1#v 2=1[v d] 2! w . u v . .", "010", "The u of the first run was used by d's in the second."),
+    Named(AGAIN, "from failure, with what came in between", "d(u, v, w) = all >> 1[u v d] 1#v w 2=1[d v] . 2! . u v . .", "0010", "The launch began before w, which is the next batch's."),
     Named(AGAIN, "from failure, while it goes on", "d(u, v) = all >> 1[u v d] 1#v 2=1[v d] . 2+v . 2! . .", "0000", "Both are the launch's."),
     Named(AGAIN, "of the downstream alone", "d(a, b) = all >> a b . d# a b =d[d] . .", "110", "It uses up nothing that came in between."),
     Named(AGAIN, "of a joint run's downstream alone", "d(a, b) = all >> 1[a b d] 1#d a b =1[d] . .", "10", "The a and b of the run are used, those in between are not."),
@@ -146,6 +148,8 @@ NAMED = (
     Named(MANY, "shared upstreams", "d(a, b) = all; e(a, c) = all >> a b . c . a b c . .", "d=1010 e=0110", "Each downstream uses up for itself."),
     Named(MANY, "one joint run, another downstream", "d(a) = all; e(a) = all >> [a d] . .", "e=10", "For e, which the run did not make, a is new."),
     Named(MANY, "one object on many assets", "d(a, c) = all(optional=c); e(b) = all(optional=c) >> a b . .", "d=10 e=10", "Of e, c is no upstream: it says nothing for it."),
+    Named(MANY, "one object with windows of single upstreams", "d(a, b) = all(within={a: 1}); e(b, c) = all(within={a: 1}) >> a@0 b@2 c . a . .", "d=010 e=100", "For d, a must be younger than an hour; for e that says nothing."),
+    Named(MANY, "one object with a window of what nobody knows", "d(a) = all(within={nope: 1}); e(b) = all >> a b . .", "e=10", "d's fan-in is false; e fires."),
     Named(MANY, "one object names what nobody knows", "d(a) = all(optional=nope); e(b) = all >> a b . .", "e=10", "d's fan-in is false; e fires."),
     Named(MANY, "a quorum of more than there are", "d(a) = all(at_least=2); e(b, c) = all(at_least=2) >> a b c . .", "e=10", "d's can never be met, and stops nobody."),
     Named(MANY, "on a root", "r = all; e(b) = all >> b . .", "e=10", "An asset without upstreams is never complete."),

@@ -20,8 +20,8 @@ without deps::
     default=all                 default_condition of the sensor, for assets with none of their own
 
 A condition is made of ``|``, ``&``, ``~`` and: ``all``, ``all(within=1, at_least=2, optional=c,
-wait=True)``, ``up(a, 1)`` (``a`` alone is ``up(a)``), ``settled(1)``, ``running``,
-``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's own ``missing``,
+wait=True)``, ``all(within={a: 1})``, ``up(a, 1)`` (``a`` alone is ``up(a)``), ``settled(1)``,
+``running``, ``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's own ``missing``,
 ``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window; unless said it is
 a day, and ``wait`` is False.
 
@@ -57,6 +57,7 @@ zeros need not be written, and if one asset without partitions is all there is, 
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -452,18 +453,16 @@ def named_in(condition: str) -> list[str]:
         return []
     tree, found = ast.parse(condition, mode="eval"), []
     for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "optional":
-            continue
         if isinstance(node, ast.Name) and node.id not in RESERVED:
             found.append(node.id)
-    optional = {
+    spared = [
         name.id
         for node in ast.walk(tree)
-        if isinstance(node, ast.keyword) and node.arg == "optional"
+        if isinstance(node, ast.keyword)
         for name in ast.walk(node.value)
         if isinstance(name, ast.Name)
-    }
-    return sorted(set(found) - optional)
+    ]
+    return sorted((Counter(found) - Counter(spared)).keys())
 
 
 _NAME, _PART = r"[a-z][a-z0-9_]*", r"(?:/(?P<keys>[a-z0-9,.\-]+))?"

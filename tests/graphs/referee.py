@@ -24,6 +24,7 @@ from graphs.history import (
     RunDeleted,
     RunEnded,
     RunStarted,
+    StateLost,
     Ticked,
 )
 from graphs.notation import DAYS, Graph, Kind, Target, named_in
@@ -46,6 +47,8 @@ class Reading:
         any_partition_requested: What is given back waits for a tick that requests no partition of
             an upstream, and not only none that maps to its own.
         retry_runs: A failed run that Dagster will retry counts as unfinished for ``wait``.
+        part_again_uses: A re-execution that makes an upstream, too, uses up what others completed
+            before it.
     """
 
     part_again_holds: bool = True
@@ -53,6 +56,7 @@ class Reading:
     backfill_uses_from_start: bool = False
     any_partition_requested: bool = False
     retry_runs: bool = True
+    part_again_uses: bool = False
 
 
 FIRST = Reading()
@@ -306,6 +310,10 @@ class Hindsight:
             if launch.backfill and self.reading.backfill_uses_from_start:
                 place = self.facts.index(launch.backfill)
             yield place, None
+            for place, run in launch.runs[1:]:
+                joint = {name for name, _ in run.targets} & set(self.upstreams(own))
+                if self.reading.part_again_uses and own in run.targets and joint:
+                    yield place, None
 
     def consumed(self, upstream: str, own: Target) -> list[Completion]:
         """The completions of an upstream that a downstream's partition has used up."""
@@ -363,7 +371,9 @@ class Hindsight:
             case ast.Name("missing"):
                 return not self._was_made(own)
             case ast.Name("cron"):
-                before = [fact.at for fact in self.facts if isinstance(fact, Ticked)]
+                lost = [n for n, fact in enumerate(self.facts) if isinstance(fact, StateLost)]
+                since = self.facts[max(lost, default=0) :]
+                before = [fact.at for fact in since if isinstance(fact, Ticked)]
                 an_hour = timedelta(hours=1)
                 return bool(before) and before[-1] // an_hour < self.at // an_hour
             case ast.Name("running"):
@@ -395,10 +405,16 @@ class Hindsight:
         wait: ast.expr | None = None,
     ) -> bool:
         upstreams = self.upstreams(own)
+        own_windows = {}
+        if isinstance(within, ast.Dict):
+            pairs = zip(within.keys, within.values, strict=True)
+            own_windows, within = {name.id: _hours(hours) for name, hours in pairs}, None
         window = A_DAY if within is None else _hours(within)
-        ready = {name for name in upstreams if self.is_ready(name, own, window)}
+        ready = {
+            name for name in upstreams if self.is_ready(name, own, own_windows.get(name, window))
+        }
         spared = {n.id for n in ast.walk(optional) if isinstance(n, ast.Name)} if optional else ()
-        if not upstreams or not set(spared) <= set(self.graph.by_name):
+        if not upstreams or not {*spared, *own_windows} <= set(self.graph.by_name):
             return False
         if wait is not None and ast.literal_eval(wait) and self.is_running(own):
             return False
@@ -461,10 +477,14 @@ def _hours(node: ast.expr) -> timedelta | None:
 
 
 def due(
-    graph: Graph, history: Sequence[Fact], at: timedelta, reading: Reading = FIRST
+    graph: Graph,
+    history: Sequence[Fact],
+    at: timedelta,
+    reading: Reading = FIRST,
+    referee: type[Hindsight] = Hindsight,
 ) -> set[Target]:
     """Returns what a tick at this time requests, after this history."""
-    seen, requested = Hindsight(graph, tuple(history), at, reading), set()
+    seen, requested = referee(graph, tuple(history), at, reading), set()
     for name in graph.conditioned:
         tree = ast.parse(graph.condition(name), mode="eval").body
         for key in graph[name].keys:
@@ -474,6 +494,18 @@ def due(
 
 
 def is_open(graph: Graph, history: Sequence[Fact], at: timedelta) -> bool:
-    """Returns whether what a tick requests hangs on how the contract is read."""
+    """Returns whether what a tick requests hangs on how the contract is read.
+
+    It does not say either what becomes of what a run had made, or used up by hand, that is
+    deleted: only that a request stays one.
+    """
+    seen = Hindsight(graph, tuple(history), at)
+    deleted = [
+        fact for fact in history if isinstance(fact, RunStarted) and fact.run in seen.deleted()
+    ]
+    for run in deleted:
+        names = {name for name, _ in run.targets}
+        if run.tick is None or len(names) > 1 or graph.downstream(names) != names:
+            return True
     first = due(graph, history, at)
     return any(due(graph, history, at, reading) != first for reading in OTHERS)

@@ -1,19 +1,18 @@
 """The world: plays a timeline over a graph through real Dagster, and writes down what happened.
 
-It is what the daemons are, with their own code: a tick is evaluated, its evaluations, its cursor
-and its requests with their reserved ids are stored, and only then is anything launched, as runs or
-as a backfill; a backfill is carried on by an iteration of the backfill daemon; a re-execution is
-made by the instance. Only the work itself is not done: a run goes on until the timeline says what
-it has materialized, and how it ends.
+What the daemons do is done by their own code: a tick of the sensor daemon stores the evaluations,
+the cursor and the requests with their reserved ids, and only then launches runs or a backfill; the
+backfill daemon carries that on by iterations. Only the work itself is not done: a run goes on until
+the timeline says what it has materialized, and how it ends.
 """
 
 import asyncio
 import atexit
 import logging
 import os
-import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from typing import Any
 
 import dagster as dg
 import drivers
+import sqlalchemy
 
 # Private: what the daemons and a run worker write has no public maker.
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
@@ -30,6 +30,7 @@ from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.selector import JobSubsetSelector
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.events import StepMaterializationData
 from dagster._core.execution.asset_backfill import execute_asset_backfill_iteration
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
@@ -41,8 +42,6 @@ from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
     SensorInstigatorData,
-    TickData,
-    TickStatus,
 )
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
@@ -54,8 +53,7 @@ from dagster._core.workspace.workspace import (
     CurrentWorkspace,
     DefinitionsSource,
 )
-from dagster._daemon.sensor import _submit_backfill_request, _submit_run_request
-from dagster._utils.error import serializable_error_info_from_exc_info
+from dagster._daemon.sensor import _process_tick_generator
 from drivers import HERE, PARTITION, REPOSITORY, World
 
 from graphs import location
@@ -70,6 +68,7 @@ from graphs.history import (
     RunDeleted,
     RunEnded,
     RunStarted,
+    StateLost,
     Ticked,
 )
 from graphs.notation import GAP, Do, Graph, GraphTimeline, Requests, Step, Target, parse
@@ -128,14 +127,26 @@ class _Submission:
     names: list[str] = field(default_factory=list)
 
 
+class Location(InProcessCodeLocation):
+    """The code location, whose sensor the world evaluates: an instance in memory has no reference
+    from which it could be made anew there."""
+
+    def __init__(self, origin: InProcessCodeLocationOrigin, world: "GraphWorld") -> None:
+        super().__init__(origin, world.instance)
+        self.world = world
+
+    def get_sensor_execution_data(self, *_: Any) -> SensorExecutionData:
+        return self.world.answer()
+
+
 class _Process:
     """The workspace of one code location, as a daemon's process sees it."""
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        self.instance = instance
+    def __init__(self, world: "GraphWorld") -> None:
+        self.instance = world.instance
         target = LoadableTargetOrigin(module_name=location.__name__, attribute="definitions")
         origin = InProcessCodeLocationOrigin(target, location_name=HERE)
-        self.location = InProcessCodeLocation(origin, instance)
+        self.location = Location(origin, world)
         self.entry = CodeLocationEntry(
             origin=origin,
             code_location=self.location,
@@ -181,16 +192,16 @@ class GraphWorld(World):
         self.runs: list[Run] = []
         self.backfills: dict[str, str] = {}
         self.last_error: Exception | None = None
+        self.latest: dict[Any, Any] = {}  # The newest evaluation of each asset that changed.
         self._submission = _Submission()
         super().__init__(define(graph), HOUR_0, instance or _an_instance())
         self._launcher = self.instance._run_launcher
         self.instance._run_launcher = Launcher(self)
-        with self.pinned():
-            self._add_state()
 
     def __exit__(self, *exc: object) -> None:
         self.instance._run_launcher = self._launcher
         super().__exit__(*exc)
+        _forget()
         drivers._idle_instances.remove(self.instance)
         _idle.append(self.instance)
 
@@ -202,7 +213,7 @@ class GraphWorld(World):
         # A process that executes has one deployment all its life, and keeps what it last loaded.
         ReconstructableJob.get_repository_definition.cache_clear()
         ReconstructableJob.get_definition.cache_clear()
-        self.process = _Process(self.instance)
+        self.process = _Process(self)
         self.asset_graph = self.process.create_request_context().asset_graph
 
     def play(self, steps: str) -> Requests:
@@ -244,6 +255,7 @@ class GraphWorld(World):
             case Do.LOSE_STATE:
                 self.lose_state()
                 _forget()
+                self.history.append(StateLost())
         return None
 
     def _go_on(self, step: Step) -> None:
@@ -566,7 +578,7 @@ class GraphWorld(World):
                 instance=copy(self.instance),  # A code server makes it anew for every tick.
                 last_tick_completion_time=None,
                 last_run_key=None,
-                cursor=self.cursor,
+                cursor=self._state().instigator_data.cursor,
                 repository_name=REPOSITORY,
                 repository_def=repository,
                 sensor_name=self.sensor_name,
@@ -576,106 +588,58 @@ class GraphWorld(World):
             return repository.get_sensor_def(self.sensor_name).evaluate_tick(context)
 
     def requests(self) -> set[Target]:
-        """Takes a tick as the daemon does; returns what it requests."""
-        with self.pinned():
-            state = self._state()
-            tick = self.instance.create_tick(
-                TickData(
-                    instigator_origin_id=state.instigator_origin_id,
-                    instigator_name=self.sensor_name,
-                    instigator_type=InstigatorType.SENSOR,
-                    status=TickStatus.STARTED,
-                    timestamp=self.now.timestamp(),
-                    selector_id=state.selector_id,
-                )
-            )
-            # Kept in memory until the daemon next writes the tick.
-            tick = tick.with_log_key([REPOSITORY, self.sensor_name, str(tick.tick_id)])
+        """Has the sensor daemon take one tick; returns what it requests."""
         place = len(self.history)
+        sensor = self.process.repository.get_sensor(self.sensor_name)
+        with self.pinned():
+            ticking = _process_tick_generator(
+                self.process, LOG, sensor, self._state(), None, {}, None
+            )
+            errors = [error for error in ticking if error is not None]
+            (tick,) = self.instance.get_ticks(
+                sensor.get_remote_origin_id(), sensor.selector_id, limit=1
+            )
+            for run_id, request in tick.reserved_run_ids_with_requests:
+                if request.requires_backfill_daemon():
+                    self.backfills[run_id] = ""
+                    self.history.append(BackfillStarted(run_id, self._asked(request), place))
+        if errors:
+            self.history[place:] = [Ticked(self.now - HOUR_0, frozenset())]
+            return {FAILED}
+        return set(self.history[place].requested)
+
+    def answer(self) -> SensorExecutionData:
+        """Returns what the sensor, or whoever is in its place, answers to the daemon."""
         try:
-            run_requests, evaluations, cursor = self._answer()
+            answer = self.evaluate() if self.decide is None else self._decided()
         except Exception as error:
             self.last_error = error
-            failure = serializable_error_info_from_exc_info(sys.exc_info())
-            self.instance.update_tick(tick.with_status(TickStatus.FAILURE, error=failure))
-            self.history.append(Ticked(self.now - HOUR_0, frozenset()))
-            return {FAILED}
-        with self.pinned():
-            requested = self._handle(tick, place, run_requests, evaluations, cursor)
-        return set(requested)
+            raise
+        self.evaluations = [e.with_run_ids(set()) for e in answer.automation_condition_evaluations]
+        self.latest |= {evaluation.key: evaluation for evaluation in self.evaluations}
+        asked = [self._asked(request) for request in answer.run_requests or ()]
+        self._submission = _Submission(tick=len(self.history))
+        self.history.append(Ticked(self.now - HOUR_0, frozenset().union(*asked)))
+        return answer
 
-    def _answer(self) -> tuple[Sequence[dg.RunRequest], Sequence[Any], str | None]:
-        if self.decide is None:
-            answer = self.evaluate()
-            return answer.run_requests or [], answer.automation_condition_evaluations, answer.cursor
+    def _decided(self) -> SensorExecutionData:
         targets = self.decide(self.graph, self.history, self.now - HOUR_0)
-        with self.pinned():
-            view = AssetGraphView.for_test(self.definitions, self.instance, self.now)
-            by_asset: dict[str, set[str | None]] = {}
-            for name, key in targets:
-                by_asset.setdefault(name, set()).add(key)
-            subsets = [
-                view.get_asset_subset_from_asset_partitions(
-                    dg.AssetKey(name),
-                    {AssetKeyPartitionKey(dg.AssetKey(name), dagster_key(key)) for key in keys},
-                )
-                for name, keys in by_asset.items()
-            ]
-            return build_run_requests(subsets, view.asset_graph, {}, self.graph.backfills), [], None
-
-    def _handle(
-        self,
-        tick: Any,
-        place: int,
-        run_requests: Sequence[dg.RunRequest],
-        evaluations: Sequence[Any],
-        cursor: str | None,
-    ) -> frozenset[Target]:
-        """Does with the sensor's answer what ``dagster._daemon.sensor`` does, in its order."""
-        self.ticks, self.cursor = tick.tick_id, cursor
-        if evaluations:
-            self.evaluations = [e.with_run_ids(set()) for e in evaluations]
-            self._store_evaluations(self.evaluations)
-        reserved = [
-            make_new_backfill_id() if request.requires_backfill_daemon() else make_new_run_id()
-            for request in run_requests
-        ]
-        if run_requests:
-            # The cursor of a sensor in user code is not stored with its ticks.
-            tick = tick.with_run_requests(
-                run_requests=run_requests, reserved_run_ids=reserved, cursor=None
+        view = AssetGraphView.for_test(self.definitions, self.instance, self.now)
+        by_asset: dict[str, set[str | None]] = {}
+        for name, key in targets:
+            by_asset.setdefault(name, set()).add(key)
+        subsets = [
+            view.get_asset_subset_from_asset_partitions(
+                dg.AssetKey(name),
+                {AssetKeyPartitionKey(dg.AssetKey(name), dagster_key(key)) for key in keys},
             )
-            self.instance.update_tick(tick)
-        asked = [self._asked(request) for request in run_requests]
-        requested = frozenset(target for targets in asked for target in targets)
-        self.history.append(Ticked(self.now - HOUR_0, requested))
-        run_ids: dict[dg.AssetKey, set[str]] = {}
-        for run_id, request, targets in zip(reserved, run_requests, asked, strict=True):
-            tags = dg.DagsterRun.tags_for_tick_id(str(tick.tick_id), bool(evaluations))
-            request = request.with_replaced_attrs(tags={**request.tags, **tags})
-            if request.requires_backfill_daemon():
-                _submit_backfill_request(run_id, request, self.instance)
-                self.backfills[run_id] = ""
-                self.history.append(BackfillStarted(run_id, targets, place))
-            else:
-                self._submission = _Submission(tick=place)
-                sensor = self.process.repository.get_sensor(self.sensor_name)
-                _submit_run_request(run_id, request, self.process, sensor, {}, LOG, None)
-                for key in request.asset_selection or ():
-                    run_ids.setdefault(key, set()).add(run_id)
-            tick = tick.with_run_info(run_id, None)
-        if updated := [e for e in self.evaluations if evaluations and e.key in run_ids]:
-            self._store_evaluations([replace(e, run_ids=run_ids[e.key]) for e in updated])
-        ended = TickStatus.SUCCESS if run_requests else TickStatus.SKIPPED
-        self.instance.update_tick(tick.with_status(ended, end_timestamp=self.now.timestamp()))
-        return requested
-
-    def _store_evaluations(self, evaluations: Sequence[Any]) -> None:
-        self.instance.schedule_storage.add_auto_materialize_asset_evaluations(
-            evaluation_id=self.ticks, asset_evaluations=evaluations
-        )
+            for name, keys in by_asset.items()
+        ]
+        requests = build_run_requests(subsets, view.asset_graph, {}, self.graph.backfills)
+        return SensorExecutionData(run_requests=requests)
 
     def _asked(self, request: dg.RunRequest) -> frozenset[Target]:
+        """Returns what a request is for."""
         if not request.requires_backfill_daemon():
             return self._targets(request.asset_selection, request.tags)
         return frozenset(
@@ -684,21 +648,26 @@ class GraphWorld(World):
         )
 
     def _state(self) -> InstigatorState:
+        """Returns what is stored of the sensor, which is turned on when it is first asked for."""
         sensor = self.process.repository.get_sensor(self.sensor_name)
-        return InstigatorState(
-            origin=sensor.get_remote_origin(),
-            instigator_type=InstigatorType.SENSOR,
-            status=InstigatorStatus.RUNNING,
-            instigator_data=SensorInstigatorData(
-                sensor_type=sensor.sensor_type,
-                cursor=self.cursor,
-                last_tick_timestamp=self.now.timestamp(),
-            ),
+        stored = self.instance.get_instigator_state(
+            sensor.get_remote_origin_id(), sensor.selector_id
+        )
+        return stored or self.instance.add_instigator_state(
+            InstigatorState(
+                origin=sensor.get_remote_origin(),
+                instigator_type=InstigatorType.SENSOR,
+                status=InstigatorStatus.RUNNING,
+                instigator_data=SensorInstigatorData(sensor_type=sensor.sensor_type),
+            )
         )
 
-    def _add_state(self) -> None:
-        if self.graph.conditioned:
-            self.instance.add_instigator_state(self._state())
+    def lose_state(self) -> None:
+        """Resets the sensor's cursor, as its page lets one do."""
+        state = self._state()
+        self.instance.update_instigator_state(
+            state.with_data(SensorInstigatorData(sensor_type=state.instigator_data.sensor_type))
+        )
 
     def redeploy(self, graph: Graph) -> None:
         """Deploys another graph; storage and cursor stay."""
@@ -730,20 +699,33 @@ _NOT_INHERITED = {
 }
 
 
+class Schedules(SqliteScheduleStorage):
+    """Dagster's storage of ticks and evaluations, which makes a new engine for each statement, with
+    connections that are kept: half of what a timeline took."""
+
+    def __init__(self, conn_string: str, inst_data: Any = None) -> None:
+        super().__init__(conn_string, inst_data)
+        self._engine = sqlalchemy.create_engine(conn_string)
+
+    @contextmanager
+    def connect(self) -> Iterator[sqlalchemy.Connection]:
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+
 _idle: list[dg.DagsterInstance] = []
 """Wiped and used again, since making the tables takes longer than playing a timeline."""
 
 
 def _an_instance() -> dg.DagsterInstance:
-    """Returns an empty instance, whose schedules are in memory, too, where the machine has files
-    that are: they are a third of what a timeline takes."""
+    """Returns an empty instance on SQLite, in memory where the machine has files that are."""
     if _idle:
         return _idle.pop()
     instance = dg.DagsterInstance.ephemeral()
     in_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = tempfile.TemporaryDirectory(dir=in_memory)
     atexit.register(folder.cleanup)
-    instance._schedule_storage = SqliteScheduleStorage.from_local(folder.name)
+    instance._schedule_storage = Schedules.from_local(folder.name)
     return instance
 
 
