@@ -290,6 +290,27 @@ def test_it_is_told_when_a_completion_falls_out_of_its_window():
         assert "c_job 2026-01-05 00:00:00 0 s yes always" in said(world)
 
 
+def test_a_request_that_was_cancelled_stays_used_and_is_told():
+    """Nobody would ask for it again, so a person must know; one that ran and failed is no news."""
+    with DeclarativeWorld(with_condition(all_upstreams_updated())) as world:
+        daemon = Daemon(world)
+        for cancelled in (True, False):
+            world.wait(minutes=5).run("A")
+            world.run("B")
+            assert daemon.tick() == 1
+            run_id = world.requested[-1]
+            if cancelled:
+                with world.wait(minutes=1).pinned():
+                    world.instance.report_run_canceled(world.instance.get_run_by_id(run_id))
+                world.unfinished.remove(run_id)
+                text = said(world, code=1)
+                assert f"requested, never started: run {run_id} ended before it" in text
+                assert daemon.tick() == 0
+            else:
+                world.wait(minutes=1).end_downstream(success=False)
+                assert "never started" not in said(world, code=0)
+
+
 # --- who evaluates -------------------------------------------------------------------------------
 
 

@@ -73,10 +73,13 @@ class Outlooks:
         by_key: The keys that anything is known of; None if there are no keys.
         ignored: On the job path, for each upstream its newest run that has no key, and so does
             not count.
+        lost: On the declarative path, for each key whose newest request never started and stays
+            used, the launch.
     """
 
     by_key: Mapping[str | None, Outlook]
     ignored: Mapping[str, Completion] = field(default_factory=dict)
+    lost: Mapping[str | None, str] = field(default_factory=dict)
 
     def pending(self) -> Sequence[Outlook]:
         """Returns those that have something that counts, the most recent first; without keys the
@@ -112,7 +115,9 @@ def outlooks(
         return _of_sensor(instance, repository, fan_in, cursor, at)
     root = evaluate(instance, repository, fan_in, sensor, cursor, at)
     with dg.partition_loading_context(at, instance):
-        return Outlooks(by_key=_of_result(instance, fan_in, root, at))
+        asks = next(decided(root), None)
+        lost = asks.condition.lost(asks.evaluated_in) if asks is not None else {}
+        return Outlooks(by_key=_of_result(instance, fan_in, root, at), lost=lost)
 
 
 # --- sensors -------------------------------------------------------------------------------------

@@ -78,6 +78,7 @@ def status_of(
         problems.append(f"it cannot be evaluated: {first_line(error)}")
     pending = found.pending() if found else []
     problems += [p for o in pending if (p := _held_back(o, evaluator.interval, at))]
+    problems += [_never_started(key, by) for key, by in (found.lost.items() if found else ())]
     last = next(requests_of(instance, fan_in), None)
     return Status(
         fan_in=fan_in,
@@ -102,6 +103,14 @@ def _held_back(outlook: Outlook, interval: timedelta, at: datetime) -> str | Non
     return (
         f"a batch{of_key} is complete for {format_duration(at - since)} and not requested:"
         f" {outlook.reason}"
+    )
+
+
+def _never_started(key: str | None, launch: str) -> str:
+    of_key = f" for {key}" if key is not None else ""
+    return (
+        f"requested{of_key}, never started: {launch} ended before it; what it was made of stays"
+        " used, so materialize it by hand"
     )
 
 

@@ -229,6 +229,15 @@ class FanInCondition(dg.AutomationCondition):
             decided = {p: held.get(p) or part.decide(p, tick) for p in partitions}
         return {p: decision for p, decision in decided.items() if decision is not None}
 
+    def lost(self, context: dg.AutomationContext) -> Mapping[Partition, str]:
+        """Returns, for each partition whose newest request never started and stays used, which
+        launch that was; a request that gave its batch back is not among them."""
+        tick, plan = look(context)
+        with tick.lock:
+            downstream = plan.downstream(context.root_context.key)
+            downstream.follow(tick)
+            return {partition: request.launch for partition, request in downstream.lost(tick)}
+
 
 class _OnUpstreams(FanInCondition):
     """What the conditions share that take the upstreams from the asset graph: they can be

@@ -6,7 +6,7 @@ them down, and each part of the downstream's condition decides those anew.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -139,7 +139,8 @@ class Request:
         made: The id of the last materialization in it.
         open: True while the launch has the downstream to make.
         ended: When the downstream's run there ended, if it ran and made nothing.
-        given_back: True if it never started the downstream since an upstream failed in it.
+        never_started: True if the launch is over and never started the downstream.
+        given_back: True if that was since an upstream failed in it: then it used up nothing.
     """
 
     at: float
@@ -151,6 +152,7 @@ class Request:
     made: int = 0
     open: bool = False
     ended: float | None = None
+    never_started: bool = False
     given_back: bool = False
 
     def has_used(
@@ -405,7 +407,8 @@ class Downstream:
             return replace(request, ended=last_run.ended)
         if record is None and not launch.requested:
             return replace(request, uses_before=False)  # By hand, and it never started.
-        return replace(request, given_back=upstream_failed and not launch.canceled)
+        given_back = upstream_failed and not launch.canceled
+        return replace(request, never_started=True, given_back=given_back)
 
     def _of_tick(
         self, partition: str | None, name: str, told: TickRequest, tick: "AssetTick"
@@ -421,7 +424,8 @@ class Downstream:
         if not launch.over:
             return replace(request, open=True)
         failed = self._upstream_failed(partition, name, tick)
-        return replace(request, given_back=failed and not launch.canceled)
+        given_back = failed and not launch.canceled
+        return replace(request, never_started=True, given_back=given_back)
 
     def _record(self, evaluation: int | None, name: str, tick: "AssetTick") -> Record | None:
         if evaluation is None:
@@ -479,6 +483,14 @@ class Downstream:
             if of_partition or partition in self._by_ticks:
                 self._by_ticks[partition] = of_partition
                 self._known.pop(partition, None)
+
+    def lost(self, tick: "AssetTick") -> Iterator[tuple[str | None, Request]]:
+        """Yields the newest request of each partition, or None, if it never started and stays used
+        all the same: it was cancelled, or nothing of an upstream failed in its launch."""
+        for partition in {*self.facts.planned, *self._by_ticks}:
+            newest = next(iter(self.requests(partition, tick)), None)
+            if newest is not None and newest.never_started and not newest.given_back:
+                yield partition, newest
 
     # --- what is written down ----------------------------------------------------------------
 

@@ -73,6 +73,7 @@ class Part:
         self._place = 0
         self.decided_at = datetime.min.replace(tzinfo=UTC)
         self._expiries: list[tuple[float, str]] = []
+        self._shared_until: dict[str, float] = {}
         self._everywhere: Collection[Partition] = ()
         self._everywhere_at: object = None
 
@@ -91,6 +92,9 @@ class Part:
         self._epoch, self._place = downstream.epoch, len(downstream.journal)
         self.decided_at = tick.at
         now = tick.at.timestamp()
+        for name in [name for name, until in self._shared_until.items() if until <= now]:
+            del self._shared_until[name]
+            self.changed.add(name)
         while self._expiries and self._expiries[0][0] <= now:
             partition = heapq.heappop(self._expiries)[1]
             touched.add(None if downstream.partitions_def is None else partition)
@@ -190,13 +194,18 @@ class Part:
     def shared_standing(self, name: str) -> Standing:
         """Returns how an upstream without partitions stands, used or not."""
         fact = self.downstream.upstreams[name].fact(None)
-        return decide(
+        (standing,) = decide(
             at=self.decided_at,
             upstreams=[name],
             completions=[] if fact is None else [completion_of(name, fact, None)],
             used={},
             within=self.question.windows,
-        ).standings[0]
+        ).standings
+        if standing.ready and standing.newest is not None:
+            until = falls_out(standing.within, standing.newest.completed_at)
+            if until is not None:
+                self._shared_until[name] = until.timestamp()
+        return standing
 
     # --- what fires --------------------------------------------------------------------------
 
