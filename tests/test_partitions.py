@@ -69,17 +69,6 @@ def test_an_hour_counts_for_its_day():
         assert world.fired() == [SECOND]
 
 
-def test_all_hours_of_a_day_are_asked_for_with_dagsters_own_condition():
-    """``~any_deps_missing()`` waits until every hour of the day has been materialized once."""
-    condition = all_upstreams_updated() & ~dg.AutomationCondition.any_deps_missing()
-    with Partitioned(DAYS, {"hourly": HOURS, "daily": DAYS}, condition) as world:
-        world.done("daily", FIRST)
-        world.done("hourly", *(f"{FIRST}-{hour:02}:00" for hour in range(23)))
-        assert world.fired() == []
-        world.done("hourly", f"{FIRST}-23:00")
-        assert world.fired() == [FIRST]
-
-
 def test_one_upstream_partition_serves_several_each_with_its_own_history():
     """Europe counts once for Germany and once for France, whenever each of them is complete."""
     with Partitioned(COUNTRIES, {"sales": COUNTRIES, "rates": (REGIONS, REGION_OF)}) as world:

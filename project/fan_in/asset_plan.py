@@ -15,7 +15,7 @@ from .asset_facts import Wanted
 from .asset_tick import AssetMemory, AssetTick
 from .downstreams import Downstream
 from .evaluation_lines import Lines
-from .parts import Part
+from .condition_parts import Part
 from .windows import MOST_CLOCK_SKEW, Window, reach
 
 if TYPE_CHECKING:

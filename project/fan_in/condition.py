@@ -1,6 +1,6 @@
 """The declarative path: automation conditions that ask the rule about an asset's upstreams.
 
-They keep no cursor: ``asset_tick`` says where what they know comes from, and ``parts`` what they
+They keep no cursor: ``asset_tick`` says where what they know comes from, and ``condition_parts`` what they
 decide. Here is how they are defined, and how they answer Dagster.
 """
 
@@ -20,7 +20,14 @@ from .errors import FanInError
 from .evaluation_lines import FanInResult, held_back_text, subset_of
 from .evaluation_records import record_metadata
 from .partition_maps import upstreams_of
-from .parts import Part, Partition, Question, SettledPart, any_upstream_running, running_of
+from .condition_parts import (
+    Part,
+    Partition,
+    Question,
+    SettledPart,
+    any_upstream_running,
+    running_of,
+)
 from .requirement import check_count
 from .rule import Decision
 from .windows import (
