@@ -14,10 +14,10 @@ from concurrent.futures import ProcessPoolExecutor
 
 from contenders import CONTENDERS, OURS, Contender
 from player import play
-from reference import Verdict, expected, judge
+from reference import Verdict, judge
 from tabulate import tabulate
 from timeline import diagram, read_firings, write_firings
-from timelines import NAMED, PARTINGS, Named
+from timelines import NAMED, Named
 
 from project.paths import ROOT
 
@@ -29,8 +29,6 @@ KINDS = ("lost", "duplicate", "stale", "early", "late")
 
 FOR_ALL = [named for named in NAMED if not named.only_ours]
 """What every mechanism can express."""
-
-PATHS = {contender.name: contender.path for contender in CONTENDERS}
 
 Row = Mapping[str, str]
 
@@ -70,12 +68,7 @@ def render_summary(results: Mapping[str, Row]) -> str:
 def render_page(results: Mapping[str, Row]) -> str:
     """Returns the whole: each timeline drawn, and each deviation explained in a sentence."""
     counts = {"count": len(NAMED), "for_all": len(FOR_ALL), "ours": len(NAMED) - len(FOR_ALL)}
-    partings = "\n".join(
-        f"- `{p.text}`: {p.contender} fires `{p.fires}` instead of"
-        f" `{write_firings(expected(p.timeline, PATHS[p.contender]))}`. {p.why}"
-        for p in PARTINGS
-    )
-    parts = [HEAD.format(summary=render_summary(results), partings=partings, **counts)]
+    parts = [HEAD.format(summary=render_summary(results), **counts)]
     group = None
     for named in NAMED:
         if named.group != group:
@@ -125,12 +118,8 @@ comparison`, checked by the tests.
 
 {summary}
 
-Not among them, since there this project's own are known to part from the rule:
-
-{partings}
-
-The generated timelines leave these out too, and two things at exactly one moment, and a
-`~in_progress()` added where overlap is allowed.
+The generated timelines leave out two things at exactly one moment, and a `~in_progress()` added
+where overlap is allowed.
 
 What the mechanisms are: *our condition* and *our sensor* are this project's. *request-anchored* is
 `all_deps_match(newly_updated().since(asset_matches(own_key, newly_requested())))`, the best of the

@@ -8,7 +8,7 @@ from contenders import CONTENDERS, OUR_SENSOR_BY_TAG, OURS
 from player import play
 from reference import expected
 from timeline import parse, read_firings
-from timelines import NAMED, PARTINGS, Named, Parting
+from timelines import NAMED, Named
 
 PATHS = ("declarative", "job")
 named_timelines = pytest.mark.parametrize("named", NAMED, ids=lambda named: named.name)
@@ -68,17 +68,6 @@ def test_what_dagsters_built_ins_do_is_as_measured_before():
     assert kinds("documentation example", "same name elsewhere") == {"early", "lost"}
     assert "duplicate" in kinds("documentation example", "state lost after a batch")
     assert kinds("@run_status_sensor", "one batch") == {"early"}
-
-
-@pytest.mark.parametrize("parting", PARTINGS, ids=lambda parting: parting.text)
-def test_where_ours_part_from_the_rule_is_known(parting: Parting):
-    """What is published as left out is so: one of ours parts there, as told, and only that one."""
-    for contender in OURS:
-        fired = play(parting.timeline, contender)
-        demanded = expected(parting.timeline, contender.path)
-        parts = contender.name == parting.contender
-        assert fired == (read_firings(parting.fires) if parts else demanded), contender.name
-        assert fired != demanded or not parts
 
 
 @named_timelines

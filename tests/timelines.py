@@ -64,6 +64,7 @@ NAMED = (
     Named(CORE, "D fails", "A B . Dx . A . B . .", "10010", "A failed D has had its batch."),
     Named(CORE, "D never ends, overlap allowed", "A B . . . .", "1000", "A batch is requested once however long its run takes."),
     Named(CORE, "upstream fails and is repaired", "B . (A fails) . A . .", "0010", "The repair's completion counts, the failure does not."),
+    Named(CORE, "a run by hand hides nothing", "overlap=no: A B . D? A B . D! . .", "1010", "Another run of the downstream still goes on, though a newer one has ended."),
     Named(CORE, "storm", "A A A A . B B B B . . D! . A A A A . .", "010000", "Many completions of each are one batch, many of one are none."),
     Named(CORE, "one upstream alone is a set", "{A}: A . . A .", "101", "With a single upstream each tick with news fires."),
     Named(CORE, "three upstreams", "{A,B,C}: A B . C . B C . A .", "0101", "All of them, in any order, twice."),
@@ -153,28 +154,7 @@ NAMED = (
     Named(SETTLING, "one upstream chatters", "settle=1h: B@0 A@1 .@1.5 A@1.9 .@2.5 A@2.8 .@3.5 .@3.8", "0001", "The other has long settled; the batch waits for both."),
     Named(SETTLING, "a running upstream", "{A,B,C} when=A&B idle=yes: A+ A- C+ B . C- . .", "010", "C need not be there, and is at work all the same: the batch waits for its end."),
     Named(SETTLING, "a running upstream in the midst", "idle=yes: A B A+ . . A- . .", "0010", "The repeat is part of the batch, since nothing fires while it runs."),
+    Named(SETTLING, "an older run of an upstream", "idle=yes: A B+ B . B- .", "01", "A newer one has ended; the older one is still at work."),
     Named(SETTLING, "idle and settled", "idle=yes settle=1h: A@0 B@0.01 A+@0.5 .@1.5 A-@2 .@2.5 .@3 .", "0010", "First it ends, then it is quiet for an hour."),
     Named(SETTLING, "settled after its state was lost", "settle=1h: A@0 B@0.01 .@1.01 A@1.1 B@1.2 (lose state) .@1.5 .@2.2 .", "1010", "What has settled is read from the facts, and not remembered."),
 )
-
-
-@dataclass(frozen=True)
-class Parting:
-    """A timeline on which one of this project's own is known to part from the rule."""
-
-    contender: str
-    text: str
-    fires: str
-    why: str
-
-    @property
-    def timeline(self) -> Timeline:
-        return parse(self.text)
-
-
-PARTINGS = (
-    Parting("our condition", "overlap=no: A B . D? A B .", "11", "Dagster's `in_progress()` looks at the newest run only, and a run by hand that has ended hides the one that goes on."),
-    Parting("our condition", "idle=yes: A B+ B . B- .", "10", "The same, of an upstream's runs."),
-    Parting("our sensor", "A@1 B@1.1 .@1.2 B@2.5 .@2.55 A@2.6<0.4 .@2.7", "100", "The sensor reads back five minutes behind the newest success it has seen, and this A ended longer before."),
-)
-# fmt: on

@@ -13,9 +13,9 @@ import dagster as dg
 from . import caches
 from .asset_facts import Wanted
 from .asset_tick import AssetMemory, AssetTick
+from .condition_parts import Part
 from .downstreams import Downstream
 from .evaluation_lines import Lines
-from .condition_parts import Part
 from .windows import MOST_CLOCK_SKEW, Window, reach
 
 if TYPE_CHECKING:

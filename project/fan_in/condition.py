@@ -1,7 +1,7 @@
 """The declarative path: automation conditions that ask the rule about an asset's upstreams.
 
-They keep no cursor: ``asset_tick`` says where what they know comes from, and ``condition_parts`` what they
-decide. Here is how they are defined, and how they answer Dagster.
+They keep no cursor: ``asset_tick`` says where what they know comes from, and ``condition_parts``
+what they decide. Here is how they are defined, and how they answer Dagster.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,10 +16,6 @@ import dagster as dg
 from dagster._core.definitions.declarative_automation.operators import DepsAutomationCondition
 
 from .asset_plan import AssetPlan, look
-from .errors import FanInError
-from .evaluation_lines import FanInResult, held_back_text, subset_of
-from .evaluation_records import record_metadata
-from .partition_maps import upstreams_of
 from .condition_parts import (
     Part,
     Partition,
@@ -28,6 +24,10 @@ from .condition_parts import (
     any_upstream_running,
     running_of,
 )
+from .errors import FanInError
+from .evaluation_lines import FanInResult, held_back_text, subset_of
+from .evaluation_records import record_metadata
+from .partition_maps import upstreams_of
 from .requirement import check_count
 from .rule import Decision
 from .windows import (

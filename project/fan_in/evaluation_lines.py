@@ -20,9 +20,9 @@ from dagster._core.definitions.declarative_automation.serialized_objects import 
     HistoricalAllPartitionsSubsetSentinel,
 )
 
+from .condition_parts import Part, Partition
 from .downstreams import Upstream
 from .partition_maps import How
-from .condition_parts import Part, Partition
 from .rule import Standing, State
 from .words import ASSET_WORDS, explain_held_back, explain_standing
 
