@@ -38,6 +38,8 @@ class AssetPlan:
         self._parts: dict[Any, Part] = {}
         self._lines: dict[int, Lines] = {}
         self.reaches: dict[dg.AssetKey, timedelta | None] = {}
+        self.longest: timedelta | None = timedelta(0)
+        """How far back any of the fan-ins looks; None for ever."""
         self._looks: dict[str, tuple[timedelta | None, bool, bool]] = {}
         for key in graph.get_all_asset_keys():
             condition = graph.get(key).automation_condition
@@ -60,6 +62,8 @@ class AssetPlan:
         if not windows and not lengths:
             return
         self.reaches[key] = reach(lengths) if lengths else timedelta(0)
+        both = (self.longest, self.reaches[key])
+        self.longest = None if None in both else max(x for x in both if x is not None)
         self._downstreams[key] = Downstream(self.graph, key, windows, via)
         self._look_at(key, self.reaches[key], planned=True)
         for upstream in windows:
@@ -98,12 +102,6 @@ class AssetPlan:
             )
             for asset, (length, planned, observed) in self._looks.items()
         }
-
-    @property
-    def longest(self) -> timedelta | None:
-        """How far back any of the fan-ins looks; None for ever."""
-        lengths = [length for length, _, _ in self._looks.values()]
-        return None if None in lengths else max((x for x in lengths if x), default=timedelta(0))
 
     def downstream(self, key: dg.AssetKey) -> Downstream:
         """Returns what follows a downstream."""
