@@ -22,7 +22,7 @@ from drivers import (
 )
 
 from project.fan_in import CalendarDay, all_upstreams_updated, fan_in_sensor
-from project.fan_in.sensor import READ_OVERLAP
+from project.fan_in.catch_up import READ_OVERLAP
 
 MINUTE = 1 / 60
 

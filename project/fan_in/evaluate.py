@@ -36,12 +36,14 @@ class Holds:
         busy: Upstreams with an unfinished run.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
         evaluating: When another evaluation began that may be about to request this batch.
+        later: Whether this tick requests others first, and no more.
     """
 
     running: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     impossible: str | None = None
     evaluating: datetime | None = None
+    later: bool = False
 
 
 class Facts(Protocol[Key]):

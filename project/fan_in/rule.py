@@ -109,6 +109,7 @@ class Standing:
         within: Its window.
         newest: The newest completion known, if there is one.
         used_at: When the newest completion was used, if it was and if that is known.
+        note: What else is known of it, in words, where it is not ready.
     """
 
     upstream: str
@@ -116,6 +117,7 @@ class Standing:
     within: Window = ONE_DAY
     newest: Completion | None = None
     used_at: datetime | None = None
+    note: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -152,6 +154,7 @@ class Decision:
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
         evaluating: When another evaluation began that may be about to request this batch.
+        later: Whether this tick requests others first, and no more.
     """
 
     at: datetime
@@ -163,6 +166,7 @@ class Decision:
     busy: tuple[str, ...] = ()
     impossible: str | None = None
     evaluating: datetime | None = None
+    later: bool = False
 
     @cached_property
     def ready(self) -> tuple[Standing, ...]:
@@ -198,7 +202,7 @@ class Decision:
     @property
     def fires(self) -> bool:
         """True when the downstream is to be requested; not while something holds it back."""
-        held_back = self.running or self.busy or self.unsettled or self.impossible
+        held_back = self.running or self.busy or self.unsettled or self.impossible or self.later
         return self.complete and not held_back and self.evaluating is None
 
     @property

@@ -11,10 +11,11 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from .rule import Batch, Completion, Decision, Used, used_further
+from .stored_order import Place
 
 VERSION = 3
 
@@ -168,6 +169,10 @@ class SensorState:
         unsure: Upstreams without a completion inside ``reach``; older ones were not looked for.
         keyless: The newest run of each upstream that was ignored, since it has no key.
         requested: The last tick's requests, until their runs have been seen.
+        places: How far the event log was read, for what becomes visible late.
+        parts: The newest run of each upstream that was ignored, since it was of a part of the job.
+        elsewhere: Upstreams whose runs were seen in another repository of the location that was
+            named, each with the repository that was looked for, and that one.
     """
 
     owner: str
@@ -178,6 +183,9 @@ class SensorState:
     unsure: frozenset[str] = frozenset()
     keyless: Mapping[str, Completion] = field(default_factory=dict)
     requested: tuple[Request, ...] = ()
+    places: tuple[Place, ...] = ()
+    parts: Mapping[str, Completion] = field(default_factory=dict)
+    elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def covers(self, upstreams: Iterable[str], reach: float | None) -> bool:
         """True when the completions of all these upstreams were read at least that far back."""
@@ -208,6 +216,8 @@ class SensorState:
             keys={key: state.only(names) for key, state in self.keys.items()},
             unsure=self.unsure & names,
             keyless={name: c for name, c in self.keyless.items() if name in names},
+            parts={name: c for name, c in self.parts.items() if name in names},
+            elsewhere={name: found for name, found in self.elsewhere.items() if name in names},
         )
 
     def forgetting(self, seen_after: datetime, counts_after: datetime | None) -> "SensorState":
@@ -244,6 +254,9 @@ class SensorState:
                 "unsure": sorted(self.unsure),
                 "keyless": {name: list(c.position) for name, c in self.keyless.items()},
                 "requested": [_request_to_data(request) for request in self.requested],
+                "places": [[place.at, place.number] for place in self.places],
+                "parts": {name: list(c.position) for name, c in self.parts.items()},
+                "elsewhere": {name: list(found) for name, found in self.elsewhere.items()},
             }
         )
         keys = ",".join(f"[{_dump(key)},{state.text}]" for key, state in self.keys.items())
@@ -251,7 +264,6 @@ class SensorState:
         return f'{text}{CHECK}"{_checksum(text)}"}}'
 
     @staticmethod
-    @lru_cache(maxsize=16)  # A tick reads what the last one wrote, in the same process.
     def from_json(text: str | None, owner: str) -> "SensorState | None":
         """Returns the state that the cursor holds, or None if it is another's or unreadable."""
         try:
@@ -275,6 +287,19 @@ class SensorState:
                     for name, position in data["keyless"].items()
                 },
                 requested=tuple(_request_from_data(request) for request in data["requested"]),
+                # Not in the cursors of earlier releases, which are good for all the rest.
+                places=tuple(
+                    Place(_time(at).timestamp(), int(number))
+                    for at, number in data.get("places", ())
+                ),
+                parts={
+                    name: _completion(name, *_position(position), None)
+                    for name, position in data.get("parts", {}).items()
+                },
+                elsewhere={
+                    name: (_text(looked_for), _text(found))
+                    for name, (looked_for, found) in data.get("elsewhere", {}).items()
+                },
             )
         except _UNREADABLE:
             return None

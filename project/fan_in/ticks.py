@@ -89,6 +89,26 @@ class TickReader:
             ]
         return self._requesting
 
+    def began(
+        self, *, after: datetime | None = None, before: datetime | None = None
+    ) -> datetime | None:
+        """Returns when the newest tick between two times began that has ended; None if there is
+        none."""
+        ended = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
+        began = [
+            tick.timestamp
+            for state in self._states
+            for tick in self.instance.get_ticks(
+                state.instigator_origin_id,
+                state.selector_id,
+                after=after and after.timestamp(),
+                before=before and before.timestamp(),
+                statuses=ended,
+                limit=1,
+            )
+        ]
+        return datetime.fromtimestamp(max(began), UTC) if began else None
+
     @cached_property
     def _states(self) -> list[Any]:
         if self.instance.schedule_storage is None:
