@@ -66,6 +66,8 @@ class World(AbstractContextManager["World"]):
     """Whether a tick that requests is stored here; not if somebody else plays the daemon."""
     key_tag = PARTITION
     """The run tag that holds the correlation key of a run that has one."""
+    home = HERE
+    """What the code location is called."""
 
     def __init__(
         self,
@@ -113,11 +115,13 @@ class World(AbstractContextManager["World"]):
 
     # --- upstreams ---------------------------------------------------------------------------
 
-    def start(self, letter: str, location: str = HERE, *, key: str | None = None) -> str:
+    def start(
+        self, letter: str, location: str | None = None, *, key: str | None = None, **run: Any
+    ) -> str:
         """Starts a run of an upstream's job, of a correlation key or none, and returns its id."""
         job = self.definitions.resolve_job_def(f"{letter.lower()}_job")
         with self.pinned():
-            return self._create_run(job, location=location, tags=self._tags(key))
+            return self._create_run(job, location=location, tags=self._tags(key), **run)
 
     def finish(self, run_id: str, *assets: str, success: bool = True) -> None:
         """Ends a run, which has materialized these assets."""
@@ -172,7 +176,7 @@ class World(AbstractContextManager["World"]):
                 repository_name=REPOSITORY,
                 repository_def=repository,
                 sensor_name=self.sensor_name,
-                code_location_origin=RegisteredCodeLocationOrigin(HERE),
+                code_location_origin=RegisteredCodeLocationOrigin(self.home),
             ) as context,
         ):
             answer = repository.get_sensor_def(self.sensor_name).evaluate_tick(context)
@@ -206,7 +210,7 @@ class World(AbstractContextManager["World"]):
             return  # The mechanism is evaluated otherwise.
         sensor = repository.get_sensor_def(self.sensor_name)
         state = InstigatorState(
-            origin=RemoteInstigatorOrigin(_repository(HERE), self.sensor_name),
+            origin=RemoteInstigatorOrigin(_repository(self.home), self.sensor_name),
             instigator_type=InstigatorType.SENSOR,
             status=InstigatorStatus.RUNNING,
             instigator_data=SensorInstigatorData(sensor_type=sensor.sensor_type),
@@ -314,8 +318,9 @@ class World(AbstractContextManager["World"]):
     def _tags(self, key: str | None) -> dict[str, str]:
         return {} if key is None else {self.key_tag: key}
 
-    def _create_run(self, job: dg.JobDefinition, location: str = HERE, **kwargs: Any) -> str:
-        origin = RemoteJobOrigin(repository_origin=_repository(location), job_name=job.name)
+    def _create_run(self, job: dg.JobDefinition, location: str | None = None, **kwargs: Any) -> str:
+        repository = _repository(location or self.home)
+        origin = RemoteJobOrigin(repository_origin=repository, job_name=job.name)
         return self.instance.create_run_for_job(
             job, status=dg.DagsterRunStatus.STARTED, remote_job_origin=origin, **kwargs
         ).run_id

@@ -69,11 +69,11 @@ class WholeRuns:
         return self._steps_of_plan(run) <= set(run.step_keys_to_execute)
 
     def _has_all_assets(self, run: dg.DagsterRun, here: bool) -> bool:
-        if run.asset_selection is None:
+        if not run.asset_selection and not run.asset_check_selection:
             return True
         if here and self.repository is not None and self.repository.has_job(run.job_name):
             layer = self.repository.get_job(run.job_name).asset_layer
-            return set(layer.selected_asset_keys) <= run.asset_selection
+            return set(layer.selected_asset_keys) <= set(run.asset_selection or ())
         return self._has_all_nodes(run)
 
     def _has_all_nodes(self, run: dg.DagsterRun) -> bool:
