@@ -53,7 +53,7 @@ class PartsWorld(JobPathWorld):
     def run_elsewhere(self, job: str, *, assets: str = "") -> str:
         """Runs a job, or some of its assets, as another code location that has it launches it."""
         keys = {dg.AssetKey(name) for name in assets} or None
-        definition = self.definitions.resolve_job_def(job).get_subset(asset_selection=keys)
+        definition = self.definitions.resolve_job_def(job)
         with self.pinned():
             run_id = self._create_run(definition, ELSEWHERE, asset_selection=keys)
             self._end_run(run_id, [], True)
