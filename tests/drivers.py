@@ -203,6 +203,11 @@ class World(AbstractContextManager["World"]):
             ]
         return len([run_id for run_id in created if run_id])
 
+    def store_tick_of_nothing(self) -> None:
+        """Stores a tick that has requested nothing, where it matters that there was one."""
+        with self.pinned():
+            self._store_tick(())
+
     def _store_tick(self, requests: Sequence[dg.RunRequest]) -> None:
         """Stores the tick as the daemon does; of ticks that request nothing no trace is needed."""
         repository = self.definitions.get_repository_def()

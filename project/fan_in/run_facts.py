@@ -197,7 +197,7 @@ class RunFacts:
 
     def _has_moved(self, home: Home, requested_at: datetime) -> bool:
         """True when the sensor seems to have been at another home when it made a request: it was
-        not evaluated here then, and is not there any more."""
+        not evaluated here then, and has not been there since it is evaluated here."""
 
         def is_other(state: Any) -> bool:
             selector = state.selector
@@ -208,7 +208,7 @@ class RunFacts:
             return False
         here = self.ticks.began()
         there = TickReader(self.context.instance, is_other).began()
-        return here is None or there is None or there < here
+        return here is None or here < requested_at or there is None or there < here
 
     # --- what holds a batch back -----------------------------------------------------------------
 
