@@ -72,6 +72,7 @@ NAMED = (
     Named(CORE, "late finisher counts when it ends", "A+ B . A- . B . A .", "0101", "A completion is when the work ended, not when it began."),
     Named(CORE, "started before the batch, ended after it", "A+ A B . A- B . .", "110", "The older run is the newer completion, and no batch has used it."),
     Named(CORE, "seen late", "A@1 B@1.1 .@1.2 B@2 .@2.02 A@2.04<0.03 .@2.05 .", "1010", "A completion that becomes visible after a tick, though it ended before it, counts at the next."),
+    Named(CORE, "seen late, of a clock that is behind", "A@1 B@1.1 .@1.2 B@2.5 .@2.55 A@2.6<0.4 .@2.7 . B@30 .@30.1 A@30.2<1.5 .@30.3", "101001", "It ended long before what the last tick has read; it is found by the order in which it was stored."),
     Named(CORE, "same name elsewhere", "(A elsewhere) B . A . .", "010", "A job of another code location that is called the same does not count."),
 
     Named(WINDOW, "stale half is not paired", "A@1 . B@31 . .", "000", "Yesterday's A is no partner for today's B."),
@@ -175,6 +176,5 @@ class Parting:
 PARTINGS = (
     Parting("our condition", "overlap=no: A B . D? A B .", "11", "Dagster's `in_progress()` looks at the newest run only, and a run by hand that has ended hides the one that goes on."),
     Parting("our condition", "idle=yes: A B+ B . B- .", "10", "The same, of an upstream's runs."),
-    Parting("our sensor", "A@1 B@1.1 .@1.2 B@2.5 .@2.55 A@2.6<0.4 .@2.7", "100", "The sensor reads back five minutes behind the newest success it has seen, and this A ended longer before."),
 )
 # fmt: on
