@@ -40,7 +40,7 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.storage.schedules import SqliteScheduleStorage
 
 import project.fan_in as fan_in
-from project.fan_in import materializations
+from project.fan_in import caches, materializations
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 """Hour 0 of a world that is not told otherwise."""
@@ -91,6 +91,7 @@ class World(AbstractContextManager["World"]):
         self.instance.schedule_storage.wipe()
         # The next world counts its ticks from 1 again at the same time, which no real one does.
         materializations._remembered.clear()
+        caches.sensor_ticks.clear()
         _idle_instances.append(self.instance)
 
     def define(self, definitions: dg.Definitions) -> None:

@@ -18,7 +18,7 @@ from .runs import PARTITION_TAG, Burst, RunReader
 from .spec import SENSOR_TAG, FanInSpec
 from .state import KeyState, Request, SensorState
 from .stored_order import StoredSuccesses
-from .used import MOST_RUNS_SEARCHED, UsedReader
+from .used import MOST_RUNS_SEARCHED, TicksRead, UsedReader
 from .windows import MOST_CLOCK_SKEW
 
 READ_OVERLAP = timedelta(minutes=5)
@@ -44,10 +44,12 @@ class Left:
     Args:
         state: What its cursor holds.
         burst: The burst that it has read, if there was one.
+        ticks_read: What it has read of the sensor's ticks.
     """
 
     state: SensorState
     burst: Burst | None
+    ticks_read: TicksRead | None
 
 
 class CatchUp:
@@ -77,6 +79,9 @@ class CatchUp:
         # What completed or was requested before is outside every window.
         self.horizon = spec.reach and at - spec.reach
         self._burst: Burst | None = None
+        self._left: Left | None = sensor_ticks.get(context.cursor or "")
+        if self._left is not None:
+            used.ticks_read = self._left.ticks_read
 
     def state(self) -> SensorState:
         """Returns what is known now."""
@@ -88,7 +93,7 @@ class CatchUp:
     def leave(self, state: SensorState) -> str:
         """Returns the cursor for the next tick, and keeps what it need not read again."""
         cursor = state.to_json()
-        sensor_ticks.put(cursor, Left(state, self._burst))
+        sensor_ticks.put(cursor, Left(state, self._burst, self.used.ticks_read))
         return cursor
 
     def with_last(self, state: SensorState, names: Collection[str]) -> SensorState:
@@ -129,9 +134,8 @@ class CatchUp:
         return self._rebuild(replace(state, reach=seconds, read_to=0.0))
 
     def _from_cursor(self, owner: str) -> SensorState | None:
-        left = sensor_ticks.get(self.context.cursor or "")
-        if left is not None and left.state.owner == owner:
-            state = left.state
+        if self._left is not None and self._left.state.owner == owner:
+            state = self._left.state
         else:
             state = SensorState.from_json(self.context.cursor, owner)
         if state is None:
@@ -168,12 +172,14 @@ class CatchUp:
         """Returns the state with what succeeded since the last tick."""
         since = self._read_from(state)
         by_time: Iterable[tuple[dg.RunRecord, Sequence[Completion]]] = ()
-        self._burst = self._known_burst(state, since)
-        if self._burst is None and (since is not None or self.spec.tag is not None):
+        burst = self._known_burst(state, since)
+        if burst is not None:
+            by_time = self.runs.successes_beside(burst, since)
+        elif since is not None or self.spec.tag is not None:
             by_time = islice(
                 self.runs.successes(since), MOST_RUNS_SEARCHED if since is None else None
             )
-        updated: dict[str, float] = {}
+        updated = dict(burst.updated) if burst is not None else {}
         completions: dict[str | None, list[Completion]] = {}
         keyless = KeyState(newest=state.keyless)
         for record, of_run in chain(by_time, self._late(state, updated)):
@@ -188,7 +194,7 @@ class CatchUp:
         # Nor is a burst read again at each tick for as long as nothing newer comes.
         read_to = max(read_to, (self.at - MOST_CLOCK_SKEW).timestamp())
         state = replace(state, read_to=read_to, keyless=keyless.newest, places=self._places)
-        self._burst = self._burst or Burst.of(updated, self._read_from(state))
+        self._burst = Burst.of(updated, self._read_from(state))
         if self.spec.tag is not None:
             state = self._recall(state, [key for key in completions if key not in state.keys])
         state = state.with_keys(
@@ -202,8 +208,7 @@ class CatchUp:
     ) -> Iterable[tuple[dg.RunRecord, Sequence[Completion]]]:
         """Yields what was stored since the last tick and was not found by its time."""
         stored, self._places = StoredSuccesses(self.runs.instance).since(state.places, self.at)
-        known = self._burst.run_ids if self._burst else by_time
-        late = [run_id for run_id in stored if run_id not in known]
+        late = [run_id for run_id in stored if run_id not in by_time]
         yield from self.runs.successes_of(late)
 
     def _with_ignored(self, state: SensorState) -> SensorState:
@@ -218,15 +223,12 @@ class CatchUp:
         return replace(state, elsewhere={**state.elsewhere, **elsewhere}, parts=parts)
 
     def _known_burst(self, state: SensorState, since: datetime | None) -> Burst | None:
-        """Returns the burst that the last tick has read and the cursor tells of, if nothing has
-        succeeded since; else None."""
-        left = sensor_ticks.get(self.context.cursor or "")
-        burst = left and left.burst
+        """Returns the burst that the last tick has read and the cursor tells of; None if there is
+        none, or none of it would be found again."""
+        burst = self._left and self._left.burst
         if burst is None or not (since and state.read_to):
             return None
-        if since > burst.updated_at:
-            return None
-        return burst if self.runs.is_all(burst, since) else None
+        return burst if since <= burst.updated_at else None
 
     def _recall(self, state: SensorState, keys: Sequence[str | None]) -> SensorState:
         """Returns the state with what the storage knows of keys that it does not hold: never heard

@@ -36,14 +36,12 @@ class Holds:
         busy: Upstreams with an unfinished run.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
         evaluating: When another evaluation began that may be about to request this batch.
-        later: Whether this tick requests others first, and no more.
     """
 
     running: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     impossible: str | None = None
     evaluating: datetime | None = None
-    later: bool = False
 
 
 class Facts(Protocol[Key]):
@@ -52,8 +50,8 @@ class Facts(Protocol[Key]):
     def decide(self, keys: Collection[Key] | None = None) -> Mapping[Key, Decision]:
         """Returns what the rule decides for these keys, on what is known now.
 
-        Without ``keys``, for all of which anything is known; those that cannot be complete may be
-        left out.
+        Without ``keys``, for all of which anything is known. Those that cannot be complete may be
+        left out, and so may those that come after as many as one tick requests.
         """
         ...
 

@@ -154,7 +154,6 @@ class Decision:
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
         evaluating: When another evaluation began that may be about to request this batch.
-        later: Whether this tick requests others first, and no more.
     """
 
     at: datetime
@@ -166,7 +165,6 @@ class Decision:
     busy: tuple[str, ...] = ()
     impossible: str | None = None
     evaluating: datetime | None = None
-    later: bool = False
 
     @cached_property
     def ready(self) -> tuple[Standing, ...]:
@@ -202,7 +200,7 @@ class Decision:
     @property
     def fires(self) -> bool:
         """True when the downstream is to be requested; not while something holds it back."""
-        held_back = self.running or self.busy or self.unsettled or self.impossible or self.later
+        held_back = self.running or self.busy or self.unsettled or self.impossible
         return self.complete and not held_back and self.evaluating is None
 
     @property

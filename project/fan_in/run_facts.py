@@ -77,34 +77,66 @@ class RunFacts:
 
     # --- Facts -----------------------------------------------------------------------------------
 
-    def decide(self, keys: Collection[str | None] | None = None) -> Mapping[str | None, Decision]:
-        """Returns what the rule decides for these keys, by default for all that are known."""
+    def decide(self, keys: Collection[str | None] | None = None) -> dict[str | None, Decision]:
+        """Returns what the rule decides for these keys.
+
+        By default for those that may be complete, those that have waited longest first, until there
+        are as many as one tick requests: of many thousands the others wait for the next ticks.
+        """
         state = self.state
-        if keys is None:
-            keys = [None] if self.spec.tag is None else state.keys
-        return {key: self._decide(state, key) for key in keys}
+        if keys is not None:
+            return {key: self._decide(state, key) for key in keys}
+        decisions: dict[str | None, Decision] = {}
+        keys = self.candidates
+        held = self._held(keys) if self.limited and len(keys) > KEYS_AT_ONCE else ()
+        fires = 0
+        for key in sorted(keys, key=lambda key: state.of(key).oldest_unused):
+            decisions[key] = decision = self._decide(state, key)
+            fires += decision.fires and key not in held
+            if self.limited and fires == KEYS_AT_ONCE:
+                break
+        return decisions
+
+    @property
+    def known(self) -> Collection[str | None]:
+        """The keys of which anything is known."""
+        return [None] if self.spec.tag is None else self.state.keys
+
+    @property
+    def candidates(self) -> Collection[str | None]:
+        """The keys that may be complete, as far as can be told without looking at windows."""
+        names = set() if self.spec.when is not None else set(self.spec.names)
+        state = self.state
+        unused = ((key, state.of(key).unused) for key in self.known)
+        return [key for key, of_key in unused if of_key and names <= of_key.keys()]
+
+    @property
+    def complete(self) -> Collection[str | None]:
+        """The keys that are to be remembered, since they are complete and wait."""
+        if self.spec.when is None:
+            return self.candidates
+        state = self.state
+        return [key for key in self.candidates if self._decide(state, key).complete]
 
     def holds(self, complete: Mapping[str | None, Decision]) -> Mapping[str | None, Holds]:
         """Returns what complete batches have to wait for."""
         evaluating = self.ticks.another_evaluation
-        running = self._running() if self.spec.wait_while_running else {}
-        busy = self._busy() if self.spec.wait_while_upstreams_run else {}
         known = self._partitions_among(complete)
         held = {
             key: Holds(
                 evaluating=evaluating,
-                running=running.get(key, ()),
-                busy=busy.get(key, ()),
+                running=self._running.get(key, ()),
+                busy=self._busy.get(key, ()),
                 impossible=None if key in known else f"not a partition of {self.spec.job_name}",
             )
             for key in complete
         }
-        held = {key: hold for key, hold in held.items() if hold != _NOTHING}
-        if self.limited:
-            free = [d for key, d in complete.items() if d.fires and key not in held]
-            for decision in sorted(free, key=oldest)[KEYS_AT_ONCE:]:
-                held[decision.key] = _LATER
-        return held
+        return {key: hold for key, hold in held.items() if hold != _NOTHING}
+
+    def _held(self, keys: Collection[str | None]) -> Collection[str | None]:
+        """Returns the keys that have to wait for a run or cannot be requested."""
+        impossible = set(keys) - set(self._partitions_among(keys))
+        return impossible | self._running.keys() | self._busy.keys()
 
     def read_used(self, keys: Collection[str | None]) -> None:
         """Reads what was used for these keys.
@@ -217,9 +249,12 @@ class RunFacts:
         home = selector.location_name, selector.repository_name
         return (selector.name, home) == (self.spec.name, self.home)
 
+    @cached_property
     def _running(self) -> Mapping[str | None, tuple[str, ...]]:
-        """Returns the runs and backfills of the downstream that a batch has to wait for, by key."""
+        """The runs and backfills of the downstream that a batch has to wait for, by key."""
         running: dict[str | None, tuple[str, ...]] = {}
+        if not self.spec.wait_while_running:
+            return running
         in_progress = InProgress(self.runs)
         for record in (*in_progress.downstream(), *in_progress.to_be_retried(self.at)):
             for key in self._keys_of_downstream(record):
@@ -238,9 +273,12 @@ class RunFacts:
         with dg.partition_loading_context(self.at, self.context.instance):
             return self.partitions.get_partition_keys_in_range(keys)
 
+    @cached_property
     def _busy(self) -> Mapping[str | None, tuple[str, ...]]:
-        """Returns the upstreams with an unfinished run that a batch has to wait for, by key."""
+        """The upstreams with an unfinished run that a batch has to wait for, by key."""
         busy: dict[str | None, dict[str, None]] = {}
+        if not self.spec.wait_while_upstreams_run:
+            return {}
         for name, record in InProgress(self.runs).upstreams():
             busy.setdefault(self.runs.key(record), {})[name] = None
         return {key: tuple(names) for key, names in busy.items()}
@@ -263,7 +301,6 @@ class RunFacts:
 
 
 _NOTHING = Holds()
-_LATER = Holds(later=True)
 
 
 def oldest(decision: Decision) -> datetime:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
@@ -39,17 +40,15 @@ class Upstream:
         return self.job_name if self.location is None else f"{self.job_name}@{self.location}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Burst:
     """Successes that were read and will be found again by the next read, more than a page of them.
 
     Args:
-        run_ids: Of these runs.
-        updated_at: When the last of them was updated.
+        updated: When each run was updated, in epoch seconds.
     """
 
-    run_ids: frozenset[str]
-    updated_at: datetime
+    updated: Mapping[str, float]
 
     @staticmethod
     def of(updated: Mapping[str, float], since: datetime | None) -> "Burst | None":
@@ -62,10 +61,12 @@ class Burst:
         if since is None:
             return None
         again = {run_id: at for run_id, at in updated.items() if at > since.timestamp()}
-        if not PAGE < len(again) <= MOST_IN_BURST:
-            return None
-        updated_at = datetime.fromtimestamp(max(again.values()), UTC)
-        return Burst(run_ids=frozenset(again), updated_at=updated_at)
+        return Burst(again) if PAGE < len(again) <= MOST_IN_BURST else None
+
+    @cached_property
+    def updated_at(self) -> datetime:
+        """When the last of them was updated."""
+        return datetime.fromtimestamp(max(self.updated.values()), UTC)
 
 
 class RunReader:
@@ -150,17 +151,19 @@ class RunReader:
                 found = (self._completion_of(upstream, record) for upstream in upstreams)
                 yield record, [completion for completion in found if completion is not None]
 
-    def is_all(self, burst: Burst, since: datetime | None) -> bool:
-        """True when no other run has succeeded since a time than those of a burst, and none of
-        those was updated since it was read, as it is when a tag is added.
+    def successes_beside(
+        self, burst: Burst, since: datetime | None
+    ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
+        """Yields the runs that succeeded since a time, but for those of a burst that have not been
+        updated since it was read, as they are when a tag is added.
 
-        Two queries, for the ids alone: to read a run takes a hundred times as long.
+        The ids are read first: to read a run takes a hundred times as long.
         """
         updated = RunsFilter(statuses=[DagsterRunStatus.SUCCESS], updated_after=burst.updated_at)
-        if self.instance.get_run_ids(updated, limit=1):
-            return False
         succeeded = RunsFilter(statuses=[DagsterRunStatus.SUCCESS], updated_after=since)
-        return burst.run_ids.issuperset(self.instance.get_run_ids(succeeded))
+        newer = self.instance.get_run_ids(updated)
+        others = [id_ for id_ in self.instance.get_run_ids(succeeded) if id_ not in burst.updated]
+        yield from self.successes_of(list(dict.fromkeys([*newer, *others])))
 
     def newest_success(
         self, name: str, *, until: datetime | None = None, key: str | None = None

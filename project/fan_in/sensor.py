@@ -239,9 +239,10 @@ class _Tick:
         batches = [batch for decision in firing if (batch := decision.batch)]
         requests = [Request.of(d, b) for d, b in zip(firing, batches, strict=True)]
         state = replace(self.facts.state, requested=tuple(requests))
-        keep = [d.key for d in decisions.values() if d.complete]
-        cursor = self.facts.catch_up.leave(self.facts.catch_up.forgetting(state, keep))
+        state = self.facts.catch_up.forgetting(state, self.facts.complete)
+        cursor = self.facts.catch_up.leave(state)
         if not requests:
+            decisions = self.facts.decide(self.facts.known) | decisions
             return dg.SensorResult(skip_reason=self._explain(decisions), cursor=cursor)
         return dg.SensorResult(
             run_requests=[self._run_request(r, b) for r, b in zip(requests, batches, strict=True)],
@@ -255,6 +256,7 @@ class _Tick:
             # A tick looks for those that its reason names; who reads on wants to know of all.
             self.facts.search(self.facts.state.unsure)
             decisions = evaluate(self.facts)
+        decisions = self.facts.decide(self.facts.known) | decisions
         return Reading(decisions=decisions, ignored=self.facts.ignored)
 
     def _explain(self, decisions: Mapping[str | None, Decision]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from .rule import Batch, Completion, Decision, Used, used_further
@@ -141,16 +142,21 @@ class KeyState:
         """The state as JSON; made once, since most of it stays as it is from tick to tick."""
         return _dump(_key_to_data(self))
 
-    @property
-    def unused(self) -> Collection[Completion]:
-        """The newest completions that no batch has used."""
-        return [
-            completion
+    @cached_property
+    def unused(self) -> Mapping[str, Completion]:
+        """For each upstream its newest completion, where no batch has used that."""
+        return {
+            name: completion
             for name, completion in self.newest.items()
             if name not in self.used or completion.position > self.used[name].position
-        ]
+        }
 
-    @property
+    @cached_property
+    def oldest_unused(self) -> datetime:
+        """When the first of them completed."""
+        return min((c.completed_at for c in self.unused.values()), default=_NEVER)
+
+    @cached_property
     def latest(self) -> datetime:
         """When it was last heard of the key."""
         return max((c.completed_at for c in self.newest.values()), default=_NEVER)
@@ -230,7 +236,8 @@ class SensorState:
         """
         kept = {request.key for request in self.requested}
         for key, state in self.keys.items():
-            counts = [c for c in state.unused if not counts_after or c.completed_at > counts_after]
+            unused = state.unused.values()
+            counts = [c for c in unused if not counts_after or c.completed_at > counts_after]
             if counts or state.latest >= seen_after:
                 kept.add(key)
         return replace(self, keys={key: s for key, s in self.keys.items() if key in kept})
@@ -259,7 +266,7 @@ class SensorState:
                 "elsewhere": {name: list(found) for name, found in self.elsewhere.items()},
             }
         )
-        keys = ",".join(f"[{_dump(key)},{state.text}]" for key, state in self.keys.items())
+        keys = ",".join(f"[{_name(key)},{state.text}]" for key, state in self.keys.items())
         text = f'{rest[:-1]},"keys":[{keys}]'
         return f'{text}{CHECK}"{_checksum(text)}"}}'
 
@@ -391,6 +398,11 @@ def _checksum(text: str) -> str:
 
 def _dump(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def _name(key: str | None) -> str:
+    """Returns a key as JSON; there may be thousands, and one encoder for all is not made anew."""
+    return "null" if key is None else encode_basestring_ascii(key)
 
 
 def _position(data: Any) -> tuple[float, str]:

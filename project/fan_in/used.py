@@ -1,8 +1,8 @@
 """What was used, as the runs of the downstream and the sensor's ticks say."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 from logging import Logger
 
@@ -14,8 +14,28 @@ from .state import KeyState, Request, SensorState
 from .ticks import TickReader
 from .windows import MOST_CLOCK_SKEW
 
+LONGEST_TICK = timedelta(minutes=10)
+"""How long after it began a tick may close. One that is carried on later, by another daemon, was
+seen by its runs."""
+
 MOST_RUNS_SEARCHED = 20_000
 """How many runs are read at most when keys have no window and the cursor is lost."""
+
+
+@dataclass(frozen=True)
+class TicksRead:
+    """What the ticks of a stretch of time have requested: kept, since there may be a hundred
+    requests in each of them, and each tick asks again.
+
+    Args:
+        since: When the stretch begins.
+        to: When the newest of the ticks began.
+        requests: What they requested, by batch and time.
+    """
+
+    since: datetime
+    to: datetime
+    requests: Mapping[tuple[str, datetime], Request]
 
 
 class UsedReader:
@@ -35,6 +55,8 @@ class UsedReader:
         self.log = log
         self.elsewhere: list[tuple[Home, Request]] = []
         """Requests of sensors of this name in other code locations, as far as they were read."""
+        self.ticks_read: TicksRead | None = None
+        """What was read of the ticks, by this evaluation or those before it in the process."""
 
     def with_used(
         self, state: SensorState, since: datetime | None, keys: Collection[str | None] = ()
@@ -57,7 +79,10 @@ class UsedReader:
         self, state: SensorState, requests: Iterable[Request], keys: Collection[str | None]
     ) -> SensorState:
         known: dict[str | None, KeyState] = {}
+        asked = set(keys)
         for request in requests:
+            if asked and request.key not in asked:
+                continue
             # With keys now and without them before, or the other way round, it tells nothing.
             if (request.key is None) is not (self.spec.tag is None):
                 continue
@@ -65,7 +90,7 @@ class UsedReader:
             known[request.key] = of_key.with_used(request.positions, request.at)
             if self._knows_all_used(known):
                 break
-        return state.with_keys({key: known[key] for key in keys or known if key in known})
+        return state.with_keys(known)
 
     def _in_runs(self, since: datetime | None, keys: Collection[str | None]) -> Iterable[Request]:
         """Yields the requests of which runs were made."""
@@ -83,12 +108,22 @@ class UsedReader:
                 self.elsewhere.append((home, request))
 
     def _in_ticks(self, since: datetime) -> Iterable[Request]:
-        """Yields the requests that ticks have made, whatever became of them."""
-        for tick in self.ticks.with_requests(since):
+        """Returns the requests that ticks have made, whatever became of them."""
+        read = self.ticks_read
+        if read is None or since < read.since:
+            read = TicksRead(since, since, {})
+        newest, requests = read.to, dict(read.requests)
+        for tick in self.ticks.with_requests(max(since, read.to - LONGEST_TICK)):
+            newest = max(newest, datetime.fromtimestamp(tick.timestamp, UTC))
             for of_tick in tick.run_requests or ():
                 request = Request.from_tags(of_tick.tags)
                 if request is not None:
-                    yield request
+                    requests[request.batch_id, request.at] = request
+        # A stretch that is asked for later may begin a little earlier, but not much.
+        kept = max(read.since, since - 2 * MOST_CLOCK_SKEW)
+        requests = {name: request for name, request in requests.items() if request.at > kept}
+        self.ticks_read = TicksRead(kept, newest, requests)
+        return requests.values()
 
     def _knows_all_used(self, keys: Mapping[str | None, KeyState]) -> bool:
         """True when older requests cannot tell more: without a window, once one was seen for each

@@ -110,8 +110,6 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
             if s.newest
         ]
         return f"{line}; waiting until {format_duration(decision.settle)} are quiet: {_some(ages)}"
-    if decision.later:
-        return f"{line}; requested by one of the next ticks, since older ones come first"
     return line
 
 
