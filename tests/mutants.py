@@ -23,7 +23,8 @@ from timelines import NAMED, Named
 
 # In the order of their imports: a module sees the mutants of those before it.
 MODULES = [
-    *("windows", "requirement", "rule", "words", "state", "runs", "materializations"),
+    *("windows", "requirement", "rule", "words", "stored_order", "state", "parts", "runs"),
+    *("in_progress", "spec", "used", "catch_up", "evaluate", "run_facts", "materializations"),
     *("condition", "sensor", "batch"),
 ]
 
@@ -107,9 +108,8 @@ MUTANTS = (
     Mutant(
         "forgets that it is used when the downstream fails, in the sensor",
         "runs",
-        "if record.dagster_run.parent_run_id is None and self._is_at_home(record):",
-        "if record.dagster_run.parent_run_id is None and self._is_at_home(record)"
-        " and not record.dagster_run.is_failure:",
+        "if first and (everywhere or self.is_at_home(record)):",
+        "if first and self.is_at_home(record) and not record.dagster_run.is_failure:",
         "D fails",
     ),
     Mutant(
@@ -129,36 +129,37 @@ MUTANTS = (
     Mutant(
         "takes failed runs for completions",
         "runs",
-        "            statuses=[DagsterRunStatus.SUCCESS],\n            updated_after=since,\n",
-        "            updated_after=since,\n",
+        "        yield from self._completed(\n"
+        "            RunsFilter(\n                statuses=[DagsterRunStatus.SUCCESS],\n",
+        "        yield from self._completed(\n            RunsFilter(\n",
         "upstream fails and is repaired",
     ),
     Mutant(
-        "reads on from after where it stopped, and misses what is seen late",
-        "sensor",
-        "READ_OVERLAP = timedelta(minutes=5)",
-        "READ_OVERLAP = timedelta(minutes=-2)",
-        "seen late",
+        "reads on by time alone, and misses what is seen late",
+        "catch_up",
+        "late = [run_id for run_id in stored if run_id not in by_time]",
+        "late = []",
+        "seen late, of a clock that is behind",
     ),
     Mutant(
         "does not read back what was used when its cursor is lost",
-        "sensor",
-        "if request is None or (request.key is None) is not (self.fan_in.tag is None):",
+        "used",
+        "if (request.key is None) is not (self.spec.tag is None):",
         "if True:",
         "state lost between halves",
     ),
     Mutant(
         "remembers nothing from before the first tick",
-        "sensor",
+        "catch_up",
         "        return self.horizon\n",
         "        return self.at\n",
-        "a newcomer's earlier completion counts",
+        "whole before its state was lost",
     ),
     Mutant(
         "does not wait for a running downstream",
-        "sensor",
-        "        if self.fan_in.wait_while_running:\n",
-        "        if False:\n",
+        "run_facts",
+        "        if not self.spec.wait_while_running:\n",
+        "        if True:\n",
         "both arrive while D runs, no overlap",
     ),
     Mutant(
@@ -184,8 +185,8 @@ MUTANTS = (
     ),
     Mutant(
         "lets a run by hand use up everything, in the sensor",
-        "sensor",
-        "        if not self.fan_in.manual_runs_consume:\n",
+        "used",
+        "        if not self.spec.manual_runs_consume:\n",
         "        if False:\n",
         "downstream by hand between halves",
     ),
@@ -261,9 +262,9 @@ MUTANTS = (
     ),
     Mutant(
         "does not wait for running upstreams",
-        "sensor",
-        "        if self.fan_in.wait_while_upstreams_run:\n",
-        "        if False:\n",
+        "run_facts",
+        "        if not self.spec.wait_while_upstreams_run:\n",
+        "        if True:\n",
         "a running upstream",
     ),
     Mutant(
@@ -290,7 +291,7 @@ MUTANTS = (
     ),
     Mutant(
         "holds a key back for another's run",
-        "sensor",
+        "run_facts",
         "running=self._running.get(key, ()),",
         "running=tuple(run for runs in self._running.values() for run in runs),",
         "held back by key",
@@ -304,8 +305,8 @@ MUTANTS = (
     ),
     Mutant(
         "takes runs without the key for runs of one key",
-        "sensor",
-        "            if self.fan_in.tag is not None and self.runs.key(record) is None:\n",
+        "catch_up",
+        "            if self.spec.tag is not None and self.runs.key(record) is None:\n",
         "            if False:\n",
         "a run without the key",
     ),

@@ -56,13 +56,16 @@ def fan_in_sensor(
     succeeded since the batch before, each of them within the window.
 
     It does not request the job for some of the upstreams (unless ``when`` says so), for runs that
-    did not succeed, for runs of a job with the same name in another code location, or a second
-    time for the same batch.
+    did not succeed, for runs of a part of a job (some of its assets, ops or steps, but for a
+    re-execution from failure), for runs of a job with the same name in another code location, or a
+    second time for the same batch.
 
     Args:
         name: The sensor's name.
         upstream_jobs: The jobs to wait for, one or more: job definitions, asset-job definitions,
-            or ``dg.JobSelector`` for a job in another code location.
+            or ``dg.JobSelector`` for a job in another code location. In a test, a run of such a job
+            is one that is executed in process with the tag ``.dagster/repository``, as
+            ``job.execute_in_process(tags={".dagster/repository": "__repository__@elsewhere"})``.
         job: The downstream job to request.
         within: How recent a success must be when the sensor ticks: a timedelta, a CalendarDay, or
             None for no window. A mapping gives an upstream its own, by the job's name (or
@@ -71,11 +74,13 @@ def fan_in_sensor(
             upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses up
             what all upstreams have, needed or not.
         settle: Hold a batch back until no upstream has succeeded for so long.
-        wait_while_running: Hold a batch back until no run of the downstream is unfinished.
+        wait_while_running: Hold a batch back until no run or backfill of the downstream is
+            unfinished, and none that failed will be retried.
         wait_while_upstreams_run: Hold a batch back until no run of an upstream is unfinished.
         correlate_by: A run tag, such as "dagster/partition": only successes with the same value
-            make a batch, and the downstream is requested with it, for each value by itself. A
-            success without the tag is ignored.
+            make a batch, and the downstream is requested with it, for each value by itself. If the
+            downstream has partitions, the value is the partition. A success without the tag is
+            ignored.
         manual_runs: Whether a run of the downstream that this sensor did not request uses up
             ("consume") what had completed when it was created, or nothing ("ignore").
         run_config: Returns the run config of the request for a batch.
@@ -87,7 +92,8 @@ def fan_in_sensor(
         FanInError: No upstream, an upstream that is no job or is named twice, a downstream among
             its own upstreams, a window, a settling time or an interval that is not positive, a
             window or a requirement for an unknown upstream, a requirement that nothing or anything
-            meets, an empty tag, or an unknown ``manual_runs``.
+            meets, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that is
+            not correlated by them.
     """
     _check_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
