@@ -24,7 +24,8 @@ from timelines import NAMED, Named
 # In the order of their imports: a module sees the mutants of those before it.
 MODULES = [
     *("windows", "requirement", "rule", "words", "stored_order", "state", "parts", "runs"),
-    *("in_progress", "spec", "used", "catch_up", "evaluate", "run_facts", "materializations"),
+    *("in_progress", "spec", "used", "catch_up", "evaluate", "run_holds"),
+    *("run_facts", "materializations"),
     *("condition", "sensor", "batch"),
 ]
 
@@ -157,7 +158,7 @@ MUTANTS = (
     ),
     Mutant(
         "does not wait for a running downstream",
-        "run_facts",
+        "run_holds",
         "        if not self.spec.wait_while_running:\n",
         "        if True:\n",
         "both arrive while D runs, no overlap",
@@ -262,7 +263,7 @@ MUTANTS = (
     ),
     Mutant(
         "does not wait for running upstreams",
-        "run_facts",
+        "run_holds",
         "        if not self.spec.wait_while_upstreams_run:\n",
         "        if True:\n",
         "a running upstream",
@@ -291,9 +292,9 @@ MUTANTS = (
     ),
     Mutant(
         "holds a key back for another's run",
-        "run_facts",
-        "running=self._running.get(key, ()),",
-        "running=tuple(run for runs in self._running.values() for run in runs),",
+        "run_holds",
+        "running=running.get(key, ()),",
+        "running=tuple(run for runs in running.values() for run in runs),",
         "held back by key",
     ),
     Mutant(

@@ -3,15 +3,14 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
 from .catch_up import KEYS_AT_ONCE, CatchUp
 from .evaluate import Holds
-from .in_progress import InProgress
 from .rule import Completion, Decision, Standing, State, Used, decide, used_further
+from .run_holds import RunHolds
 from .runs import Home
 from .spec import FanInSpec
 from .state import SensorState
@@ -19,9 +18,6 @@ from .ticks import TickReader
 from .used import UsedReader
 from .windows import MOST_CLOCK_SKEW, format_duration
 from .words import MOST_NAMED, plain
-
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 class RunFacts:
@@ -52,6 +48,14 @@ class RunFacts:
         self.runs = spec.runs(context.instance, home, context.repository_def)
         self.ticks = TickReader(context.instance, self._is_this_sensor)
         self.used = UsedReader(spec, self.runs, self.ticks, context.log)
+        self.held = RunHolds(
+            spec,
+            context.instance,
+            context.repository_def,
+            at,
+            runs=self.runs,
+            ticks=self.ticks,
+        )
         self.catch_up = CatchUp(spec, context, at, self.runs, self.used)
         self._known: SensorState | None = None
         self._used_elsewhere: Mapping[str | None, Mapping[str, Used]] = {}
@@ -88,7 +92,7 @@ class RunFacts:
             return {key: self._decide(state, key) for key in keys}
         decisions: dict[str | None, Decision] = {}
         keys = self.candidates
-        held = self._held(keys) if self.limited and len(keys) > KEYS_AT_ONCE else ()
+        held = self.held.among(keys) if self.limited and len(keys) > KEYS_AT_ONCE else ()
         fires = 0
         for key in sorted(keys, key=lambda key: state.of(key).oldest_unused):
             decisions[key] = decision = self._decide(state, key)
@@ -120,23 +124,7 @@ class RunFacts:
 
     def holds(self, complete: Mapping[str | None, Decision]) -> Mapping[str | None, Holds]:
         """Returns what complete batches have to wait for."""
-        evaluating = self.ticks.another_evaluation
-        known = self._partitions_among(complete)
-        held = {
-            key: Holds(
-                evaluating=evaluating,
-                running=self._running.get(key, ()),
-                busy=self._busy.get(key, ()),
-                impossible=None if key in known else f"not a partition of {self.spec.job_name}",
-            )
-            for key in complete
-        }
-        return {key: hold for key, hold in held.items() if hold != _NOTHING}
-
-    def _held(self, keys: Collection[str | None]) -> Collection[str | None]:
-        """Returns the keys that have to wait for a run or cannot be requested."""
-        impossible = set(keys) - set(self._partitions_among(keys))
-        return impossible | self._running.keys() | self._busy.keys()
+        return self.held.on(complete)
 
     def read_used(self, keys: Collection[str | None]) -> None:
         """Reads what was used for these keys.
@@ -242,65 +230,10 @@ class RunFacts:
         there = TickReader(self.context.instance, is_other).began()
         return here is None or here < requested_at or there is None or there < here
 
-    # --- what holds a batch back -----------------------------------------------------------------
-
     def _is_this_sensor(self, state: Any) -> bool:
         selector = state.selector
         home = selector.location_name, selector.repository_name
         return (selector.name, home) == (self.spec.name, self.home)
-
-    @cached_property
-    def _running(self) -> Mapping[str | None, tuple[str, ...]]:
-        """The runs and backfills of the downstream that a batch has to wait for, by key."""
-        running: dict[str | None, tuple[str, ...]] = {}
-        if not self.spec.wait_while_running:
-            return running
-        in_progress = InProgress(self.runs)
-        for record in (*in_progress.downstream(), *in_progress.to_be_retried(self.at)):
-            for key in self._keys_of_downstream(record):
-                running[key] = (*running.get(key, ()), record.dagster_run.run_id)
-        for backfill_id, partitions in in_progress.backfills():
-            for key in partitions if self.spec.tag else [None]:
-                running[key] = (*running.get(key, ()), backfill_id)
-        return running
-
-    def _keys_of_downstream(self, record: dg.RunRecord) -> Collection[str | None]:
-        """Returns the keys that a run of the downstream is for: of a range of partitions, all."""
-        tags = record.dagster_run.tags
-        if self.partitions is None or RANGE_START_TAG not in tags:
-            return [self.runs.key_of_downstream(record)]
-        keys = dg.PartitionKeyRange(tags[RANGE_START_TAG], tags[RANGE_END_TAG])
-        with dg.partition_loading_context(self.at, self.context.instance):
-            return self.partitions.get_partition_keys_in_range(keys)
-
-    @cached_property
-    def _busy(self) -> Mapping[str | None, tuple[str, ...]]:
-        """The upstreams with an unfinished run that a batch has to wait for, by key."""
-        busy: dict[str | None, dict[str, None]] = {}
-        if not self.spec.wait_while_upstreams_run:
-            return {}
-        for name, record in InProgress(self.runs).upstreams():
-            busy.setdefault(self.runs.key(record), {})[name] = None
-        return {key: tuple(names) for key, names in busy.items()}
-
-    def _partitions_among(self, keys: Collection[str | None]) -> Collection[str | None]:
-        """Returns the keys for which the downstream can be requested."""
-        partitions = self.partitions
-        if partitions is None:
-            return keys
-        with dg.partition_loading_context(self.at, self.context.instance):
-            return {key for key in keys if key is None or partitions.has_partition_key(key)}
-
-    @cached_property
-    def partitions(self) -> dg.PartitionsDefinition | None:
-        """The partitions of the downstream job, of which the keys are some."""
-        repository = self.context.repository_def
-        if self.spec.tag is None or repository is None:
-            return None
-        return repository.get_job(self.spec.job_name).partitions_def
-
-
-_NOTHING = Holds()
 
 
 def oldest(decision: Decision) -> datetime:

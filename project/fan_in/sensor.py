@@ -285,7 +285,7 @@ class _Tick:
             **request.to_tags(),
             **upstreams,
         }
-        partition = batch.key if self.facts.partitions is not None else None
+        partition = batch.key if self.facts.held.partitions is not None else None
         if self.fan_in.tag is not None and (partition is None or self.fan_in.tag != PARTITION_TAG):
             tags[self.fan_in.tag] = str(batch.key)
         return dg.RunRequest(
