@@ -9,8 +9,28 @@ from typing import Any
 import dagster as dg
 
 from .errors import FanInError
+from .requirement import check_requirement
 from .runs import PARTITION_TAG, Home
 from .spec import FanInSpec
+from .windows import check_settle, check_within, window_of
+
+
+def check_arguments(spec: FanInSpec) -> None:
+    """Raises FanInError for arguments that could not work, whatever the definitions."""
+    check_within(spec.within, spec.names)
+    check_settle(spec.settle, [window_of(spec.within, upstream) for upstream in spec.names])
+    if spec.when is not None:
+        check_requirement(spec.when, spec.names)
+    if spec.tag is not None and not (isinstance(spec.tag, str) and spec.tag):
+        raise FanInError(
+            f"correlate_by={spec.tag!r} is not a run tag: name one, such as"
+            f" {PARTITION_TAG!r}, or None"
+        )
+    if spec.run_config is not None and not callable(spec.run_config):
+        raise FanInError(
+            f"run_config={spec.run_config!r} is not a function: give one that takes the batch and"
+            " returns the run config"
+        )
 
 
 def check_code_location(

@@ -15,16 +15,16 @@ from typing import Literal
 
 import dagster as dg
 
-from .definition_checks import check_code_location, check_partitions
+from .definition_checks import check_arguments, check_code_location, check_partitions
 from .errors import FanInError
 from .evaluate import evaluate
-from .requirement import Needs, Requirement, check_requirement
+from .requirement import Needs, Requirement
 from .rule import Batch, Completion, Decision, check_upstreams
 from .run_facts import RunFacts, oldest
 from .runs import PARTITION_TAG, Home, Upstream
 from .spec import SENSOR_TAG, FanInSpec, RunConfig
 from .state import Request
-from .windows import ONE_DAY, Within, check_settle, check_within, format_duration, window_of
+from .windows import ONE_DAY, Within, format_duration
 from .words import MOST_NAMED, explain, explain_keys
 
 BATCH_TAG = "fan_in/batch"
@@ -97,32 +97,7 @@ def fan_in_sensor(
     """
     _check_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
-    names = [u.name for u in upstreams]
-    check_upstreams(names, downstream=job.name)
-    check_within(within, names)
-    check_settle(settle, [window_of(within, upstream) for upstream in names])
-    if when is not None:
-        check_requirement(when, names)
-    if manual_runs not in ("ignore", "consume"):
-        raise FanInError(f"manual_runs={manual_runs!r} is unknown: give 'ignore' or 'consume'")
-    if correlate_by is not None and not (isinstance(correlate_by, str) and correlate_by):
-        raise FanInError(
-            f"correlate_by={correlate_by!r} is not a run tag: name one, such as"
-            f" {PARTITION_TAG!r}, or None"
-        )
-    known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
-    check_partitions(name, correlate_by, job.name, job.partitions_def, known)
-    if run_config is not None and not callable(run_config):
-        raise FanInError(
-            f"run_config={run_config!r} is not a function: give one that takes the batch and"
-            " returns the run config"
-        )
-    if not minimum_interval_seconds > 0:
-        raise FanInError(
-            f"minimum_interval_seconds={minimum_interval_seconds!r} is not positive:"
-            " give the seconds between two ticks"
-        )
-
+    check_upstreams([u.name for u in upstreams], downstream=job.name)
     fan_in = FanIn(
         name=name,
         job_name=job.name,
@@ -136,6 +111,16 @@ def fan_in_sensor(
         manual_runs_consume=manual_runs == "consume",
         run_config=run_config,
     )
+    if manual_runs not in ("ignore", "consume"):
+        raise FanInError(f"manual_runs={manual_runs!r} is unknown: give 'ignore' or 'consume'")
+    if not minimum_interval_seconds > 0:
+        raise FanInError(
+            f"minimum_interval_seconds={minimum_interval_seconds!r} is not positive:"
+            " give the seconds between two ticks"
+        )
+    check_arguments(fan_in)
+    known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
+    check_partitions(name, correlate_by, job.name, job.partitions_def, known)
     return dg.SensorDefinition(
         name=name,
         job=job,
