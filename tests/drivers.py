@@ -66,7 +66,7 @@ class World(AbstractContextManager["World"]):
     """Whether a tick that requests is stored here; not if somebody else plays the daemon."""
     key_tag = PARTITION
     """The run tag that holds the correlation key of a run that has one."""
-    home = HERE
+    location = HERE
     """What the code location is called."""
 
     def __init__(
@@ -177,7 +177,7 @@ class World(AbstractContextManager["World"]):
                 repository_name=REPOSITORY,
                 repository_def=repository,
                 sensor_name=self.sensor_name,
-                code_location_origin=RegisteredCodeLocationOrigin(self.home),
+                code_location_origin=RegisteredCodeLocationOrigin(self.location),
             ) as context,
         ):
             answer = repository.get_sensor_def(self.sensor_name).evaluate_tick(context)
@@ -216,7 +216,7 @@ class World(AbstractContextManager["World"]):
             return  # The mechanism is evaluated otherwise.
         sensor = repository.get_sensor_def(self.sensor_name)
         state = InstigatorState(
-            origin=RemoteInstigatorOrigin(_repository(self.home), self.sensor_name),
+            origin=RemoteInstigatorOrigin(_repository(self.location), self.sensor_name),
             instigator_type=InstigatorType.SENSOR,
             status=InstigatorStatus.RUNNING,
             instigator_data=SensorInstigatorData(sensor_type=sensor.sensor_type),
@@ -325,7 +325,7 @@ class World(AbstractContextManager["World"]):
         return {} if key is None else {self.key_tag: key}
 
     def _create_run(self, job: dg.JobDefinition, location: str | None = None, **kwargs: Any) -> str:
-        repository = _repository(location or self.home)
+        repository = _repository(location or self.location)
         origin = RemoteJobOrigin(repository_origin=repository, job_name=job.name)
         return self.instance.create_run_for_job(
             job, status=dg.DagsterRunStatus.STARTED, remote_job_origin=origin, **kwargs

@@ -78,7 +78,7 @@ def test_once_the_repository_is_named_what_had_completed_counts():
 def renamed(world, to: str = AFTER) -> None:
     """Loads the same definitions as a code location of another name: Dagster knows no cursor of
     such a sensor."""
-    world.home = to
+    world.location = to
     world.lose_state()
 
 
@@ -143,7 +143,7 @@ def test_a_sensor_of_the_same_name_elsewhere_takes_nothing_away():
         cursors: dict[str, str | None] = {}
 
         def ticks(name: str) -> int:
-            world.home = name
+            world.location = name
             world.cursor = cursors.get(name)
             fired = world.wait(seconds=20).tick()
             cursors[name] = world.cursor
@@ -154,7 +154,7 @@ def test_a_sensor_of_the_same_name_elsewhere_takes_nothing_away():
             assert [ticks(name) for name in (BEFORE, AFTER)] == [0, 0]
         world.run_elsewhere("A")
         for name in (BEFORE, AFTER):
-            world.home = name
+            world.location = name
             world.run("B")
             assert ticks(name) == 1, f"in {name}"
         for name in (BEFORE, AFTER):

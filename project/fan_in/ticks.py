@@ -59,8 +59,12 @@ class TickReader:
         of them sees the other here. Whoever does must not request anything.
         """
         for state in self._states:
+            # A tick is stored as a success when it is closed, and may hold a hundred requests.
             ticks = self.instance.get_ticks(
-                state.instigator_origin_id, state.selector_id, limit=NEWEST_TICKS
+                state.instigator_origin_id,
+                state.selector_id,
+                limit=NEWEST_TICKS,
+                statuses=[TickStatus.STARTED, TickStatus.SKIPPED, TickStatus.FAILURE],
             )
             # By the clocks of the hosts that tick; the one that evaluates may differ by minutes.
             newest = max((tick.timestamp for tick in ticks), default=0.0)

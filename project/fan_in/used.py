@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import chain, islice
 from logging import Logger
 
@@ -11,12 +11,12 @@ import dagster as dg
 from .runs import Home, RunReader, origin_of
 from .spec import SENSOR_TAG, FanInSpec
 from .state import KeyState, Request, SensorState
-from .ticks import TickReader
+from .ticks import LONGEST_EVALUATION, TickReader
 from .windows import MOST_CLOCK_SKEW
 
-LONGEST_TICK = timedelta(minutes=10)
-"""How long after it began a tick may close. One that is carried on later, by another daemon, was
-seen by its runs."""
+LONGEST_TICK = 2 * LONGEST_EVALUATION
+"""For how long after a tick was closed one that began before it may be, too. One that is carried on
+later, by another daemon, is seen by its runs."""
 
 MOST_RUNS_SEARCHED = 20_000
 """How many runs are read at most when keys have no window and the cursor is lost."""
@@ -96,11 +96,12 @@ class UsedReader:
         """Yields the requests of which runs were made."""
         tags: dict[str, str | Sequence[str]] = {SENSOR_TAG: self.spec.name}
         if self.spec.tag is not None and keys:
-            tags[self.spec.tag] = [str(key) for key in keys]
+            # Not by both: a database might look at all that the sensor ever requested first.
+            tags = {self.spec.tag: [str(key) for key in keys]}
         records = self.runs.of_downstream(tags=tags, created_after=since, everywhere=True)
         for record in islice(records, None if since else MOST_RUNS_SEARCHED):
             request = Request.from_tags(record.dagster_run.tags)
-            if request is None:
+            if request is None or record.dagster_run.tags.get(SENSOR_TAG) != self.spec.name:
                 continue
             if self.runs.is_at_home(record):
                 yield request
