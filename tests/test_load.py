@@ -199,7 +199,7 @@ def test_many_more_keys_than_the_limits_all_fire_and_none_twice(monkeypatch, for
     """Half of each key comes, the other half later. The cursor holds a tenth of them, a tick
     requests a fifteenth: each key is requested once, the oldest first."""
     monkeypatch.setattr("project.fan_in.state.MOST_KEYS", 30)
-    monkeypatch.setattr("project.fan_in.sensor.KEYS_AT_ONCE", 20)
+    monkeypatch.setattr("project.fan_in.run_facts.KEYS_AT_ONCE", 20)
     keys = [f"key {number:03}" for number in range(300)]
     with tagged() as world:
         a, b = world.run("A", key="another"), world.run("B", key="yet another")

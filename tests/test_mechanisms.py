@@ -31,9 +31,9 @@ from project.cli.history import (
 from project.cli.mechanisms import completion_of
 from project.cli.playing import Play
 from project.fan_in import CalendarDay, at_least
+from project.fan_in.catch_up import KEYS_AT_ONCE
 from project.fan_in.requirement import AtLeast, Needs
 from project.fan_in.rule import Used, decide, used_further
-from project.fan_in.sensor import KEYS_AT_ONCE
 
 START = datetime(2026, 3, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)

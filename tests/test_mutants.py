@@ -1,10 +1,11 @@
 """The suite can fail: every small wrong rule is caught by a named timeline."""
 
 import pytest
+from graphs.named import NAMED as OVER_GRAPHS
 from mutants import MUTANTS, Mutant, applied, catches
 from timelines import NAMED
 
-BY_NAME = {named.name: named for named in NAMED}
+BY_NAME = {named.name: named for named in (*OVER_GRAPHS, *NAMED)}
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

@@ -73,6 +73,7 @@ NAMED = (
     Named(CORE, "late finisher counts when it ends", "A+ B . A- . B . A .", "0101", "A completion is when the work ended, not when it began."),
     Named(CORE, "started before the batch, ended after it", "A+ A B . A- B . .", "110", "The older run is the newer completion, and no batch has used it."),
     Named(CORE, "seen late", "A@1 B@1.1 .@1.2 B@2 .@2.02 A@2.04<0.03 .@2.05 .", "1010", "A completion that becomes visible after a tick, though it ended before it, counts at the next."),
+    Named(CORE, "seen late, of a clock that is behind", "A@1 B@1.1 .@1.2 B@2.5 .@2.55 A@2.6<0.4 .@2.7 . B@30 .@30.1 A@30.2<1.5 .@30.3", "101001", "It ended long before what the last tick has read; it is found by the order in which it was stored."),
     Named(CORE, "same name elsewhere", "(A elsewhere) B . A . .", "010", "A job of another code location that is called the same does not count."),
 
     Named(WINDOW, "stale half is not paired", "A@1 . B@31 . .", "000", "Yesterday's A is no partner for today's B."),
@@ -95,7 +96,7 @@ NAMED = (
     Named(STATE, "upstream removed while waiting", "{A,B,C}: A B . (C leaves the set) . .", "010", "The rest is a whole batch."),
     Named(STATE, "condition wrapped in another one between halves", "A . (& ~in_progress added) . B . .", "0010", "A new deployment forgets nothing."),
     Named(STATE, "an upstream leaves and rejoins", "{A,B,C}: A B C . (C leaves the set) A B . (C joins the set) A B . C .", "1101", "Its used completion stays used, though the batch between did not ask for it."),
-    Named(STATE, "a newcomer's earlier completion counts", "C A B . (C joins the set) A B . .", "110", "No batch has used it, since none had asked for it."),
+    Named(STATE, "a newcomer's earlier completion counts", "C A B . . (C joins the set) A B . .", "1010", "No batch has used it, since none had asked for it."),
 
     Named(DIFFERENCE, "upstream asset materialized by hand", "(a materialized outside its job) . B . .", "010/000", "An asset was updated, no job ran."),
     Named(DIFFERENCE, "upstream fails after materializing", "(A materializes a, then fails) . B . .", "010/000", "The asset is there, the run failed."),
@@ -115,6 +116,7 @@ NAMED = (
     Named(KEYS, "both keys run, one ends", "keys=x,y overlap=no: A/x A/y B/x B/y . A/x A/y B/y B/x . Dx/y . D!/x .", "x=1001 y=1010", "Each key waits for its own run, failed or not."),
     Named(KEYS, "held back while another key goes on", "keys=x,y overlap=no: A/x B/x . A/x@1 B/x@1.1 . A/y@2 . D!/x@3 . .", "x=10010 y=00000", "What waits for a run to end is not forgotten, though nothing more is heard of its key."),
     Named(KEYS, "state lost, by key", "keys=x,y: A/x B/x . A/y D!/x (lose state) . B/y . A/x B/x .", "x=1001 y=0010", "What was used is read back key by key."),
+    Named(KEYS, "whole before its state was lost", "keys=x,y: A/y . A/x B/x (lose state) . B/y .", "x=010 y=001", "What no tick has seen is read at the first that knows nothing."),
     Named(KEYS, "one key is late, the other is not", "keys=x,y: A/x@0 A/y@10 B/x@25 B/y@25.05 . .", "x=00 y=10", "Each key's halves have their own ages."),
     Named(KEYS, "an upstream of the key is repaired", "keys=x,y: A/x A/y B/x (B fails)/y . B/y .", "x=10 y=01", "A failure of one key delays no other."),
     Named(KEYS, "a newcomer is asked of every key", "keys=x,y: A/x B/x A/y B/y C/y (C joins the set) . C/x . .", "x=010 y=100", "What it had completed for a key counts for that key."),

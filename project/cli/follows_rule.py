@@ -11,9 +11,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from project.fan_in.catch_up import KEYS_AT_ONCE
 from project.fan_in.requirement import AtLeast, Not, Requirement
 from project.fan_in.rule import Completion, Decision, Used, decide
-from project.fan_in.sensor import KEYS_AT_ONCE
 from project.fan_in.windows import falls_out, reach, window_of
 
 from .fan_ins import FanIn, Kind, Rule

@@ -12,6 +12,7 @@ from itertools import islice
 
 import dagster as dg
 
+from project.fan_in.in_progress import InProgress
 from project.fan_in.rule import Decision, Used, decide
 from project.fan_in.sensor import SENSOR_TAG, fan_in_of
 from project.fan_in.sensor import FanIn as SensorFanIn
@@ -131,10 +132,10 @@ class _SensorPast:
     def _held_back(self, decision: Decision, key: str | None) -> Decision:
         running: Iterable[dg.RunRecord] = ()
         if self.of_sensor.wait_while_running:
-            running = self.runs.running_downstream(self.at)
+            running = InProgress(self.runs).downstream(self.at)
         busy: Iterable[tuple[str, dg.RunRecord]] = ()
         if self.of_sensor.wait_while_upstreams_run:
-            busy = self.runs.running_upstreams(self.at)
+            busy = InProgress(self.runs).upstreams(self.at)
         return replace(
             decision,
             running=tuple(r.dagster_run.run_id for r in running if self.runs.key(r) == key),

@@ -14,7 +14,8 @@ import dagster as dg
 
 from project.fan_in.batch import batch_of_run
 from project.fan_in.evaluation_records import completions_seen
-from project.fan_in.runs import RUNNING_STATUSES, Home, Upstream
+from project.fan_in.in_progress import NOT_FINISHED_STATUSES
+from project.fan_in.runs import Home, Upstream
 from project.fan_in.sensor import PARTITION_TAG, SENSOR_TAG
 from project.fan_in.state import Request
 from project.fan_in.windows import reach, window_of
@@ -52,7 +53,7 @@ ONE_DAY = timedelta(days=1)
 
 PATHS: Collection[Kind] = ("sensor", "condition")
 
-UNFINISHED = [*RUNNING_STATUSES, dg.DagsterRunStatus.NOT_STARTED]
+UNFINISHED = NOT_FINISHED_STATUSES
 
 
 def read_history(

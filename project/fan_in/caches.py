@@ -6,11 +6,13 @@ code, since a code server makes its instance anew for every tick.
 """
 
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 Kept = TypeVar("Kept")
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 _lock = threading.RLock()
 _of_storage: dict[tuple[Any, ...], Any] = {}
@@ -42,8 +44,50 @@ def of_object(owner: Any, name: Any, make: Callable[[], Kept]) -> Kept:
         return kept.setdefault(name, made)
 
 
+class Cache(Generic[K, V]):
+    """The newest entries. Sensors tick on several threads.
+
+    Args:
+        most: How many entries are kept; the oldest are dropped.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._entries: dict[K, V] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        """Returns an entry, or None if it is not kept."""
+        return self._entries.get(key)
+
+    def put(self, key: K, value: V) -> None:
+        """Keeps an entry as the newest."""
+        with self._lock:
+            self._entries.pop(key, None)
+            self._entries[key] = value
+            while len(self._entries) > self.most:
+                del self._entries[next(iter(self._entries))]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+
+
+sensor_ticks: Cache[str, Any] = Cache(16)
+"""What the last ticks of sensors knew, by the cursors that they left."""
+
+steps_of_plans: Cache[str, frozenset[str]] = Cache(1000)
+"""The steps of execution plans, by the ids of their snapshots, which are made from what they hold.
+"""
+
+nodes_of_jobs: Cache[str, frozenset[str]] = Cache(1000)
+"""The nodes of jobs, by the ids of their snapshots."""
+
+
 def clear() -> None:
     """Forgets everything, as a new process has."""
     with _lock:
         _of_storage.clear()
         _of_object.clear()
+    for cache in (sensor_ticks, steps_of_plans, nodes_of_jobs):
+        cache.clear()

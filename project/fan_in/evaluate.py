@@ -52,8 +52,8 @@ class Facts(Protocol[Key]):
     def decide(self, keys: Collection[Key] | None = None) -> Mapping[Key, Decision]:
         """Returns what the rule decides for these keys, on what is known now.
 
-        Without ``keys``, for all of which anything is known; those that cannot be complete may be
-        left out.
+        Without ``keys``, for all of which anything is known. Those that cannot be complete may be
+        left out, and so may those that come after as many as one tick requests.
         """
         ...
 

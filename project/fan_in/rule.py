@@ -115,6 +115,7 @@ class Standing:
         used_at: When the newest completion was used, if it was and if that is known.
         launch: The unfinished launch that made the newest completion and has the downstream to
             make as well, so that it withholds it.
+        note: What else is known of it, in words, where it is not ready.
     """
 
     upstream: str
@@ -123,6 +124,7 @@ class Standing:
     newest: Completion | None = None
     used_at: datetime | None = None
     launch: str | None = None
+    note: str | None = None
 
     @property
     def ready(self) -> bool:

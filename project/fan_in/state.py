@@ -11,10 +11,12 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from .rule import Batch, Completion, Decision, Used, used_further
+from .stored_order import Place
 
 VERSION = 3
 
@@ -140,16 +142,21 @@ class KeyState:
         """The state as JSON; made once, since most of it stays as it is from tick to tick."""
         return _dump(_key_to_data(self))
 
-    @property
-    def unused(self) -> Collection[Completion]:
-        """The newest completions that no batch has used."""
-        return [
-            completion
+    @cached_property
+    def unused(self) -> Mapping[str, Completion]:
+        """For each upstream its newest completion, where no batch has used that."""
+        return {
+            name: completion
             for name, completion in self.newest.items()
             if name not in self.used or completion.position > self.used[name].position
-        ]
+        }
 
-    @property
+    @cached_property
+    def oldest_unused(self) -> datetime:
+        """When the first of them completed."""
+        return min((c.completed_at for c in self.unused.values()), default=_NEVER)
+
+    @cached_property
     def latest(self) -> datetime:
         """When it was last heard of the key."""
         return max((c.completed_at for c in self.newest.values()), default=_NEVER)
@@ -168,6 +175,10 @@ class SensorState:
         unsure: Upstreams without a completion inside ``reach``; older ones were not looked for.
         keyless: The newest run of each upstream that was ignored, since it has no key.
         requested: The last tick's requests, until their runs have been seen.
+        places: How far the event log was read, for what becomes visible late.
+        parts: The newest run of each upstream that was ignored, since it was of a part of the job.
+        elsewhere: Upstreams whose runs were seen in another repository of the location that was
+            named, each with the repository that was looked for, and that one.
     """
 
     owner: str
@@ -178,6 +189,9 @@ class SensorState:
     unsure: frozenset[str] = frozenset()
     keyless: Mapping[str, Completion] = field(default_factory=dict)
     requested: tuple[Request, ...] = ()
+    places: tuple[Place, ...] = ()
+    parts: Mapping[str, Completion] = field(default_factory=dict)
+    elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def covers(self, upstreams: Iterable[str], reach: float | None) -> bool:
         """True when the completions of all these upstreams were read at least that far back."""
@@ -208,6 +222,8 @@ class SensorState:
             keys={key: state.only(names) for key, state in self.keys.items()},
             unsure=self.unsure & names,
             keyless={name: c for name, c in self.keyless.items() if name in names},
+            parts={name: c for name, c in self.parts.items() if name in names},
+            elsewhere={name: found for name, found in self.elsewhere.items() if name in names},
         )
 
     def forgetting(self, seen_after: datetime, counts_after: datetime | None) -> "SensorState":
@@ -220,7 +236,8 @@ class SensorState:
         """
         kept = {request.key for request in self.requested}
         for key, state in self.keys.items():
-            counts = [c for c in state.unused if not counts_after or c.completed_at > counts_after]
+            unused = state.unused.values()
+            counts = [c for c in unused if not counts_after or c.completed_at > counts_after]
             if counts or state.latest >= seen_after:
                 kept.add(key)
         return replace(self, keys={key: s for key, s in self.keys.items() if key in kept})
@@ -244,14 +261,16 @@ class SensorState:
                 "unsure": sorted(self.unsure),
                 "keyless": {name: list(c.position) for name, c in self.keyless.items()},
                 "requested": [_request_to_data(request) for request in self.requested],
+                "places": [[place.at, place.number] for place in self.places],
+                "parts": {name: list(c.position) for name, c in self.parts.items()},
+                "elsewhere": {name: list(found) for name, found in self.elsewhere.items()},
             }
         )
-        keys = ",".join(f"[{_dump(key)},{state.text}]" for key, state in self.keys.items())
+        keys = ",".join(f"[{_name(key)},{state.text}]" for key, state in self.keys.items())
         text = f'{rest[:-1]},"keys":[{keys}]'
         return f'{text}{CHECK}"{_checksum(text)}"}}'
 
     @staticmethod
-    @lru_cache(maxsize=16)  # A tick reads what the last one wrote, in the same process.
     def from_json(text: str | None, owner: str) -> "SensorState | None":
         """Returns the state that the cursor holds, or None if it is another's or unreadable."""
         try:
@@ -275,6 +294,19 @@ class SensorState:
                     for name, position in data["keyless"].items()
                 },
                 requested=tuple(_request_from_data(request) for request in data["requested"]),
+                # Not in the cursors of earlier releases, which are good for all the rest.
+                places=tuple(
+                    Place(_time(at).timestamp(), int(number))
+                    for at, number in data.get("places", ())
+                ),
+                parts={
+                    name: _completion(name, *_position(position), None)
+                    for name, position in data.get("parts", {}).items()
+                },
+                elsewhere={
+                    name: (_text(looked_for), _text(found))
+                    for name, (looked_for, found) in data.get("elsewhere", {}).items()
+                },
             )
         except _UNREADABLE:
             return None
@@ -366,6 +398,11 @@ def _checksum(text: str) -> str:
 
 def _dump(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def _name(key: str | None) -> str:
+    """Returns a key as JSON; there may be thousands, and one encoder for all is not made anew."""
+    return "null" if key is None else encode_basestring_ascii(key)
 
 
 def _position(data: Any) -> tuple[float, str]:

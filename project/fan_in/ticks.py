@@ -59,8 +59,12 @@ class TickReader:
         of them sees the other here. Whoever does must not request anything.
         """
         for state in self._states:
+            # A tick is stored as a success when it is closed, and may hold a hundred requests.
             ticks = self.instance.get_ticks(
-                state.instigator_origin_id, state.selector_id, limit=NEWEST_TICKS
+                state.instigator_origin_id,
+                state.selector_id,
+                limit=NEWEST_TICKS,
+                statuses=[TickStatus.STARTED, TickStatus.SKIPPED, TickStatus.FAILURE],
             )
             # By the clocks of the hosts that tick; the one that evaluates may differ by minutes.
             newest = max((tick.timestamp for tick in ticks), default=0.0)
@@ -88,6 +92,26 @@ class TickReader:
                 )
             ]
         return self._requesting
+
+    def began(
+        self, *, after: datetime | None = None, before: datetime | None = None
+    ) -> datetime | None:
+        """Returns when the newest tick between two times began that has ended; None if there is
+        none."""
+        ended = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
+        began = [
+            tick.timestamp
+            for state in self._states
+            for tick in self.instance.get_ticks(
+                state.instigator_origin_id,
+                state.selector_id,
+                after=after and after.timestamp(),
+                before=before and before.timestamp(),
+                statuses=ended,
+                limit=1,
+            )
+        ]
+        return datetime.fromtimestamp(max(began), UTC) if began else None
 
     @cached_property
     def _states(self) -> list[Any]:

@@ -37,6 +37,11 @@ def explain_standing(
     Without ``at`` the words hold times of day instead of ages, so they change only when the
     facts do. ``sure`` is False if nothing is known of the time before the window.
     """
+    why = _why(standing, words, at, sure)
+    return f"{why}; {standing.note}" if standing.note else why
+
+
+def _why(standing: Standing, words: Words, at: datetime | None, sure: bool) -> str:
     newest, window = standing.newest, standing.within
     if newest is None:
         if sure or window is None:

@@ -1,0 +1,115 @@
+"""Runs of a part of a job: they are no runs of the job.
+
+"Materialize selected" in the UI runs some assets of a job, "Re-execute selected" some steps, and
+the launchpad some ops. Such a run bears the job's name and may end in success, but the job's work
+is not done. A re-execution from failure also runs a part only, and completes the run that failed:
+it is whole if that was.
+"""
+
+from collections.abc import Collection, Iterable
+
+import dagster as dg
+
+from .caches import nodes_of_jobs, steps_of_plans
+
+# Private: no public name says how a re-execution was asked for, or who made it.
+RESUMES = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
+BACKFILL_TAG = "dagster/backfill"
+
+
+class WholeRuns:
+    """Tells runs of whole jobs from runs of a part.
+
+    Args:
+        instance: Whose runs.
+        repository: The definitions, which know a job's assets; None if they are not at hand.
+    """
+
+    def __init__(
+        self, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition | None
+    ) -> None:
+        self.instance = instance
+        self.repository = repository
+        self._parents: dict[str, dg.DagsterRun | None] = {}
+
+    def read_parents(self, runs: Iterable[dg.DagsterRun]) -> None:
+        """Reads the runs that re-executions from failure complete, for all of them at once."""
+        while missing := {
+            str(run.parent_run_id)
+            for run in runs
+            if _resumes(run) and run.parent_run_id not in self._parents
+        }:
+            self._parents |= dict.fromkeys(missing)
+            runs = self.instance.get_runs(dg.RunsFilter(run_ids=sorted(missing)))
+            self._parents |= {run.run_id: run for run in runs}
+
+    def is_whole(self, run: dg.DagsterRun, *, here: bool) -> bool:
+        """True when the run is of all of its job; not when assets, ops or steps were selected,
+        unless what they leave out was done by the run whose failure it resumes.
+
+        Args:
+            run: The run.
+            here: Whether its job is one of the definitions' at hand.
+        """
+        if _resumes(run):
+            self.read_parents([run])
+            parent = self._parents[str(run.parent_run_id)]
+            if parent is not None:
+                return self.is_whole(parent, here=here)
+            # It is gone, and nobody else can tell what it had done.
+            return run.tags.get(RESUMES[0]) == "true" and self._has_all_assets(run, here)
+        return not run.op_selection and self._has_all_steps(run) and self._has_all_assets(run, here)
+
+    def _has_all_steps(self, run: dg.DagsterRun) -> bool:
+        # Steps are selected by re-executions and their backfills alone. Elsewhere they are listed,
+        # too, but all of them.
+        reruns = run.parent_run_id is not None or BACKFILL_TAG in run.tags
+        if run.step_keys_to_execute is None or not reruns:
+            return True
+        return self._steps_of_plan(run) <= set(run.step_keys_to_execute)
+
+    def _has_all_assets(self, run: dg.DagsterRun, here: bool) -> bool:
+        if not run.asset_selection and not run.asset_check_selection:
+            return True
+        if here and self.repository is not None and self.repository.has_job(run.job_name):
+            layer = self.repository.get_job(run.job_name).asset_layer
+            return set(layer.selected_asset_keys) <= set(run.asset_selection or ())
+        return self._has_all_nodes(run)
+
+    def _has_all_nodes(self, run: dg.DagsterRun) -> bool:
+        """True when the run's job has all nodes of the job that it was taken from: what can be
+        told of another code location's. Some assets of one node look like all of them."""
+        snapshot_id = run.job_snapshot_id
+        if snapshot_id is None or not self.instance.has_job_snapshot(snapshot_id):
+            return True
+        lineage = self.instance.get_job_snapshot(snapshot_id).lineage_snapshot
+        if lineage is None or not self.instance.has_job_snapshot(lineage.parent_snapshot_id):
+            return True
+        return self._nodes(lineage.parent_snapshot_id) <= self._nodes(snapshot_id)
+
+    def _nodes(self, snapshot_id: str) -> Collection[str]:
+        nodes = nodes_of_jobs.get(snapshot_id)
+        if nodes is None:
+            structure = self.instance.get_job_snapshot(snapshot_id).dep_structure_snapshot
+            nodes = frozenset(node.node_name for node in structure.node_invocation_snaps)
+            nodes_of_jobs.put(snapshot_id, nodes)
+        return nodes
+
+    def _steps_of_plan(self, run: dg.DagsterRun) -> frozenset[str]:
+        plan_id = run.execution_plan_snapshot_id
+        storage = self.instance.run_storage
+        if plan_id is None or not storage.has_execution_plan_snapshot(plan_id):
+            return frozenset()
+        steps = steps_of_plans.get(plan_id)
+        if steps is None:
+            plan = self.instance.get_execution_plan_snapshot(plan_id)
+            steps = frozenset(step.key for step in plan.steps)
+            steps_of_plans.put(plan_id, steps)
+        return steps
+
+
+def _resumes(run: dg.DagsterRun) -> bool:
+    """True when the run was asked for as a re-execution from failure."""
+    if run.parent_run_id is None:
+        return False
+    return any(run.tags.get(tag) == "true" for tag in RESUMES)

@@ -1,0 +1,241 @@
+"""What the job path knows at a tick, as the skeleton of a tick asks for it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from .catch_up import KEYS_AT_ONCE, CatchUp
+from .evaluate import Holds
+from .rule import Completion, Decision, Standing, State, Used, decide, used_further
+from .run_holds import RunHolds
+from .runs import Home
+from .spec import FanInSpec
+from .state import SensorState
+from .ticks import TickReader
+from .used import UsedReader
+from .windows import MOST_CLOCK_SKEW, format_duration
+from .words import MOST_NAMED, plain
+
+
+class RunFacts:
+    """The facts of one sensor at one tick, read from runs; by key, which is None without keys.
+
+    Args:
+        spec: The sensor's arguments.
+        context: With the instance, the definitions and the cursor.
+        at: The time of the tick.
+        home: The code location and repository of the sensor, if they are known.
+        limited: Whether no more keys may fire than one tick requests.
+    """
+
+    def __init__(
+        self,
+        spec: FanInSpec,
+        context: dg.SensorEvaluationContext,
+        at: datetime,
+        home: Home | None,
+        *,
+        limited: bool = True,
+    ) -> None:
+        self.spec = spec
+        self.context = context
+        self.at = at
+        self.home = home
+        self.limited = limited
+        self.runs = spec.runs(context.instance, home, context.repository_def)
+        self.ticks = TickReader(context.instance, self._is_this_sensor)
+        self.used = UsedReader(spec, self.runs, self.ticks, context.log)
+        self.held = RunHolds(
+            spec,
+            context.instance,
+            context.repository_def,
+            at,
+            runs=self.runs,
+            ticks=self.ticks,
+        )
+        self.catch_up = CatchUp(spec, context, at, self.runs, self.used)
+        self._known: SensorState | None = None
+        self._used_elsewhere: Mapping[str | None, Mapping[str, Used]] = {}
+
+    @property
+    def state(self) -> SensorState:
+        """What is known by now."""
+        if self._known is None:
+            self._known = self.catch_up.state()
+            if self.spec.tag is None:
+                self._look_further_back()
+        return self._known
+
+    @property
+    def ignored(self) -> Mapping[str, Completion]:
+        """The runs that do not count, since they have no key, and are not old."""
+        horizon = self.catch_up.horizon
+        return {
+            name: completion
+            for name, completion in self.state.keyless.items()
+            if horizon is None or completion.completed_at > horizon
+        }
+
+    # --- Facts -----------------------------------------------------------------------------------
+
+    def decide(self, keys: Collection[str | None] | None = None) -> dict[str | None, Decision]:
+        """Returns what the rule decides for these keys.
+
+        By default for those that may be complete, those that have waited longest first, until there
+        are as many as one tick requests: of many thousands the others wait for the next ticks.
+        """
+        state = self.state
+        if keys is not None:
+            return {key: self._decide(state, key) for key in keys}
+        decisions: dict[str | None, Decision] = {}
+        keys = self.candidates
+        held = self.held.among(keys) if self.limited and len(keys) > KEYS_AT_ONCE else ()
+        fires = 0
+        for key in sorted(keys, key=lambda key: state.of(key).oldest_unused):
+            decisions[key] = decision = self._decide(state, key)
+            fires += decision.fires and key not in held
+            if self.limited and fires == KEYS_AT_ONCE:
+                break
+        return decisions
+
+    @property
+    def known(self) -> Collection[str | None]:
+        """The keys of which anything is known."""
+        return [None] if self.spec.tag is None else self.state.keys
+
+    @property
+    def candidates(self) -> Collection[str | None]:
+        """The keys that may be complete, as far as can be told without looking at windows."""
+        names = set() if self.spec.when is not None else set(self.spec.names)
+        state = self.state
+        unused = ((key, state.of(key).unused) for key in self.known)
+        return [key for key, of_key in unused if of_key and names <= of_key.keys()]
+
+    @property
+    def complete(self) -> Collection[str | None]:
+        """The keys that are to be remembered, since they are complete and wait."""
+        if self.spec.when is None:
+            return self.candidates
+        state = self.state
+        return [key for key in self.candidates if self._decide(state, key).complete]
+
+    def holds(self, complete: Mapping[str | None, Decision]) -> Mapping[str | None, Holds]:
+        """Returns what complete batches have to wait for."""
+        return self.held.on(complete)
+
+    def read_used(self, keys: Collection[str | None]) -> None:
+        """Reads what was used for these keys.
+
+        The cursor may be older than the last request: put back by a person, or written by an
+        evaluation that overlapped another one. So it is not believed that nothing was used.
+        """
+        decisions = self.decide(keys).values()
+        since = min(map(oldest, decisions)) - MOST_CLOCK_SKEW
+        self._known = self.used.with_used(self.state, since, keys)
+        self._used_elsewhere = {key: used for key in keys if (used := self._before_the_move(key))}
+
+    # --- the decision ----------------------------------------------------------------------------
+
+    def _decide(self, state: SensorState, key: str | None) -> Decision:
+        of_key = state.of(key)
+        decision = decide(
+            at=self.at,
+            upstreams=self.spec.names,
+            completions=of_key.newest.values(),
+            used=used_further(of_key.used, self._used_elsewhere.get(key, {})),
+            within=self.spec.within,
+            when=self.spec.when,
+            settle=self.spec.settle,
+            key=key,
+        )
+        if not (state.elsewhere or state.parts):
+            return decision
+        return replace(
+            decision, standings=tuple(self._with_note(state, s) for s in decision.standings)
+        )
+
+    def _with_note(self, state: SensorState, standing: Standing) -> Standing:
+        """Returns the standing of an upstream with what was seen of it and does not count."""
+        if standing.ready:
+            return standing
+        if standing.state is State.NEVER and standing.upstream in state.elsewhere:
+            looked_for, found = state.elsewhere[standing.upstream]
+            return replace(
+                standing,
+                note=f"looked for in repository {plain(looked_for)!r}, and its location has a job"
+                f" of that name in {plain(found)!r}: give the JobSelector that repository_name",
+            )
+        part = state.parts.get(standing.upstream)
+        if part and (standing.newest is None or part.position > standing.newest.position):
+            age = format_duration(self.at - part.completed_at)
+            return replace(standing, note=f"a run of a part of the job succeeded {age} ago")
+        return standing
+
+    def _look_further_back(self) -> None:
+        """Reads the last success, however old, of the upstreams to be named.
+
+        It makes the reason true: "26 h ago" or "never", instead of "not lately". Asked once for an
+        upstream.
+        """
+        state = self.state
+        if not state.unsure:
+            return
+        decision = self._decide(state, None)
+        if decision.complete:
+            return
+        missing = [s.upstream for s in decision.missing[:MOST_NAMED] if s.state is State.NEVER]
+        self.search([name for name in missing if name in state.unsure])
+
+    def search(self, names: Collection[str]) -> None:
+        """Reads the last success, however old, of these upstreams."""
+        self._known = self.catch_up.with_last(self.state, names)
+
+    # --- another code location -------------------------------------------------------------------
+
+    def _before_the_move(self, key: str | None) -> Mapping[str, Used]:
+        """Returns which of a key's newest completions the sensor used before its code location got
+        the name that it has.
+
+        Only those that a request names: other runs of another code location say nothing. It is not
+        remembered, since what looks moved may turn out to be another location's sensor of the same
+        name, which was waiting to tick.
+        """
+        used: dict[str, Used] = {}
+        newest = self.state.of(key).newest
+        for home, request in self.used.elsewhere:
+            named = {
+                name: Used(position=position, at=request.at)
+                for name, position in request.positions.items()
+                if request.key == key and name in newest and newest[name].position == position
+            }
+            if named and self._has_moved(home, request.at):
+                used = used_further(used, named)
+        return used
+
+    def _has_moved(self, home: Home, requested_at: datetime) -> bool:
+        """True when the sensor seems to have been at another home when it made a request: it was
+        not evaluated here then, and has not been there since it is evaluated here."""
+
+        def is_other(state: Any) -> bool:
+            selector = state.selector
+            of_state = selector.name, selector.location_name, selector.repository_name
+            return of_state == (self.spec.name, *home)
+
+        if self.ticks.began(after=requested_at - MOST_CLOCK_SKEW, before=requested_at):
+            return False
+        here = self.ticks.began()
+        there = TickReader(self.context.instance, is_other).began()
+        return here is None or here < requested_at or there is None or there < here
+
+    def _is_this_sensor(self, state: Any) -> bool:
+        selector = state.selector
+        home = selector.location_name, selector.repository_name
+        return (selector.name, home) == (self.spec.name, self.home)
+
+
+def oldest(decision: Decision) -> datetime:
+    """Returns when the first of a complete batch completed."""
+    return min(s.newest.completed_at for s in decision.ready if s.newest)

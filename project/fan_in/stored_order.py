@@ -1,0 +1,117 @@
+"""Successes in the order in which they were stored, whatever the clocks of their hosts say.
+
+A run carries the time of the host that ended it. One whose host is behind becomes visible among
+runs that seem newer, so that who reads on by time misses it. The event log numbers the events of
+runs as it stores them, in one order for all runs. It is read beside the runs, for the ids alone:
+events may be purged, while what counts is a run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import dagster as dg
+import sqlalchemy as db
+
+# Private: the public call (fetch_run_status_changes) takes twenty times as long, since it makes an
+# object of every event. It serves a storage that is not one of Dagster's own.
+from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
+
+SUCCESS = dg.DagsterEventType.RUN_SUCCESS
+
+LATE_COMMIT = timedelta(minutes=2)
+"""For how long a smaller number may still become visible after a greater one.
+
+Postgres gives a number out before the transaction is committed. So what was stored since this long
+ago is read again at each tick.
+"""
+
+NEWEST = 500
+"""How many of the newest are read when it is not known how far the last tick has read."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far the event log was read at a tick.
+
+    Args:
+        at: The tick's time, in epoch seconds.
+        number: The number of the newest success then; 0 if there was none.
+    """
+
+    at: float
+    number: int
+
+    @staticmethod
+    def of(at: datetime, found: Sequence[tuple[int, str]]) -> "Place":
+        """Returns the place behind what was found."""
+        return Place(at.timestamp(), max((number for number, _ in found), default=0))
+
+
+class StoredSuccesses:
+    """Reads the successes of all runs of an instance, by their numbers."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+
+    def since(
+        self, places: Sequence[Place], at: datetime
+    ) -> tuple[Sequence[str], tuple[Place, ...]]:
+        """Returns the runs whose success was stored since the first of these places, and the places
+        for the next tick: one that is older than ``LATE_COMMIT``, and one that will be.
+
+        Without a place, no run. If the event at the place is gone, as it is when the event log was
+        purged or made anew, the newest runs.
+
+        Args:
+            places: What the last tick returned.
+            at: The time of this tick.
+        """
+        if not places:
+            return (), (Place.of(at, self._newest(1)),)
+        found = self._from(places[0].number)
+        if places[0].number and (not found or found[0][0] != places[0].number):
+            found = self._newest(NEWEST)
+            return [run_id for _, run_id in found], (Place.of(at, found),)
+        here = Place.of(at, found)
+        run_ids = [run_id for number, run_id in found if number != places[0].number]
+        if len(places) == 1:
+            return run_ids, (places[0], here)
+        if places[1].at > (at - LATE_COMMIT).timestamp():
+            return run_ids, (places[0], places[1])
+        return run_ids, (places[1], here)
+
+    def _from(self, number: int) -> Sequence[tuple[int, str]]:
+        if not isinstance(self.instance.event_log_storage, SqlEventLogStorage):
+            return self._publicly_from(number)
+        column = SqlEventLogStorageTable.c.id
+        return self._rows(_successes().where(column >= number).order_by(column))
+
+    def _newest(self, count: int) -> Sequence[tuple[int, str]]:
+        if not isinstance(self.instance.event_log_storage, SqlEventLogStorage):
+            newest = self.instance.fetch_run_status_changes(SUCCESS, limit=count).records
+            return [(record.storage_id, record.run_id) for record in newest]
+        by_number = SqlEventLogStorageTable.c.id.desc()
+        return self._rows(_successes().order_by(by_number).limit(count))
+
+    def _rows(self, query: db.Select) -> Sequence[tuple[int, str]]:
+        with self.instance.event_log_storage.index_connection() as connection:
+            return [(number, run_id) for number, run_id in connection.execute(query)]
+
+    def _publicly_from(self, number: int) -> Sequence[tuple[int, str]]:
+        after = dg.RunStatusChangeRecordsFilter(SUCCESS, after_storage_id=number - 1)
+        found: list[tuple[int, str]] = []
+        cursor = None
+        while True:
+            page = self.instance.fetch_run_status_changes(
+                after, limit=NEWEST, cursor=cursor, ascending=True
+            )
+            found += [(record.storage_id, record.run_id) for record in page.records]
+            cursor = page.cursor
+            if not page.has_more:
+                return found
+
+
+def _successes() -> db.Select:
+    columns = SqlEventLogStorageTable.c
+    return db.select(columns.id, columns.run_id).where(columns.dagster_event_type == SUCCESS.value)
