@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 from hypothesis import strategies as st
 from timeline import hours
@@ -39,7 +38,10 @@ from graphs.notation import (
 FIRST = hours("0.013")
 """Such that no step comes on the hour, where Dagster's cron counts a tick twice."""
 
-GAPS = tuple(map(hours, (0.01, 0.05, 0.05, 0.05, 0.05, 0.5, 1, 1, 3, 12, 25)))
+GAPS = tuple(map(hours, (0.01, 0.05, 0.05, 0.05, 0.05, 0.5, 1)))
+PAUSES = tuple(map(hours, (2, 12, 23.9, 25)))
+"""Between two things that happen; more of them, and no half would find its other."""
+
 LATE = tuple(map(hours, (0.02, 0.3, 0.6, 2)))
 STATIC = "x,y"
 
@@ -81,7 +83,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     roots = sorted({name for names in deps.values() for name in names} - set(deps))
     parts = _partitions(draw, deps, roots, group)
     kinds = {}
-    if draw(one_in(6)):
+    if draw(one_in(4)):
         kinds[draw(st.sampled_from(roots))] = Kind.SOURCE
     if draw(one_in(10)):
         name = draw(st.sampled_from(roots))
@@ -96,7 +98,7 @@ def graphs(draw: st.DrawFn) -> Graph:
             kind = Kind.SINGLE_RUN
         conditioned = name in deps and (name == "d" or not draw(one_in(5)))
         ups = [up for up in deps.get(name, "") if not (name in group and up in group)]
-        own = _condition(draw, ups, deps) if conditioned and ups else ""
+        own = _condition(draw, ups, deps, roots) if conditioned and ups else ""
         if conditioned and not ups:
             own = "all"
         assets.append(Asset(name, declared, parts[name], kind, own, 0 if name in group else None))
@@ -112,7 +114,9 @@ def _partitions(
 ) -> dict[str, str]:
     """Draws which assets have which partitions."""
     names = [*roots, *deps]
-    scheme = draw(st.sampled_from(("none", "none", "none", "static", "static", "mixed", "time")))
+    scheme = draw(
+        st.sampled_from(("none", "none", "none", "static", "static", "mixed", "mixed", "time"))
+    )
     if scheme == "none":
         return dict.fromkeys(names, "")
     if scheme == "time":
@@ -147,15 +151,36 @@ def _dep(
     return Dep(up)
 
 
-def _condition(draw: st.DrawFn, ups: Sequence[str], deps: dict[str, str]) -> str:
+def _condition(
+    draw: st.DrawFn, ups: Sequence[str], deps: dict[str, str], roots: Sequence[str]
+) -> str:
     """Draws a condition of an asset with these upstreams."""
     if draw(one_in(3)):
+        one_of = _PATTERNS[min(len(ups), 3)]
+        if one_of and draw(st.booleans()):
+            names = dict(zip("xyz", draw(st.permutations(ups)), strict=False))
+            return read_condition(draw(st.sampled_from(one_of)).format(**names))
         return read_condition(draw(_expressions(ups, deps)))
-    return read_condition(draw(_of_all(ups)))
+    return read_condition(draw(_of_all(ups, roots)))
+
+
+_PATTERNS = {
+    1: (),
+    2: ("all | {x}", "all(optional={x}) | {x}", "all | ({x} & settled(0.5))", "{x} & ~{y}"),
+    3: (
+        "{x} | ({y} & {z})",
+        "({x} & {y}) | {z}",
+        "{x} & ~({y} & {z})",
+        "all(optional={x}) | {x}",
+        "all | ({x} & settled(0.5))",
+        "({x} & {y}) | (up({x}, 1) & {z})",
+    ),
+}
+"""Expressions whose parts have upstreams in common, by the number of upstreams."""
 
 
 @st.composite
-def _of_all(draw: st.DrawFn, ups: Sequence[str]) -> str:
+def _of_all(draw: st.DrawFn, ups: Sequence[str], others: Sequence[str] = ()) -> str:
     fields = []
     if draw(one_in(4)):
         windows = ["1", "2", "48", "None", f"{{{draw(st.sampled_from(ups))}: 1}}"]
@@ -163,7 +188,7 @@ def _of_all(draw: st.DrawFn, ups: Sequence[str]) -> str:
     if draw(one_in(5)):
         fields.append(f"at_least={draw(st.integers(1, len(ups)))}")
     elif len(ups) > 1 and draw(one_in(5)):
-        fields.append(f"optional={draw(st.sampled_from(ups))}")
+        fields.append(f"optional={draw(st.sampled_from([*ups, *others]))}")
     if draw(one_in(4)):
         fields.append("wait=True")
     return f"all({', '.join(fields)})" if fields else "all"
@@ -218,15 +243,18 @@ class _Maker:
         """Adds something that happens, in one step or several."""
         what = (
             *[self.complete_all] * 5,
-            *[self.complete_one] * 3,
+            *[self.complete_one] * 2,
+            *[self.drip] * 3,
             *[self.joint_run] * 5,
-            *[self.requested_together] * 4,
-            *[self.backfill] * 2,
+            *[self.requested_together] * 5,
+            *[self.backfill] * 3,
             *[self.by_hand] * 2,
             *[self.again] * 2,
             *[self.end_requested] * 4,
             *[self.small] * 3,
         )
+        if self.draw(one_in(6)):
+            self.now += self.draw(st.sampled_from(PAUSES))
         self.draw(st.sampled_from(what))()
         if self.draw(st.booleans()):
             self.put(Do.TICK)
@@ -263,14 +291,21 @@ class _Maker:
             version = str(self.draw(st.integers(1, 3)))
             return self.put(Do.OBSERVE, name, keys=keys, version=version)
         if asset.kind is Kind.KEY_ONLY:
-            return self.put(Do.REPORT, name)
+            below = [a for a in self.graph.assets if name in {dep.name for dep in a.deps}]
+            elsewhere = self.key(*[a.name for a in below]) if self.draw(one_in(3)) else ()
+            return self.put(Do.REPORT, name, keys=elsewhere)
         do = Do.REPORT if self.draw(one_in(6)) else Do.RUN
         if asset.group is not None:
             do = Do.RUN
-        late = timedelta(0)
-        if not self.has_mapping(name) and self.draw(one_in(10)):
-            late = self.draw(st.sampled_from([g for g in LATE if g < self.now] or [late]))
-        return self.put(do, name, keys=keys, late=late)
+        self.put(do, name, keys=keys)
+        if not self.has_mapping(name) and self.draw(one_in(8)):
+            # From another host, or of another run: which one is newer, its date says.
+            if self.draw(st.booleans()):
+                self.steps.pop()
+            lates = [late for late in LATE if late < self.now]
+            if lates:
+                self.put(do, name, keys=keys, late=self.draw(st.sampled_from(lates)))
+        return None
 
     def has_mapping(self, name: str) -> bool:
         """Whether more partitions than one of an asset may count for one of another."""
@@ -280,7 +315,7 @@ class _Maker:
         return any(a.partitions != self.graph[name].partitions for a in below)
 
     def downstream(self) -> str:
-        return self.sample(self.graph.conditioned)
+        return self.sample(name for name in self.graph.conditioned if self.graph[name].deps)
 
     def complete_one(self) -> None:
         names = [a.name for a in self.graph.assets]
@@ -297,11 +332,22 @@ class _Maker:
         if self.draw(st.booleans()):
             self.end_requested(name, key)
 
-    def end_requested(self, name: str | None = None, key: str | None = None) -> None:
+    def drip(self) -> None:
+        """Completes one upstream of a downstream after another, and ticks after each."""
+        name = self.downstream()
+        key = (*self.key(name), None)[0]
+        deps = [dep.name for dep in self.graph[name].deps]
+        for _ in range(self.draw(st.integers(2, 4))):
+            self.complete(self.draw(st.sampled_from(deps)), key)
+            self.maybe_tick()
+
+    def end_requested(
+        self, name: str | None = None, key: str | None = None, ends: Sequence[Do] = ()
+    ) -> None:
         """Ends the oldest unfinished run with a downstream, if one is."""
         name = name or self.downstream()
         keys = (key,) if key else self.key(name)
-        ends = [Do.SUCCEED] * 5 + [Do.MAKE, Do.FAIL, Do.FAIL, Do.CANCEL]
+        ends = ends or [Do.SUCCEED] * 5 + [Do.MAKE, Do.FAIL, Do.FAIL, Do.CANCEL]
         do = self.draw(st.sampled_from(ends))
         retry = do is Do.FAIL and self.draw(one_in(4))
         self.put(do, name, keys=keys, retry=retry)
@@ -330,11 +376,21 @@ class _Maker:
             for dep in self.graph[up].deps:
                 self.complete(dep.name, one)
         self.put(Do.TICK)
-        for _ in range(self.draw(st.integers(1, 4))):
+        if partitioned := [k for k in keys if k]:
             self.put(Do.TURN)
-            self.maybe_tick()
-            self.end_requested(self.draw(st.sampled_from([up, up, name])))
-        self.put(Do.TURN)
+        bad = [Do.FAIL, Do.FAIL, Do.FAIL, Do.CANCEL, Do.SUCCEED, Do.MAKE]
+        for one in partitioned or [None]:
+            self.end_requested(up, one, bad)
+            if self.draw(one_in(3)):
+                self.put(Do.TICK)
+        if partitioned:
+            self.put(Do.TURN)
+            self.put(Do.TURN)
+        if self.draw(one_in(3)):
+            for dep in self.graph[up].deps:  # It is requested again.
+                self.complete(dep.name, keys[0])
+        self.put(Do.TICK)
+        self.end_requested(self.draw(st.sampled_from([up, name])))
         return self.maybe_tick()
 
     def members(self) -> list[str]:
@@ -393,6 +449,12 @@ class _Maker:
             operand = [self.sample(names)]
         retry = do is Do.FAIL and self.draw(one_in(3))
         self.put(do, *operand, name=number, retry=retry)
+        if do is Do.SUCCEED and len(names) > 1 and self.draw(one_in(4)):
+            again = self.number()
+            self.put(Do.START, names[0], name=again, again=number)
+            self.put(Do.MAKE, names[0], name=again)
+            self.maybe_tick()
+            self.put(Do.SUCCEED, name=again)
         if do is Do.FAIL and self.draw(st.booleans()):
             self.maybe_tick()
             if self.draw(one_in(4)):
@@ -419,11 +481,18 @@ class _Maker:
     def by_hand(self) -> None:
         """A run of a downstream alone, by hand."""
         name = self.downstream()
+        keys = self.key(name)
         if self.draw(st.booleans()):
-            return self.put(Do.RUN, name, keys=self.key(name))
+            for dep in self.graph[name].deps:
+                self.complete(dep.name, (*keys, None)[0])
+        if self.draw(one_in(3)):
+            return self.put(Do.RUN, name, keys=keys)
         number = self.number()
-        self.put(Do.START, name, keys=self.key(name), name=number)
+        self.put(Do.START, name, keys=keys, name=number)
         self.maybe_tick()
+        if self.draw(one_in(3)):
+            self.put(Do.CANCEL, name=number)
+            return self.maybe_tick()
         return self.end_run(number, [name])
 
     def backfill(self) -> None:
@@ -438,11 +507,15 @@ class _Maker:
         for name in names[: self.draw(st.integers(1, 3))]:
             self.put(Do.TURN)
             self.maybe_tick()
-            if self.draw(one_in(5)):
-                self.complete_one()
+            if self.draw(one_in(4)):
+                own = self.draw(st.sampled_from(names))
+                for dep in self.graph[own].deps:
+                    self.complete(dep.name, (*keys, None)[0])
+                self.maybe_tick()
             for key in keys if self.graph[name].partitions else [None]:
                 do = self.draw(st.sampled_from([Do.SUCCEED] * 4 + [Do.FAIL, Do.MAKE]))
                 self.put(do, name, keys=(key,) if key else ())
+            self.maybe_tick()
         if self.draw(one_in(5)):
             self.put(Do.CANCEL, name=letter)
         self.put(Do.TURN)

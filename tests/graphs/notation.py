@@ -63,6 +63,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 from functools import cached_property
+from typing import Any
 
 from timeline import GAP, TimelineError, hours, in_hours
 
@@ -332,6 +333,9 @@ class GraphTimeline:
 
     def __repr__(self) -> str:
         return f"parse({str(self)!r})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))  # Hypothesis prints so what it made smaller.
 
 
 # --- reading -----------------------------------------------------------------------------------
