@@ -194,8 +194,8 @@ MUTANTS = (
     Mutant(
         "gives every upstream the first one's window",
         "rule",
-        "window_of(within, name))",
-        "window_of(within, upstreams[0]))",
+        "window_of(within, name),\n                withheld",
+        "window_of(within, upstreams[0]),\n                withheld",
         "a calendar day beside a sliding one",
     ),
     Mutant(
@@ -316,9 +316,9 @@ MUTANTS = (
     Mutant(
         "uses up what another partition's request saw",
         "evaluation_records",
-        "        own = self.marks.get(partition, {})\n",
-        "        own = next(iter(self.marks.values()), {})\n",
-        "two days at one tick",
+        "own = self.marks.get(partition, _NONE)",
+        "own = self.marks[min(self.marks, key=str)]",
+        "one day after the other at one tick",
     ),
     Mutant(
         "does not wait for its own run, in the condition",
@@ -375,22 +375,20 @@ MUTANTS = (
         "launches",
         "return self.status not in NOT_FINISHED_STATUSES and not self.retry",
         "return self.status not in NOT_FINISHED_STATUSES",
-        "it will be retried",
+        "it will be retried, and is repaired meanwhile",
     ),
     Mutant(
         "takes a re-execution for a launch of its own",
         "launches",
         'return f"backfill {backfill}" if backfill else f"run {run.root}"',
         'return f"backfill {backfill}" if backfill else f"run {run.id}"',
-        "from failure",
+        "from failure, of an optional one",
     ),
     Mutant(
         "compares data versions whatever the partition",
         "asset_facts",
-        "        if row.partition not in self.versions or self.versions[row.partition] != version:\n"
-        "            self.versions[row.partition] = version\n",
-        "        if None not in self.versions or self.versions[None] != version:\n"
-        "            self.versions[None] = version\n",
+        "        if self.versions.get(partition, _UNSEEN) != version:\n",
+        "        partition = None\n        if self.versions.get(partition, _UNSEEN) != version:\n",
         "a source observed by partition",
     ),
     Mutant(
@@ -427,14 +425,14 @@ MUTANTS = (
         "evaluation_records",
         "return at <= self.since and storage_id <= self.to",
         "return False",
-        "a window made longer, by partition",
+        "a window made longer, after its state was lost",
     ),
     Mutant(
         "lets outputs that can only be built together wait for one another",
         "partition_maps",
         "return sorted(set(ancestors(graph, key)) - {key} - set(together))",
         "return sorted(set(ancestors(graph, key)) - {key})",
-        "outputs that can only be built together",
+        "outputs built together, each with upstreams",
     ),
 )
 

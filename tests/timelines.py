@@ -108,6 +108,7 @@ NAMED = (
 
     Named(KEYS, "a day pairs with its own day only", "keys=mon,tue: A/mon . B/tue . B/mon . A/tue .", "mon=0010 tue=0001", "Halves of two days are no batch, however young; each day is one of its own."),
     Named(KEYS, "two days at one tick", "keys=mon,tue: A/mon A/tue B/tue B/mon . .", "mon=10 tue=10", "One request for each, and each request has its day."),
+    Named(KEYS, "one day after the other at one tick", "keys=mon,tue: A/mon B/mon A/tue B/tue . .", "mon=10 tue=10", "What the one used says nothing of the other."),
     Named(KEYS, "a backfill of one day", "keys=mon,tue: A/mon B/mon . D!/mon A/tue B/tue .@24 D!/tue A/mon@50 . B/mon . .", "mon=10010 tue=01000", "Monday again on Wednesday: the backfill is a batch of Monday's, and Tuesday hears nothing."),
     Named(KEYS, "weekly, back in step without a window", "window=none keys=w1,w2: A/w1@0 B/w1@2 . D!/w1@3 B/w1@80 . A/w2@168 . B/w2@170 . .", "w1=10000 w2=00010", "Two weekly upstreams, one extra run: the key keeps the weeks apart at any age."),
     Named(KEYS, "a run without the key", "keys=x: A/x B . B/x . A . .", "x=0100", "A run that belongs to no key is ignored, and spoils nothing."),

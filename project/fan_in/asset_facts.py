@@ -40,6 +40,9 @@ TRIM_EVERY = 600.0
 """Seconds between two looks for facts that are outside every window."""
 
 
+_UNSEEN = object()
+
+
 class Fact(NamedTuple):
     """A completion of an asset, or of one partition: its time in epoch seconds, the id of its
     event, its run. Newer is greater."""
@@ -107,8 +110,9 @@ class AssetFacts:
         if row.id <= self.last_id:
             return
         self.last_id = row.id
-        if row.partition not in self.versions or self.versions[row.partition] != version:
-            self.versions[row.partition] = version
+        partition = row.partition
+        if self.versions.get(partition, _UNSEEN) != version:
+            self.versions[partition] = version
             self.complete(row.partition, Fact(row.at, row.id, row.run_id))
 
     def plan(self, row: Row) -> None:

@@ -70,7 +70,9 @@ class Record:
         """Returns the newest completion of each upstream that it knew for a partition."""
         shared = self.marks.get(EVERY, {})
         return (
-            {**shared, **self.marks.get(partition, {})} if shared else self.marks.get(partition, {})
+            {**shared, **self.marks.get(partition, _NONE)}
+            if shared
+            else self.marks.get(partition, _NONE)
         )
 
     def has_used(self, partition: str | None, upstream: str, at: float, storage_id: int) -> bool:
@@ -82,6 +84,8 @@ class Record:
             return False
         return at <= self.since and storage_id <= self.to
 
+
+_NONE: Mapping[str, Mark] = {}
 
 EVERY = "\0"
 """Stands for every partition that was requested. No partition is called so."""

@@ -95,6 +95,7 @@ NAMED = (
     # --- re-executions, and what comes before what -------------------------------------------
     Named(AGAIN, "from failure", "d(u, v, w) = all >> 1[u v d] 1#v 2=1[v d] 2! w . u v . .", "010", "The u of the first run was used by d's in the second."),
     Named(AGAIN, "from failure, with what came in between", "d(u, v, w) = all >> 1[u v d] 1#v w 2=1[d v] . 2! . u v . .", "0010", "The launch began before w, which is the next batch's."),
+    Named(AGAIN, "from failure, of an optional one", "d(u, v, w) = all(optional=v) >> 1[u v d] 1#v 2=1[v d] 2! w . u .", "01", "The second run made d of the first one's u: w waits for another."),
     Named(AGAIN, "from failure, while it goes on", "d(u, v) = all >> 1[u v d] 1#v 2=1[v d] . 2+v . 2! . .", "0000", "Both are the launch's."),
     Named(AGAIN, "of the downstream alone", "d(a, b) = all >> a b . d# a b =d[d] . .", "110", "It uses up nothing that came in between."),
     Named(AGAIN, "of a joint run's downstream alone", "d(a, b) = all >> 1[a b d] 1#d a b =1[d] . .", "10", "The a and b of the run are used, those in between are not."),
@@ -111,6 +112,7 @@ NAMED = (
     Named(AGAIN, "a late clock before what was used", "d(a) = all >> a@2 . a@2.2<0.5 . a .", "101", "What is older than something used never counts."),
     Named(AGAIN, "a window made longer", "d(a, b, c) = all(at_least=2, within=1) >> a@1 b@3 c . (d = all(at_least=2)) b . a .", "101", "What was too old, and known, was used up all the same."),
     Named(AGAIN, "a window made longer, by partition", "[x]; d(a, b, c) = all(at_least=2, within=1) >> a/x@1 b/x@3 c/x . (d = all(at_least=2)) b/x . a/x .", "d/x=101", "The same with partitions."),
+    Named(AGAIN, "a window made longer, after its state was lost", "[x,y]; d(a, b, c) = all(at_least=2, within=1) >> a/x@1 a/y b/x@4 c/x (lose state) . (d = all(at_least=2)) b/x . a/x .", "d/x=101", "A tick that no longer knew of it has used it up all the same."),
     Named(AGAIN, "a window made shorter", "d(a, b) = all >> a@1 . (d = all(within=1)) b@3 . a . .", "0010", "The new window holds from then on."),
     Named(AGAIN, "the state is lost in a joint run", "d(a, b) = all >> 1[a b d] 1+a . (lose state) 1+b . 1! (lose state) . .", "0000", "All of it is read back from what is stored."),
 
