@@ -68,12 +68,8 @@ class Record:
 
     def of(self, partition: str | None) -> Mapping[str, Mark]:
         """Returns the newest completion of each upstream that it knew for a partition."""
-        shared = self.marks.get(EVERY, {})
-        return (
-            {**shared, **self.marks.get(partition, _NONE)}
-            if shared
-            else self.marks.get(partition, _NONE)
-        )
+        own = self.marks.get(partition, _NONE)
+        return {**every, **own} if (every := self.marks.get(EVERY)) else own
 
     def has_used(self, partition: str | None, upstream: str, at: float, storage_id: int) -> bool:
         """True when its request of a partition used up a completion of an upstream."""
