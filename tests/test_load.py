@@ -25,6 +25,7 @@ from benchmarks.measure import heard_statements
 from project.fan_in import all_upstreams_updated
 from project.fan_in.runs import PAGE
 from project.fan_in.sensor import upstream_runs
+from project.fan_in.ticks import TickReader
 
 KEY = "business_day"
 
@@ -251,6 +252,50 @@ def statements_of_an_idle_tick(count: int) -> int:
         with heard_statements() as statements:
             assert not world.evaluate().run_requests
         return len(reads_of_runs(statements))
+
+
+def test_what_earlier_ticks_requested_is_read_once(monkeypatch):
+    """There may be a hundred ticks of a hundred requests: a tick reads those of the last minute,
+    and keeps what it has read for the next one in the process."""
+    monkeypatch.setattr("project.fan_in.run_facts.KEYS_AT_ONCE", 3)
+    read: list[int] = []
+    with_requests = TickReader.with_requests
+
+    def counted(self, since):
+        ticks = list(with_requests(self, since))
+        read.append(len(ticks))
+        return ticks
+
+    monkeypatch.setattr(TickReader, "with_requests", counted)
+    keys = [f"key {number:02}" for number in range(30)]
+    with tagged() as world:
+        a, b = world.run("A", key="another"), world.run("B", key="yet another")
+        for run in (a, b):
+            for_keys(world, run, keys)
+        fired = [world.wait(seconds=30).tick() for _ in range(12)]
+        assert fired == [3] * 10 + [0, 0]
+        assert len(read) == 1 + 10, "the first tick, and each that requests"
+        assert max(read) <= 3
+        world.lose_state()
+        assert world.wait(seconds=30).tick() == 0
+        assert read[-1] == 10, "whoever knows nothing reads all"
+
+
+def test_a_run_beside_a_burst_is_read_alone():
+    """And not the burst again, for as long as others keep coming."""
+    with JobPathWorld(job_path_definitions()) as world:
+        a = world.run("A")
+        assert world.tick() == 0
+        many(world, a, spread(world.now, timedelta(minutes=1), 3 * PAGE))
+        assert world.wait(minutes=1).tick() == 0
+        for _ in range(3):
+            world.wait(seconds=20).run("A")
+            with heard_statements() as statements:
+                assert world.wait(seconds=10).tick() == 0
+            bodies = [text for text in reads_of_runs(statements) if "run_body" in text]
+            assert len(bodies) == 1
+        world.run("B")
+        assert world.wait(seconds=30).tick() == 1
 
 
 # --- the declarative path ------------------------------------------------------------------------

@@ -238,6 +238,7 @@ def test_each_edge_of_the_rule_names_its_timelines():
     page = (ROOT / "docs" / "rule.md").read_text()
     rows = re.findall(r"^\|.*\| ((?:`[^`]+`(?:, )?)+) \|$", page, re.M)
     named = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    named = {name for name in named if not name.startswith("test_")}  # test_decisions has those.
     assert len(rows) >= 25
     assert named <= {one.name for one in (*NAMED, *GRAPHS)}
     assert named >= {one.name for one in NAMED if one.differs}
