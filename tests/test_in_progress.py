@@ -20,7 +20,7 @@ from drivers import (
 )
 
 from project.fan_in import fan_in_sensor
-from project.fan_in.in_progress import LONGEST_WAIT_FOR_RETRY
+from project.fan_in.retries import LONGEST_WAIT_FOR_RETRY
 
 KEYS = ("x", "y", "z")
 

@@ -91,7 +91,7 @@ class AssetTick:
         assets = self._memory.assets
         assets.refresh(self.instance, self._plan.wanted(self.at))
         new, assets.new_runs = assets.new_runs, set()
-        self.launches.refresh(self.instance, self.at.timestamp(), new, assets.planning)
+        self.launches.refresh(self.instance, self.at, new, assets.planning)
         unmade = set()
         for run_id, plans in list(assets.planning.items()):
             name = self.launches.of_run(run_id)

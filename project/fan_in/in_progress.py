@@ -1,7 +1,7 @@
 """What is still going on: unfinished runs and backfills that a batch may have to wait for."""
 
 from collections.abc import Collection, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
@@ -9,6 +9,7 @@ from dagster import DagsterRunStatus, RunRecord, RunsFilter
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
 
+from .retries import LONGEST_WAIT_FOR_RETRY, awaits_retry
 from .runs import RunReader
 
 UNFINISHED_BACKFILLS = [
@@ -16,15 +17,6 @@ UNFINISHED_BACKFILLS = [
     BulkActionStatus.CANCELING,
     BulkActionStatus.FAILING,
 ]
-
-RETRY_TAG = "dagster/will_retry"
-
-UNDECIDED = timedelta(minutes=1)
-"""For how long after a failure Dagster may not yet have said whether it retries the run."""
-
-LONGEST_WAIT_FOR_RETRY = timedelta(hours=1)
-"""For how long after a failure its retry is waited for. Dagster starts one within minutes, or gives
-up without a word."""
 
 
 class InProgress:
@@ -49,12 +41,7 @@ class InProgress:
             updated_after=at - LONGEST_WAIT_FOR_RETRY,
         )
         for record in self.runs.pages(filters):
-            ended = record.end_time or record.update_timestamp.timestamp()
-            # Dagster says it a moment after it has stored the failure.
-            undecided = retries and RETRY_TAG not in record.dagster_run.tags
-            young = ended > (at - UNDECIDED).timestamp()
-            waits = record.dagster_run.is_complete_and_waiting_to_retry or (undecided and young)
-            if waits and self.runs.is_at_home(record):
+            if awaits_retry(record, at, retries) and self.runs.is_at_home(record):
                 yield record
 
     def backfills(self) -> Iterator[tuple[str, Collection[str]]]:

@@ -7,7 +7,7 @@ over when its runs have ended, none of them will be retried, and its backfill ha
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -19,17 +19,13 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
-    AUTO_RETRY_RUN_ID_TAG,
     BACKFILL_ID_TAG,
     PARTITION_NAME_TAG,
-    WILL_RETRY_TAG,
 )
 
 from .evaluation_records import EVALUATION_ID_TAG, evaluation_id_of
 from .event_rows import MATERIALIZED, PLANNED, EventRows, pages
-
-RETRY_DECIDED_AFTER = timedelta(minutes=1)
-"""How long after a failure Dagster may still be about to say that the run will be retried."""
+from .retries import awaits_retry
 
 ACTIVE_BACKFILLS = [
     BulkActionStatus.REQUESTED,
@@ -71,15 +67,10 @@ class Run:
         return self.root != self.id
 
     @staticmethod
-    def of(record: dg.RunRecord, at: float, retries: bool) -> "Run":
-        """Returns the run of a record, at a time in epoch seconds; ``retries`` says whether the
-        instance retries runs."""
+    def of(record: dg.RunRecord, at: datetime, retries: bool) -> "Run":
+        """Returns the run of a record, at a time; ``retries`` says whether the instance retries
+        runs."""
         run = record.dagster_run
-        failed = run.status is dg.DagsterRunStatus.FAILURE
-        # Dagster says that it will retry a run in a tag, which it writes after the failure.
-        young = at - (record.end_time or at) < RETRY_DECIDED_AFTER.total_seconds()
-        will = run.tags.get(WILL_RETRY_TAG)
-        undecided = retries and will is None and young
         return Run(
             id=run.run_id,
             root=run.root_run_id or run.run_id,
@@ -88,9 +79,7 @@ class Run:
             requested=EVALUATION_ID_TAG in run.tags,
             status=run.status,
             ended=record.end_time,
-            retry=failed
-            and (will == "true" or undecided)
-            and AUTO_RETRY_RUN_ID_TAG not in run.tags,
+            retry=awaits_retry(record, at, retries),
         )
 
 
@@ -203,7 +192,7 @@ class LaunchReader:
     def refresh(
         self,
         instance: dg.DagsterInstance,
-        at: float,
+        at: datetime,
         new: Collection[str],
         watched: Collection[str],
     ) -> None:
@@ -211,7 +200,7 @@ class LaunchReader:
 
         Args:
             instance: Whose.
-            at: The time of the tick, in epoch seconds.
+            at: The time of the tick.
             new: The runs of new events.
             watched: The unfinished runs that a downstream waits for.
         """
@@ -226,7 +215,9 @@ class LaunchReader:
         }
         self.read_backfills(instance, backfills | self._waiting)
 
-    def _read_runs(self, instance: dg.DagsterInstance, at: float, run_ids: Collection[str]) -> None:
+    def _read_runs(
+        self, instance: dg.DagsterInstance, at: datetime, run_ids: Collection[str]
+    ) -> None:
         if not run_ids:
             return
         retries = instance.run_retries_enabled

@@ -1,0 +1,33 @@
+"""Runs that have failed and that Dagster will run again: they are not over yet."""
+
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+RETRY_TAG = "dagster/will_retry"
+
+UNDECIDED = timedelta(minutes=1)
+"""For how long after a failure Dagster may not yet have said whether it retries the run."""
+
+LONGEST_WAIT_FOR_RETRY = timedelta(hours=1)
+"""For how long after a failure its retry is waited for. Dagster starts one within minutes, or gives
+up without a word."""
+
+
+def awaits_retry(record: dg.RunRecord, at: datetime, retries: bool) -> bool:
+    """Returns True if a run has failed and will be retried, as far as is known at a time, and its
+    retry has not been created.
+
+    Args:
+        record: The run.
+        at: The time.
+        retries: Whether the instance retries runs.
+    """
+    run = record.dagster_run
+    if run.status is not dg.DagsterRunStatus.FAILURE:
+        return False
+    ended = record.end_time or record.update_timestamp.timestamp()
+    age = timedelta(seconds=at.timestamp() - ended)
+    # Dagster says it a moment after it has stored the failure.
+    undecided = retries and RETRY_TAG not in run.tags and age < UNDECIDED
+    return undecided or (run.is_complete_and_waiting_to_retry and age < LONGEST_WAIT_FOR_RETRY)
