@@ -203,3 +203,20 @@ def test_a_tick_costs_as_many_statements_for_many_partitions_as_for_three():
                 world.wait(seconds=1).materialize_outside("b", key=key)
             counts.append((idle, of_a_tick(world, count)))
     assert counts[0] == counts[1]
+
+
+def test_launches_that_nobody_needs_are_forgotten_and_nothing_else(monkeypatch):
+    """What is kept is bounded by what is inside the windows, and forgetting decides nothing."""
+    monkeypatch.setattr("project.fan_in.launches.FEWEST_KEPT", 3)
+    with DeclarativeWorld(declarative_definitions()) as world:
+        caches.clear()
+        fired = []
+        for _ in range(8):
+            for letter in "AB":
+                world.wait(minutes=5).run(letter)
+                fired.append(world.wait(minutes=1).tick())
+            world.end_downstream()
+        assert fired == [0, 1] * 8
+        memory = caches.of_storage(world.instance.event_log_storage, "assets", object)
+        assert len(memory.launches.runs) < 24, "of 24 runs"
+        assert len(memory.launches.changes) < 24

@@ -376,6 +376,16 @@ class AssetReader:
             if fact.at > self._wiped.get(asset, 0.0):
                 self.facts[asset].complete(event.partition_key, fact)
 
+    @property
+    def run_ids(self) -> set[str]:
+        """The runs of everything that is known."""
+        facts = self.facts.values()
+        return {
+            *(fact.run_id for asset in facts for fact in asset.done.values()),
+            *(asset.newest.run_id for asset in facts if asset.newest is not None),
+            *(p.run_id for asset in facts for plans in asset.planned.values() for p in plans),
+        }
+
     # --- what nobody needs any more ----------------------------------------------------------
 
     def _trim(self, wanted: Mapping[str, Wanted]) -> None:

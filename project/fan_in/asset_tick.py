@@ -100,6 +100,8 @@ class AssetTick:
                 if name is not None and plans:
                     unmade.add(name)
         self.launches.read_outcomes(self.instance, unmade)
+        if self.launches.is_full:
+            self.launches.forget(assets.run_ids)
         self._want_records()
 
     def _want_records(self) -> None:

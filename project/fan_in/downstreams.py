@@ -225,7 +225,7 @@ class Downstream:
         self.journal: list[str | None] = []
         self.epoch = 0
         self._place = -1
-        self._launch_place = 0
+        self._launch_place = self._launch_epoch = 0
         self._by_launch: dict[str, set[str | None]] = defaultdict(set)
         self._by_ticks: dict[str | None, Mapping[str, TickRequest]] = {}
         self._followed: Any = None
@@ -247,12 +247,15 @@ class Downstream:
                 anew = True
             else:
                 touched |= of_upstream
+        if self._launch_epoch != tick.launches.epoch:
+            self._launch_epoch, self._launch_place, anew = tick.launches.epoch, 0, True
         for name in tick.launches.changes[self._launch_place :]:
             touched |= self._by_launch.get(name, set())
         self._launch_place = len(tick.launches.changes)
         if anew or len(self.journal) > MOST_JOURNAL:
             self.epoch += 1
             self.journal.clear()
+            self._by_launch.clear()
         else:
             self.journal.extend(touched)
 

@@ -27,6 +27,9 @@ from .evaluation_records import EVALUATION_ID_TAG, evaluation_id_of
 from .event_rows import MATERIALIZED, PLANNED, EventRows, pages
 from .retries import awaits_retry
 
+FEWEST_KEPT = 10_000
+"""How many runs are kept before any is forgotten."""
+
 ACTIVE_BACKFILLS = [
     BulkActionStatus.REQUESTED,
     BulkActionStatus.CANCELING,
@@ -187,7 +190,9 @@ class LaunchReader:
         self.runs: dict[str, Run | None] = {}
         self.launches: dict[str, Launch] = {}
         self.changes: list[str] = []
+        self.epoch = 0
         self._waiting: set[str] = set()
+        self._most = FEWEST_KEPT
 
     def refresh(
         self,
@@ -214,6 +219,27 @@ class LaunchReader:
             run.backfill for run in map(self.runs.get, wanted) if run is not None and run.backfill
         }
         self.read_backfills(instance, backfills | self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """True when what is not needed any more is to be forgotten."""
+        return len(self.runs) > self._most or len(self.changes) > self._most
+
+    def forget(self, needed: Collection[str]) -> None:
+        """Forgets the launches that are over and of which no run is needed.
+
+        Whoever follows ``changes`` sees by the epoch that they begin anew.
+        """
+        kept = {
+            name: launch
+            for name, launch in self.launches.items()
+            if not launch.over or not launch.runs.keys().isdisjoint(needed)
+        }
+        self.launches = kept
+        self.runs = {run_id: run for launch in kept.values() for run_id, run in launch.runs.items()}
+        self.changes.clear()
+        self.epoch += 1
+        self._most = max(FEWEST_KEPT, 2 * len(self.runs))
 
     def _read_runs(
         self, instance: dg.DagsterInstance, at: datetime, run_ids: Collection[str]
