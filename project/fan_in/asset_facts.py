@@ -144,16 +144,20 @@ class Wanted:
         since: From when on, in epoch seconds; None for ever.
         planned: Whether its planned materializations are, too: it is a downstream.
         observed: Whether its completions are new data versions.
+        partitioned: Whether it has partitions. A run for a partition of time may plan assets
+            without any for that partition, too.
     """
 
     since: float | None
     planned: bool = False
     observed: bool = False
+    partitioned: bool = True
 
     def covers(self, other: "Wanted") -> bool:
         """True when whoever knows this knows the other as well."""
         as_far = self.since is None or (other.since is not None and self.since <= other.since)
-        return as_far and self.planned >= other.planned and self.observed == other.observed
+        the_same = (self.observed, self.partitioned) == (other.observed, other.partitioned)
+        return as_far and self.planned >= other.planned and the_same
 
     def with_more(self, other: "Wanted") -> "Wanted":
         """Returns what covers both."""
@@ -162,6 +166,7 @@ class Wanted:
             since=None if None in sinces else min(s for s in sinces if s is not None),
             planned=self.planned or other.planned,
             observed=other.observed,
+            partitioned=other.partitioned,
         )
 
 
@@ -287,6 +292,8 @@ class AssetReader:
         for row in rows:
             if self._until is not None and row.at >= self._until + (row.kind != PLANNED) * 1e-6:
                 continue
+            if how.planned and not how.partitioned:
+                row = row._replace(partition=None)
             if row.kind == PLANNED:
                 if how.planned:
                     facts.plan(row)
@@ -397,7 +404,7 @@ class AssetReader:
             facts, since = self.facts[asset], how.since
             if since is None:
                 continue
-            self.known[asset] = Wanted(since=since, planned=how.planned, observed=how.observed)
+            self.known[asset] = how
             kept = {p: fact for p, fact in facts.done.items() if fact.at > since}
             if 2 * len(kept) < len(facts.done) - 100:
                 self.facts[asset] = AssetFacts(

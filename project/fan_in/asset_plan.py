@@ -5,6 +5,7 @@ their conditions; the tick itself is made once for all of them.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,7 +41,7 @@ class AssetPlan:
         self.reaches: dict[dg.AssetKey, timedelta | None] = {}
         self.longest: timedelta | None = timedelta(0)
         """How far back any of the fan-ins looks; None for ever."""
-        self._looks: dict[str, tuple[timedelta | None, bool, bool]] = {}
+        self._looks: dict[str, tuple[timedelta | None, Wanted]] = {}
         for key in graph.get_all_asset_keys():
             condition = graph.get(key).automation_condition
             if condition is not None:
@@ -70,12 +71,14 @@ class AssetPlan:
             self._look_at(upstream, self.reaches[key], planned=False)
 
     def _look_at(self, key: dg.AssetKey, length: timedelta | None, *, planned: bool) -> None:
-        asset = key.to_string()
-        known, was_planned, observed = self._looks.get(
-            asset, (timedelta(0), False, is_observed(self.graph, key))
+        asset, graph = key.to_string(), self.graph
+        partitioned = not graph.has(key) or graph.get(key).partitions_def is not None
+        how = Wanted(
+            since=None, planned=planned, observed=is_observed(graph, key), partitioned=partitioned
         )
+        known, before = self._looks.get(asset, (timedelta(0), how))
         longest = None if known is None or length is None else max(known, length)
-        self._looks[asset] = (longest, planned or was_planned, observed)
+        self._looks[asset] = (longest, before.with_more(how))
 
     def ensure(self, key: dg.AssetKey, condition: dg.AutomationCondition) -> bool:
         """Returns True if an asset has another condition than was known, as a sensor's
@@ -93,14 +96,12 @@ class AssetPlan:
         """Returns what is to be known at a tick of which assets."""
         since = {
             length: (at - length - MOST_CLOCK_SKEW).timestamp()
-            for length, _, _ in self._looks.values()
+            for length, _ in self._looks.values()
             if length is not None
         }
         return {
-            asset: Wanted(
-                since=None if length is None else since[length], planned=planned, observed=observed
-            )
-            for asset, (length, planned, observed) in self._looks.items()
+            asset: how if length is None else replace(how, since=since[length])
+            for asset, (length, how) in self._looks.items()
         }
 
     def downstream(self, key: dg.AssetKey) -> Downstream:

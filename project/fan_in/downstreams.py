@@ -440,10 +440,17 @@ class Downstream:
         outcome = tick.outcome(name)
         if outcome is None:
             return False
+        made = {asset for asset, _ in outcome.made}
         return any(
             self._belongs(asset, theirs, partition, tick)
             for asset, theirs in outcome.planned - outcome.made
+            # Without partitions it may have been planned for one all the same.
+            if not (asset in made and self._is_without_partitions(asset))
         )
+
+    def _is_without_partitions(self, asset: str) -> bool:
+        of_asset = self._relatives.get(asset)
+        return of_asset is not None and of_asset.theirs is None
 
     def _belongs(
         self, asset: str, theirs: str | None, partition: str | None, tick: "AssetTick"

@@ -367,8 +367,10 @@ class Unfinished:
             for partition in _partitions_of(run.tags, partitions):
                 targets[partition] = (*targets.get(partition, ()), run.run_id)
         for planned, run_id in self._planned.get(key.to_string(), ()):
-            if (planned is None) is (partitions is None):
-                targets[planned] = (*targets.get(planned, ()), run_id)
+            # An asset without partitions may have been planned for one all the same.
+            partition = planned if partitions is not None else None
+            if partition is not None or partitions is None:
+                targets[partition] = (*targets.get(partition, ()), run_id)
         for backfill in self.backfills:
             for partition in backfill.targets(graph, key):
                 targets[partition] = (*targets.get(partition, ()), backfill.id)

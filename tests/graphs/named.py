@@ -56,6 +56,8 @@ NAMED = (
     Named(LAUNCH, "a range run goes on", "[x,y,z]; d(u) = all >> 1[u d]/x..y 1+u u/z . 1! . .", "d/z=100", "Only the partitions of the range are the run's."),
     Named(LAUNCH, "assets with and without partitions in one run", "[x,y]; c[]; d(u, c) = all >> [u c d]/x . u/y . .", "d/y=010", "For x all is used up; for y c counts, since the run did not make d there."),
     Named(LAUNCH, "without partitions below one with", "[x,y]; d[](u) = all >> 1[u d]/x 1+u . 1! . u/y . .", "0010", "The run makes d of u/x; u/y comes later."),
+    Named(LAUNCH, "planned for a partition that it has not", "z[daily]; c[](z) = all >> 1[z c]/d1 1+z . 1! .", "00", "A run for a day plans assets without partitions for that day, too, if the step that is last by its name has some."),
+    Named(LAUNCH, "planned for a partition that it has not, and made", "[daily]; w[]; c[](y, w) = all; z(c) >> y/d1 [c z]/d1 w . y/d1 .", "01", "The y before the run was used up by it."),
     Named(LAUNCH, "a backfill by hand", "[x,y]; d[](u) = all >> B{u d}/x,y * . u/x! * . u/y! * . d! * . .", "00000", "The backfill has d to make, also before d has a run of its own."),
     Named(LAUNCH, "a backfill between its runs", "[x,y]; d[](u) = all >> B{u d}/x,y * u/x! u/y! . * . d! . * . .", "00000", "All its runs have ended, and the backfill daemon has not had its turn."),
     Named(LAUNCH, "a backfill by hand, by partition", "[x,y]; r[]; u[](r); d(u) = all >> B{u d}/x * . u! * . d/x! * . .", "d/y=0100", "For y, which is not the backfill's, u counts at once."),
