@@ -41,7 +41,7 @@ fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" goes on fo
 mutants: setup ## Show which timelines catch which small wrong rule.
 	@PYTHONPATH=.:tests $(BIN)/python tests/mutants.py
 
-graphs: setup ## Play a whole day of each real graph; GRAPHS="schools" is over in a minute.
+graphs: setup ## Play a whole day of each real graph; GRAPHS="shop schools" is over in minutes.
 	@PYTHONPATH=.:tests $(BIN)/python -m graphs.days $(GRAPHS)
 
 ui: setup ## Look at the UI in Chromium, which it installs if it may.

@@ -12,7 +12,7 @@ from graphs.real import LIMIT, PERIODS, RealAsset, RealGraph, define, partitions
 from graphs.referee import due
 from graphs.world import play as play_timeline
 
-TICKS = "0:20"
+TICKS = "0:30"
 """So far apart are ticks here; ``make graphs`` takes more, and the largest graph, too."""
 TODAY = {"shop": 7, "lakehouse": 899}
 """Of which graphs how many assets have conditions today."""
