@@ -8,7 +8,7 @@ MANIFEST := dbt_project/target/manifest.json
 REPLAYED := --file tests/recordings/chaos_g8_job.jsonl --like example --try within=1m
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test check comparison fuzz mutants chaos benchmarks load million audit \
+.PHONY: help setup demo dev test check comparison fuzz mutants graphs chaos benchmarks load million audit \
 	ui pictures distributed lock clean
 
 help: ## Print this list.
@@ -40,6 +40,9 @@ fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" goes on fo
 
 mutants: setup ## Show which timelines catch which small wrong rule.
 	@PYTHONPATH=.:tests $(BIN)/python tests/mutants.py
+
+graphs: setup ## Play a whole day of each real graph; GRAPHS="shop schools" is over in minutes.
+	@PYTHONPATH=.:tests $(BIN)/python -m graphs.days $(GRAPHS)
 
 ui: setup ## Look at the UI in Chromium, which it installs if it may.
 	@$(BIN)/python -m pytest -n 0 -m browser tests/test_ui.py
