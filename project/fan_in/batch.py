@@ -1,10 +1,15 @@
 """The downstream knows its batch: inside its execution, what made it run."""
 
+from collections.abc import Collection, Iterator
+from itertools import chain
+
 import dagster as dg
 
-from .evaluation_records import completions_seen
+from .evaluation_records import Record, record_behind
 from .rule import Batch, Completion
 from .sensor import PARTITION_TAG, requested_batch
+
+RANGE_TAG = "dagster/asset_partition_range_start"
 
 
 def batch_of(
@@ -26,21 +31,27 @@ def batch_of(
         keys = [dg.AssetKey.from_coercible(asset_key)]
     else:
         keys = sorted(getattr(context, "selected_asset_keys", ()))
-    batches = (batch_of_run(context.instance, context.run, key) for key in keys)
+    batches = (
+        batch_of_run(context.instance, context.run, key, _partitions_of(context)) for key in keys
+    )
     return requested_batch(context.run.tags) or next((b for b in batches if b), None)
 
 
 def batch_of_run(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, asset_key: dg.AssetKey | None = None
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    asset_key: dg.AssetKey | None = None,
+    partitions: Collection[str] | None = None,
 ) -> Batch | None:
     """Returns the batch that made a run, or None if no fan-in requested it, or its evaluation is
-    no longer stored.
+    no longer stored. That of a run over a range of partitions has the completions of each of them.
 
     Args:
         instance: The instance that ran it.
         run: The run.
         asset_key: On the declarative path, the asset whose condition requested the run; by
             default the first of the run's assets that has a batch.
+        partitions: Those of a run over a range; by default all that were requested with them.
     """
     by_sensor = requested_batch(run.tags)
     if by_sensor is not None:
@@ -48,21 +59,32 @@ def batch_of_run(
     partition = run.tags.get(PARTITION_TAG)
     keys = sorted(run.asset_selection or ()) if asset_key is None else [asset_key]
     for key in keys:
-        seen = completions_seen(instance, key, run.tags, partition)
-        if seen:
-            return Batch(
-                completions=tuple(
-                    Completion(
-                        upstream=name,
-                        id=str(mark.storage_id),
-                        completed_at=mark.at,
-                        position=mark.position,
-                        run_id=mark.run_id,
-                        key=partition,
-                    )
-                    for name, mark in seen.items()
-                    if mark.ready
-                ),
+        record = record_behind(instance, key, run.tags)
+        if record is None:
+            continue
+        of: Collection[str | None] = [partition]
+        if partition is None and RANGE_TAG in run.tags:
+            of = record.partitions if partitions is None else partitions
+        completions = tuple(chain.from_iterable(_completions(record, one) for one in of))
+        if completions:
+            return Batch(completions=completions, key=partition)
+    return None
+
+
+def _completions(record: Record, partition: str | None) -> Iterator[Completion]:
+    for name, mark in record.of(partition).items():
+        if mark.ready:
+            yield Completion(
+                upstream=name,
+                id=str(mark.storage_id),
+                completed_at=mark.at,
+                position=mark.position,
+                run_id=mark.run_id,
                 key=partition,
             )
-    return None
+
+
+def _partitions_of(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
+) -> Collection[str] | None:
+    return context.partition_keys if context.has_partition_key_range else None

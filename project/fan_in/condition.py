@@ -5,7 +5,7 @@ what they decide. Here is how they are defined, and how they answer Dagster.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -250,8 +250,8 @@ class _OnUpstreams(FanInCondition):
     """What the conditions share that take the upstreams from the asset graph: they can be
     restricted to some of them, as Dagster's own ``any_deps_match`` can."""
 
-    allow_selection: Any = None
-    ignore_selection: Any = None
+    allow_selection: Any = field(default=None, hash=False)
+    ignore_selection: Any = field(default=None, hash=False)
 
     def allow(self, selection: dg.AssetSelection) -> Any:
         """Returns a copy of this condition that only considers upstreams in the selection."""
@@ -332,8 +332,8 @@ class UpstreamsUpdated(_OfTheRule, _OnUpstreams):
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     wait_while_running: bool = True
-    allow_selection: Any = None
-    ignore_selection: Any = None
+    allow_selection: Any = field(default=None, hash=False)
+    ignore_selection: Any = field(default=None, hash=False)
 
     @property
     def name(self) -> str:
@@ -434,8 +434,8 @@ class UpstreamsSettled(_OnUpstreams):
     """True if no upstream of the asset was updated lately; see ``upstreams_settled``."""
 
     quiet: timedelta
-    allow_selection: Any = None
-    ignore_selection: Any = None
+    allow_selection: Any = field(default=None, hash=False)
+    ignore_selection: Any = field(default=None, hash=False)
 
     @property
     def name(self) -> str:
@@ -494,8 +494,8 @@ class DownstreamRunning(FanInCondition):
 class UpstreamsRunning(_OnUpstreams):
     """True if a run has an upstream of the asset to make; see ``upstreams_running``."""
 
-    allow_selection: Any = None
-    ignore_selection: Any = None
+    allow_selection: Any = field(default=None, hash=False)
+    ignore_selection: Any = field(default=None, hash=False)
 
     @property
     def name(self) -> str:

@@ -71,6 +71,11 @@ class Record:
         own = self.marks.get(partition, _NONE)
         return {**every, **own} if (every := self.marks.get(EVERY)) else own
 
+    @property
+    def partitions(self) -> list[str | None]:
+        """The partitions that it requested."""
+        return [partition for partition in self.marks if partition != EVERY]
+
     def has_used(self, partition: str | None, upstream: str, at: float, storage_id: int) -> bool:
         """True when its request of a partition used up a completion of an upstream."""
         mark = self.of(partition).get(upstream)
@@ -264,8 +269,16 @@ def completions_seen(
         run_tags: The run's tags.
         partition: The partition of the downstream that was requested, if it has partitions.
     """
+    record = record_behind(instance, key, run_tags)
+    return (record.of(partition) or None) if record is not None else None
+
+
+def record_behind(
+    instance: dg.DagsterInstance, key: dg.AssetKey, run_tags: Mapping[str, str]
+) -> Record | None:
+    """Returns what the evaluation knew that requested a run, or None if none did, or its record is
+    gone."""
     evaluation = evaluation_id_of(run_tags)
     if evaluation is None:
         return None
-    record = records_of(instance, {(key, evaluation)}).get((key, evaluation))
-    return (record.of(partition) or None) if record is not None else None
+    return records_of(instance, {(key, evaluation)}).get((key, evaluation))

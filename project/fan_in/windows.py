@@ -22,6 +22,9 @@ The edge is outside: a completion exactly 24 hours old is too old.
 MOST_CLOCK_SKEW = timedelta(hours=1)
 """How far two hosts' clocks may differ where the time of one bounds what is read of another's."""
 
+LONGEST_WINDOW = timedelta(days=36525)
+"""What is longer reaches further back than a datetime can."""
+
 LONGEST_DAY = timedelta(days=2)
 """No local day lasts longer, whatever a country does to its clocks."""
 
@@ -122,6 +125,10 @@ def check_window(window: Window, name: str = "within") -> None:
         raise FanInError(
             f"{name}={window!r} is not a timedelta: write timedelta(hours=24),"
             " CalendarDay('Europe/Berlin'), or None for no window"
+        )
+    if window > LONGEST_WINDOW:
+        raise FanInError(
+            f"{name}={window!r} is longer than a hundred years: give None for no window"
         )
     if window <= timedelta(0):
         raise FanInError(
