@@ -77,7 +77,7 @@ class Played:
             defs = job_path_definitions(within=ONE_HOUR, wait_while_running=False)
             self.world = JobPathWorld(defs)
         else:
-            condition = fan_in.all_upstreams_updated(within=ONE_HOUR)
+            condition = fan_in.all_upstreams_updated(ONE_HOUR, wait_while_running=False)
             self.world = DaemonsWorld(declarative_definitions(condition=condition))
         self.ticks: list[Tick] = []
 

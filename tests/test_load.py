@@ -322,7 +322,7 @@ def test_thousands_of_materializations_in_a_minute_are_one_batch():
 
 def test_more_partitions_than_two_pages_all_fire_and_none_twice(monkeypatch):
     """Each has half a batch, then the other half: all of them are requested at one tick."""
-    monkeypatch.setattr("project.fan_in.materializations.PAGE", 50)
+    monkeypatch.setattr("project.fan_in.event_rows.PAGE", 50)
     keys = tuple(f"key-{number:03}" for number in range(120))
     with DeclarativeWorld(
         with_condition(all_upstreams_updated(wait_while_running=False), keys=keys)

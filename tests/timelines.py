@@ -64,7 +64,6 @@ NAMED = (
     Named(CORE, "D fails", "A B . Dx . A . B . .", "10010", "A failed D has had its batch."),
     Named(CORE, "D never ends, overlap allowed", "A B . . . .", "1000", "A batch is requested once however long its run takes."),
     Named(CORE, "upstream fails and is repaired", "B . (A fails) . A . .", "0010", "The repair's completion counts, the failure does not."),
-    Named(CORE, "a run by hand hides nothing", "overlap=no: A B . D? A B . D! . .", "1010", "Another run of the downstream still goes on, though a newer one has ended."),
     Named(CORE, "storm", "A A A A . B B B B . . D! . A A A A . .", "010000", "Many completions of each are one batch, many of one are none."),
     Named(CORE, "one upstream alone is a set", "{A}: A . . A .", "101", "With a single upstream each tick with news fires."),
     Named(CORE, "three upstreams", "{A,B,C}: A B . C . B C . A .", "0101", "All of them, in any order, twice."),
@@ -95,6 +94,7 @@ NAMED = (
     Named(STATE, "third upstream added between halves", "A . (C joins the set) B . C . .", "0010", "What had arrived stays, the newcomer is required."),
     Named(STATE, "upstream removed while waiting", "{A,B,C}: A B . (C leaves the set) . .", "010", "The rest is a whole batch."),
     Named(STATE, "condition wrapped in another one between halves", "A . (& ~in_progress added) . B . .", "0010", "A new deployment forgets nothing."),
+    Named(STATE, "a run by hand hides nothing", "overlap=no: A B . D? A B . D! . .", "1010", "Another run of the downstream still goes on, though a newer one has ended."),
     Named(STATE, "an upstream leaves and rejoins", "{A,B,C}: A B C . (C leaves the set) A B . (C joins the set) A B . C .", "1101", "Its used completion stays used, though the batch between did not ask for it."),
     Named(STATE, "a newcomer's earlier completion counts", "C A B . . (C joins the set) A B . .", "1010", "No batch has used it, since none had asked for it."),
 
