@@ -52,6 +52,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _at_home(monkeypatch):
+    """Begins a test where the project is: dbt, run in this process, goes to its own folder."""
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(autouse=True)
 def _the_projects_own_data_is_out_of_reach():
     """Fails a test that runs, or leaves others to run, on the data of `make dev`."""
     assert not data_folder().is_relative_to(ROOT)

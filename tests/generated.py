@@ -73,7 +73,7 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
     more = {}
     if draw(one_in(3)):
         more["window"] = draw(st.sampled_from(WINDOWS))
-    if draw(one_in(3)):
+    if draw(one_in(2)):
         more["windows"] = draw(
             st.dictionaries(st.sampled_from(letters), st.sampled_from(WINDOWS), max_size=2)
         )
@@ -89,7 +89,7 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
         timeline = replace(timeline, idle=True)
     if draw(one_in(2)):
         timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))
-        if len(letters) > 1 and draw(one_in(4)):
+        if len(letters) > 1 and draw(one_in(2)):
             timeline = replace(timeline, shared=draw(st.sampled_from(letters)))
     return timeline
 

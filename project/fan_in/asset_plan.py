@@ -7,7 +7,8 @@ their conditions; the tick itself is made once for all of them.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import dagster as dg
 
@@ -18,9 +19,6 @@ from .condition_parts import Part
 from .downstreams import Downstream
 from .evaluation_lines import Lines
 from .windows import MOST_CLOCK_SKEW, Window, reach
-
-if TYPE_CHECKING:
-    pass
 
 Made = TypeVar("Made", bound=Part)
 
@@ -152,11 +150,11 @@ def look(
         return AssetTick(view, AssetMemory(until), plan), plan
     storage = view.instance.event_log_storage
     memory = caches.of_storage(storage, "assets", AssetMemory)
-    plans = caches.of_object(graph, "plans", dict)
+    plans = caches.of_object(graph, "plans", WeakKeyDictionary)
     with memory.lock:
-        plan = plans.get(id(memory))
+        plan = plans.get(memory)
         if plan is None:
-            plan = plans[id(memory)] = AssetPlan(graph)
+            plan = plans[memory] = AssetPlan(graph)
         more = plan.ensure(root.key, root.condition)
         tick = caches.of_object(view, "tick", lambda: AssetTick(view, memory, plan))
         if more:
