@@ -8,15 +8,21 @@ import pytest
 import sqlalchemy as sa
 from drivers import DeclarativeWorld, World, declarative_definitions, with_condition
 
-from project.fan_in import all_upstreams_updated, caches
+from project.fan_in import all_upstreams_updated, caches, public_rows
 from project.fan_in.event_rows import Events
 
 MOST_IDLE, MOST_FIRING, MOST_COLD = 12, 24, 20
 
 
-@pytest.fixture
-def world():
+class NoTables:
+    """No storage is one of these: all are read by public calls, as one without tables is."""
+
+
+@pytest.fixture(params=["statements", "public calls"])
+def world(request, monkeypatch):
     """Assets a and b, and an asset d whose runs may overlap."""
+    if request.param == "public calls":
+        monkeypatch.setattr(public_rows, "SqlEventLogStorage", NoTables)
     with DeclarativeWorld(declarative_definitions()) as world:
         yield world
 

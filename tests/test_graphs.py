@@ -10,6 +10,8 @@ from graphs.referee import due
 from graphs.world import play
 from graphs.wrong import WRONG, Wrong
 
+from project.fan_in import public_rows
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _quiet():
@@ -31,6 +33,14 @@ def test_the_condition_requests_what_is_right(named: Named):
 
 
 SAMPLE = NAMED[::7]
+
+
+@pytest.mark.parametrize("named", NAMED[3::12], ids=lambda named: named.name)
+def test_a_storage_without_tables_is_read_by_public_calls(named: Named, monkeypatch):
+    """And the same is requested."""
+    monkeypatch.setattr(public_rows, "SqlEventLogStorage", type("NoTables", (), {}))
+    requested, _ = play(named.timeline)
+    assert requested == named.expected
 
 
 @pytest.mark.parametrize("named", SAMPLE, ids=lambda named: named.name)

@@ -19,12 +19,12 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import dagster as dg
 
-from .event_rows import OBSERVED, PLANNED, EventRows, Row
+from .event_rows import OBSERVED, PLANNED, Row, to_microsecond
+from .public_rows import AnyRows, rows_of
 
 READ_AGAIN = 300.0
 """Seconds for which what was read may still change: a transaction may commit late, a run may be
@@ -210,8 +210,7 @@ class AssetReader:
         for asset, how in more.items():
             self.known[asset] = self.known[asset].with_more(how) if asset in self.known else how
         read: set[str] = set()
-        with instance.event_log_storage.index_connection() as connection:
-            rows = EventRows(connection)
+        with rows_of(instance) as rows:
             anew = self._read_on(rows) if self._anchor is not None else None
             if anew is None:
                 anew = self._read_anew(rows)
@@ -221,7 +220,7 @@ class AssetReader:
 
     # --- what is new -------------------------------------------------------------------------
 
-    def _read_on(self, rows: EventRows) -> set[str] | None:
+    def _read_on(self, rows: AnyRows) -> set[str] | None:
         """Returns the assets that are to be read anew; None if all are, since the newest event that
         was known is there no more."""
         assert self._anchor is not None
@@ -253,7 +252,7 @@ class AssetReader:
         while len(self._recent) > 1 and self._recent[0].id <= safe:
             self._sum -= self._recent.popleft().id
 
-    def _read_stretch_again(self, rows: EventRows, first: int, last: int) -> set[str]:
+    def _read_stretch_again(self, rows: AnyRows, first: int, last: int) -> set[str]:
         """Returns the assets of events that came late or are gone."""
         there = rows.from_id(first, last)
         changed = {row.asset for row in set(there) ^ set(self._recent)}
@@ -265,7 +264,7 @@ class AssetReader:
         self._recent.append(row)
         self._sum += row.id
 
-    def _take_in(self, rows: EventRows, new: Iterable[Row]) -> None:
+    def _take_in(self, rows: AnyRows, new: Iterable[Row]) -> None:
         by_asset: dict[str, list[Row]] = defaultdict(list)
         for row in new:
             if row.asset in self.known and row.at > self._wiped.get(row.asset, 0.0):
@@ -276,7 +275,7 @@ class AssetReader:
             self._add(facts, self.known[asset], of_asset, versions)
             self.facts[asset] = facts
 
-    def _versions(self, rows: EventRows, by_asset: Mapping[str, list[Row]]) -> Mapping[int, str]:
+    def _versions(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> Mapping[int, str]:
         observed = [
             row.id
             for asset, of_asset in by_asset.items()
@@ -318,7 +317,7 @@ class AssetReader:
 
     # --- everything --------------------------------------------------------------------------
 
-    def _read_anew(self, rows: EventRows) -> set[str]:
+    def _read_anew(self, rows: AnyRows) -> set[str]:
         """Returns all assets."""
         self._marks.clear()
         self._recent = deque(rows.newest(FIRST_STRETCH))
@@ -327,7 +326,7 @@ class AssetReader:
         self._wiped = rows.wiped()
         return set(self.known)
 
-    def _read_assets(self, rows: EventRows, assets: Collection[str]) -> None:
+    def _read_assets(self, rows: AnyRows, assets: Collection[str]) -> None:
         if not assets:
             return
         by_asset: dict[str, list[Row]] = {asset: [] for asset in assets}
@@ -347,7 +346,7 @@ class AssetReader:
             facts.journal.clear()
             self.facts[asset] = facts
 
-    def _read_what_is_older(self, rows: EventRows, by_asset: Mapping[str, list[Row]]) -> None:
+    def _read_what_is_older(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> None:
         """Adds what stands before the window and says how what is inside it is to be read."""
         no_plan = [
             asset
@@ -379,7 +378,7 @@ class AssetReader:
             if event is None:
                 continue
             asset = record.asset_entry.asset_key.to_string()
-            fact = Fact(_to_microsecond(event.timestamp), event.storage_id, event.run_id or "")
+            fact = Fact(to_microsecond(event.timestamp), event.storage_id, event.run_id or "")
             if fact.at > self._wiped.get(asset, 0.0):
                 self.facts[asset].complete(event.partition_key, fact)
 
@@ -420,8 +419,3 @@ class AssetReader:
 
 def _recent_plans(plans: tuple[Plan, ...], since: float) -> Iterator[Plan]:
     return (plan for plan in plans if plan.at > since or plan is plans[-1])
-
-
-def _to_microsecond(seconds: float) -> float:
-    """Returns a time as the event log's own column has it."""
-    return datetime.fromtimestamp(seconds, UTC).timestamp()

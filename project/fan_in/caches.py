@@ -22,7 +22,8 @@ _of_object: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
 def of_storage(storage: Any, name: str, make: Callable[[], Kept]) -> Kept:
     """Returns what is kept under a name for a storage: for the database behind it, since the
     object that reads it is made anew at every tick."""
-    place = getattr(storage, "postgres_url", None) or getattr(storage, "_base_dir", None)
+    places = (getattr(storage, name, None) for name in ("postgres_url", "mysql_url", "_base_dir"))
+    place = next(filter(None, places), None)
     if place is None:
         return of_object(storage, name, make)
     with _lock:

@@ -243,7 +243,7 @@ class FanInCondition(dg.AutomationCondition):
         with tick.lock:
             downstream = plan.downstream(context.root_context.key)
             downstream.follow(tick)
-            return {partition: request.launch for partition, request in downstream.lost(tick)}
+            return {p: request.launch for p, request in downstream.requests.lost(tick)}
 
 
 class _OnUpstreams(FanInCondition):

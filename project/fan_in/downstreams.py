@@ -6,21 +6,19 @@ them down, and each part of the downstream's condition decides those anew.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from .asset_facts import AssetFacts, Fact, Plan
+from .asset_facts import AssetFacts, Fact
+from .asset_requests import Request, Requests
 from .errors import FanInError
-from .evaluation_records import Record, Seen
-from .launches import Run
-from .partition_maps import How, PartitionMap, upstreams_of
+from .evaluation_records import Seen
+from .partition_maps import How, PartitionMap
 from .rule import Completion, Used
-from .tick_requests import TickRequest
 from .windows import Window, in_window
 
 if TYPE_CHECKING:
@@ -125,61 +123,6 @@ class Upstream:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What one launch, or one tick, did with one partition of the downstream.
-
-    Args:
-        at: When it was requested, in epoch seconds.
-        order: Where its planned materialization stands among all events; 0 if it has none.
-        launch: The name of the launch.
-        runs: The launch's runs that planned it.
-        record: What the evaluation knew that requested it.
-        uses_before: True if it used up what was stored before it: it was made by hand, or what its
-            evaluation knew is gone.
-        made: The id of the last materialization in it.
-        open: True while the launch has the downstream to make.
-        ended: When the downstream's run there ended, if it ran and made nothing.
-        never_started: True if the launch is over and never started the downstream.
-        given_back: True if that was since an upstream failed in it: then it used up nothing.
-    """
-
-    at: float
-    order: int
-    launch: str
-    runs: frozenset[str] = frozenset()
-    record: Record | None = None
-    uses_before: bool = False
-    made: int = 0
-    open: bool = False
-    ended: float | None = None
-    never_started: bool = False
-    given_back: bool = False
-
-    def has_used(
-        self, partition: str | None, upstream: str, fact: Fact, launch: str | None
-    ) -> bool:
-        """True when it used up a completion of an upstream that a launch made."""
-        if launch == self.launch:
-            if fact.id < self.made:
-                return True
-            if self.ended is not None and (fact.run_id in self.runs or fact.at <= self.ended):
-                return True
-        return self.has_used_by_request(partition, upstream, fact) and not self.given_back
-
-    def has_used_by_request(self, partition: str | None, upstream: str, fact: Fact) -> bool:
-        """True when a completion was used up as it was requested, if it is not given back."""
-        if self.record is not None:
-            return self.record.has_used(partition, upstream, fact.at, fact.id)
-        if self.order:
-            return self.uses_before and fact.id < self.order
-        return self.uses_before and fact.at <= self.at
-
-    def withholds(self, fact: Fact, launch: str | None) -> bool:
-        """True when its launch made a completion and has the downstream to make as well."""
-        return self.open and launch == self.launch and fact.id > self.made
-
-
-@dataclass(frozen=True, kw_only=True)
 class KeyFacts:
     """What is known of one partition of a downstream, as the rule asks it.
 
@@ -226,8 +169,7 @@ class Downstream:
         self.epoch = 0
         self._place = -1
         self._launch_place = self._launch_epoch = 0
-        self._by_launch: dict[str, set[str | None]] = defaultdict(set)
-        self._by_ticks: dict[str | None, Mapping[str, TickRequest]] = {}
+        self.requests = Requests(graph, key, via)
         self._followed: Any = None
         self._known: dict[str | None, KeyFacts] = {}
 
@@ -250,12 +192,12 @@ class Downstream:
         if self._launch_epoch != tick.launches.epoch:
             self._launch_epoch, self._launch_place, anew = tick.launches.epoch, 0, True
         for name in tick.launches.changes[self._launch_place :]:
-            touched |= self._by_launch.get(name, set())
+            touched |= self.requests.by_launch.get(name, set())
         self._launch_place = len(tick.launches.changes)
         if anew or len(self.journal) > MOST_JOURNAL:
             self.epoch += 1
             self.journal.clear()
-            self._by_launch.clear()
+            self.requests.by_launch.clear()
         else:
             self.journal.extend(touched)
 
@@ -265,6 +207,7 @@ class Downstream:
         if not anew and self._place < len(facts.journal):
             self.journal.extend(facts.journal[self._place :])
         self.facts, self._place = facts, len(facts.journal)
+        self.requests.planned = facts.planned
         return anew
 
     def as_of(self, tick: "AssetTick") -> "Downstream":
@@ -273,7 +216,7 @@ class Downstream:
             return self
         then = Downstream(self.graph, self.key, self.windows, self.via)
         then.follow(tick)
-        then.read_used(self._by_ticks, tick)
+        then.read_used(self.requests.by_ticks, tick)
         return then
 
     @property
@@ -302,7 +245,7 @@ class Downstream:
         return self._known[partition]
 
     def _of(self, partition: str | None, tick: "AssetTick") -> KeyFacts:
-        requests = self.requests(partition, tick)
+        requests = self.requests.of(partition, tick)
         completions: list[Completion] = []
         used: dict[str, Used] = {}
         withheld: dict[str, str] = {}
@@ -352,155 +295,13 @@ class Downstream:
             return None
         if partition not in backfill.targets(self.graph, self.key):
             return None
-        self._by_launch[launch].add(partition)
+        self.requests.by_launch[launch].add(partition)
         return made.name if backfill.active else None
 
-    def requests(self, partition: str | None, tick: "AssetTick") -> list[Request]:
-        """Returns the downstream's requests, by whomever, the newest first."""
-        grouped: dict[str, list[tuple[Plan, Run | None]]] = {}
-        for plan in self.facts.planned.get(partition, ()):
-            run = tick.launches.runs.get(plan.run_id)
-            name = f"run {plan.run_id}" if run is None else tick.launches.name_of(run)
-            grouped.setdefault(name, []).append((plan, run))
-        requests = []
-        for name, plans in grouped.items():
-            self._by_launch[name].add(partition)
-            requests.append(self._request(partition, name, plans, tick))
-        evaluations = {
-            launch.evaluation
-            for name in grouped
-            if (launch := tick.launches.launches.get(name)) is not None
-        }
-        for name, told in self._by_ticks.get(partition, {}).items():
-            if name not in grouped and told.evaluation not in evaluations:
-                self._by_launch[name].add(partition)
-                requests.append(self._of_tick(partition, name, told, tick))
-        return sorted(requests, key=lambda request: (request.at, request.order), reverse=True)
-
-    def _request(
-        self,
-        partition: str | None,
-        name: str,
-        plans: Sequence[tuple[Plan, Run | None]],
-        tick: "AssetTick",
-    ) -> Request:
-        """Returns the request behind the planned materializations of one launch."""
-        (first, first_run), (last, last_run) = plans[0], plans[-1]
-        request = Request(
-            at=first.at,
-            order=first.id,
-            launch=name,
-            runs=frozenset(plan.run_id for plan, _ in plans),
-            made=max(plan.made or 0 for plan, _ in plans),
-            uses_before=True,
-        )
-        launch = tick.launches.launches.get(name)
-        if launch is None or first_run is None or last_run is None:
-            return request  # The run is gone; its planned materialization is all that is left.
-        record = self._record(launch.evaluation, name, tick)
-        # Those of a re-execution repeat what its first run did, and use up nothing more.
-        repeats = first_run.is_re_execution and first_run.root not in request.runs
-        request = replace(request, record=record, uses_before=record is None and not repeats)
-        if last.made is not None:
-            return request
-        if not launch.over:
-            return replace(request, open=True)
-        upstream_failed = self._upstream_failed(partition, name, tick)
-        if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:
-            return replace(request, ended=last_run.ended)
-        if record is None and not launch.requested:
-            return replace(request, uses_before=False)  # By hand, and it never started.
-        given_back = upstream_failed and not launch.canceled
-        return replace(request, never_started=True, given_back=given_back)
-
-    def _of_tick(
-        self, partition: str | None, name: str, told: TickRequest, tick: "AssetTick"
-    ) -> Request:
-        """Returns the request of which no planned materialization is there, but the tick."""
-        record = self._record(told.evaluation, name, tick)
-        request = Request(
-            at=told.at, order=0, launch=name, record=record, uses_before=record is None
-        )
-        launch = tick.launches.launches.get(name)
-        if launch is None or launch.backfill is None:
-            return request
-        if not launch.over:
-            return replace(request, open=True)
-        failed = self._upstream_failed(partition, name, tick)
-        given_back = failed and not launch.canceled
-        return replace(request, never_started=True, given_back=given_back)
-
-    def _record(self, evaluation: int | None, name: str, tick: "AssetTick") -> Record | None:
-        if evaluation is None:
-            return None
-        return tick.records.get(tick.instance, self.key, evaluation, name)
-
-    def _upstream_failed(self, partition: str | None, name: str, tick: "AssetTick") -> bool:
-        """True when a launch that is over planned an upstream and did not make it."""
-        outcome = tick.outcome(name)
-        if outcome is None:
-            return False
-        made = {asset for asset, _ in outcome.made}
-        return any(
-            self._belongs(asset, theirs, partition, tick)
-            for asset, theirs in outcome.planned - outcome.made
-            # Without partitions it may have been planned for one all the same.
-            if not (asset in made and self._is_without_partitions(asset))
-        )
-
-    def _is_without_partitions(self, asset: str) -> bool:
-        of_asset = self._relatives.get(asset)
-        return of_asset is not None and of_asset.theirs is None
-
-    def _belongs(
-        self, asset: str, theirs: str | None, partition: str | None, tick: "AssetTick"
-    ) -> bool:
-        """True when a partition of an asset is an upstream of a partition of the downstream."""
-        if asset not in self._relatives:
-            return False
-        of_asset = self._relatives[asset]
-        match of_asset.how if of_asset is not None else How.SHARED:
-            case How.SAME:
-                return theirs == partition
-            case How.MAPPED:
-                assert of_asset is not None
-                return theirs is not None and partition in of_asset.children(tick.view, theirs)
-            case How.SOME:
-                assert of_asset is not None
-                return theirs in of_asset.named(tick.view)
-        return True
-
-    @cached_property
-    def _relatives(self) -> Mapping[str, PartitionMap | None]:
-        """Every upstream by the graph or by the condition, by the storage's name."""
-        maps: dict[str, PartitionMap | None] = {}
-        for key in {*upstreams_of(self.graph, self.key), *self.windows}:
-            try:
-                via = self.via.get(key, self.key)
-                maps[key.to_string()] = PartitionMap(self.graph, key, self.key, via)
-            except FanInError:
-                maps[key.to_string()] = None
-        return maps
-
-    # --- what ticks tell ---------------------------------------------------------------------
-
     def read_used(self, partitions: Collection[str | None], tick: "AssetTick") -> None:
-        """Reads what the automation sensors' ticks, and the active backfills, tell of requests of
-        these partitions."""
-        told = tick.requests_of(self.key)
-        for partition in partitions:
-            of_partition = {r.launch: r for r in told if partition in r.partitions}
-            if of_partition or partition in self._by_ticks:
-                self._by_ticks[partition] = of_partition
-                self._known.pop(partition, None)
-
-    def lost(self, tick: "AssetTick") -> Iterator[tuple[str | None, Request]]:
-        """Yields the newest request of each partition, or None, if it never started and stays used
-        all the same: it was cancelled, or nothing of an upstream failed in its launch."""
-        for partition in {*self.facts.planned, *self._by_ticks}:
-            newest = next(iter(self.requests(partition, tick)), None)
-            if newest is not None and newest.never_started and not newest.given_back:
-                yield partition, newest
+        """Reads what the ticks tell of requests of these partitions."""
+        for partition in self.requests.read_ticks(partitions, tick):
+            self._known.pop(partition, None)
 
     # --- what is written down ----------------------------------------------------------------
 

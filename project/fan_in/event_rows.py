@@ -157,6 +157,11 @@ def pages(items: Iterable[Any]) -> Iterable[list[Any]]:
         yield items[start : start + PAGE]
 
 
+def to_microsecond(seconds: float) -> float:
+    """Returns a time as the event log's own column has it."""
+    return datetime.fromtimestamp(seconds, UTC).timestamp()
+
+
 def _select(*where: Any) -> Any:
     return sa.select(*_COLUMNS).where(*_OF_ASSETS, *where)
 

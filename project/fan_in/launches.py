@@ -24,7 +24,8 @@ from dagster._core.storage.tags import (
 )
 
 from .evaluation_records import EVALUATION_ID_TAG, evaluation_id_of
-from .event_rows import MATERIALIZED, PLANNED, EventRows, pages
+from .event_rows import MATERIALIZED, PLANNED, pages
+from .public_rows import rows_of
 from .retries import awaits_retry
 
 FEWEST_KEPT = 10_000
@@ -320,8 +321,8 @@ class LaunchReader:
         of_run = {run_id: name for name, launch in asked.items() for run_id in launch.runs}
         planned: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
         made: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
-        with instance.event_log_storage.index_connection() as connection:
-            for row in EventRows(connection).of_runs(of_run):
+        with rows_of(instance) as rows:
+            for row in rows.of_runs(of_run):
                 if row.kind == PLANNED:
                     planned[of_run[row.run_id]].add((row.asset, row.partition))
                 elif row.kind == MATERIALIZED:
@@ -352,8 +353,8 @@ class Unfinished:
             if run.asset_selection is None:
                 whole_jobs.append(run.run_id)
         if whole_jobs:  # What they are to make is told by what they have planned.
-            with instance.event_log_storage.index_connection() as connection:
-                for row in EventRows(connection).of_runs(whole_jobs):
+            with rows_of(instance) as rows:
+                for row in rows.of_runs(whole_jobs):
                     if row.kind == PLANNED:
                         self._planned[row.asset].append((row.partition, row.run_id))
 

@@ -1,0 +1,244 @@
+"""The requests of one downstream asset, by whomever, and what each of them has used up.
+
+A request is what one launch did with one partition of the downstream. It is told by the planned
+materializations of the launch's runs; where it has not come to them, by the tick that made it.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from .asset_facts import Fact, Plan
+from .errors import FanInError
+from .evaluation_records import Record
+from .launches import Run
+from .partition_maps import How, PartitionMap, upstreams_of
+from .tick_requests import TickRequest
+
+if TYPE_CHECKING:
+    from .asset_tick import AssetTick
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What one launch, or one tick, did with one partition of the downstream.
+
+    Args:
+        at: When it was requested, in epoch seconds.
+        order: Where its planned materialization stands among all events; 0 if it has none.
+        launch: The name of the launch.
+        runs: The launch's runs that planned it.
+        record: What the evaluation knew that requested it.
+        uses_before: True if it used up what was stored before it: it was made by hand, or what its
+            evaluation knew is gone.
+        made: The id of the last materialization in it.
+        open: True while the launch has the downstream to make.
+        ended: When the downstream's run there ended, if it ran and made nothing.
+        never_started: True if the launch is over and never started the downstream.
+        given_back: True if that was since an upstream failed in it: then it used up nothing.
+    """
+
+    at: float
+    order: int
+    launch: str
+    runs: frozenset[str] = frozenset()
+    record: Record | None = None
+    uses_before: bool = False
+    made: int = 0
+    open: bool = False
+    ended: float | None = None
+    never_started: bool = False
+    given_back: bool = False
+
+    def has_used(
+        self, partition: str | None, upstream: str, fact: Fact, launch: str | None
+    ) -> bool:
+        """True when it used up a completion of an upstream that a launch made."""
+        if launch == self.launch:
+            if fact.id < self.made:
+                return True
+            if self.ended is not None and (fact.run_id in self.runs or fact.at <= self.ended):
+                return True
+        return self.has_used_by_request(partition, upstream, fact) and not self.given_back
+
+    def has_used_by_request(self, partition: str | None, upstream: str, fact: Fact) -> bool:
+        """True when a completion was used up as it was requested, if it is not given back."""
+        if self.record is not None:
+            return self.record.has_used(partition, upstream, fact.at, fact.id)
+        if self.order:
+            return self.uses_before and fact.id < self.order
+        return self.uses_before and fact.at <= self.at
+
+    def withholds(self, fact: Fact, launch: str | None) -> bool:
+        """True when its launch made a completion and has the downstream to make as well."""
+        return self.open and launch == self.launch and fact.id > self.made
+
+
+class Requests:
+    """Reads the requests of one downstream from what a tick knows.
+
+    Args:
+        graph: The asset graph.
+        key: The downstream.
+        via: The upstreams that its condition names, and of which asset each of them is asked.
+    """
+
+    def __init__(
+        self, graph: Any, key: dg.AssetKey, via: Mapping[dg.AssetKey, dg.AssetKey]
+    ) -> None:
+        self.graph, self.key, self.via = graph, key, via
+        self.planned: Mapping[str | None, tuple[Plan, ...]] = {}
+        self.by_launch: dict[str, set[str | None]] = defaultdict(set)
+        """The partitions to look at again when a launch has gone on."""
+        self.by_ticks: dict[str | None, Mapping[str, TickRequest]] = {}
+
+    def of(self, partition: str | None, tick: "AssetTick") -> list[Request]:
+        """Returns the downstream's requests, by whomever, the newest first."""
+        grouped: dict[str, list[tuple[Plan, Run | None]]] = {}
+        for plan in self.planned.get(partition, ()):
+            run = tick.launches.runs.get(plan.run_id)
+            name = f"run {plan.run_id}" if run is None else tick.launches.name_of(run)
+            grouped.setdefault(name, []).append((plan, run))
+        requests = []
+        for name, plans in grouped.items():
+            self.by_launch[name].add(partition)
+            requests.append(self._request(partition, name, plans, tick))
+        evaluations = {
+            launch.evaluation
+            for name in grouped
+            if (launch := tick.launches.launches.get(name)) is not None
+        }
+        for name, told in self.by_ticks.get(partition, {}).items():
+            if name not in grouped and told.evaluation not in evaluations:
+                self.by_launch[name].add(partition)
+                requests.append(self._of_tick(partition, name, told, tick))
+        return sorted(requests, key=lambda request: (request.at, request.order), reverse=True)
+
+    def _request(
+        self,
+        partition: str | None,
+        name: str,
+        plans: Sequence[tuple[Plan, Run | None]],
+        tick: "AssetTick",
+    ) -> Request:
+        """Returns the request behind the planned materializations of one launch."""
+        (first, first_run), (last, last_run) = plans[0], plans[-1]
+        request = Request(
+            at=first.at,
+            order=first.id,
+            launch=name,
+            runs=frozenset(plan.run_id for plan, _ in plans),
+            made=max(plan.made or 0 for plan, _ in plans),
+            uses_before=True,
+        )
+        launch = tick.launches.launches.get(name)
+        if launch is None or first_run is None or last_run is None:
+            return request  # The run is gone; its planned materialization is all that is left.
+        record = self._record(launch.evaluation, name, tick)
+        # Those of a re-execution repeat what its first run did, and use up nothing more.
+        repeats = first_run.is_re_execution and first_run.root not in request.runs
+        request = replace(request, record=record, uses_before=record is None and not repeats)
+        if last.made is not None:
+            return request
+        if not launch.over:
+            return replace(request, open=True)
+        upstream_failed = self._upstream_failed(partition, name, tick)
+        if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:
+            return replace(request, ended=last_run.ended)
+        if record is None and not launch.requested:
+            return replace(request, uses_before=False)  # By hand, and it never started.
+        given_back = upstream_failed and not launch.canceled
+        return replace(request, never_started=True, given_back=given_back)
+
+    def _of_tick(
+        self, partition: str | None, name: str, told: TickRequest, tick: "AssetTick"
+    ) -> Request:
+        """Returns the request of which no planned materialization is there, but the tick."""
+        record = self._record(told.evaluation, name, tick)
+        request = Request(
+            at=told.at, order=0, launch=name, record=record, uses_before=record is None
+        )
+        launch = tick.launches.launches.get(name)
+        if launch is None or launch.backfill is None:
+            return request
+        if not launch.over:
+            return replace(request, open=True)
+        failed = self._upstream_failed(partition, name, tick)
+        given_back = failed and not launch.canceled
+        return replace(request, never_started=True, given_back=given_back)
+
+    def _record(self, evaluation: int | None, name: str, tick: "AssetTick") -> Record | None:
+        if evaluation is None:
+            return None
+        return tick.records.get(tick.instance, self.key, evaluation, name)
+
+    def _upstream_failed(self, partition: str | None, name: str, tick: "AssetTick") -> bool:
+        """True when a launch that is over planned an upstream and did not make it."""
+        outcome = tick.outcome(name)
+        if outcome is None:
+            return False
+        made = {asset for asset, _ in outcome.made}
+        return any(
+            self._belongs(asset, theirs, partition, tick)
+            for asset, theirs in outcome.planned - outcome.made
+            # Without partitions it may have been planned for one all the same.
+            if not (asset in made and self._is_without_partitions(asset))
+        )
+
+    def _is_without_partitions(self, asset: str) -> bool:
+        of_asset = self._relatives.get(asset)
+        return of_asset is not None and of_asset.theirs is None
+
+    def _belongs(
+        self, asset: str, theirs: str | None, partition: str | None, tick: "AssetTick"
+    ) -> bool:
+        """True when a partition of an asset is an upstream of a partition of the downstream."""
+        if asset not in self._relatives:
+            return False
+        of_asset = self._relatives[asset]
+        match of_asset.how if of_asset is not None else How.SHARED:
+            case How.SAME:
+                return theirs == partition
+            case How.MAPPED:
+                assert of_asset is not None
+                return theirs is not None and partition in of_asset.children(tick.view, theirs)
+            case How.SOME:
+                assert of_asset is not None
+                return theirs in of_asset.named(tick.view)
+        return True
+
+    @cached_property
+    def _relatives(self) -> Mapping[str, PartitionMap | None]:
+        """Every upstream by the graph or by the condition, by the storage's name."""
+        maps: dict[str, PartitionMap | None] = {}
+        for key in {*upstreams_of(self.graph, self.key), *self.via}:
+            try:
+                via = self.via.get(key, self.key)
+                maps[key.to_string()] = PartitionMap(self.graph, key, self.key, via)
+            except FanInError:
+                maps[key.to_string()] = None
+        return maps
+
+    def read_ticks(
+        self, partitions: Collection[str | None], tick: "AssetTick"
+    ) -> Iterator[str | None]:
+        """Reads what the automation sensors' ticks, and the active backfills, tell of requests of
+        these partitions, and yields those of which they tell anything."""
+        told = tick.requests_of(self.key)
+        for partition in partitions:
+            of_partition = {r.launch: r for r in told if partition in r.partitions}
+            if of_partition or partition in self.by_ticks:
+                self.by_ticks[partition] = of_partition
+                yield partition
+
+    def lost(self, tick: "AssetTick") -> Iterator[tuple[str | None, Request]]:
+        """Yields the newest request of each partition, or None, if it never started and stays used
+        all the same: it was cancelled, or nothing of an upstream failed in its launch."""
+        for partition in {*self.planned, *self.by_ticks}:
+            newest = next(iter(self.of(partition, tick)), None)
+            if newest is not None and newest.never_started and not newest.given_back:
+                yield partition, newest

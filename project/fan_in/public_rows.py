@@ -1,0 +1,159 @@
+"""Reads the rows of any storage: by statements where Dagster keeps tables, else by public calls.
+
+The public calls are slower, since they read whole events and one asset after another; they answer
+the same.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+# Private, since there is no public base of the storages that keep tables.
+from dagster._core.storage.event_log import SqlEventLogStorage
+
+from .event_rows import (
+    DATA_VERSION_TAG,
+    KINDS,
+    OBSERVED,
+    PLANNED,
+    EventRows,
+    Row,
+    to_microsecond,
+)
+
+PAGE = 1000
+"""How many events one call reads."""
+
+
+@contextmanager
+def rows_of(instance: dg.DagsterInstance) -> Iterator["AnyRows"]:
+    """Yields what reads the rows of an instance's event log."""
+    storage = instance.event_log_storage
+    if isinstance(storage, SqlEventLogStorage):
+        with storage.index_connection() as connection:
+            yield EventRows(connection)
+    else:
+        yield PublicRows(instance)
+
+
+class PublicRows:
+    """Reads rows by public calls, as ``EventRows`` does by statements.
+
+    Args:
+        instance: Whose event log.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+
+    def newest(self, limit: int) -> list[Row]:
+        """Returns the newest rows, the oldest first."""
+        return sorted(self._read(limit=limit))[-limit:]
+
+    def from_id(self, first: int, last: int | None = None) -> list[Row]:
+        """Returns the rows with these ids, both included, in order."""
+        before = None if last is None else last + 1
+        return sorted(self._read(after_cursor=first - 1, before_cursor=before))
+
+    def count_and_sum(self, first: int, last: int) -> tuple[int, int]:
+        """Returns how many rows have these ids, and the sum of their ids."""
+        ids = [row.id for row in self.from_id(first, last)]
+        return len(ids), sum(ids)
+
+    def of_assets(self, assets: Collection[str], since: float | None) -> list[Row]:
+        """Returns the rows of assets, in order; ``since`` is a time in epoch seconds."""
+        return sorted(
+            row for key in _keys(assets) for row in self._read(asset_key=key, after_timestamp=since)
+        )
+
+    def newest_planned(self, assets: Collection[str]) -> list[Row]:
+        """Returns the newest planned materialization of each asset."""
+        return [row for key in _keys(assets) for row in self._read((PLANNED,), 1, asset_key=key)]
+
+    def newest_observed_before(self, assets: Collection[str], until: float) -> list[Row]:
+        """Returns the newest observation of each partition of assets until a time."""
+        newest: dict[tuple[str, str | None], Row] = {}
+        for key in _keys(assets):
+            for row in sorted(self._read((OBSERVED,), asset_key=key)):
+                if row.at <= until:
+                    newest[row.asset, row.partition] = row
+        return sorted(newest.values())
+
+    def of_runs(self, run_ids: Collection[str]) -> list[Row]:
+        """Returns the rows of runs, in order."""
+        kinds = {dg.DagsterEventType(kind) for kind in KINDS}
+        rows: list[Row] = []
+        for run_id in run_ids:
+            cursor, more = None, True
+            while more:
+                page = self._instance.get_records_for_run(run_id, cursor, of_type=kinds, limit=PAGE)
+                rows += [row for record in page.records if (row := _row(record)) is not None]
+                cursor, more = page.cursor, page.has_more
+        return sorted(rows)
+
+    def data_versions(self, ids: Collection[int]) -> Mapping[int, str]:
+        """Returns the data versions of observations, by their ids."""
+        versions: dict[int, str] = {}
+        for record in self._records(OBSERVED, storage_ids=list(ids)):
+            observation = record.event_log_entry.asset_observation
+            tags = observation.tags if observation is not None else {}
+            if (version := tags.get(DATA_VERSION_TAG)) is not None:
+                versions[record.storage_id] = version
+        return versions
+
+    def wiped(self) -> Mapping[str, float]:
+        """Returns when each wiped asset was wiped."""
+        return {
+            entry.asset_key.to_string(): details.last_wipe_timestamp
+            for record in self._instance.get_asset_records()
+            if (details := (entry := record.asset_entry).asset_details) is not None
+            and details.last_wipe_timestamp is not None
+        }
+
+    def _read(
+        self, kinds: Collection[str] = KINDS, limit: int | None = None, **filters: Any
+    ) -> Iterator[Row]:
+        for kind in kinds:
+            for record in self._records(kind, limit, **filters):
+                if (row := _row(record)) is not None:
+                    yield row
+
+    def _records(
+        self, kind: str, limit: int | None = None, **filters: Any
+    ) -> Iterator[dg.EventLogRecord]:
+        """Yields the records of one kind, the newest first."""
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            page = self._instance.event_log_storage.get_event_records(
+                dg.EventRecordsFilter(dg.DagsterEventType(kind), **filters), limit=size
+            )
+            yield from page
+            if len(page) < size:
+                return
+            filters["before_cursor"] = page[-1].storage_id
+            left = None if left is None else left - size
+
+
+AnyRows = EventRows | PublicRows
+
+
+def _keys(assets: Collection[str]) -> list[dg.AssetKey]:
+    return [key for a in assets if (key := dg.AssetKey.from_db_string(a)) is not None]
+
+
+def _row(record: dg.EventLogRecord) -> Row | None:
+    entry = record.event_log_entry
+    event = entry.dagster_event
+    if event is None or event.asset_key is None:
+        return None
+    return Row(
+        record.storage_id,
+        event.event_type_value,
+        to_microsecond(entry.timestamp),
+        event.asset_key.to_string(),
+        event.partition,
+        entry.run_id,
+    )
