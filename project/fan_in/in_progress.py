@@ -6,17 +6,12 @@ from datetime import datetime
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 # Private: neither job backfills nor the lists of statuses have public names.
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster._core.execution.backfill import BulkActionsFilter
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
 
+from .launches import ACTIVE_BACKFILLS
 from .retries import LONGEST_WAIT_FOR_RETRY, awaits_retry
 from .runs import RunReader
-
-UNFINISHED_BACKFILLS = [
-    BulkActionStatus.REQUESTED,
-    BulkActionStatus.CANCELING,
-    BulkActionStatus.FAILING,
-]
 
 
 class InProgress:
@@ -46,8 +41,8 @@ class InProgress:
 
     def backfills(self) -> Iterator[tuple[str, Collection[str]]]:
         """Yields the unfinished backfills of the downstream job, each with its partitions."""
-        unfinished = BulkActionsFilter(statuses=UNFINISHED_BACKFILLS)
-        for backfill in self.instance.get_backfills(filters=unfinished):
+        active = BulkActionsFilter(statuses=ACTIVE_BACKFILLS)
+        for backfill in self.instance.get_backfills(filters=active):
             if backfill.job_name != self.runs.downstream or backfill.partition_set_origin is None:
                 continue
             repository = backfill.partition_set_origin.repository_origin
