@@ -8,7 +8,7 @@ MANIFEST := dbt_project/target/manifest.json
 REPLAYED := --file tests/recordings/chaos_g8_job.jsonl --like example --try within=1m
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test check comparison fuzz mutants graphs chaos benchmarks load million audit \
+.PHONY: help setup demo dev test slow check comparison fuzz mutants graphs chaos benchmarks load million audit \
 	ui pictures distributed lock clean
 
 help: ## Print this list.
@@ -24,6 +24,9 @@ dev: setup ## Start the Dagster UI with everything running.
 
 test: setup ## Run the tests.
 	@$(BIN)/python -m pytest
+
+slow: setup ## Run the tests that take longer: a live Dagster, dbt's builds, every mutant.
+	@$(BIN)/python -m pytest -m slow
 
 check: setup ## Lint, check the format and check that the definitions load.
 	@$(BIN)/ruff check .

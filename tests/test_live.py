@@ -31,6 +31,8 @@ from project.local.dev import AlreadyRunning, only_one
 from project.local.programs import free_port, listens
 from project.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def test_both_paths_fire_exactly_once_for_each_day_under_a_real_daemon(tmp_path):
     """Each feed another day: nothing. Both the same day: both paths, once, for that day, each with

@@ -380,6 +380,7 @@ def reads_of_evaluations(statements: Iterable[str]) -> list[str]:
 # --- the benchmark -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_load_works_in_small_and_finds_nothing_lost_or_repeated(tmp_path):
     """Every scene in both sizes; what it has measured reads back as it was written."""
     rows = load.measure(500, tmp_path)

@@ -18,6 +18,8 @@ from project.paths import ROOT
 
 JOB_PATH, _ = SENSORS = ("a_and_b_succeeded", "automation_sensor")
 
+pytestmark = pytest.mark.slow
+
 # What runs in the story, each by its name and its code location.
 RIGHT_A, WRONG_A = "a_job@feeds", "a_job@downstream"
 RIGHT_B, WRONG_B = "b_job@downstream", "b_job@feeds"

@@ -28,6 +28,8 @@ from project.defs.marts import WAREHOUSE_POOL
 from project.fan_in import Batch, Completion
 from project.paths import DATA_VARIABLE, DBT_PROJECT, ROOT, landing_folder, warehouse_file
 
+pytestmark = pytest.mark.slow
+
 BLIZZARD, LAST = "2013-02-08", "2013-12-31"
 
 BUILDS = {
