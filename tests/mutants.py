@@ -31,8 +31,15 @@ from project.fan_in import caches
 MODULES = [
     *("windows", "requirement", "rule", "words", "stored_order", "state", "parts", "runs"),
     *("in_progress", "spec", "used", "catch_up", "evaluate", "run_holds"),
-    *("run_facts", "event_rows", "asset_facts", "evaluation_records", "launches"),
-    *("partition_maps", "tick_requests", "downstreams", "asset_tick", "condition_parts"),
+    *("run_facts", "event_rows", "public_rows", "asset_facts", "evaluation_records", "launches"),
+    *(
+        "partition_maps",
+        "tick_requests",
+        "asset_requests",
+        "downstreams",
+        "asset_tick",
+        "condition_parts",
+    ),
     *("evaluation_lines", "asset_plan", "condition", "sensor", "batch"),
 ]
 
@@ -271,7 +278,7 @@ MUTANTS = (
     # --- the condition ---------------------------------------------------------------------------
     Mutant(
         "forgets that it is used when the downstream fails, in the condition",
-        "downstreams",
+        "asset_requests",
         "        if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:\n",
         "        if last_run.status is dg.DagsterRunStatus.FAILURE:\n"
         "            return replace(request, record=None, uses_before=False)\n"
@@ -280,21 +287,21 @@ MUTANTS = (
     ),
     Mutant(
         "uses up, for a request, all that came before its run",
-        "downstreams",
+        "asset_requests",
         "request = replace(request, record=record, uses_before=record is None and not repeats)",
         "request = replace(request, record=None, uses_before=True)",
         "a newcomer's earlier completion counts",
     ),
     Mutant(
         "asks the last request only, of an upstream that was not in it",
-        "downstreams",
+        "asset_requests",
         "key=lambda request: (request.at, request.order), reverse=True)",
         "key=lambda request: (request.at, request.order), reverse=True)[:1]",
         "an upstream leaves and rejoins",
     ),
     Mutant(
         "lets a run by hand use up nothing, in the condition",
-        "downstreams",
+        "asset_requests",
         "return self.uses_before and fact.id < self.order",
         "return False",
         "downstream by hand between halves",
@@ -330,14 +337,14 @@ MUTANTS = (
     # --- graphs of assets ------------------------------------------------------------------------
     Mutant(
         "does not use up what a launch makes of an upstream and the downstream",
-        "downstreams",
+        "asset_requests",
         "            if fact.id < self.made:\n",
         "            if False:\n",
         "one run makes all three",
     ),
     Mutant(
         "withholds nothing while a launch goes on",
-        "downstreams",
+        "asset_requests",
         "return self.open and launch == self.launch and fact.id > self.made",
         "return False",
         "the run goes on",
@@ -351,7 +358,7 @@ MUTANTS = (
     ),
     Mutant(
         "loses the batch of a request whose upstream failed in its launch",
-        "downstreams",
+        "asset_requests",
         "self.has_used_by_request(partition, upstream, fact) and not self.given_back",
         "self.has_used_by_request(partition, upstream, fact)",
         "given back by a run",
@@ -365,7 +372,7 @@ MUTANTS = (
     ),
     Mutant(
         "lets a run by hand that was cancelled use something up",
-        "downstreams",
+        "asset_requests",
         "if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:",
         "if not upstream_failed:",
         "a run by hand is cancelled",

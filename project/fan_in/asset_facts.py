@@ -180,6 +180,8 @@ class AssetReader:
 
     def __init__(self, until: float | None = None) -> None:
         self.facts: dict[str, AssetFacts] = {}
+        self.times_anew = 0
+        """How often everything was read anew: then the storage may have become another one."""
         self.known: dict[str, Wanted] = {}
         self.new_runs: set[str] = set()
         self.new_plans: list[tuple[str, str | None, str]] = []
@@ -319,6 +321,7 @@ class AssetReader:
 
     def _read_anew(self, rows: AnyRows) -> set[str]:
         """Returns all assets."""
+        self.times_anew += 1
         self._marks.clear()
         self._recent = deque(rows.newest(FIRST_STRETCH))
         self._sum = sum(row.id for row in self._recent)

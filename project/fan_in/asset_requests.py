@@ -95,6 +95,14 @@ class Requests:
         self.by_launch: dict[str, set[str | None]] = defaultdict(set)
         """The partitions to look at again when a launch has gone on."""
         self.by_ticks: dict[str | None, Mapping[str, TickRequest]] = {}
+        self._times_anew = 0
+
+    def follow(self, tick: "AssetTick", planned: Mapping[str | None, tuple[Plan, ...]]) -> None:
+        """Takes in what is planned, and forgets what the ticks of another storage told."""
+        self.planned = planned
+        if self._times_anew != tick.times_anew:
+            self._times_anew = tick.times_anew
+            self.by_ticks.clear()
 
     def of(self, partition: str | None, tick: "AssetTick") -> list[Request]:
         """Returns the downstream's requests, by whomever, the newest first."""

@@ -74,6 +74,7 @@ class AssetTick:
         self._read()
         self._facts = dict(self._memory.assets.facts)
         self.known_to = self._memory.assets.newest_id
+        self.times_anew = self._memory.assets.times_anew
 
     def owns(self, key: dg.AssetKey) -> bool:
         """Returns True for the first part of an asset's condition that asks: it is the one that
@@ -169,7 +170,7 @@ class AssetTick:
     @cached_property
     def _requests(self) -> TickRequests:
         requests = self._memory.requests
-        requests.refresh(self._ticks, self._since, self.at)
+        requests.refresh(self._ticks, self._since, self.at, self.times_anew)
         backfills = requests.backfills(self._since.timestamp())
         self.launches.read_backfills(self.instance, backfills)
         return requests

@@ -54,15 +54,19 @@ class TickRequests:
         self._of_tick: dict[Name, dict[dg.AssetKey, list[TickRequest]]] = {}
         self._by_asset: dict[dg.AssetKey, dict[tuple[Name, str], TickRequest]] = {}
         self._from: datetime | None = None
+        self._storage = 0
 
-    def refresh(self, ticks: TickReader, since: datetime, at: datetime) -> None:
+    def refresh(self, ticks: TickReader, since: datetime, at: datetime, storage: int) -> None:
         """Reads the ticks since a time that are not known.
 
         Args:
             ticks: Reads them.
             since: How far back.
             at: The time of this tick.
+            storage: Another number than before if the storage may have become another one.
         """
+        if storage != self._storage:
+            self._storage, self._from = storage, None
         newest = max(self._of_tick, key=lambda name: name[1], default=None)
         if newest is not None and self._from is not None and self._from <= since:
             known_to = datetime.fromtimestamp(newest[1], UTC) - timedelta(seconds=1)
