@@ -103,6 +103,7 @@ def figures(tmp_path_factory) -> Callable[[Benchmark], list[Figure]]:
     return measured
 
 
+@pytest.mark.slow
 @by_name
 def test_a_benchmark_measures_every_mechanism_for_every_kind_of_tick(benchmark_, figures):
     """No row is missing: each size has the same mechanisms, and each of them the same ticks."""
@@ -114,12 +115,14 @@ def test_a_benchmark_measures_every_mechanism_for_every_kind_of_tick(benchmark_,
     assert all(row.statements > 0 and row.ms > 0 for row in rows)
 
 
+@pytest.mark.slow
 @by_name
 def test_no_promise_about_statements_is_broken(benchmark_, figures):
     """The quick form judges no times; what it counts holds for any size."""
     assert [str(bar) for bar in benchmark_.bars(figures(benchmark_)) if not bar.met] == []
 
 
+@pytest.mark.slow
 @by_name
 def test_figures_read_back_as_they_were_written(benchmark_, figures):
     """The file loses nothing, and the page has a line for each mechanism and kind of tick."""

@@ -179,6 +179,7 @@ def test_a_killed_evaluator_leaves_one_run_for_each_batch(world, point):
     nothing_is_lost_or_used_twice(world, again, first, second)
 
 
+@pytest.mark.slow
 @ON_EACH_PATH
 @AT_EACH_POINT
 def test_two_evaluators_make_one_run_of_the_batch(world, point):
