@@ -22,6 +22,7 @@ from project.local.postgres import LocalPostgres
 from .checker import HOLD_BACK, check, cut_off
 from .definitions import SENSORS
 from .feeds import Watcher, all_feeds
+from .hand import Hand
 from .history import DOWNSTREAMS, read_history, tick_of
 from .monkey import Monkey
 from .processes import LiveDagster
@@ -88,6 +89,7 @@ class Run:
         self.began = datetime.now(UTC)
         self.watcher = Watcher(live.instance)
         self.feeds = all_feeds(runner, self.watcher, plan.seed)
+        self.hand = Hand(runner, plan.seed)
         self.monkey = Monkey(live, plan.storage, postgres, plan.seed)
         self.looked = self.told = 0.0
 
@@ -116,6 +118,7 @@ class Run:
         tick undisturbed, so that what is not requested by then never is."""
         for feed in self.feeds:
             feed.going_on = False
+        self.hand.going_on = False
         self._until(lambda: self.monkey.at_rest, "the last faults to end", 60, calm=True)
         quiet = time.time()
 
@@ -147,11 +150,12 @@ class Run:
         self.monkey.step(calm=calm)
         if time.monotonic() - self.looked > LOOK:
             self.watcher.look()
+            self.hand.look()
             self.monkey.look()
             self.looked = time.monotonic()
             self._tell(len(self.watcher.requests), sum(self.monkey.kills.values()))
-        for feed in self.feeds if feeds else ():
-            feed.step()
+        for one in (*self.feeds, self.hand) if feeds else ():
+            one.step()
         time.sleep(STEP)
 
     def _tell(self, batches: int, kills: int) -> None:
@@ -190,6 +194,12 @@ class Run:
                 "failed": sum(tick.failed for tick in every_tick),
             },
             completions=sum(feed.completed for feed in self.feeds),
+            by_hand={
+                **self.hand.launched,
+                "upstream runs that failed, executed again": sum(
+                    feed.executed_again for feed in self.feeds
+                ),
+            },
             downstream_ends=ends,
             least_batches=self.plan.batches,
             least_kills=self.plan.kills,
