@@ -29,7 +29,17 @@ from chaos.daemon import (
 )
 from chaos.definitions import FAN_INS, SENSORS, definitions
 from chaos.feeds import families, plan_round
-from chaos.history import DOWNSTREAMS, Downstream, Tick, read_history
+from chaos.history import (
+    DOWNSTREAMS,
+    OWN,
+    Downstream,
+    History,
+    Request,
+    Run,
+    Tick,
+    read_history,
+    tick_of,
+)
 from chaos.monkey import AUTOMATION_CURSORS, CURSORS, KINDS, ON_POSTGRES, plan
 from chaos.processes import environment
 from chaos.report import Report, write
@@ -40,6 +50,9 @@ from drivers import (
     declarative_definitions,
     job_path_definitions,
 )
+from graphs.named import NAMED, Named
+from graphs.notation import Do, Kind, parse
+from graphs.world import GraphWorld
 
 import project.fan_in as fan_in
 from project.paths import ROOT
@@ -267,6 +280,168 @@ def test_a_completion_that_races_with_the_tick_is_the_next_batchs(played):
     assert played.found() == {}
     played.play("A..")
     assert played.found() == {}
+
+
+# --- launches ----------------------------------------------------------------------------------
+
+
+def chain_of(text: str) -> GraphWorld:
+    """Returns a world in which a timeline of graphs has been played."""
+    timeline = parse(text)
+    world = GraphWorld(timeline.graph)
+    for step in timeline.steps:
+        world.take(step)
+    return world
+
+
+def history_of(world: GraphWorld, name: str) -> History:
+    """Returns the history of one of its downstreams."""
+    sensor = world.process.repository.get_sensor(world.sensor_name)
+    ticks = world.instance.get_ticks(sensor.get_remote_origin_id(), sensor.selector_id)
+    downstream = Downstream(
+        name=name,
+        path="declarative",
+        upstreams=dict(zip("ABCEF", [dep.name for dep in world.graph[name].deps], strict=False)),
+        sensor=world.sensor_name,
+        within=timedelta(days=1),
+        overlap="wait" not in world.graph.condition(name),
+    )
+    ticks = [tick_of(tick) for tick in reversed(ticks)]
+    return read_history(world.instance, downstream, ticks, world.instance.get_run_records())
+
+
+def can_be_chaos(named: Named) -> bool:
+    """Whether the graph and what happens in it is of the kinds that a run of chaos has."""
+    graph = named.timeline.graph
+    assets = all(
+        a.kind is Kind.ASSET and not a.partitions and a.group is None for a in graph.assets
+    )
+    conditions = {graph.condition(name) for name in graph.conditioned}
+    others = {Do.DELETE, Do.REDEPLOY, Do.BACKFILL}
+    return (
+        assets
+        and all(graph[name].deps for name in graph.conditioned)
+        and conditions <= {"all", "all(wait=True)"}
+        and not any(step.do in others or step.late or step.retry for step in named.timeline.steps)
+    )
+
+
+@pytest.mark.parametrize("named", [*filter(can_be_chaos, NAMED)], ids=lambda named: named.name)
+def test_a_correct_history_of_launches_is_correct(named: Named):
+    """Joint runs by hand and by a tick, re-executions, chains: every named timeline that has them
+    is requested as it should be, and the checker finds the same."""
+    with chain_of(named.text) as world:
+        for name in world.graph.conditioned:
+            history = history_of(world, name)
+            judgement = check(history, by_launches=True)
+            assert judgement.violations == []
+            due = sum((name, None) in requested for requested in named.expected)
+            assert judgement.requested == judgement.expected == due
+            assert check(history).violations == []
+
+
+def without(history: History, place: int) -> History:
+    """The same, but that a request was never made."""
+    run_id = sorted(history.requests, key=lambda request: request.tick_at)[place].run_id
+    return replace(
+        history,
+        requests=[request for request in history.requests if request.run_id != run_id],
+        runs=[run for run in history.runs if run.id != run_id],
+        made=[completion for completion in history.made if completion.run != run_id],
+    )
+
+
+def with_another(history: History, place: int) -> History:
+    """The same, but that the tick at this place has requested the downstream, too, with what was
+    the newest then."""
+    tick = history.ticks[place]
+    newest = {c.letter: c.id for c in sorted(history.completions) if c.at < tick.at}
+    request = Request(
+        run_id="another",
+        tick_at=tick.at,
+        created=tick.at,
+        claims=newest,
+        first_end=None,
+        last_end=None,
+        success=False,
+    )
+    letters = history.with_upstreams.get(tick.id, frozenset()) | {OWN}
+    run = Run(
+        id="another", parent=None, at=tick.at, place=None, letters=letters, tick=tick.id, ends=()
+    )
+    ticks = [*history.ticks]
+    ticks[place] = replace(tick, reserved=tick.reserved | {"another"})
+    return replace(
+        history,
+        ticks=ticks,
+        requests=[*history.requests, request],
+        runs=[*history.runs, run],
+    )
+
+
+# fmt: off
+WRONG = {
+    "what a joint run made, again":
+        ("d(a, b) = all >> [a b d] . .", "d", lambda h: with_another(h, 1), "duplicate"),
+    "what a joint run makes, while it goes on":
+        ("d(a, b) = all >> 1[a b d] 1+a 1+b . 1! . .", "d", lambda h: with_another(h, 0), "early"),
+    "what a joint run has left, never":
+        ("d(a, b) = all >> 1[a b d] 1#b . b . .", "d", lambda h: without(h, 0), "lost"),
+    "what a joint run has left, late":
+        ("d(a, b) = all >> 1[a b d] 1#b . b . . .", "d",
+         lambda h: with_another(without(h, 0), 3), "late"),
+    "what was given back, never":
+        ("u(r) = all; d(u) = all >> u r . u# . d! . .", "d", lambda h: without(h, 1), "lost"),
+    "what was given back, twice":
+        ("u(r) = all; d(u) = all >> u r . u# . d! . .", "d",
+         lambda h: with_another(h, 3), "duplicate"),
+    "what was given back, with its upstream again":
+        ("u(r) = all; d(u, w) = all >> w u r . u# r . u! . d! . .", "d",
+         lambda h: with_another(without(h, 1), 1), "early"),
+    "a link of a chain, twice":
+        ("s(a) = all; t(s) = all >> a . s! . t! . .", "t",
+         lambda h: with_another(h, 3), "duplicate"),
+    "a chain in one tick, again":
+        ("u(r) = all; d(u) = all >> u r . u+ . d! . .", "d",
+         lambda h: with_another(h, 2), "duplicate"),
+    "what came before a re-execution, never":
+        ("d(a, b) = all >> a b . d# a b =d[d] . .", "d", lambda h: without(h, 1), "lost"),
+    "beside a re-execution":
+        ("d(a, b) = all(wait=True) >> a b . d# 2=d[d] a b . 2! .", "d",
+         lambda h: with_another(without(h, 1), 1), "early"),
+    "what a run by hand used up":
+        ("d(a, b) = all >> a b [d] . .", "d", lambda h: with_another(h, 0), "duplicate"),
+}
+# fmt: on
+"""What is requested wrongly: what happened, of which downstream, what is changed, and the kind."""
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_request_after_a_launch_is_found(wrong: str):
+    """The history is right, and wrong with one request taken out or put in; the violation shows
+    what had happened."""
+    text, name, change, kind = WRONG[wrong]
+    with chain_of(text) as world:
+        history = history_of(world, name)
+        assert check(history).violations == []
+        judgement = check(change(history), by_launches=True)
+        assert _kinds(judgement) == {kind: 1}
+        (violation,) = judgement.violations
+        assert "all(within=24, wait=" in str(violation)
+
+
+def test_the_kinds_of_launches_are_counted():
+    """By hand and by a tick; those that stopped before the downstream, and went on or gave back."""
+    text = "u(r) = all; d(u) = all >> u r . u# . d! 1[u d] 1#u 2=1[u d] 2! [u d] ."
+    with chain_of(text) as world:
+        launches = check(history_of(world, "d")).launches
+    assert launches == {
+        "launches of a tick, downstream and upstream": 1,
+        "launches by hand, downstream and upstream": 2,
+        "launches that never started the downstream": 1,
+        "of them executed again": 1,
+        "batches given back": 1,
+    }
 
 
 # --- the report --------------------------------------------------------------------------------

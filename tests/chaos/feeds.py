@@ -197,8 +197,10 @@ def plan_round(fan_ins: Sequence[FanIn], rng: random.Random) -> Iterator[tuple[f
     *first, last = letters
     for letter in first:
         yield rng.uniform(0, 2), (fan_in, letter)
-    further = [(f, letter) for f in below for letter in f.own_letters if rng.random() < 0.6]
-    together = rng.random() < 0.6
+    # A round without them leaves the next link half a batch, which another completes.
+    complete = rng.random() < 0.6
+    further = [(f, letter) for f in below for letter in f.own_letters if complete]
+    together = rng.random() < 0.8
     for upstream in further if together else ():
         yield rng.uniform(0, 2), upstream
     yield (0 if together and further else rng.uniform(0, 2)), (fan_in, last)

@@ -16,14 +16,14 @@ from .upstreams import ASSET_JOB, UpstreamRunner
 LOOK_BACK = timedelta(seconds=60)
 """How far each look at the failed runs reaches back behind the last one."""
 
-BETWEEN = 5, 14
+BETWEEN = 6, 18
 """Between which bounds the seconds lie from one run by hand to the next."""
 
 FAILS = 0.35
 """The share of the runs by hand of several assets in which a step is told to fail; others are
 killed."""
 
-AGAIN, REST = 0.4, 0.75
+AGAIN, REST = 0.35, 0.75
 """The share of the failed runs that are executed again, and of these of only what is left."""
 
 JOINT, UPSTREAMS, ALONE = "joint runs by hand", "runs by hand, upstreams alone", "downstream alone"
@@ -31,7 +31,7 @@ JOINT, UPSTREAMS, ALONE = "joint runs by hand", "runs by hand, upstreams alone",
 KINDS = {
     "fan-in": 8,
     "upstream and downstream": 4,
-    "chain": 5,
+    "chain": 2,
     UPSTREAMS: 3,
     ALONE: 2,
 }
@@ -58,14 +58,16 @@ class ByHand:
 def plan(seed: int) -> Iterator[ByHand]:
     """Yields the runs by hand of a seed, without end."""
     rng = random.Random(f"{seed} by hand")
-    chains = [family for family in families() if len(family) > 1]
-    ours = [fan_in for fan_in in FAN_INS if fan_in.by_hand]
+    ours = [family for family in families() if family[0].by_hand]
+    chains = [family for family in ours if len(family) > 1]
     while True:
         (kind,) = rng.choices([*KINDS], [*KINDS.values()])
         if kind == "chain":
             assets = _of_chain(rng.choice(chains), rng)
         else:
-            assets = _of_fan_in(kind, rng.choice(ours), rng)
+            # A chain more seldom: what is used up by hand, no tick requests any more.
+            family = rng.choices(ours, [1 / len(family) for family in ours])[0]
+            assets = _of_fan_in(kind, rng.choice(family), rng)
         fails = len(assets) > 1 and rng.random() < FAILS
         yield ByHand(
             kind=kind,

@@ -4,6 +4,7 @@ Nothing here comes from the sensor's cursor. What a request says it used is read
 tags and from the stored evaluation, and is a claim: the judge checks it against what happened.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -344,23 +345,19 @@ def _runs(
     records: Sequence[dg.RunRecord],
 ) -> Sequence[Run]:
     """Returns the runs of each launch of which one was to make the downstream."""
+    planned = _planned(instance, downstream)
     letters_of = {
-        record.dagster_run.run_id: _letters(downstream, record.dagster_run) for record in records
+        record.dagster_run.run_id: _letters(downstream, record.dagster_run, planned)
+        for record in records
     }
     roots = {_root(r.dagster_run) for r in records if OWN in letters_of[r.dagster_run.run_id]}
-    planned = {}
-    if downstream.path == "declarative":
-        of_it = dg.EventRecordsFilter(
-            dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-            asset_key=dg.AssetKey(downstream.name),
-        )
-        planned = {e.run_id: e for e in instance.event_log_storage.get_event_records(of_it)}
     runs = []
     for record in records:
         run = record.dagster_run
         if _root(run) not in roots or not letters_of[run.run_id]:
             continue
-        event, wanted_by = planned.get(run.run_id), wanting(ticks, run.run_id)
+        event = min(planned.get(run.run_id, {}).values(), key=lambda e: e.storage_id, default=None)
+        wanted_by = wanting(ticks, run.run_id)
         created = record.create_timestamp.astimezone(UTC)
         requested = is_request(downstream, run)
         runs.append(
@@ -381,21 +378,45 @@ def _root(run: dg.DagsterRun) -> str:
     return run.root_run_id or run.run_id
 
 
-def _letters(downstream: Downstream, run: dg.DagsterRun) -> frozenset[str]:
-    """Returns what a run makes of a downstream and its upstreams."""
+def _planned(
+    instance: dg.DagsterInstance, downstream: Downstream
+) -> Mapping[str, Mapping[str, dg.EventLogRecord]]:
+    """Returns what each run has planned of a downstream and its upstreams, by letter."""
+    planned: dict[str, dict[str, dg.EventLogRecord]] = defaultdict(dict)
+    for name, letter in _named(downstream).items():
+        of_it = dg.EventRecordsFilter(
+            dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, asset_key=dg.AssetKey(name)
+        )
+        for event in instance.event_log_storage.get_event_records(of_it):
+            planned[event.run_id][letter] = event
+    return planned
+
+
+def _named(downstream: Downstream) -> Mapping[str, str]:
+    """Returns the letters of a downstream and its upstreams that are assets, by their names."""
+    if downstream.path == "job":
+        return {}
+    return {downstream.name: OWN, **{n: letter for letter, n in downstream.upstreams.items()}}
+
+
+def _letters(
+    downstream: Downstream, run: dg.DagsterRun, planned: Mapping[str, Mapping[str, object]]
+) -> frozenset[str]:
+    """Returns what a run makes of a downstream and its upstreams. One that was killed too early
+    has planned nothing, and a re-execution may leave some of its assets out."""
     if downstream.path == "job":
         return frozenset([OWN] if run.job_name == downstream.name else [])
-    letters = {name: letter for letter, name in downstream.upstreams.items()}
-    names = {key.to_user_string() for key in run.asset_selection or ()}
-    return frozenset(
-        {**letters, downstream.name: OWN}[n] for n in names & {*letters, downstream.name}
-    )
+    if run.run_id in planned and run.parent_run_id is not None:
+        return frozenset(planned[run.run_id])
+    letters = _named(downstream)
+    keys = run.asset_selection or ()
+    return frozenset(letters[k.to_user_string()] for k in keys if k.to_user_string() in letters)
 
 
 def _with_upstreams(
     downstream: Downstream, ticks: Sequence[Tick], records: Sequence[dg.RunRecord]
 ) -> Mapping[str, frozenset[str]]:
-    letters = {r.dagster_run.run_id: _letters(downstream, r.dagster_run) for r in records}
+    letters = {r.dagster_run.run_id: _letters(downstream, r.dagster_run, {}) for r in records}
     return {
         tick.id: frozenset().union(*(letters.get(run, ()) for run in tick.reserved)) - {OWN}
         for tick in ticks

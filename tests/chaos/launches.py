@@ -225,7 +225,8 @@ class LaunchJudge:
             ):
                 break
         else:
-            seen = [h for h in window if h in known or (h.at <= request.tick_at)]
+            passed = [h for h in window if h.at <= request.tick_at and h not in unknown]
+            seen = [h for h in window if h in known or h in passed]
             if request.run_id not in self.suspects:
                 self._object([*before, *seen], request)
         ticked = Happening(
@@ -235,6 +236,12 @@ class LaunchJudge:
         )
         rest = [h for h in window if h not in seen]
         self.happened[low:high] = [*seen, ticked, *rest]
+
+    def _object(self, happened: Sequence[Happening], request: Request) -> None:
+        kind, why = self._deviation(happened, request)
+        why = f"run {request.run_id[:8]} {why}"
+        text = self._write(happened, request.tick_at)
+        self.wrong.append(Finding(kind=kind, at=request.tick_at, why=why, timeline=text))
 
     def _known(self, window: Sequence[Happening], used: Mapping[str, Completion]) -> set[Happening]:
         """Returns what a request must have known: what it used, and before that in its launch."""
