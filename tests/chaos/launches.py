@@ -303,8 +303,7 @@ class LaunchJudge:
         known_not_due, missing = -1, False
         moments = [h.at for h in sorted(self.happened, key=lambda h: h.at)]
         for tick, number in zip(quiet, _counts(moments, [t.at for t in quiet]), strict=True):
-            with_upstream = self._upstreams_of(tick.id)
-            if number == known_not_due or with_upstream:
+            if number == known_not_due:
                 continue  # What is not due does not become due by waiting.
             happened = [h for h in self.happened if h.at <= tick.at]
             due = self._is_due(happened, tick.at, tick.id) and all(
@@ -313,7 +312,8 @@ class LaunchJudge:
             if due and not missing:
                 yield self._missing(happened, tick)
             missing = due
-            known_not_due = -1 if due else number
+            held = bool(self._upstreams_of(tick.id))  # It may be, and at the next tick no more.
+            known_not_due = -1 if due or held else number
 
     def _missing(self, happened: Sequence[Happening], tick: Tick) -> Finding:
         seen = self._hindsight(happened, tick.at)
