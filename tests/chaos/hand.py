@@ -33,7 +33,7 @@ KINDS = {
     "upstream and downstream": 4,
     "chain": 2,
     UPSTREAMS: 3,
-    ALONE: 2,
+    ALONE: 3,
 }
 """Each kind of run by hand with how often it comes."""
 
@@ -66,7 +66,7 @@ def plan(seed: int) -> Iterator[ByHand]:
             assets = _of_chain(rng.choice(chains), rng)
         else:
             # A chain more seldom: what is used up by hand, no tick requests any more.
-            family = rng.choices(ours, [1 / len(family) for family in ours])[0]
+            family = rng.choices(ours, [len(family) ** -2 for family in ours])[0]
             assets = _of_fan_in(kind, rng.choice(family), rng)
         fails = len(assets) > 1 and rng.random() < FAILS
         yield ByHand(
