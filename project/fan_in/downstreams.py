@@ -419,14 +419,25 @@ class Downstream:
         """Returns the request of which no planned materialization is there, but the tick."""
         record = self._record(told.evaluation, name, tick)
         request = Request(
-            at=told.at, order=0, launch=name, record=record, uses_before=record is None
+            at=told.at,
+            order=0,
+            launch=name,
+            runs=frozenset([told.id] if told.id is not None and not told.is_backfill else []),
+            record=record,
+            uses_before=record is None,
         )
         launch = tick.launches.launches.get(name)
-        if launch is None or launch.backfill is None:
+        if launch is None:
             return request
+        own = self.facts.done.get(partition)  # No plan says that it was made.
+        if own is not None and tick.launches.of_run(own.run_id) == name:
+            return replace(request, made=own.id)
         if not launch.over:
             return replace(request, open=True)
         failed = self._upstream_failed(partition, name, tick)
+        if launch.backfill is None and not failed and not launch.canceled:
+            run = tick.launches.runs.get(told.id) if told.id is not None else None
+            return replace(request, ended=run.ended) if run is not None else request
         given_back = failed and not launch.canceled
         return replace(request, never_started=True, given_back=given_back)
 
@@ -488,11 +499,15 @@ class Downstream:
         """Reads what the automation sensors' ticks, and the active backfills, tell of requests of
         these partitions."""
         told = tick.requests_of(self.key)
+        unplanned: set[str] = set()
         for partition in partitions:
             of_partition = {r.launch: r for r in told if partition in r.partitions}
+            runs = {r.id for r in of_partition.values() if r.id is not None and not r.is_backfill}
+            unplanned |= runs - {plan.run_id for plan in self.facts.planned.get(partition, ())}
             if of_partition or partition in self._by_ticks:
                 self._by_ticks[partition] = of_partition
                 self._known.pop(partition, None)
+        tick.read_unplanned(unplanned)
 
     def lost(self, tick: "AssetTick") -> Iterator[tuple[str | None, Request]]:
         """Yields the newest request of each partition, or None, if it never started and stays used
