@@ -18,7 +18,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from chaos import daemon
+from chaos import daemon, hand
 from chaos.checker import HOLD_BACK, SEGMENT, Judgement, Violation, check
 from chaos.daemon import (
     CARRIED_OUT,
@@ -27,7 +27,7 @@ from chaos.daemon import (
     ORDER,
     RUN_WITHOUT_PLANNED_EVENTS,
 )
-from chaos.definitions import FAN_INS, SENSORS, definitions
+from chaos.definitions import FAILS_AT, FAN_INS, SENSORS, definitions
 from chaos.feeds import families, plan_round
 from chaos.history import (
     DOWNSTREAMS,
@@ -43,6 +43,7 @@ from chaos.history import (
 from chaos.monkey import AUTOMATION_CURSORS, CURSORS, KINDS, ON_POSTGRES, plan
 from chaos.processes import environment
 from chaos.report import Report, write
+from chaos.upstreams import UpstreamRunner
 from drivers import (
     DeclarativeWorld,
     JobPathWorld,
@@ -438,8 +439,8 @@ def test_the_kinds_of_launches_are_counted():
     assert launches == {
         "launches of a tick, downstream and upstream": 1,
         "launches by hand, downstream and upstream": 2,
-        "launches that never started the downstream": 1,
-        "of them executed again": 1,
+        "launches that never started it, now over": 1,
+        "launches that never started it, then executed again": 1,
         "batches given back": 1,
     }
 
@@ -504,6 +505,62 @@ def test_a_seed_always_draws_the_same_faults_and_all_kinds_of_them(storage):
     assert {f.detail for f in faults if f.kind == "crash point"} == set(CRASH_POINTS)
     assert {f.detail for f in faults if f.kind == "cursor"} == {*CURSORS, *AUTOMATION_CURSORS}
     assert {f.sensor for f in faults if f.kind == "cursor"} == set(SENSORS)
+
+
+def test_a_seed_always_draws_the_same_runs_by_hand_and_all_kinds_of_them():
+    """Each of several assets, or the downstream alone; some have an asset fail that they make."""
+    drawn = list(islice(hand.plan(7), 300))
+    assert drawn == list(islice(hand.plan(7), 300))
+    assert drawn != list(islice(hand.plan(8), 300))
+    assert {by_hand.kind for by_hand in drawn} == set(hand.KINDS)
+    assert all((len(b.assets) > 1) is (b.kind != hand.ALONE) for b in drawn)
+    assert all(not b.fails_at or b.fails_at in b.assets for b in drawn)
+    assert 0 < sum(bool(b.fails_at) for b in drawn) < len(drawn)
+    upstream_of = {f.downstream_asset: {*map(f.asset, f.letters)} for f in FAN_INS}
+    joint = {a for b in drawn for a in b.assets if upstream_of.get(a, set()) & set(b.assets)}
+    assert joint == {f.downstream_asset for f in FAN_INS if f.by_hand}
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[UpstreamRunner]:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with (
+        dg.DagsterInstance.from_config(str(tmp_path)) as instance,
+        UpstreamRunner(instance, tmp_path / "socket") as runner,
+    ):
+        yield runner
+
+
+def test_an_upstream_run_that_fails_is_executed_again(runner):
+    """The first materializes nothing, the second is its re-execution and succeeds."""
+    fan_in_ = FAN_INS[0]
+    asset = dg.AssetKey(fan_in_.asset("A"))
+    failed = runner.run(fan_in_, "A", fails=True)
+    assert runner.instance.get_run_by_id(failed).is_failure
+    assert not runner.instance.fetch_materializations(asset, limit=1).records
+    again = runner.instance.get_run_by_id(runner.run(fan_in_, "A", again=failed))
+    assert again.is_success
+    assert (again.parent_run_id, again.root_run_id) == (failed, failed)
+    (made,) = runner.instance.fetch_materializations(asset, limit=2).records
+    assert made.run_id == again.run_id
+
+
+def test_a_run_by_hand_is_queued_with_what_it_plans_and_executed_again_without_its_fault(runner):
+    """As the UI does it: the daemon takes both from the queue."""
+    instance, chain = runner.instance, next(f for f in families() if len(f) > 1)
+    assets = [chain[0].downstream_asset, chain[1].asset("B"), chain[1].downstream_asset]
+    run = instance.get_run_by_id(runner.launch({FAILS_AT: assets[1]}, assets=assets))
+    assert run.status is dg.DagsterRunStatus.QUEUED
+    planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    events = instance.get_records_for_run(run.run_id, of_type=planned).records
+    assert {event.asset_key.to_user_string() for event in events} == set(assets)
+    instance.report_run_failed(run)
+    again = instance.get_run_by_id(runner.launch({}, assets=assets[1:], again=run))
+    assert again.status is dg.DagsterRunStatus.QUEUED
+    assert (again.parent_run_id, again.root_run_id) == (run.run_id, run.run_id)
+    assert again.asset_selection == set(map(dg.AssetKey, assets[1:]))
+    assert FAILS_AT in run.tags
+    assert FAILS_AT not in again.tags
 
 
 def test_every_round_of_a_feed_completes_every_upstream():

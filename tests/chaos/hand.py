@@ -26,7 +26,9 @@ killed."""
 AGAIN, REST = 0.35, 0.75
 """The share of the failed runs that are executed again, and of these of only what is left."""
 
-JOINT, UPSTREAMS, ALONE = "joint runs by hand", "runs by hand, upstreams alone", "downstream alone"
+JOINT, UPSTREAMS, ALONE = (
+    f"runs by hand: {of}" for of in ("joint", "upstreams alone", "downstream alone")
+)
 
 KINDS = {
     "fan-in": 8,

@@ -388,8 +388,10 @@ class LaunchJudge:
             found["launches of a tick, downstream and upstream"] += joint and by_tick
             found["launches by hand, downstream and upstream"] += joint and not by_tick
             over = seen.is_over(launch) and not seen.was_started(launch, D)
-            found["launches that never started the downstream"] += joint and over
-            found["of them executed again"] += joint and self._stopped_once(seen, launch)
+            found["launches that never started it, now over"] += joint and over
+            found["launches that never started it, then executed again"] += (
+                joint and self._stopped_once(seen, launch)
+            )
             found["batches given back"] += over and by_tick and seen.is_given_back(launch.tick, D)
         return +found
 
