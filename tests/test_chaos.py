@@ -18,7 +18,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from chaos import daemon
+from chaos import daemon, hand
 from chaos.checker import HOLD_BACK, SEGMENT, Judgement, Violation, check
 from chaos.daemon import (
     CARRIED_OUT,
@@ -27,12 +27,23 @@ from chaos.daemon import (
     ORDER,
     RUN_WITHOUT_PLANNED_EVENTS,
 )
-from chaos.definitions import FAN_INS, SENSORS, definitions
-from chaos.feeds import plan_round
-from chaos.history import DOWNSTREAMS, Downstream, Tick, read_history
+from chaos.definitions import FAILS_AT, FAN_INS, SENSORS, definitions
+from chaos.feeds import families, plan_round
+from chaos.history import (
+    DOWNSTREAMS,
+    OWN,
+    Downstream,
+    History,
+    Request,
+    Run,
+    Tick,
+    read_history,
+    tick_of,
+)
 from chaos.monkey import AUTOMATION_CURSORS, CURSORS, KINDS, ON_POSTGRES, plan
 from chaos.processes import environment
 from chaos.report import Report, write
+from chaos.upstreams import UpstreamRunner
 from drivers import (
     DeclarativeWorld,
     JobPathWorld,
@@ -40,6 +51,9 @@ from drivers import (
     declarative_definitions,
     job_path_definitions,
 )
+from graphs.named import NAMED, Named
+from graphs.notation import Do, Kind, parse
+from graphs.world import GraphWorld
 
 import project.fan_in as fan_in
 from project.paths import ROOT
@@ -120,14 +134,26 @@ class Played:
         self.ticks[-1] = replace(self.ticks[-1], id=tags["dagster/tick"])
 
     def judge(self, **changes: object) -> Judgement:
-        """Returns what the checker says, of a downstream with some things changed."""
+        """Returns what the checker says, of a downstream with some things changed. The referee of
+        graphs must say the same as the flat one."""
         records = self.world.instance.get_run_records()
         downstream = replace(self.downstream, **changes)
-        return check(read_history(self.world.instance, downstream, self.ticks, records))
+        history = read_history(self.world.instance, downstream, self.ticks, records)
+        judgement, by_launches = (check(history, by_launches=which) for which in (False, True))
+        # What becomes of a request that used it knows not what, each of them says in its own way.
+        if not _kinds(judgement).keys() & {"stale", "unexplained"}:
+            assert _kinds(judgement) == _kinds(by_launches)
+            assert judgement.expected == by_launches.expected
+        assert bool(judgement.violations) == bool(by_launches.violations)
+        return judgement
 
     def found(self, **changes: object) -> Counter[str]:
         """Returns how many violations of each kind the checker finds."""
-        return Counter(violation.kind for violation in self.judge(**changes).violations)
+        return _kinds(self.judge(**changes))
+
+
+def _kinds(judgement: Judgement) -> Counter[str]:
+    return Counter(violation.kind for violation in judgement.violations)
 
 
 @pytest.fixture(params=["job", "declarative"])
@@ -257,6 +283,168 @@ def test_a_completion_that_races_with_the_tick_is_the_next_batchs(played):
     assert played.found() == {}
 
 
+# --- launches ----------------------------------------------------------------------------------
+
+
+def chain_of(text: str) -> GraphWorld:
+    """Returns a world in which a timeline of graphs has been played."""
+    timeline = parse(text)
+    world = GraphWorld(timeline.graph)
+    for step in timeline.steps:
+        world.take(step)
+    return world
+
+
+def history_of(world: GraphWorld, name: str) -> History:
+    """Returns the history of one of its downstreams."""
+    sensor = world.process.repository.get_sensor(world.sensor_name)
+    ticks = world.instance.get_ticks(sensor.get_remote_origin_id(), sensor.selector_id)
+    downstream = Downstream(
+        name=name,
+        path="declarative",
+        upstreams=dict(zip("ABCEF", [dep.name for dep in world.graph[name].deps], strict=False)),
+        sensor=world.sensor_name,
+        within=timedelta(days=1),
+        overlap="wait" not in world.graph.condition(name),
+    )
+    ticks = [tick_of(tick) for tick in reversed(ticks)]
+    return read_history(world.instance, downstream, ticks, world.instance.get_run_records())
+
+
+def can_be_chaos(named: Named) -> bool:
+    """Whether the graph and what happens in it is of the kinds that a run of chaos has."""
+    graph = named.timeline.graph
+    assets = all(
+        a.kind is Kind.ASSET and not a.partitions and a.group is None for a in graph.assets
+    )
+    conditions = {graph.condition(name) for name in graph.conditioned}
+    others = {Do.DELETE, Do.REDEPLOY, Do.BACKFILL}
+    return (
+        assets
+        and all(graph[name].deps for name in graph.conditioned)
+        and conditions <= {"all", "all(wait=True)"}
+        and not any(step.do in others or step.late or step.retry for step in named.timeline.steps)
+    )
+
+
+@pytest.mark.parametrize("named", [*filter(can_be_chaos, NAMED)], ids=lambda named: named.name)
+def test_a_correct_history_of_launches_is_correct(named: Named):
+    """Joint runs by hand and by a tick, re-executions, chains: every named timeline that has them
+    is requested as it should be, and the checker finds the same."""
+    with chain_of(named.text) as world:
+        for name in world.graph.conditioned:
+            history = history_of(world, name)
+            judgement = check(history, by_launches=True)
+            assert judgement.violations == []
+            due = sum((name, None) in requested for requested in named.expected)
+            assert judgement.requested == judgement.expected == due
+            assert check(history).violations == []
+
+
+def without(history: History, place: int) -> History:
+    """The same, but that a request was never made."""
+    run_id = sorted(history.requests, key=lambda request: request.tick_at)[place].run_id
+    return replace(
+        history,
+        requests=[request for request in history.requests if request.run_id != run_id],
+        runs=[run for run in history.runs if run.id != run_id],
+        made=[completion for completion in history.made if completion.run != run_id],
+    )
+
+
+def with_another(history: History, place: int) -> History:
+    """The same, but that the tick at this place has requested the downstream, too, with what was
+    the newest then."""
+    tick = history.ticks[place]
+    newest = {c.letter: c.id for c in sorted(history.completions) if c.at < tick.at}
+    request = Request(
+        run_id="another",
+        tick_at=tick.at,
+        created=tick.at,
+        claims=newest,
+        first_end=None,
+        last_end=None,
+        success=False,
+    )
+    letters = history.with_upstreams.get(tick.id, frozenset()) | {OWN}
+    run = Run(
+        id="another", parent=None, at=tick.at, place=None, letters=letters, tick=tick.id, ends=()
+    )
+    ticks = [*history.ticks]
+    ticks[place] = replace(tick, reserved=tick.reserved | {"another"})
+    return replace(
+        history,
+        ticks=ticks,
+        requests=[*history.requests, request],
+        runs=[*history.runs, run],
+    )
+
+
+# fmt: off
+WRONG = {
+    "what a joint run made, again":
+        ("d(a, b) = all >> [a b d] . .", "d", lambda h: with_another(h, 1), "duplicate"),
+    "what a joint run makes, while it goes on":
+        ("d(a, b) = all >> 1[a b d] 1+a 1+b . 1! . .", "d", lambda h: with_another(h, 0), "early"),
+    "what a joint run has left, never":
+        ("d(a, b) = all >> 1[a b d] 1#b . b . .", "d", lambda h: without(h, 0), "lost"),
+    "what a joint run has left, late":
+        ("d(a, b) = all >> 1[a b d] 1#b . b . . .", "d",
+         lambda h: with_another(without(h, 0), 3), "late"),
+    "what was given back, never":
+        ("u(r) = all; d(u) = all >> u r . u# . d! . .", "d", lambda h: without(h, 1), "lost"),
+    "what was given back, twice":
+        ("u(r) = all; d(u) = all >> u r . u# . d! . .", "d",
+         lambda h: with_another(h, 3), "duplicate"),
+    "what was given back, with its upstream again":
+        ("u(r) = all; d(u, w) = all >> w u r . u# r . u! . d! . .", "d",
+         lambda h: with_another(without(h, 1), 1), "early"),
+    "a link of a chain, twice":
+        ("s(a) = all; t(s) = all >> a . s! . t! . .", "t",
+         lambda h: with_another(h, 3), "duplicate"),
+    "a chain in one tick, again":
+        ("u(r) = all; d(u) = all >> u r . u+ . d! . .", "d",
+         lambda h: with_another(h, 2), "duplicate"),
+    "what came before a re-execution, never":
+        ("d(a, b) = all >> a b . d# a b =d[d] . .", "d", lambda h: without(h, 1), "lost"),
+    "beside a re-execution":
+        ("d(a, b) = all(wait=True) >> a b . d# 2=d[d] a b . 2! .", "d",
+         lambda h: with_another(without(h, 1), 1), "early"),
+    "what a run by hand used up":
+        ("d(a, b) = all >> a b [d] . .", "d", lambda h: with_another(h, 0), "duplicate"),
+}
+# fmt: on
+"""What is requested wrongly: what happened, of which downstream, what is changed, and the kind."""
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_request_after_a_launch_is_found(wrong: str):
+    """The history is right, and wrong with one request taken out or put in; the violation shows
+    what had happened."""
+    text, name, change, kind = WRONG[wrong]
+    with chain_of(text) as world:
+        history = history_of(world, name)
+        assert check(history).violations == []
+        judgement = check(change(history), by_launches=True)
+        assert _kinds(judgement) == {kind: 1}
+        (violation,) = judgement.violations
+        assert "all(within=24, wait=" in str(violation)
+
+
+def test_the_kinds_of_launches_are_counted():
+    """By hand and by a tick; those that stopped before the downstream, and went on or gave back."""
+    text = "u(r) = all; d(u) = all >> u r . u# . d! 1[u d] 1#u 2=1[u d] 2! [u d] ."
+    with chain_of(text) as world:
+        launches = check(history_of(world, "d")).launches
+    assert launches == {
+        "launches of a tick, downstream and upstream": 1,
+        "launches by hand, downstream and upstream": 2,
+        "launches that never started it, now over": 1,
+        "launches that never started it, then executed again": 1,
+        "batches given back": 1,
+    }
+
+
 # --- the report --------------------------------------------------------------------------------
 
 
@@ -270,6 +458,7 @@ def report(judgement: Judgement, **changes: object) -> Report:
         faults={"cursor reset": 1},
         ticks={"all": 5},
         completions=9,
+        by_hand={"re-executions": 2},
         downstream_ends={"success": 4},
         least_batches=4,
         least_kills=2,
@@ -318,12 +507,71 @@ def test_a_seed_always_draws_the_same_faults_and_all_kinds_of_them(storage):
     assert {f.sensor for f in faults if f.kind == "cursor"} == set(SENSORS)
 
 
+def test_a_seed_always_draws_the_same_runs_by_hand_and_all_kinds_of_them():
+    """Each of several assets, or the downstream alone; some have an asset fail that they make."""
+    drawn = list(islice(hand.plan(7), 300))
+    assert drawn == list(islice(hand.plan(7), 300))
+    assert drawn != list(islice(hand.plan(8), 300))
+    assert {by_hand.kind for by_hand in drawn} == set(hand.KINDS)
+    assert all((len(b.assets) > 1) is (b.kind != hand.ALONE) for b in drawn)
+    assert all(not b.fails_at or b.fails_at in b.assets for b in drawn)
+    assert 0 < sum(bool(b.fails_at) for b in drawn) < len(drawn)
+    upstream_of = {f.downstream_asset: {*map(f.asset, f.letters)} for f in FAN_INS}
+    joint = {a for b in drawn for a in b.assets if upstream_of.get(a, set()) & set(b.assets)}
+    assert joint == {f.downstream_asset for f in FAN_INS if f.by_hand}
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[UpstreamRunner]:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with (
+        dg.DagsterInstance.from_config(str(tmp_path)) as instance,
+        UpstreamRunner(instance, tmp_path / "socket") as runner,
+    ):
+        yield runner
+
+
+def test_an_upstream_run_that_fails_is_executed_again(runner):
+    """The first materializes nothing, the second is its re-execution and succeeds."""
+    fan_in_ = FAN_INS[0]
+    asset = dg.AssetKey(fan_in_.asset("A"))
+    failed = runner.run(fan_in_, "A", fails=True)
+    assert runner.instance.get_run_by_id(failed).is_failure
+    assert not runner.instance.fetch_materializations(asset, limit=1).records
+    again = runner.instance.get_run_by_id(runner.run(fan_in_, "A", again=failed))
+    assert again.is_success
+    assert (again.parent_run_id, again.root_run_id) == (failed, failed)
+    (made,) = runner.instance.fetch_materializations(asset, limit=2).records
+    assert made.run_id == again.run_id
+
+
+def test_a_run_by_hand_is_queued_with_what_it_plans_and_executed_again_without_its_fault(runner):
+    """As the UI does it: the daemon takes both from the queue."""
+    instance, chain = runner.instance, next(f for f in families() if len(f) > 1)
+    assets = [chain[0].downstream_asset, chain[1].asset("B"), chain[1].downstream_asset]
+    run = instance.get_run_by_id(runner.launch({FAILS_AT: assets[1]}, assets=assets))
+    assert run.status is dg.DagsterRunStatus.QUEUED
+    planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    events = instance.get_records_for_run(run.run_id, of_type=planned).records
+    assert {event.asset_key.to_user_string() for event in events} == set(assets)
+    instance.report_run_failed(run)
+    again = instance.get_run_by_id(runner.launch({}, assets=assets[1:], again=run))
+    assert again.status is dg.DagsterRunStatus.QUEUED
+    assert (again.parent_run_id, again.root_run_id) == (run.run_id, run.run_id)
+    assert again.asset_selection == set(map(dg.AssetKey, assets[1:]))
+    assert FAILS_AT in run.tags
+    assert FAILS_AT not in again.tags
+
+
 def test_every_round_of_a_feed_completes_every_upstream():
-    """However it is shuffled, a round makes a batch."""
-    for fan_in_ in FAN_INS:
-        for seed in range(100):
-            letters = [letter for _, letter in plan_round(fan_in_, random.Random(seed))]
-            assert set(letters) == set(fan_in_.letters)
+    """However it is shuffled, a round makes a batch of the first fan-in, and now and then of those
+    further down its chain."""
+    for family in families():
+        rounds = [{up for _, up in plan_round(family, random.Random(seed))} for seed in range(100)]
+        own = [{(f, letter) for letter in f.own_letters} for f in family]
+        assert all(own[0] <= completed <= set().union(*own) for completed in rounds)
+        assert set().union(*own) in rounds
+    assert {fan_in_ for family in families() for fan_in_ in family} == set(FAN_INS)
 
 
 def test_the_crash_points_are_all_that_a_sensors_tick_has():

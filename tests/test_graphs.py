@@ -3,11 +3,15 @@
 import logging
 from collections import Counter
 
+import dagster as dg
 import pytest
+
+# Private: nothing public takes one event out of the log.
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
 from graphs.named import NAMED, Named
-from graphs.notation import GraphTimeline, parse, write_requests
+from graphs.notation import GraphTimeline, Target, parse, write_requests
 from graphs.referee import due
-from graphs.world import play
+from graphs.world import GraphWorld, play
 from graphs.wrong import WRONG, Wrong
 
 from project.fan_in import public_rows
@@ -30,6 +34,45 @@ def test_the_condition_requests_what_is_right(named: Named):
     )
     assert requested == demanded, f"{named.why}\n{timeline}\nreferee: {of_referee}"
     assert of_referee == demanded
+
+
+class PlansNothing(GraphWorld):
+    """One in which the daemon is killed as soon as it has stored a run that a tick requested, and
+    before it has stored what that run plans; the next one launches the run all the same."""
+
+    def requests(self) -> set[Target]:
+        before = len(self.runs)
+        requested = super().requests()
+        planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
+        with self.instance.event_log_storage.index_connection() as connection:
+            connection.execute(
+                Events.delete().where(
+                    Events.c.run_id.in_([run.id for run in self.runs[before:]]),
+                    Events.c.dagster_event_type == planned,
+                )
+            )
+        return requested
+
+
+UNPLANNED = (
+    "a tick that becomes one run",
+    "given back by a run",
+    "given back, and repaired",
+    "given back to a tick that requests an upstream",
+    "given back along a chain",
+    "after the batch was given back and used",
+)
+
+
+@pytest.mark.parametrize("name", UNPLANNED)
+def test_a_joint_run_that_was_stored_without_what_it_plans_is_one_launch_all_the_same(name: str):
+    """The tick tells that the downstream was requested, and the run of which assets it is: nothing
+    of it is requested twice, and what it never started is given back."""
+    (named,) = [named for named in NAMED if named.name == name]
+    with PlansNothing(named.timeline.graph) as world:
+        taken = [world.take(step) for step in named.timeline.steps]
+        fired = [requested for requested in taken if requested is not None]
+    assert write_requests(fired, world.graph) == write_requests(named.expected, world.graph)
 
 
 SAMPLE = NAMED[::7]

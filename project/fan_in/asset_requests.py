@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from .asset_facts import Fact, Plan
+from .asset_facts import AssetFacts, Fact, Plan
 from .errors import FanInError
 from .evaluation_records import Record
 from .launches import Run
@@ -91,15 +91,16 @@ class Requests:
         self, graph: Any, key: dg.AssetKey, via: Mapping[dg.AssetKey, dg.AssetKey]
     ) -> None:
         self.graph, self.key, self.via = graph, key, via
-        self.planned: Mapping[str | None, tuple[Plan, ...]] = {}
+        self.facts = AssetFacts()
         self.by_launch: dict[str, set[str | None]] = defaultdict(set)
         """The partitions to look at again when a launch has gone on."""
         self.by_ticks: dict[str | None, Mapping[str, TickRequest]] = {}
         self._times_anew = 0
 
-    def follow(self, tick: "AssetTick", planned: Mapping[str | None, tuple[Plan, ...]]) -> None:
-        """Takes in what is planned, and forgets what the ticks of another storage told."""
-        self.planned = planned
+    def follow(self, tick: "AssetTick", facts: AssetFacts) -> None:
+        """Takes in what is known of the downstream, and forgets what the ticks of another storage
+        told."""
+        self.facts = facts
         if self._times_anew != tick.times_anew:
             self._times_anew = tick.times_anew
             self.by_ticks.clear()
@@ -107,7 +108,7 @@ class Requests:
     def of(self, partition: str | None, tick: "AssetTick") -> list[Request]:
         """Returns the downstream's requests, by whomever, the newest first."""
         grouped: dict[str, list[tuple[Plan, Run | None]]] = {}
-        for plan in self.planned.get(partition, ()):
+        for plan in self.facts.planned.get(partition, ()):
             run = tick.launches.runs.get(plan.run_id)
             name = f"run {plan.run_id}" if run is None else tick.launches.name_of(run)
             grouped.setdefault(name, []).append((plan, run))
@@ -168,14 +169,25 @@ class Requests:
         """Returns the request of which no planned materialization is there, but the tick."""
         record = self._record(told.evaluation, name, tick)
         request = Request(
-            at=told.at, order=0, launch=name, record=record, uses_before=record is None
+            at=told.at,
+            order=0,
+            launch=name,
+            runs=frozenset([told.id] if told.id is not None and not told.is_backfill else []),
+            record=record,
+            uses_before=record is None,
         )
         launch = tick.launches.launches.get(name)
-        if launch is None or launch.backfill is None:
+        if launch is None:
             return request
+        own = self.facts.done.get(partition)  # No plan says that it was made.
+        if own is not None and tick.launches.of_run(own.run_id) == name:
+            return replace(request, made=own.id)
         if not launch.over:
             return replace(request, open=True)
         failed = self._upstream_failed(partition, name, tick)
+        if launch.backfill is None and not failed and not launch.canceled:
+            run = tick.launches.runs.get(told.id) if told.id is not None else None
+            return replace(request, ended=run.ended) if run is not None else request
         given_back = failed and not launch.canceled
         return replace(request, never_started=True, given_back=given_back)
 
@@ -233,20 +245,26 @@ class Requests:
 
     def read_ticks(
         self, partitions: Collection[str | None], tick: "AssetTick"
-    ) -> Iterator[str | None]:
+    ) -> Collection[str | None]:
         """Reads what the automation sensors' ticks, and the active backfills, tell of requests of
-        these partitions, and yields those of which they tell anything."""
+        these partitions, and returns those of which they tell anything."""
         told = tick.requests_of(self.key)
+        unplanned: set[str] = set()
+        anything: list[str | None] = []
         for partition in partitions:
             of_partition = {r.launch: r for r in told if partition in r.partitions}
+            runs = {r.id for r in of_partition.values() if r.id is not None and not r.is_backfill}
+            unplanned |= runs - {plan.run_id for plan in self.facts.planned.get(partition, ())}
             if of_partition or partition in self.by_ticks:
                 self.by_ticks[partition] = of_partition
-                yield partition
+                anything.append(partition)
+        tick.read_unplanned(unplanned)
+        return anything
 
     def lost(self, tick: "AssetTick") -> Iterator[tuple[str | None, Request]]:
         """Yields the newest request of each partition, or None, if it never started and stays used
         all the same: it was cancelled, or nothing of an upstream failed in its launch."""
-        for partition in {*self.planned, *self.by_ticks}:
+        for partition in {*self.facts.planned, *self.by_ticks}:
             newest = next(iter(self.of(partition, tick)), None)
             if newest is not None and newest.never_started and not newest.given_back:
                 yield partition, newest

@@ -6,7 +6,7 @@ complete batch needs is asked when the first one is.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ class AssetMemory:
         self.launches = LaunchReader(until and until.timestamp())
         self.records = RecordReader()
         self.requests = TickRequests()
+        self.unplanned: set[str] = set()
 
 
 class AssetTick:
@@ -92,7 +93,9 @@ class AssetTick:
         assets = self._memory.assets
         assets.refresh(self.instance, self._plan.wanted(self.at))
         new, assets.new_runs = assets.new_runs, set()
-        self.launches.refresh(self.instance, self.at, new, assets.planning)
+        unplanned = self._memory.unplanned
+        self.launches.refresh(self.instance, self.at, new, {*assets.planning, *unplanned})
+        unplanned -= {run_id for run_id in unplanned if self._is_over(run_id)}
         unmade = set()
         for run_id, plans in list(assets.planning.items()):
             name = self.launches.of_run(run_id)
@@ -104,6 +107,18 @@ class AssetTick:
         if self.launches.is_full:
             self.launches.forget(assets.run_ids)
         self._want_records()
+
+    def _is_over(self, run_id: str) -> bool:
+        name = self.launches.of_run(run_id)
+        return name is None or self.launches.launches[name].over
+
+    def read_unplanned(self, run_ids: Collection[str]) -> None:
+        """Reads runs that ticks tell of, and of which no planned materialization is there: how they
+        go on is read at each tick until they are over."""
+        unknown = [run_id for run_id in run_ids if run_id not in self.launches.runs]
+        if unknown:
+            self.launches.refresh(self.instance, self.at, unknown, ())
+        self._memory.unplanned |= {run_id for run_id in run_ids if not self._is_over(run_id)}
 
     def _want_records(self) -> None:
         """Reads what the evaluations knew that requested what is newly planned."""

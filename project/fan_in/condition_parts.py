@@ -7,7 +7,7 @@ left its window since: ``_expiries`` says when that is.
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from .asset_tick import AssetTick
@@ -253,14 +253,20 @@ class PartFacts:
         if keys is None:
             return self._part.complete
         again = {key: self._part.decide(key, self._tick) for key in keys}
-        return {key: decision for key, decision in again.items() if decision is not None}
+        given_back = self._given_back(keys)
+        beside = self._beside() if given_back else None
+        return {
+            key: replace(decision, beside=beside if key in given_back else None)
+            for key, decision in again.items()
+            if decision is not None
+        }
 
     def holds(self, complete: Mapping[Partition, Decision]) -> Mapping[Partition, Holds]:
         tick, downstream = self._tick, self._part.downstream
         evaluating = tick.another_evaluation
         waits = self._part.question.waits and not tick.is_past
         running = running_of(downstream, tick, complete) if waits else {}
-        given_back = [key for key in complete if downstream.of(key, tick).given_back]
+        given_back = self._given_back(complete)
         beside = self._beside() if given_back else None
         return {
             key: Holds(
@@ -270,6 +276,9 @@ class PartFacts:
             )
             for key in complete
         }
+
+    def _given_back(self, keys: Collection[Partition]) -> Collection[Partition]:
+        return [key for key in keys if self._part.downstream.of(key, self._tick).given_back]
 
     def read_used(self, keys: Collection[Partition]) -> None:
         self._part.downstream.read_used(keys, self._tick)

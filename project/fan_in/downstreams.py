@@ -207,7 +207,7 @@ class Downstream:
         if not anew and self._place < len(facts.journal):
             self.journal.extend(facts.journal[self._place :])
         self.facts, self._place = facts, len(facts.journal)
-        self.requests.follow(tick, facts.planned)
+        self.requests.follow(tick, facts)
         return anew
 
     def as_of(self, tick: "AssetTick") -> "Downstream":

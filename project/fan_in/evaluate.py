@@ -50,7 +50,8 @@ class Facts(Protocol[Key]):
     """What one path knows at one tick. A key is whatever the path decides for by itself."""
 
     def decide(self, keys: Collection[Key] | None = None) -> Mapping[Key, Decision]:
-        """Returns what the rule decides for these keys, on what is known now.
+        """Returns what the rule decides for these keys, on what is known now; of what turned out
+        only now to have been given back, also beside what it must not be requested.
 
         Without ``keys``, for all of which anything is known. Those that cannot be complete may be
         left out, and so may those that come after as many as one tick requests.
@@ -91,4 +92,4 @@ def evaluate(facts: Facts[Key]) -> dict[Key, Decision]:
 def _held(decision: Decision, holds: Holds | None) -> Decision:
     if holds is None or not decision.complete:
         return decision
-    return replace(decision, **vars(holds))
+    return replace(decision, **{name: hold for name, hold in vars(holds).items() if hold})

@@ -51,6 +51,8 @@ class Run:
         status: Its status.
         ended: When it ended, in epoch seconds.
         retry: True if Dagster will retry it, or may yet say so, and has not.
+        targets: What it was to make, as assets with partitions, by its own word: one that was
+            killed as soon as it was stored has planned nothing.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Run:
     status: dg.DagsterRunStatus
     ended: float | None
     retry: bool
+    targets: frozenset[tuple[str, str | None]] = frozenset()
 
     @property
     def over(self) -> bool:
@@ -84,6 +87,10 @@ class Run:
             status=run.status,
             ended=record.end_time,
             retry=awaits_retry(record, at, retries),
+            targets=frozenset(
+                (key.to_string(), run.tags.get(PARTITION_NAME_TAG))
+                for key in run.asset_selection or ()
+            ),
         )
 
 
@@ -321,13 +328,17 @@ class LaunchReader:
         of_run = {run_id: name for name, launch in asked.items() for run_id in launch.runs}
         planned: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
         made: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
+        planning = set()
         with rows_of(instance) as rows:
             for row in rows.of_runs(of_run):
                 if row.kind == PLANNED:
+                    planning.add(row.run_id)
                     planned[of_run[row.run_id]].add((row.asset, row.partition))
                 elif row.kind == MATERIALIZED:
                     made[of_run[row.run_id]].add((row.asset, row.partition))
         for name, launch in asked.items():
+            for run in launch.runs.values():
+                planned[name] |= run.targets if run.id not in planning else frozenset()
             launch.outcome = Outcome(frozenset(planned[name]), frozenset(made[name]))
 
 

@@ -20,15 +20,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from project.local.postgres import LocalPostgres
 
 from .checker import HOLD_BACK, check, cut_off
-from .definitions import SENSORS
+from .definitions import FAN_INS, SENSORS
 from .feeds import Watcher, all_feeds
-from .history import DOWNSTREAMS, read_history, tick_of
+from .hand import Hand
+from .history import DOWNSTREAMS, downstreams_of, read_history, tick_of
 from .monkey import Monkey
 from .processes import LiveDagster
 from .report import Report, write
 from .upstreams import UpstreamRunner
 
 STORAGES = ("SQLite", "Postgres")
+
+BELOW = {d.name for fan_in in FAN_INS if fan_in.above for d in downstreams_of(fan_in)}
+"""The downstreams of which an upstream is another's downstream."""
 
 STEP, LOOK = 0.1, 1.0
 """Seconds between two steps of everything, and between two looks at the storage."""
@@ -88,6 +92,7 @@ class Run:
         self.began = datetime.now(UTC)
         self.watcher = Watcher(live.instance)
         self.feeds = all_feeds(runner, self.watcher, plan.seed)
+        self.hand = Hand(runner, plan.seed)
         self.monkey = Monkey(live, plan.storage, postgres, plan.seed)
         self.looked = self.told = 0.0
 
@@ -116,6 +121,7 @@ class Run:
         tick undisturbed, so that what is not requested by then never is."""
         for feed in self.feeds:
             feed.going_on = False
+        self.hand.going_on = False
         self._until(lambda: self.monkey.at_rest, "the last faults to end", 60, calm=True)
         quiet = time.time()
 
@@ -147,11 +153,12 @@ class Run:
         self.monkey.step(calm=calm)
         if time.monotonic() - self.looked > LOOK:
             self.watcher.look()
+            self.hand.look()
             self.monkey.look()
             self.looked = time.monotonic()
             self._tell(len(self.watcher.requests), sum(self.monkey.kills.values()))
-        for feed in self.feeds if feeds else ():
-            feed.step()
+        for one in (*self.feeds, self.hand) if feeds else ():
+            one.step()
         time.sleep(STEP)
 
     def _tell(self, batches: int, kills: int) -> None:
@@ -170,10 +177,12 @@ class Run:
         records = instance.get_run_records()
         ticks = {s: [tick_of(tick) for tick in self.live.ticks(s)] for s in SENSORS}
         judgements = []
+        in_chain = 0
         ends: Counter[str] = Counter()
         for downstream in DOWNSTREAMS:
             history = read_history(instance, downstream, ticks[downstream.sensor], records)
             judgements.append(check(history))
+            in_chain += len(history.requests) * (downstream.name in BELOW)
             ends.update("success" if r.success else "failure" for r in history.requests)
         every_tick = [tick for of_sensor in ticks.values() for tick in of_sensor]
         unfinished = sum(len(cut_off(of_sensor)) for of_sensor in ticks.values())
@@ -190,6 +199,13 @@ class Run:
                 "failed": sum(tick.failed for tick in every_tick),
             },
             completions=sum(feed.completed for feed in self.feeds),
+            by_hand={
+                **self.hand.launched,
+                "requests down the chain": in_chain,
+                "upstream runs that failed, executed again": sum(
+                    feed.executed_again for feed in self.feeds
+                ),
+            },
             downstream_ends=ends,
             least_batches=self.plan.batches,
             least_kills=self.plan.kills,

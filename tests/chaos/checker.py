@@ -5,7 +5,9 @@ each upstream, it is in the log, no other request has used it or a newer one, it
 window, and none that had completed well before the tick was passed over. Then it writes the
 history down as a timeline and asks the referee (`tests/reference.py`) *whether* to request at each
 tick: what the referee requests and the history does not is lost or late, what the history
-requests and the referee does not is a duplicate, stale or early.
+requests and the referee does not is a duplicate, stale or early. Where there were runs by hand,
+re-executions, or an upstream and the downstream in one run, it asks the referee of graphs
+(`launches.py`).
 
 Concurrency must not give false alarms, so where the log cannot tell, the history has the benefit
 of the doubt. A completion may become visible up to ``VISIBLE`` after its time. A tick that
@@ -23,6 +25,7 @@ from reference import expected, judge
 from timeline import GRID, Kind, Step, Timeline, write_firings
 
 from .history import Completion, Downstream, History, Request, Tick
+from .launches import LaunchJudge
 
 VISIBLE = timedelta(seconds=2)
 """How long after its time an event may become visible to another process."""
@@ -70,12 +73,14 @@ class Judgement:
         expected: How many the referee would have requested.
         waits: How long after the last completion of its batch each run was stored.
         violations: What is wrong.
+        launches: How many there were of each kind that the contract tells apart.
     """
 
     requested: int
     expected: int
     waits: Sequence[timedelta]
     violations: Sequence[Violation]
+    launches: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +95,7 @@ class _Firing:
 @dataclass
 class _Judge:
     history: History
+    by_launches: bool
     violations: list[Violation] = field(default_factory=list)
     suspects: set[str] = field(default_factory=set)
 
@@ -167,14 +173,16 @@ class _Judge:
             which = f"{letter} of {completion.at:%H:%M:%S.%f}"
             if completion.at > request.created:
                 yield "unexplained", f"used {which}, which completed after the run was stored"
-            if letter in used_before and completion <= used_before[letter]:
+            used_up = letter in used_before and completion <= used_before[letter]
+            if used_up and not self.by_launches:
                 yield "duplicate", f"used {which}, which an earlier request had used up"
             if request.tick_at - completion.at >= self.downstream.within:
                 yield "stale", f"used {which}, outside the window at the tick"
             newest = self.newest(letter, request.tick_at - VISIBLE)
             if newest is not None and completion < newest:
                 yield "stale", f"used {which} and not {letter} of {newest.at:%H:%M:%S.%f}"
-        for other in [] if self.downstream.overlap else before:
+        may_run = self.downstream.overlap or self.by_launches
+        for other in [] if may_run else before:
             run = other.request
             ended = run.first_end is not None and run.first_end <= request.created + VISIBLE
             if run.created < request.tick_at - VISIBLE and not ended:
@@ -185,6 +193,11 @@ class _Judge:
     @cached_property
     def quiet_ticks(self) -> Sequence[Tick]:
         """The ticks that requested nothing, though nothing kept them from it."""
+        return [tick for tick in self.undisturbed_ticks if self._settled(tick)]
+
+    @cached_property
+    def undisturbed_ticks(self) -> Sequence[Tick]:
+        """The ticks that requested nothing, none of them after one that was cut off."""
         unfinished = {tick.id for tick in cut_off(self.history.ticks)}
         quiet: list[Tick] = []
         distrusted_until = NEVER
@@ -192,7 +205,7 @@ class _Judge:
             if tick.failed or tick.id in unfinished:
                 ended = max(tick.at, tick.ended or tick.at)
                 distrusted_until = max(distrusted_until, ended + HOLD_BACK)
-            elif tick.at >= distrusted_until and self._wanted_nothing(tick) and self._settled(tick):
+            elif tick.at >= distrusted_until and self._wanted_nothing(tick):
                 quiet.append(tick)
         return quiet
 
@@ -213,6 +226,22 @@ class _Judge:
             if not self.downstream.overlap and request.created <= tick.at and not over:
                 return False
         return True
+
+    @cached_property
+    def of_launches(self) -> LaunchJudge:
+        """Judges what has launches, which the flat timelines know nothing of."""
+        decided = [(firing.request, firing.used) for firing in self.firings]
+        return LaunchJudge(
+            self.history, decided, self.undisturbed_ticks, frozenset(self.suspects), VISIBLE
+        )
+
+    def check_launches(self) -> int:
+        """Has the referee of graphs judge all ticks; returns how many requests it would have
+        made."""
+        due, findings = self.of_launches.judge()
+        for finding in findings:
+            self._add(finding.kind, finding.at, finding.why, finding.timeline)
+        return due
 
     def check_ticks(self) -> int:
         """Has the referee judge all ticks; returns how many requests it would have made."""
@@ -343,11 +372,17 @@ def cut_off(ticks: Sequence[Tick]) -> Sequence[Tick]:
     ]
 
 
-def check(history: History) -> Judgement:
-    """Returns what is wrong with a history, and what there is of it."""
-    checking = _Judge(history)
+def check(history: History, *, by_launches: bool | None = None) -> Judgement:
+    """Returns what is wrong with a history, and what there is of it.
+
+    Args:
+        history: What happened.
+        by_launches: Whether the referee of graphs judges it; by default if the flat one cannot.
+    """
+    by_launches = not history.is_flat if by_launches is None else by_launches
+    checking = _Judge(history, by_launches)
     checking.check_claims()
-    due = checking.check_ticks()
+    due = checking.check_launches() if by_launches else checking.check_ticks()
     return Judgement(
         requested=len(history.requests),
         expected=due,
@@ -357,6 +392,7 @@ def check(history: History) -> Judgement:
             if firing.used
         ],
         violations=sorted(checking.violations, key=lambda violation: violation.at),
+        launches=checking.of_launches.launches() if by_launches else {},
     )
 
 

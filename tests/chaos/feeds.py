@@ -22,6 +22,16 @@ PATIENCE = 120
 LAST_PATIENCE = 120
 """Seconds of calm it waits before it goes on all the same; the checker will say what is wrong."""
 
+FAILS_FIRST = 0.12
+"""The share of the upstream runs that fail, and are executed again to success."""
+
+BETWEEN_ROUNDS = 4, 12
+"""Between which bounds the seconds lie until the next round of a feed that waits for nothing, since
+runs by hand use up what it has completed."""
+
+Upstream = tuple[FanIn, str]
+"""A fan-in, and the letter of one of its upstreams."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -74,35 +84,42 @@ class Watcher:
 
 
 class Feed:
-    """The upstreams of one fan-in: makes a batch complete, waits for its requests, and so on.
+    """The upstreams of one fan-in: makes a batch complete, waits for its requests, and so on. Where
+    there are runs by hand it waits for nothing; so it does for a chain of fan-ins.
 
     Args:
-        fan_in: Whose.
+        fan_ins: Whose; the first of a chain first.
         runner: Runs them.
         watcher: Sees what was requested.
         rng: Decides.
     """
 
     def __init__(
-        self, fan_in: FanIn, runner: UpstreamRunner, watcher: Watcher, rng: random.Random
+        self,
+        fan_ins: Sequence[FanIn],
+        runner: UpstreamRunner,
+        watcher: Watcher,
+        rng: random.Random,
     ) -> None:
-        self.fan_in = fan_in
-        self.downstreams = downstreams_of(fan_in)
+        self.fan_ins = fan_ins
+        self.waits = not any(fan_in.by_hand for fan_in in fan_ins)
+        self.downstreams = [d for fan_in in fan_ins for d in downstreams_of(fan_in)]
         self.runner = runner
         self.watcher = watcher
         self.rng = rng
         self.order: dict[str, int] = {}
-        self.newest: dict[str, int] = dict.fromkeys(fan_in.letters, -1)
+        self.newest: dict[str, int] = dict.fromkeys(fan_ins[0].letters, -1)
         self.completed = 0
+        self.executed_again = 0
         self.given_up = 0
         self.going_on = True
-        self.plan: Iterator[tuple[float, str]] = iter(())
-        self.next: tuple[float, str] | None = None
+        self.plan: Iterator[tuple[float, Upstream]] = iter(())
+        self.next: tuple[float, Upstream] | None = None
         self.complete_since: float | None = None
         self._begin(first_pause=rng.uniform(0, 5))
 
     def _begin(self, first_pause: float) -> None:
-        plan = [*plan_round(self.fan_in, self.rng)]
+        plan = [*plan_round(self.fan_ins, self.rng)]
         plan[0] = (plan[0][0] + first_pause, plan[0][1])
         self.plan = iter(plan)
         self.complete_since = None
@@ -116,9 +133,9 @@ class Feed:
         """Does what is due."""
         now = time.monotonic()
         if self.next is not None:
-            due, letter = self.next
+            due, upstream = self.next
             if now >= due and self.going_on:
-                self._complete(letter)
+                self._complete(*upstream)
                 self._plan_next()
             return
         if self.complete_since is None:
@@ -126,10 +143,15 @@ class Feed:
         gives_up = now - self.complete_since > PATIENCE + LAST_PATIENCE
         if self.going_on and (gives_up or not self.pending()):
             self.given_up += gives_up
-            self._begin(first_pause=self.rng.uniform(0, 4))
+            pause = (0, 4) if self.waits else BETWEEN_ROUNDS
+            self._begin(first_pause=self.rng.uniform(*pause))
 
-    def _complete(self, letter: str) -> None:
-        run_id = self.runner.run(self.fan_in, letter)
+    def _complete(self, fan_in: FanIn, letter: str) -> None:
+        failed = None
+        if self.rng.random() < FAILS_FIRST:
+            failed = self.runner.run(fan_in, letter, fails=True)
+            self.executed_again += 1
+        run_id = self.runner.run(fan_in, letter, again=failed)
         self.order[run_id] = self.newest[letter] = self.completed
         self.completed += 1
 
@@ -140,7 +162,10 @@ class Feed:
         return since is not None and time.monotonic() - since > PATIENCE
 
     def pending(self) -> Sequence[Downstream]:
-        """Returns the downstreams for which every upstream has completed since the last request."""
+        """Returns the downstreams for which every upstream has completed since the last request, if
+        it waits for them."""
+        if not self.waits:
+            return []
         used: dict[str, dict[str, int]] = defaultdict(dict)
         for seen in list(self.watcher.requests.values()):
             if seen.downstream in self.downstreams:
@@ -157,31 +182,59 @@ class Feed:
         ]
 
 
-def plan_round(fan_in: FanIn, rng: random.Random) -> Iterator[tuple[float, str]]:
-    """Yields what completes in one round, each with the seconds to wait before it: every upstream
-    once, in any order, and now and then one of them again, one long before the others, or one
-    after the others, while the downstream is requested or runs."""
-    letters = rng.sample(fan_in.letters, len(fan_in.letters))
+def plan_round(fan_ins: Sequence[FanIn], rng: random.Random) -> Iterator[tuple[float, Upstream]]:
+    """Yields what completes in one round, each with the seconds to wait before it.
+
+    Every upstream of the first fan-in once, in any order, and now and then one of them again, one
+    long before the others, or one after the others, while the downstream is requested or runs. Of
+    those further down a chain, some: together with the last, so that one tick has both to request,
+    or later.
+    """
+    fan_in, *below = fan_ins
+    letters = rng.sample(fan_in.own_letters, len(fan_in.own_letters))
     if rng.random() < 0.25:
         letters.insert(rng.randrange(len(letters)), rng.choice(fan_in.letters))
-    for letter in letters:
-        yield rng.uniform(0, 2), letter
+    *first, last = letters
+    for letter in first:
+        yield rng.uniform(0, 2), (fan_in, letter)
+    # A round without them leaves the next link half a batch, which another completes.
+    complete = rng.random() < 0.6
+    further = [(f, letter) for f in below for letter in f.own_letters if complete]
+    together = rng.random() < 0.8
+    for upstream in further if together else ():
+        yield rng.uniform(0, 2), upstream
+    yield (0 if together and further else rng.uniform(0, 2)), (fan_in, last)
+    for upstream in () if together else further:
+        yield rng.uniform(0, 6), upstream
     if rng.random() < 0.2:
-        yield rng.uniform(0, 8), rng.choice(fan_in.letters)
+        yield rng.uniform(0, 8), (fan_in, rng.choice(fan_in.letters))
     if rng.random() < 0.1:
         for letter in rng.sample(fan_in.letters, len(fan_in.letters)):
-            yield rng.uniform(0, 2), letter
+            yield rng.uniform(0, 2), (fan_in, letter)
     if fan_in.within < timedelta(hours=1) and rng.random() < 0.1:
         # A half that is left until it is outside the window, and then renewed.
         early, *others = rng.sample(fan_in.letters, len(fan_in.letters))
-        yield rng.uniform(0, 2), early
+        yield rng.uniform(0, 2), (fan_in, early)
         for letter in others:
-            yield fan_in.within.total_seconds() + rng.uniform(5, 10), letter
-        yield rng.uniform(10, 20), early
+            yield fan_in.within.total_seconds() + rng.uniform(5, 10), (fan_in, letter)
+        yield rng.uniform(10, 20), (fan_in, early)
+
+
+def families() -> Sequence[Sequence[FanIn]]:
+    """Returns the fan-ins, those of a chain together, its first one first."""
+    found: list[list[FanIn]] = []
+    for fan_in in FAN_INS:
+        above = [f for f in found if {one.name for one in f} & set(fan_in.above.values())]
+        if above:
+            above[0].append(fan_in)
+        else:
+            found.append([fan_in])
+    return found
 
 
 def all_feeds(runner: UpstreamRunner, watcher: Watcher, seed: int) -> Sequence[Feed]:
-    """Returns a feed for each fan-in."""
+    """Returns a feed for each fan-in, and one for each chain of them."""
     return [
-        Feed(fan_in, runner, watcher, random.Random(f"{seed} {fan_in.name}")) for fan_in in FAN_INS
+        Feed(family, runner, watcher, random.Random(f"{seed} {family[0].name}"))
+        for family in families()
     ]

@@ -4,8 +4,9 @@ Nothing here comes from the sensor's cursor. What a request says it used is read
 tags and from the stored evaluation, and is a claim: the judge checks it against what happened.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,9 +21,9 @@ from .definitions import AUTOMATION_SENSOR, FAN_INS, FanIn
 SENSOR_NAME_TAG = "dagster/sensor_name"
 PAGE = 500
 ENDS = {
-    dg.DagsterEventType.RUN_SUCCESS,
-    dg.DagsterEventType.RUN_FAILURE,
-    dg.DagsterEventType.RUN_CANCELED,
+    dg.DagsterEventType.RUN_SUCCESS: "success",
+    dg.DagsterEventType.RUN_FAILURE: "failure",
+    dg.DagsterEventType.RUN_CANCELED: "canceled",
 }
 
 
@@ -81,12 +82,14 @@ class Completion:
         place: Its order among those of one time.
         letter: Its upstream.
         id: The run's id, or the event's.
+        run: The run that made it.
     """
 
     at: datetime
     place: int | str
     letter: str
     id: str
+    run: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,13 +136,58 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run of a launch that has the downstream among its targets.
+
+    Args:
+        id: Which.
+        parent: The run that it executes again, or None.
+        at: When it had planned what it makes.
+        place: Its order among the events, or None if it planned nothing.
+        letters: Of what it makes: upstreams, and ``OWN`` for the downstream.
+        tick: The id of the tick that first wanted it; None if it was made by hand, or again.
+        ends: When it was said to have ended, and how, each time.
+    """
+
+    id: str
+    parent: str | None
+    at: datetime
+    place: int | None
+    letters: frozenset[str]
+    tick: str | None
+    ends: Sequence[tuple[datetime, str]]
+
+
+OWN = "D"
+"""The letter of a downstream."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class History:
-    """All that happened to one downstream."""
+    """All that happened to one downstream.
+
+    Args:
+        downstream: To which.
+        completions: Of its upstreams.
+        ticks: Of its sensor, oldest first.
+        requests: The runs that its sensor requested.
+        runs: All runs of the launches that were to make it, requested or not.
+        made: When it was materialized; its ``letter`` is ``OWN``.
+        with_upstreams: The letters of the upstreams that a tick requested, by the tick's id.
+    """
 
     downstream: Downstream
     completions: Sequence[Completion]
     ticks: Sequence[Tick]
     requests: Sequence[Request]
+    runs: Sequence[Run] = ()
+    made: Sequence[Completion] = ()
+    with_upstreams: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def is_flat(self) -> bool:
+        """True if there was nothing but requests of the downstream alone."""
+        return all(run.tick is not None and run.letters == {OWN} for run in self.runs)
 
 
 def read_history(
@@ -157,19 +205,20 @@ def read_history(
         records: All runs of the instance.
     """
     declarative = downstream.path == "declarative"
-    made = {
-        event.run_id: event.timestamp
-        for event in (materializations(instance, downstream.name) if declarative else ())
-    }
+    made = [*_materialized(instance, OWN, downstream.name)] if declarative else []
+    first_made = {one.run: one.at for one in sorted(made, reverse=True)}
     return History(
         downstream=downstream,
         completions=sorted(_completions(instance, downstream, records)),
         ticks=ticks,
         requests=[
-            _request(instance, downstream, ticks, record, made.get(record.dagster_run.run_id))
+            _request(instance, downstream, ticks, record, first_made.get(record.dagster_run.run_id))
             for record in records
             if is_request(downstream, record.dagster_run)
         ],
+        runs=_runs(instance, downstream, ticks, records),
+        made=sorted(made),
+        with_upstreams=_with_upstreams(downstream, ticks, records) if declarative else {},
     )
 
 
@@ -233,9 +282,13 @@ def _completions(
                     at = _time(record.end_time)
                     yield Completion(at=at, place=run.run_id, letter=letter, id=run.run_id)
         else:
-            for event in materializations(instance, name):
-                at, place = _time(event.timestamp), event.storage_id
-                yield Completion(at=at, place=place, letter=letter, id=str(place))
+            yield from _materialized(instance, letter, name)
+
+
+def _materialized(instance: dg.DagsterInstance, letter: str, name: str) -> Iterable[Completion]:
+    for event in materializations(instance, name):
+        at, place = _time(event.timestamp), event.storage_id
+        yield Completion(at=at, place=place, letter=letter, id=str(place), run=event.run_id)
 
 
 def materializations(instance: dg.DagsterInstance, asset: str) -> Iterable[dg.EventLogRecord]:
@@ -254,25 +307,121 @@ def _request(
     downstream: Downstream,
     ticks: Sequence[Tick],
     record: dg.RunRecord,
-    made: float | None,
+    made: datetime | None,
 ) -> Request:
     run = record.dagster_run
     created = record.create_timestamp.astimezone(UTC)
-    wanted_by = next((tick for tick in ticks if run.run_id in tick.reserved), None)
-    ends = sorted(
-        (event.timestamp, event.event_log_entry.get_dagster_event().is_job_success)
-        for event in instance.get_records_for_run(run.run_id, of_type=ENDS).records
-    )
+    wanted_by = wanting(ticks, run.run_id)
+    ends = [(at, how == "success") for at, how in _ends(instance, run.run_id)]
     done = sorted([*ends, *([(made, True)] if made else [])])
     return Request(
         run_id=run.run_id,
         tick_at=wanted_by.at if wanted_by else created,
         created=created,
         claims=claims_of(instance, downstream, run, wanted_by and wanted_by.id),
-        first_end=_time(done[0][0]) if done else None,
-        last_end=_time(ends[-1][0]) if ends and run.is_finished else None,
+        first_end=done[0][0] if done else None,
+        last_end=ends[-1][0] if ends and run.is_finished else None,
         success=bool(done and done[0][1]),
     )
+
+
+def wanting(ticks: Sequence[Tick], run_id: str) -> Tick | None:
+    """Returns the tick that first wanted a run."""
+    return next((tick for tick in ticks if run_id in tick.reserved), None)
+
+
+def _ends(instance: dg.DagsterInstance, run_id: str) -> Sequence[tuple[datetime, str]]:
+    events = instance.get_records_for_run(run_id, of_type=set(ENDS)).records
+    return sorted(
+        (_time(event.timestamp), ENDS[event.event_log_entry.get_dagster_event().event_type])
+        for event in events
+    )
+
+
+def _runs(
+    instance: dg.DagsterInstance,
+    downstream: Downstream,
+    ticks: Sequence[Tick],
+    records: Sequence[dg.RunRecord],
+) -> Sequence[Run]:
+    """Returns the runs of each launch of which one was to make the downstream."""
+    planned = _planned(instance, downstream)
+    letters_of = {
+        record.dagster_run.run_id: _letters(downstream, record.dagster_run, planned)
+        for record in records
+    }
+    roots = {_root(r.dagster_run) for r in records if OWN in letters_of[r.dagster_run.run_id]}
+    runs = []
+    for record in records:
+        run = record.dagster_run
+        if _root(run) not in roots or not letters_of[run.run_id]:
+            continue
+        event = min(planned.get(run.run_id, {}).values(), key=lambda e: e.storage_id, default=None)
+        wanted_by = wanting(ticks, run.run_id)
+        created = record.create_timestamp.astimezone(UTC)
+        requested = is_request(downstream, run)
+        runs.append(
+            Run(
+                id=run.run_id,
+                parent=run.parent_run_id,
+                at=_time(event.timestamp) if event else created,
+                place=event.storage_id if event else None,
+                letters=letters_of[run.run_id],
+                tick=(wanted_by.id if wanted_by else run.run_id) if requested else None,
+                ends=_ends(instance, run.run_id) if run.is_finished else (),
+            )
+        )
+    return runs
+
+
+def _root(run: dg.DagsterRun) -> str:
+    return run.root_run_id or run.run_id
+
+
+def _planned(
+    instance: dg.DagsterInstance, downstream: Downstream
+) -> Mapping[str, Mapping[str, dg.EventLogRecord]]:
+    """Returns what each run has planned of a downstream and its upstreams, by letter."""
+    planned: dict[str, dict[str, dg.EventLogRecord]] = defaultdict(dict)
+    for name, letter in _named(downstream).items():
+        of_it = dg.EventRecordsFilter(
+            dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, asset_key=dg.AssetKey(name)
+        )
+        for event in instance.event_log_storage.get_event_records(of_it):
+            planned[event.run_id][letter] = event
+    return planned
+
+
+def _named(downstream: Downstream) -> Mapping[str, str]:
+    """Returns the letters of a downstream and its upstreams that are assets, by their names."""
+    if downstream.path == "job":
+        return {}
+    return {downstream.name: OWN, **{n: letter for letter, n in downstream.upstreams.items()}}
+
+
+def _letters(
+    downstream: Downstream, run: dg.DagsterRun, planned: Mapping[str, Mapping[str, object]]
+) -> frozenset[str]:
+    """Returns what a run makes of a downstream and its upstreams. One that was killed too early
+    has planned nothing, and a re-execution may leave some of its assets out."""
+    if downstream.path == "job":
+        return frozenset([OWN] if run.job_name == downstream.name else [])
+    if run.run_id in planned and run.parent_run_id is not None:
+        return frozenset(planned[run.run_id])
+    letters = _named(downstream)
+    keys = run.asset_selection or ()
+    return frozenset(letters[k.to_user_string()] for k in keys if k.to_user_string() in letters)
+
+
+def _with_upstreams(
+    downstream: Downstream, ticks: Sequence[Tick], records: Sequence[dg.RunRecord]
+) -> Mapping[str, frozenset[str]]:
+    letters = {r.dagster_run.run_id: _letters(downstream, r.dagster_run, {}) for r in records}
+    return {
+        tick.id: frozenset().union(*(letters.get(run, ()) for run in tick.reserved)) - {OWN}
+        for tick in ticks
+        if tick.reserved
+    }
 
 
 def _time(seconds: float) -> datetime:

@@ -27,6 +27,7 @@ class Report:
         faults: What else was done, how often.
         ticks: How many the sensors made, and how many of them were cut off or failed.
         completions: How many upstream runs there were.
+        by_hand: What was launched beside what the sensors requested, how often.
         downstream_ends: How the downstream runs ended.
         least_batches: The bar for batches.
         least_kills: The bar for kills.
@@ -40,6 +41,7 @@ class Report:
     faults: Mapping[str, int]
     ticks: Mapping[str, int]
     completions: int
+    by_hand: Mapping[str, int]
     downstream_ends: Mapping[str, int]
     least_batches: int
     least_kills: int
@@ -80,6 +82,8 @@ class Report:
             *((f"· {kind}", number) for kind, number in sorted(self.kills.items())),
             *sorted(self.faults.items()),
             ("upstream completions", self.completions),
+            *sorted(self.by_hand.items()),
+            *sorted(sum((Counter(j.launches) for j in self.judgements), Counter()).items()),
             *((f"downstream runs: {how}", n) for how, n in sorted(self.downstream_ends.items())),
             *((f"ticks: {how}", number) for how, number in sorted(self.ticks.items())),
         ]
