@@ -253,10 +253,9 @@ class PartFacts:
         if keys is None:
             return self._part.complete
         again = {key: self._part.decide(key, self._tick) for key in keys}
-        given_back = self._given_back(keys)
-        beside = self._beside() if given_back else None
+        beside = self._beside_what(keys)
         return {
-            key: replace(decision, beside=beside if key in given_back else None)
+            key: replace(decision, beside=beside.get(key))
             for key, decision in again.items()
             if decision is not None
         }
@@ -266,19 +265,18 @@ class PartFacts:
         evaluating = tick.another_evaluation
         waits = self._part.question.waits and not tick.is_past
         running = running_of(downstream, tick, complete) if waits else {}
-        given_back = self._given_back(complete)
-        beside = self._beside() if given_back else None
+        beside = self._beside_what(complete)
         return {
-            key: Holds(
-                evaluating=evaluating,
-                running=running.get(key, ()),
-                beside=beside if key in given_back else None,
-            )
+            key: Holds(evaluating=evaluating, running=running.get(key, ()), beside=beside.get(key))
             for key in complete
         }
 
-    def _given_back(self, keys: Collection[Partition]) -> Collection[Partition]:
-        return [key for key in keys if self._part.downstream.of(key, self._tick).given_back]
+    def _beside_what(self, keys: Collection[Partition]) -> Mapping[Partition, str | None]:
+        """Returns, for what was given back, the upstream that this tick requests, if it does."""
+        downstream = self._part.downstream
+        given_back = [key for key in keys if downstream.of(key, self._tick).given_back]
+        beside = self._beside() if given_back else None
+        return dict.fromkeys(given_back, beside)
 
     def read_used(self, keys: Collection[Partition]) -> None:
         self._part.downstream.read_used(keys, self._tick)
