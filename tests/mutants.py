@@ -330,8 +330,8 @@ MUTANTS = (
     Mutant(
         "does not wait for its own run, in the condition",
         "condition_parts",
-        "                running=running.get(key, ()),\n",
-        "                running=(),\n",
+        "running=running.get(key, ())",
+        "running=()",
         "waits for its run",
     ),
     # --- graphs of assets ------------------------------------------------------------------------
