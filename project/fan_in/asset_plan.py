@@ -18,6 +18,7 @@ from .asset_tick import AssetMemory, AssetTick
 from .condition_parts import Part
 from .downstreams import Downstream
 from .evaluation_lines import Lines
+from .partition_maps import ancestors
 from .windows import MOST_CLOCK_SKEW, Window, reach
 
 Made = TypeVar("Made", bound=Part)
@@ -54,7 +55,7 @@ class AssetPlan:
         for part, target in named_upstreams(self.graph, key, condition):
             for upstream, own in part.windows(self.graph, target).items():
                 windows[upstream] = tuple({*windows.get(upstream, ()), *own})
-                if target == key or upstream not in via:
+                if upstream not in via or self._asks_nearer(target, upstream, key, via[upstream]):
                     via[upstream] = target
             lengths += part.longest()
         self._conditions[key] = condition
@@ -67,6 +68,16 @@ class AssetPlan:
         self._look_at(key, self.reaches[key], planned=True)
         for upstream in windows:
             self._look_at(upstream, self.reaches[key], planned=False)
+
+    def _asks_nearer(
+        self, target: dg.AssetKey, upstream: dg.AssetKey, key: dg.AssetKey, known: dg.AssetKey
+    ) -> bool:
+        """True when an upstream is to be paired as asked of a target: the downstream itself, or
+        else the first dependency that has it as its own upstream."""
+        if known == key or target == key:
+            return known != key
+        theirs = (upstream in ancestors(self.graph, asset) for asset in (target, known))
+        return tuple(theirs) == (True, False)
 
     def _look_at(self, key: dg.AssetKey, length: timedelta | None, *, planned: bool) -> None:
         asset, graph = key.to_string(), self.graph

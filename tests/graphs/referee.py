@@ -10,6 +10,7 @@ that hangs on such a word decides nothing.
 """
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
@@ -30,6 +31,7 @@ from graphs.history import (
 from graphs.notation import DAYS, Graph, Kind, Target, named_in
 
 ANY = "any partition"
+OF_DEPS = re.compile(r"(any|all)_deps\([^()]*\)")
 A_DAY = timedelta(hours=24)
 
 
@@ -210,7 +212,11 @@ class Hindsight:
     def mapped(self, upstream: str, own: Target) -> Sequence[str | None]:
         """The partitions of an upstream that count for a downstream's partition."""
         asset, downstream, key = self.graph[upstream], self.graph[own[0]], own[1]
-        mapping = next((dep.mapping for dep in downstream.deps if dep.name == upstream), "")
+        mapping = next((dep.mapping for dep in downstream.deps if dep.name == upstream), None)
+        if mapping is None and (between := self.between(upstream, own[0])):
+            theirs = [self.mapped(upstream, (between, k)) for k in self.mapped(between, own)]
+            return list(dict.fromkeys(k for keys in theirs for k in keys))
+        mapping = mapping or ""
         if asset.kind is Kind.KEY_ONLY:
             return [ANY, None] if key is None else [None]
         if not asset.partitions:
@@ -224,6 +230,14 @@ class Hindsight:
         if not asset.is_time:
             return [key] if key in asset.keys else []
         return [other for other in asset.keys if set(_days(other)) & set(_days(key))]
+
+    def between(self, upstream: str, downstream: str) -> str | None:
+        """The dep through which an upstream is asked, where it is asked of deps alone: the first
+        that has it as a dep itself."""
+        asked = named_in(OF_DEPS.sub("missing", self.graph.condition(downstream) or ""))
+        deps = sorted(dep.name for dep in self.graph[downstream].deps)
+        theirs = [d for d in deps if upstream in (dep.name for dep in self.graph[d].deps)]
+        return None if upstream in asked or not theirs else theirs[0]
 
     def condition_at(self, name: str, place: int) -> str:
         """The condition that an asset had."""
