@@ -115,7 +115,7 @@ class AssetTick:
     def read_unplanned(self, run_ids: Collection[str]) -> None:
         """Reads runs that ticks tell of, and of which no planned materialization is there: how they
         go on is read at each tick until they are over."""
-        unknown = [run_id for run_id in run_ids if run_id not in self.launches.runs]
+        unknown = [run_id for run_id in run_ids if self.launches.runs.get(run_id) is None]
         if unknown:
             self.launches.refresh(self.instance, self.at, unknown, ())
         self._memory.unplanned |= {run_id for run_id in run_ids if not self._is_over(run_id)}

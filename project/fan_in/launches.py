@@ -217,7 +217,8 @@ class LaunchReader:
             new: The runs of new events.
             watched: The unfinished runs that a downstream waits for.
         """
-        wanted = {run for run in new if run not in self.runs}
+        # One that was not there when a tick told of it may have been stored since.
+        wanted = {run for run in new if self.runs.get(run) is None}
         for name in {n for run in watched if (n := self.of_run(run)) is not None}:
             wanted |= {r.id for r in self.launches[name].runs.values() if not r.over}
         self._read_runs(instance, at, wanted)
