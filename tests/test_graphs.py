@@ -61,6 +61,7 @@ UNPLANNED = (
     "given back to a tick that requests an upstream",
     "given back along a chain",
     "after the batch was given back and used",
+    "waits for its retry",
 )
 
 

@@ -253,12 +253,13 @@ class PartFacts:
         if keys is None:
             return self._part.complete
         again = {key: self._part.decide(key, self._tick) for key in keys}
-        beside = self._beside_what(keys)
-        return {
-            key: replace(decision, beside=beside.get(key))
-            for key, decision in again.items()
-            if decision is not None
-        }
+        known = {key: decision for key, decision in again.items() if decision is not None}
+        complete = [key for key, decision in known.items() if decision.complete]
+        beside, waits = self._beside_what(complete), self._part.question.waits
+        for key in complete:  # What is read only now of a request may hold its batch back, too.
+            running = to_be_retried(self._part.downstream, self._tick, key) if waits else ()
+            known[key] = replace(known[key], beside=beside.get(key), running=running)
+        return known
 
     def holds(self, complete: Mapping[Partition, Decision]) -> Mapping[Partition, Holds]:
         tick, downstream = self._tick, self._part.downstream
@@ -290,14 +291,16 @@ def running_of(
     unfinished = tick.unfinished.of(downstream.graph, downstream.key, downstream.partitions_def)
     running: dict[Partition, tuple[str, ...]] = {}
     for partition in partitions:
-        retried = [
-            plan.run_id
-            for plan in downstream.facts.planned.get(partition, ())
-            if (run := tick.launches.runs.get(plan.run_id)) is not None and run.retry
-        ]
-        if runs := (*unfinished.get(partition, ()), *retried):
+        if runs := (*unfinished.get(partition, ()), *to_be_retried(downstream, tick, partition)):
             running[partition] = runs
     return running
+
+
+def to_be_retried(downstream: Downstream, tick: AssetTick, partition: Partition) -> tuple[str, ...]:
+    """Returns the runs of the downstream's requests that have failed and will be retried."""
+    runs = {run for request in downstream.requests.of(partition, tick) for run in request.runs}
+    known = (tick.launches.runs.get(run_id) for run_id in sorted(runs))
+    return tuple(run.id for run in known if run is not None and run.retry)
 
 
 def any_upstream_running(
