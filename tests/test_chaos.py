@@ -266,6 +266,16 @@ def test_a_batch_that_waits_after_an_interrupted_tick_is_not_late(played):
     assert played.found() == {"late": 1}
 
 
+def test_a_batch_that_waits_for_a_tick_that_goes_on_with_anothers_requests_is_not_late(played):
+    """After one that failed, the next tick makes the runs that it had reserved, and asks nobody."""
+    played.write_down(["the run of another downstream"])
+    played.play("AB")
+    played.world.wait(seconds=10)
+    played.write_down(["the run of another downstream"])
+    played.play(".!")
+    assert played.found() == {}
+
+
 def test_a_completion_that_races_with_the_tick_is_the_next_batchs(played):
     """B completes again a moment before the tick, which does not see it yet: it is not held
     against the tick, and it counts for the next batch."""

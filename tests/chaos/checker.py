@@ -197,15 +197,19 @@ class _Judge:
 
     @cached_property
     def undisturbed_ticks(self) -> Sequence[Tick]:
-        """The ticks that requested nothing, none of them after one that was cut off."""
+        """The ticks that requested nothing, none of them after one that was cut off; nor one that
+        only goes on with the requests of an earlier tick, and evaluates nothing."""
         unfinished = {tick.id for tick in cut_off(self.history.ticks)}
         quiet: list[Tick] = []
         distrusted_until = NEVER
+        reserved: set[str] = set()
         for tick in sorted(self.history.ticks, key=lambda tick: tick.at):
+            goes_on = not reserved.isdisjoint(tick.reserved)
+            reserved |= tick.reserved
             if tick.failed or tick.id in unfinished:
                 ended = max(tick.at, tick.ended or tick.at)
                 distrusted_until = max(distrusted_until, ended + HOLD_BACK)
-            elif tick.at >= distrusted_until and self._wanted_nothing(tick):
+            elif tick.at >= distrusted_until and not goes_on and self._wanted_nothing(tick):
                 quiet.append(tick)
         return quiet
 
