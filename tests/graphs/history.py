@@ -39,11 +39,13 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """A run ended: "success", "failure" or "canceled"."""
+    """A run ended: "success", "failure" or "canceled"; ``at`` is needed of one that will be
+    retried."""
 
     run: str
     how: str
     will_retry: bool = False
+    at: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ run that goes on is meant)::
     s~1   s/x~1            s is observed, with data version 1
     [a d]/x                one run over a and d materializes all of it and succeeds
     1[a d]/x   1[a]/x..y   such a run starts, and goes on; a range run, without dagster/partition
-    1+a   d/x+             run 1 materializes a, and goes on; the run of d/x materializes d
+    1+a   d/x+             run 1 materializes a, with what of it a needs, and goes on; that of d/x
     1!   d/x!   1!-d       it materializes what is left and succeeds; but not d
     1#   1#a   d/x#        it fails, now; at a's step: what is not downstream of a is made before
     1#~   d#~              and Dagster will retry it

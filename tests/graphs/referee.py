@@ -33,6 +33,7 @@ from graphs.notation import DAYS, Graph, Kind, Target, named_in
 ANY = "any partition"
 OF_DEPS = re.compile(r"(any|all)_deps\([^()]*\)")
 A_DAY = timedelta(hours=24)
+LONGEST_WAIT_FOR_RETRY = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,13 @@ class Hindsight:
         return None
 
     def is_unfinished(self, run: RunStarted, retries: bool = True) -> bool:
-        """Whether a run goes on, or has failed and will be retried."""
+        """Whether a run goes on, or has failed and will be retried: for an hour."""
         ended = self.end_of(run.run)
         if ended is None:
             return True
         was_retried = any(other.parent == run.run for _, other in self.started())
-        return retries and ended[1].will_retry and not was_retried
+        late = self.at - ended[1].at >= LONGEST_WAIT_FOR_RETRY
+        return retries and ended[1].will_retry and not was_retried and not late
 
     def has_ended(self, backfill: BackfillStarted) -> bool:
         return any(

@@ -268,7 +268,10 @@ class GraphWorld(World):
         asset = step.assets[0] if step.assets else None
         match step.do:
             case Do.MAKE:
-                self.make(run, [asset])
+                before = [
+                    a.name for a in self.graph.assets if asset in self.graph.downstream([a.name])
+                ]
+                self.make(run, before)
             case Do.SUCCEED:
                 self.succeed(run, without=[asset] if step.name and asset else ())
             case Do.FAIL:
@@ -484,7 +487,7 @@ class GraphWorld(World):
             if will_retry:
                 self.instance.add_run_tags(run.id, {"dagster/will_retry": "true"})
         run.ended, run.will_retry = True, will_retry
-        self.history.append(RunEnded(run.id, how, will_retry))
+        self.history.append(RunEnded(run.id, how, will_retry, self.now - HOUR_0))
 
     def delete(self, run: Run | None) -> None:
         """Deletes a run with its events, as the UI does."""
