@@ -13,7 +13,7 @@ from hypothesis.strategies import SearchStrategy
 from reference import COUNTS, expected
 from timeline import Day, Kind, Timeline, by_key, parse
 
-EXAMPLES = 30
+EXAMPLES = 20
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from graphs.referee import due
 from graphs.wrong import WRONG, Wrong
 from hypothesis import HealthCheck, Phase, given, settings
 
-EXAMPLES = 20
+EXAMPLES = 12
 DRAWN = 300
 FEW = 0.02
 """Each feature comes in at least so many of the drawn timelines."""
