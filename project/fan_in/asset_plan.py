@@ -18,7 +18,7 @@ from .asset_tick import AssetMemory, AssetTick
 from .condition_parts import Part
 from .downstreams import Downstream
 from .evaluation_lines import Lines
-from .partition_maps import ancestors
+from .partition_maps import How, PartitionMap, ancestors
 from .windows import MOST_CLOCK_SKEW, Window, reach
 
 Made = TypeVar("Made", bound=Part)
@@ -76,7 +76,10 @@ class AssetPlan:
         else the first dependency that has it as its own upstream."""
         if known == key or target == key:
             return known != key
-        theirs = (upstream in ancestors(self.graph, asset) for asset in (target, known))
+        theirs = (
+            upstream in ancestors(self.graph, asset) and not self.nested_fault(key, asset)
+            for asset in (target, known)
+        )
         return tuple(theirs) == (True, False)
 
     def _look_at(self, key: dg.AssetKey, length: timedelta | None, *, planned: bool) -> None:
@@ -134,9 +137,14 @@ class AssetPlan:
         if target == downstream:
             return None
         ours, theirs = (self.graph.get(key).partitions_def for key in (downstream, target))
-        if ours is None or ours == theirs:
+        if ours is None:
             return None
-        return f"asked of {target.to_user_string()}, which has other partitions than this asset"
+        name = target.to_user_string()
+        if ours != theirs:
+            return f"asked of {name}, which has other partitions than this asset"
+        if PartitionMap(self.graph, target, downstream, downstream).how is not How.SAME:
+            return f"asked of {name}, whose partitions are mapped to those of this asset"
+        return None
 
 
 def is_observed(graph: Any, key: dg.AssetKey) -> bool:

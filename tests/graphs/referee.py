@@ -237,7 +237,7 @@ class Hindsight:
         """The dep through which an upstream is asked, where it is asked of deps alone: the first
         that has it as a dep itself."""
         asked = named_in(OF_DEPS.sub("missing", self.graph.condition(downstream) or ""))
-        deps = sorted(dep.name for dep in self.graph[downstream].deps)
+        deps = sorted(dep.name for dep in self.graph[downstream].deps if not dep.mapping)
         theirs = [d for d in deps if upstream in (dep.name for dep in self.graph[d].deps)]
         return None if upstream in asked or not theirs else theirs[0]
 
@@ -442,6 +442,9 @@ class Hindsight:
         """Whether a condition holds for a dep: ours speak of the downstream that asks."""
         if isinstance(operand, ast.Name) and operand.id == "missing":
             return any(not self._was_made((dep, key)) for key in self.mapped(dep, own))
+        mapping = next(d.mapping for d in self.graph[own[0]].deps if d.name == dep)
+        if mapping and own[1] is not None:
+            return False  # What is so of a partition of the dep says nothing of this one alone.
         return self.holds(operand, own)
 
     def _was_made(self, target: Target) -> bool:
