@@ -147,7 +147,6 @@ def test_what_is_not_measured_again_keeps_its_figures():
     assert joined(new, known) == [*new, *others]
 
 
-@pytest.mark.skipif(not page.GROWTH.exists(), reason="`make benchmarks` has published none yet")
 def test_the_published_figures_are_what_was_measured():
     """benchmarks/README.md is rendered from benchmarks/growth.json, which leaves no size out of a
     storage that was measured."""

@@ -31,7 +31,7 @@ class Request:
         at: When it was requested, in epoch seconds.
         order: Where its planned materialization stands among all events; 0 if it has none.
         launch: The name of the launch.
-        runs: The launch's runs that planned it.
+        runs: The launch's runs that planned it, or the one that a tick tells of.
         record: What the evaluation knew that requested it.
         uses_before: True if it used up what was stored before it: it was made by hand, or what its
             evaluation knew is gone.
