@@ -1,10 +1,21 @@
 """Holds the condition against the referee on one timeline, tick by tick."""
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from graphs.generated import features, played_features
-from graphs.notation import Do, Graph, GraphTimeline, Requests, write_requests, write_target
+from graphs.notation import (
+    Do,
+    Graph,
+    GraphTimeline,
+    Requests,
+    TimelineError,
+    parse,
+    write_requests,
+    write_target,
+)
 from graphs.referee import due, is_open
 from graphs.world import FAILED, Decide, GraphWorld
 
@@ -41,6 +52,33 @@ def disagreement(
                 break
         if note is not None:
             note(came | played_features(world.graph, world.history))
+    return found
+
+
+def smallest(timeline: GraphTimeline, found: str, seconds: float) -> str:
+    """Returns the disagreement of a timeline with fewer steps: half of them, then a quarter, down
+    to single ones, are left out as long as something disagrees. Hypothesis would play thousands.
+
+    Args:
+        timeline: One that disagrees.
+        found: How it does.
+        seconds: For how long it is tried.
+    """
+    end, size = time.monotonic() + seconds, len(timeline.steps) // 2
+    while size:
+        at, less = len(timeline.steps) - size, False
+        while at >= 0 and time.monotonic() < end:
+            steps = (*timeline.steps[:at], *timeline.steps[at + size :])
+            try:
+                fewer = parse(str(replace(timeline, steps=steps)))
+                still = disagreement(fewer)
+            except (TimelineError, KeyError):  # a step speaks of one that was left out
+                still = None
+            if still is not None:
+                timeline, found, less = fewer, still, True
+            at -= size
+        if size > 1 or not less or time.monotonic() >= end:
+            size //= 2
     return found
 
 
