@@ -5,7 +5,7 @@ over when its runs have ended, none of them will be retried, and its backfill ha
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -358,17 +358,23 @@ class Unfinished:
             launches.take_in_backfill(backfill)
         self._runs: dict[dg.AssetKey, list[dg.DagsterRun]] = defaultdict(list)
         self._planned: dict[str, list[tuple[str | None, str]]] = defaultdict(list)
-        whole_jobs = []
-        for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))):
-            for key in run.asset_selection or ():
-                self._runs[key].append(run)
-            if run.asset_selection is None:
-                whole_jobs.append(run.run_id)
-        if whole_jobs:  # What they are to make is told by what they have planned.
-            with rows_of(instance) as rows:
-                for row in rows.of_runs(whole_jobs):
-                    if row.kind == PLANNED:
-                        self._planned[row.asset].append((row.partition, row.run_id))
+        runs = instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
+        # A whole job has no selection, and a re-execution has that of the run before it, whatever
+        # it leaves out: what they are to make is told by what they have planned.
+        unclear = [run.run_id for run in runs if not run.asset_selection or run.parent_run_id]
+        planned = set(self._read_planned(instance, unclear) if unclear else ())
+        for run in runs:
+            if run.run_id not in planned:
+                for key in run.asset_selection or ():
+                    self._runs[key].append(run)
+
+    def _read_planned(self, instance: dg.DagsterInstance, run_ids: list[str]) -> Iterator[str]:
+        """Reads what runs have planned; yields those that have planned something."""
+        with rows_of(instance) as rows:
+            for row in rows.of_runs(run_ids):
+                if row.kind == PLANNED:
+                    self._planned[row.asset].append((row.partition, row.run_id))
+                    yield row.run_id
 
     def of(
         self, graph: Any, key: dg.AssetKey, partitions: dg.PartitionsDefinition | None

@@ -171,6 +171,7 @@ NAMED = (
     Named(HELD, "waits for a backfill that has not come to it", "[x,y]; c[]; d(c, a) = all(wait=True) >> B{c d}/x * c a/x a/y . c! * . d/x! * * . .", "d/y=1000", "The backfill has d/x among its targets, though no run of it yet; d/y is free."),
     Named(HELD, "not while it runs", "d(a, b) = all & ~running >> a b 1[d] a b . 1! . .", "010", "The same as a part of an expression."),
     Named(HELD, "not while an upstream runs", "d(a, b) = all & ~upstreams_running >> a b 1[a] . 1! . .", "010", "The batch has the newest a."),
+    Named(HELD, "not for a re-execution that leaves it out", "e(a); d(e) = all(wait=True) >> 2[e d] 2! 3=2[e] 3+e . d! 3! . .", "100", "It has the selection of the run before it, and plans e alone."),
     Named(HELD, "waits for its retry", "d(a, b) = all(wait=True) >> a b . d#~ a b . 2=d[d] . 2! . .", "10010", "Dagster is about to run it again."),
 )
 # fmt: on
