@@ -160,7 +160,7 @@ class Requests:
             return replace(request, ended=last_run.ended)
         if record is None and not launch.requested:
             return replace(request, uses_before=False)  # By hand, and it never started.
-        given_back = upstream_failed and not launch.canceled
+        given_back = upstream_failed and not launch.canceled(last_run)
         return replace(request, never_started=True, given_back=given_back)
 
     def _of_tick(
@@ -185,10 +185,11 @@ class Requests:
         if not launch.over:
             return replace(request, open=True)
         failed = self._upstream_failed(partition, name, tick)
-        if launch.backfill is None and not failed and not launch.canceled:
-            run = tick.launches.runs.get(told.id) if told.id is not None else None
+        run = tick.launches.runs.get(told.id) if told.id is not None else None
+        canceled = launch.canceled(run)
+        if launch.backfill is None and not failed and not canceled:
             return replace(request, ended=run.ended) if run is not None else request
-        given_back = failed and not launch.canceled
+        given_back = failed and not canceled
         return replace(request, never_started=True, given_back=given_back)
 
     def _record(self, evaluation: int | None, name: str, tick: "AssetTick") -> Record | None:

@@ -124,12 +124,11 @@ class Launch:
             return False
         return all(run.over for run in self.runs.values())
 
-    @property
-    def canceled(self) -> bool:
-        """True if somebody cancelled it."""
-        if self.backfill is not None:
-            return self.backfill.canceled
-        return any(r.status is dg.DagsterRunStatus.CANCELED for r in self.runs.values())
+    def canceled(self, run: Run | None) -> bool:
+        """True if somebody cancelled it: the backfill, or the run that had a downstream to make."""
+        if self.backfill is not None and self.backfill.canceled:
+            return True
+        return run is not None and run.status is dg.DagsterRunStatus.CANCELED
 
     @property
     def evaluation(self) -> int | None:
