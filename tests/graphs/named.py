@@ -130,6 +130,7 @@ NAMED = (
     Named(PARTS, "any dep's own, by the dep's mapping", "a[x,y]; r[x,y]; s[x,y](a:x); d[x,y](r, s) = any_deps(a) >> a/x . . a/y . a/x .", "d/x=1001 d/y=1001", "What counts is mapped through the first dependency that has it as its own."),
     Named(PARTS, "any dep's own, of a dep that is mapped", "a[x,y]; b[x,y](a); c[x,y](a); d[x,y](b, c:x) = any_deps(a) >> a/x . a/y .", "d/x=10 d/y=01", "It is asked of b alone, since c/x stands for every partition."),
     Named(PARTS, "any dep's own, of a dep without partitions", "c[x,y]; e[](c); d[x,y](e) = any_deps(c) | e >> c/x . e . .", "d/x=010 d/y=010", "What e says of c is said of no partition of d: e alone counts."),
+    Named(PARTS, "any dep's own, of the same days", "a[daily]; b[daily](a); d[daily](b:time) = any_deps(a) >> a/d3 . a/d4 .", "d/d3=10 d/d4=01", "A time window of the same days is one to one."),
     Named(PARTS, "any dep's own uses up the rest", "u(x); d(u, v) = all | any_deps(x) >> u x . d! v . u .", "101", "u is used, though it was the other part that was true."),
     Named(PARTS, "a part that is Dagster's", "d(a, b) = all | (a & cron) >> a@0.1 .@0.2 .@1.1 b@1.2 .@1.3 a .", "0101", "The hour passed, and the request used up a."),
     Named(PARTS, "missing, or whole", "d(a, b) = all | missing >> a . d! b . a .", "101", "Dagster's own part fired, and used up a."),

@@ -443,8 +443,8 @@ class Hindsight:
         if isinstance(operand, ast.Name) and operand.id == "missing":
             return any(not self._was_made((dep, key)) for key in self.mapped(dep, own))
         mapping = next(d.mapping for d in self.graph[own[0]].deps if d.name == dep)
-        other = self.graph[dep].partitions != self.graph[own[0]].partitions
-        if own[1] is not None and (mapping or other):
+        the_same = self.graph[dep].partitions == self.graph[own[0]].partitions
+        if own[1] is not None and not (the_same and mapping in ("", "time", "time?")):
             return False  # What is so of a partition of the dep says nothing of this one alone.
         return self.holds(operand, own)
 
