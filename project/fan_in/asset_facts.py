@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from .event_rows import OBSERVED, PLANNED, Row, to_microsecond
+from .event_rows import MATERIALIZED, OBSERVED, PLANNED, Row, to_microsecond
 from .public_rows import AnyRows, rows_of
 
 READ_AGAIN = 300.0
@@ -211,13 +211,12 @@ class AssetReader:
         }
         for asset, how in more.items():
             self.known[asset] = self.known[asset].with_more(how) if asset in self.known else how
-        read: set[str] = set()
         with rows_of(instance) as rows:
             anew = self._read_on(rows) if self._anchor is not None else None
             if anew is None:
                 anew = self._read_anew(rows)
-            self._read_assets(rows, read := anew | set(more))
-        self._add_last_materializations(instance, read)
+            maybe_deleted = self._read_assets(rows, anew | set(more))
+        self._add_last_materializations(instance, maybe_deleted)
         self._trim(wanted)
 
     # --- what is new -------------------------------------------------------------------------
@@ -329,9 +328,11 @@ class AssetReader:
         self._wiped = rows.wiped()
         return set(self.known)
 
-    def _read_assets(self, rows: AnyRows, assets: Collection[str]) -> None:
+    def _read_assets(self, rows: AnyRows, assets: Collection[str]) -> list[str]:
+        """Reads everything about assets, and returns those of which the last materialization may
+        be of a run that has been deleted."""
         if not assets:
-            return
+            return []
         by_asset: dict[str, list[Row]] = {asset: [] for asset in assets}
         by_since: dict[float | None, list[str]] = defaultdict(list)
         windowed = [s for a in assets if (s := self.known[a].since) is not None]
@@ -348,6 +349,25 @@ class AssetReader:
             self._add(facts, self.known[asset], kept, versions)
             facts.journal.clear()
             self.facts[asset] = facts
+        return self._maybe_deleted(rows, by_asset)
+
+    def _maybe_deleted(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> list[str]:
+        if self._until is not None:
+            return []
+        asked = [asset for asset in by_asset if not self.known[asset].observed]
+        last = rows.last_times(asked)
+        found = {
+            asset: max(of_asset)
+            for asset, of_asset in by_asset.items()
+            if of_asset and asset in last
+        }
+        return [
+            asset
+            for asset in asked
+            if asset not in found
+            or found[asset].kind != MATERIALIZED
+            or found[asset].at < last[asset]
+        ]
 
     def _read_what_is_older(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> None:
         """Adds what stands before the window and says how what is inside it is to be read."""
@@ -372,10 +392,7 @@ class AssetReader:
     ) -> None:
         """Adds the last materialization of each asset, as Dagster keeps it when the run that made
         it has been deleted."""
-        if self._until is not None:
-            return
-        asked = (dg.AssetKey.from_db_string(a) for a in assets if not self.known[a].observed)
-        keys = [key for key in asked if key is not None]
+        keys = [key for a in assets if (key := dg.AssetKey.from_db_string(a)) is not None]
         for record in instance.get_asset_records(keys) if keys else ():
             event = record.asset_entry.last_materialization_record
             if event is None:

@@ -84,13 +84,10 @@ class Requests:
     Args:
         graph: The asset graph.
         key: The downstream.
-        via: The upstreams that its condition names, and of which asset each of them is asked.
     """
 
-    def __init__(
-        self, graph: Any, key: dg.AssetKey, via: Mapping[dg.AssetKey, dg.AssetKey]
-    ) -> None:
-        self.graph, self.key, self.via = graph, key, via
+    def __init__(self, graph: Any, key: dg.AssetKey) -> None:
+        self.graph, self.key = graph, key
         self.facts = AssetFacts()
         self.by_launch: dict[str, set[str | None]] = defaultdict(set)
         """The partitions to look at again when a launch has gone on."""
@@ -234,12 +231,12 @@ class Requests:
 
     @cached_property
     def _relatives(self) -> Mapping[str, PartitionMap | None]:
-        """Every upstream by the graph or by the condition, by the storage's name."""
+        """Every upstream by the graph, by the storage's name. What the condition alone names
+        does not keep Dagster from starting the downstream."""
         maps: dict[str, PartitionMap | None] = {}
-        for key in {*upstreams_of(self.graph, self.key), *self.via}:
+        for key in upstreams_of(self.graph, self.key):
             try:
-                via = self.via.get(key, self.key)
-                maps[key.to_string()] = PartitionMap(self.graph, key, self.key, via)
+                maps[key.to_string()] = PartitionMap(self.graph, key, self.key, self.key)
             except FanInError:
                 maps[key.to_string()] = None
         return maps

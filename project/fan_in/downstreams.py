@@ -169,7 +169,7 @@ class Downstream:
         self.epoch = 0
         self._place = -1
         self._launch_place = self._launch_epoch = 0
-        self.requests = Requests(graph, key, via)
+        self.requests = Requests(graph, key)
         self._followed: Any = None
         self._known: dict[str | None, KeyFacts] = {}
 

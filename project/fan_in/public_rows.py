@@ -93,6 +93,10 @@ class PublicRows:
                 cursor, more = page.cursor, page.has_more
         return sorted(rows)
 
+    def last_times(self, assets: Collection[str]) -> Mapping[str, float]:
+        """Returns nothing: no public call tells it for less than the whole record."""
+        return {}
+
     def data_versions(self, ids: Collection[int]) -> Mapping[int, str]:
         """Returns the data versions of observations, by their ids."""
         versions: dict[int, str] = {}

@@ -90,6 +90,7 @@ NAMED = (
     Named(OVER, "given back to a tick that requests an upstream", "u(r) = all; d(u, w) = all >> w u r . u# r . u! . d! . .", "u=11000 d=10100", "Not with u again, or it could be lost the same way."),
     Named(OVER, "given back along a chain", "u(r) = all; d(u) = all; e(d) = all >> d u r . u# . d! . e! . .", "u=10000 d=11000 e=10100", "One tick requested all three; e waits while d is requested."),
     Named(OVER, "a request that is cancelled", "u(r) = all; d(u) = all >> u r . d^ . u . .", "u=1000 d=1010", "Somebody did not want it: it stays used."),
+    Named(OVER, "what its condition alone names fails beside it", "b(a) = all; c(a) = all; d(b, c); e(d) = any_deps(b) & any_deps(c) >> b c a . c# . .", "b=100 c=100 e=100", "e does not depend on c: Dagster starts it whatever becomes of c."),
     Named(OVER, "a run of a request is cancelled", "a[x,y]; s[x,y](a) = all; d[x,y](s, a) = any_deps(a) >> a/x a/y . * s/x! s/y^ * . .", "d/x=100 d/y=100 s/x=100 s/y=100", "Somebody did not want y, though the backfill went on: it stays used."),
     Named(OVER, "a re-execution without it is cancelled", "u(r) = all; d(u) = all >> u r . u# 2=u[u] 2^ . d! . .", "u=1000 d=1100", "d's own run was not cancelled: its batch is given back."),
     Named(OVER, "a request that fails by itself", "d(a, b) = all >> a b . d# . a . b . .", "10010", "There was nothing of an upstream in its run."),
