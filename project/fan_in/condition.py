@@ -457,7 +457,8 @@ class UpstreamsSettled(_OnUpstreams):
         def make() -> SettledPart:
             names = [key.to_user_string() for key in self.upstreams(plan.graph, context.key)]
             windows: dict[str, Window] = dict.fromkeys(names, self.quiet)
-            return SettledPart(plan.downstream(downstream), Question(windows=windows), self.quiet)
+            question = Question(windows=windows, at_least=1)
+            return SettledPart(plan.downstream(downstream), question, self.quiet)
 
         part = plan.part((self, downstream, context.key), make)
         part.follow(tick)

@@ -153,6 +153,7 @@ NAMED = (
     Named(MAPPED, "days and their week", "h[daily]; w[weekly](h:time) = all >> h/d1 . h/d8 h/d2 . .", "w/w1=110 w/w2=010", "Each day is a completion of its week."),
     Named(MAPPED, "a week and its days", "w[weekly]; h[daily]; d[daily](h, w:time) = all >> w/w1 h/d1 h/d8 . h/d2 . w/w2 . .", "d/d1=1000 d/d2=0100 d/d8=0010", "A week counts once for each of its days."),
     Named(MAPPED, "an upstream without partitions", "[x,y]; lookup[]; d(rows, lookup) = all >> lookup rows/x . rows/y . lookup . rows/x . .", "d/x=10010 d/y=01000", "It counts for each partition, and is used up in each by itself."),
+    Named(MAPPED, "an upstream without partitions that has not settled", "[x,y]; b[]; t(s, b) = b & settled(0.5) >> b@1.1 .@1.2 .@1.7 s/x@2 b@2.1 .@2.2 .@2.7", "t/x=0101 t/y=0101", "It has not settled for any partition, also where nothing else is known."),
     Named(MAPPED, "nothing but an upstream without partitions", "[x,y]; lookup[]; d(lookup) = all >> lookup . * . d/x! d/y# * . .", "d/x=1000 d/y=1000", "All partitions at one tick: one backfill."),
 
     # --- many downstreams, one sensor --------------------------------------------------------
