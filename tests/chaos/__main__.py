@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from project.fan_in.in_progress import NOT_FINISHED_STATUSES
 from project.local.postgres import LocalPostgres
 
 from .checker import HOLD_BACK, check, cut_off
@@ -36,6 +38,10 @@ BELOW = {d.name for fan_in in FAN_INS if fan_in.above for d in downstreams_of(fa
 
 STEP, LOOK = 0.1, 1.0
 """Seconds between two steps of everything, and between two looks at the storage."""
+
+MOST_UNFINISHED = 8
+"""With more unfinished runs than that nothing is added: a queue that a slow machine never empties
+would only make everyone wait, and ask for calm."""
 
 TOLD_EVERY = 30
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
@@ -95,6 +101,7 @@ class Run:
         self.hand = Hand(runner, plan.seed)
         self.monkey = Monkey(live, plan.storage, postgres, plan.seed)
         self.looked = self.told = 0.0
+        self.crowded = False
 
     def play(self) -> None:
         """Starts Dagster, lets all loose until enough is done, and waits until all is at rest."""
@@ -155,9 +162,11 @@ class Run:
             self.watcher.look()
             self.hand.look()
             self.monkey.look()
+            unfinished = dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))
+            self.crowded = self.live.instance.get_runs_count(unfinished) > MOST_UNFINISHED
             self.looked = time.monotonic()
             self._tell(len(self.watcher.requests), sum(self.monkey.kills.values()))
-        for one in (*self.feeds, self.hand) if feeds else ():
+        for one in (*self.feeds, self.hand) if feeds and not self.crowded else ():
             one.step()
         time.sleep(STEP)
 
