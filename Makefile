@@ -28,37 +28,38 @@ test: setup ## Run the tests.
 slow: setup ## Run the tests that take longer: a live Dagster, dbt's builds, every mutant.
 	@$(BIN)/python -m pytest -m slow
 
-check: setup ## Lint, check the format and check that the definitions load.
+check: setup ## Lint, check the format, the imports, and that the definitions load.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
 
-comparison: setup ## Play every timeline through every mechanism and write the tables of README and docs.
-	@PYTHONPATH=.:tests $(BIN)/python tests/comparison.py
-	@PYTHONPATH=.:tests $(BIN)/python tests/features.py
-	@PYTHONPATH=.:tests $(BIN)/python tests/crash_points.py
+comparison: setup ## Play what docs/comparison.md has not, and write the tables; COMPARISON=--all plays all.
+	@$(BIN)/python -m tests.support.comparison $(COMPARISON)
+	@$(BIN)/python -m tests.support.features
+	@$(BIN)/python -m tests.support.crash_points
 
 fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" goes on for longer.
-	@PYTHONPATH=.:tests $(BIN)/python tests/fuzz.py $(FUZZ)
+	@$(BIN)/python -m tests.support.fuzz $(FUZZ)
 
 mutants: setup ## Show which timelines catch which small wrong rule.
-	@PYTHONPATH=.:tests $(BIN)/python tests/mutants.py
+	@$(BIN)/python -m tests.support.mutants
 
 graphs: setup ## Play a whole day of each real graph; GRAPHS="shop schools" is over in minutes.
-	@PYTHONPATH=.:tests $(BIN)/python -m graphs.days $(GRAPHS)
+	@$(BIN)/python -m tests.graphs.days $(GRAPHS)
 
 ui: setup ## Look at the UI in Chromium, which it installs if it may.
-	@$(BIN)/python -m pytest -n 0 -m browser tests/test_ui.py
+	@$(BIN)/python -m pytest -n 0 -m browser tests/example/test_ui.py
 
 pictures: setup ## Take the pictures that the README shows, of the UI and of a replay.
-	@$(BIN)/python -m pytest -n 0 -m browser tests/test_ui.py --pictures docs/ui
-	@$(BIN)/python -m project.cli replay $(REPLAYED) --plot docs/replay.svg; test $$? -eq 1
+	@$(BIN)/python -m pytest -n 0 -m browser tests/example/test_ui.py --pictures docs/ui
+	@$(BIN)/python -m project.fan_in.cli replay $(REPLAYED) --plot docs/replay.svg; test $$? -eq 1
 
 distributed: setup ## The demo on Postgres, Redis and two Celery workers, one of which is killed.
 	@$(BIN)/python -m project.local.distributed
 
 chaos: setup ## Kill a live Dagster at random, judge its history; CHAOS="--storage Postgres --seed 7".
-	@PYTHONPATH=.:tests $(BIN)/python -m chaos $(CHAOS)
+	@$(BIN)/python -m tests.chaos $(CHAOS)
 
 benchmarks: setup ## Measure a tick of every mechanism; BENCHMARKS="--quick" is over in seconds.
 	@$(BIN)/python -m benchmarks $(BENCHMARKS)

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from project.cli import files
-from project.cli.fan_ins import FanIn, Rule
-from project.cli.history import (
+from project.fan_in.inspect.fan_ins import FanInSpec, Rule
+from project.fan_in.replay import recording as files
+from project.fan_in.replay.events import (
     DownstreamEnded,
     Ended,
     Event,
@@ -68,7 +68,7 @@ def lived(completions: int, *, by_key: bool, materialized: bool) -> Iterator[Eve
 
 def write(path: Path, completions: int, *, by_key: bool, materialized: bool) -> None:
     history = History(
-        fan_in=FanIn(
+        fan_in=FanInSpec(
             name="all_feeds",
             kind="sensor",
             downstream="report_job",
@@ -95,7 +95,7 @@ def main(completions: int = COMPLETIONS) -> None:
             write(file, completions, by_key=by_key, materialized=materialized)
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             began = time.monotonic()
-            command = [sys.executable, "-m", "project.cli", "replay", "--file", str(file)]
+            command = [sys.executable, "-m", "project.fan_in.cli", "replay", "--file", str(file)]
             found = subprocess.run(
                 [*command, *others, "-o", str(out)], capture_output=True, text=True
             )

@@ -19,7 +19,7 @@ from .condition_parts import Part
 from .downstreams import Downstream
 from .evaluation_lines import Lines
 from .partition_maps import How, PartitionMap, ancestors
-from .windows import MOST_CLOCK_SKEW, Window, reach
+from .windows import MOST_CLOCK_SKEW, Window, longest_window
 
 Made = TypeVar("Made", bound=Part)
 
@@ -61,7 +61,7 @@ class AssetPlan:
         self._conditions[key] = condition
         if not windows and not lengths:
             return
-        self.reaches[key] = reach(lengths) if lengths else timedelta(0)
+        self.reaches[key] = longest_window(lengths) if lengths else timedelta(0)
         both = (self.longest, self.reaches[key])
         self.longest = None if None in both else max(x for x in both if x is not None)
         self._downstreams[key] = Downstream(self.graph, key, windows, via)

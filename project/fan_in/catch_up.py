@@ -13,12 +13,12 @@ from typing import Any
 import dagster as dg
 
 from .caches import sensor_ticks
+from .cursor import KeyState, Request, SensorState
 from .rule import Completion
-from .runs import PARTITION_TAG, Burst, RunReader
-from .spec import SENSOR_TAG, FanInSpec
-from .state import KeyState, Request, SensorState
+from .run_reader import PARTITION_TAG, Burst, RunReader
+from .sensor_config import SENSOR_TAG, SensorConfig
 from .stored_order import StoredSuccesses
-from .used import MOST_RUNS_SEARCHED, TicksRead, UsedReader
+from .used_by_runs import MOST_RUNS_SEARCHED, TicksRead, UsedReader
 from .windows import MOST_CLOCK_SKEW
 
 READ_OVERLAP = timedelta(minutes=5)
@@ -65,7 +65,7 @@ class CatchUp:
 
     def __init__(
         self,
-        spec: FanInSpec,
+        spec: SensorConfig,
         context: dg.SensorEvaluationContext,
         at: datetime,
         runs: RunReader,
@@ -77,7 +77,7 @@ class CatchUp:
         self.runs = runs
         self.used = used
         # What completed or was requested before is outside every window.
-        self.horizon = spec.reach and at - spec.reach
+        self.horizon = spec.longest_window and at - spec.longest_window
         self._burst: Burst | None = None
         self._left: Left | None = sensor_ticks.get(context.cursor or "")
         if self._left is not None:
@@ -118,7 +118,7 @@ class CatchUp:
         """Returns the state of the last tick; what the cursor does not hold is read again."""
         keys = f" by {self.spec.tag}" if self.spec.tag else ""
         owner = f"{self.spec.name} -> {self.spec.job_name}{keys}"
-        seconds = self.spec.reach and self.spec.reach.total_seconds()
+        seconds = self.spec.longest_window and self.spec.longest_window.total_seconds()
         state = self._from_cursor(owner)
         if state is not None and self.horizon and state.read_to <= self.horizon.timestamp():
             state = SensorState(owner=owner)  # All that it knows of is outside the window.
@@ -155,7 +155,7 @@ class CatchUp:
         known_upstreams = {name for key in state.keys.values() for name in key.newest}
         unsure = frozenset(name for name in self.spec.names if name not in known_upstreams)
         state = replace(state, unsure=unsure, upstreams=frozenset(self.spec.names))
-        if self.spec.reach is None and self.spec.tag is None:
+        if self.spec.longest_window is None and self.spec.tag is None:
             state = self.with_last(state, self.spec.names)
         return state
 

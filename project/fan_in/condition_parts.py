@@ -15,7 +15,7 @@ from .downstreams import Downstream, completion_of
 from .evaluate import Holds, evaluate
 from .partition_maps import How
 from .requirement import AtLeast, Needs, Requirement
-from .rule import Decision, Standing, State, decide
+from .rule import Decision, State, UpstreamStatus, decide
 from .windows import Window, falls_out
 
 Partition = str | None
@@ -67,7 +67,7 @@ class Part:
         self.used: dict[str, set[Partition]] = defaultdict(set)
         self.complete: dict[Partition, Decision] = {}
         self.absent: dict[str, set[Partition]] = defaultdict(set)
-        self.standings: Mapping[str, Standing] = {}
+        self.statuses: Mapping[str, UpstreamStatus] = {}
         self.changed: set[str] = set(question.windows)
         self._epoch = -1
         self._place = 0
@@ -163,22 +163,22 @@ class Part:
         )
 
     def _take_in(self, partition: Partition, decision: Decision | None, tick: AssetTick) -> None:
-        standings = decision.standings if decision is not None else ()
-        by_name = {standing.upstream: standing for standing in standings}
+        statuses = decision.statuses if decision is not None else ()
+        by_name = {status.upstream: status for status in statuses}
         expiries = []
         for name in self.question.windows:
-            standing = by_name.get(name)
-            ready = standing is not None and standing.ready
+            status = by_name.get(name)
+            ready = status is not None and status.ready
             self._mark(self.ready[name], name, partition, ready)
             if self.downstream.upstreams[name].how is How.SHARED:
-                used = standing is not None and standing.state is State.USED
+                used = status is not None and status.state is State.USED
                 self._mark(self.used[name], name, partition, used)
-            if ready and standing is not None and standing.newest is not None:
-                until = falls_out(standing.within, standing.newest.completed_at)
+            if ready and status is not None and status.newest is not None:
+                until = falls_out(status.within, status.newest.completed_at)
                 expiries += [] if until is None else [until.timestamp()]
         if partition is None:
-            self.changed |= {n for n, s in by_name.items() if self.standings.get(n) != s}
-            self.standings = by_name
+            self.changed |= {n for n, s in by_name.items() if self.statuses.get(n) != s}
+            self.statuses = by_name
         if expiries:
             heapq.heappush(self._expiries, (min(expiries), partition or ""))
         if decision is not None and decision.complete:
@@ -191,21 +191,21 @@ class Part:
             self.changed.add(name)
             (of.add if belongs else of.discard)(partition)
 
-    def shared_standing(self, name: str) -> Standing:
+    def shared_status(self, name: str) -> UpstreamStatus:
         """Returns how an upstream without partitions stands, used or not."""
         fact = self.downstream.upstreams[name].fact(None)
-        (standing,) = decide(
+        (status,) = decide(
             at=self.decided_at,
             upstreams=[name],
             completions=[] if fact is None else [completion_of(name, fact, None)],
             used={},
             within=self.question.windows,
-        ).standings
-        if standing.ready and standing.newest is not None:
-            until = falls_out(standing.within, standing.newest.completed_at)
+        ).statuses
+        if status.ready and status.newest is not None:
+            until = falls_out(status.within, status.newest.completed_at)
             if until is not None:
                 self._shared_until[name] = until.timestamp()
-        return standing
+        return status
 
     # --- what fires --------------------------------------------------------------------------
 

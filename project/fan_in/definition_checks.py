@@ -10,12 +10,12 @@ import dagster as dg
 
 from .errors import FanInError
 from .requirement import check_requirement
-from .runs import PARTITION_TAG, Home
-from .spec import FanInSpec
+from .run_reader import PARTITION_TAG, Home
+from .sensor_config import SensorConfig
 from .windows import check_settle, check_within, window_of
 
 
-def check_arguments(spec: FanInSpec) -> None:
+def check_arguments(spec: SensorConfig) -> None:
     """Raises FanInError for arguments that could not work, whatever the definitions."""
     check_within(spec.within, spec.names)
     check_settle(spec.settle, [window_of(spec.within, upstream) for upstream in spec.names])
@@ -34,7 +34,7 @@ def check_arguments(spec: FanInSpec) -> None:
 
 
 def check_code_location(
-    spec: FanInSpec, repository: dg.RepositoryDefinition | None, home: Home | None
+    spec: SensorConfig, repository: dg.RepositoryDefinition | None, home: Home | None
 ) -> None:
     """Raises FanInError for what only the code location that loads the sensor can tell.
 

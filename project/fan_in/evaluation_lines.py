@@ -22,9 +22,9 @@ from dagster._core.definitions.declarative_automation.serialized_objects import 
 
 from .condition_parts import Part, Partition
 from .downstreams import Upstream
+from .messages import ASSET_WORDS, explain_held_back, explain_upstream
 from .partition_maps import How
-from .rule import Standing, State
-from .words import ASSET_WORDS, explain_held_back, explain_standing
+from .rule import State, UpstreamStatus
 
 MOST_PARTITIONS_NAMED = 3
 """How many partitions an upstream's line names before it counts the rest."""
@@ -270,11 +270,11 @@ def _text(part: Part, name: str, upstream: Upstream) -> Text:
         return Text(name, upstream.fault, NONE)
     downstream = part.downstream
     if downstream.partitions_def is None:
-        standing = part.standings.get(name) or Standing(
+        status = part.statuses.get(name) or UpstreamStatus(
             upstream=name, state=State.NEVER, within=part.question.windows[name]
         )
-        words = explain_standing(standing, words=ASSET_WORDS)
-        return Text(name, words, ALL if standing.ready else NONE)
+        words = explain_upstream(status, words=ASSET_WORDS)
+        return Text(name, words, ALL if status.ready else NONE)
     ready = frozenset(part.ready[name])
     if upstream.how is How.SHARED:
         return Text(name, _shared_words(part, name, upstream), ready)
@@ -300,9 +300,9 @@ def _shared_words(part: Part, name: str, upstream: Upstream) -> str:
     """Returns how an upstream without partitions stands, which counts for each."""
     if upstream.fact(None) is None and upstream.is_partitioned_elsewhere:
         return "partitioned elsewhere: define its AssetSpec here, with its partitions"
-    standing = part.shared_standing(name)
-    words = explain_standing(standing, words=ASSET_WORDS)
-    if standing.state is not State.READY:
+    status = part.shared_status(name)
+    words = explain_upstream(status, words=ASSET_WORDS)
+    if status.state is not State.READY:
         return words
     partitions = part.downstream.partitions_def
     assert partitions is not None

@@ -11,7 +11,7 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_ST
 
 from .launches import ACTIVE_BACKFILLS
 from .retries import LONGEST_WAIT_FOR_RETRY, awaits_retry
-from .runs import RunReader
+from .run_reader import RunReader
 
 
 class InProgress:

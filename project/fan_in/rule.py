@@ -83,7 +83,7 @@ class Used:
     at: datetime | None = None
 
 
-def used_further(used: Mapping[str, Used], more: Mapping[str, Used]) -> dict[str, Used]:
+def merge_used(used: Mapping[str, Used], more: Mapping[str, Used]) -> dict[str, Used]:
     """Returns, for each upstream, the further of two accounts of what is used up."""
     further = dict(used)
     for upstream, mark in more.items():
@@ -104,7 +104,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
+class UpstreamStatus:
     """One upstream at one tick: its newest completion and whether it counts.
 
     Args:
@@ -153,7 +153,7 @@ class Decision:
 
     Args:
         at: The time of the tick.
-        standings: One for each upstream, in the order asked.
+        statuses: One for each upstream, in the order asked.
         when: Which upstreams are enough; None if all are needed.
         settle: For how long no upstream must have completed; None if it does not matter.
         key: What the decision is for, where there are keys.
@@ -166,7 +166,7 @@ class Decision:
     """
 
     at: datetime
-    standings: tuple[Standing, ...]
+    statuses: tuple[UpstreamStatus, ...]
     when: Requirement | None = None
     settle: timedelta | None = None
     key: str | None = None
@@ -177,34 +177,34 @@ class Decision:
     beside: str | None = None
 
     @cached_property
-    def ready(self) -> tuple[Standing, ...]:
+    def ready(self) -> tuple[UpstreamStatus, ...]:
         """The upstreams with a completion that counts."""
-        return tuple(s for s in self.standings if s.ready)
+        return tuple(s for s in self.statuses if s.ready)
 
     @cached_property
-    def missing(self) -> tuple[Standing, ...]:
+    def missing(self) -> tuple[UpstreamStatus, ...]:
         """The upstreams without a completion that counts, of those that matter to the batch."""
-        missing = tuple(s for s in self.standings if not s.ready)
+        missing = tuple(s for s in self.statuses if not s.ready)
         if self.when is None:
             return missing
-        needed = set(self.when.names([s.upstream for s in self.standings]))
+        needed = set(self.when.names([s.upstream for s in self.statuses]))
         return tuple(s for s in missing if s.upstream in needed)
 
     @cached_property
     def complete(self) -> bool:
         """True when enough upstreams have a completion that counts; never when none has."""
         if self.when is None:
-            return len(self.ready) == len(self.standings)
+            return len(self.ready) == len(self.statuses)
         ready = [s.upstream for s in self.ready]
-        return bool(ready) and self.when.holds(ready, [s.upstream for s in self.standings])
+        return bool(ready) and self.when.holds(ready, [s.upstream for s in self.statuses])
 
     @property
-    def unsettled(self) -> tuple[Standing, ...]:
+    def unsettled(self) -> tuple[UpstreamStatus, ...]:
         """The upstreams that completed too short a time ago for the batch to have settled."""
         if self.settle is None:
             return ()
         return tuple(
-            s for s in self.standings if s.newest and self.at - s.newest.completed_at < self.settle
+            s for s in self.statuses if s.newest and self.at - s.newest.completed_at < self.settle
         )
 
     @property
@@ -224,7 +224,7 @@ class Decision:
     def consumed(self) -> tuple[Completion, ...]:
         """What a batch uses up: for every upstream, ready or not, its newest completion (and all
         older ones). Those that are used up already are left out."""
-        return tuple(s.newest for s in self.standings if s.newest and s.state is not State.USED)
+        return tuple(s.newest for s in self.statuses if s.newest and s.state is not State.USED)
 
 
 def decide(
@@ -272,8 +272,8 @@ def decide(
 
     return Decision(
         at=at,
-        standings=tuple(
-            _standing(
+        statuses=tuple(
+            _status(
                 name,
                 newest.get(name),
                 used.get(name),
@@ -289,26 +289,26 @@ def decide(
     )
 
 
-def _standing(
+def _status(
     upstream: str,
     newest: Completion | None,
     used: Used | None,
     at: datetime,
     within: Window,
     launch: str | None,
-) -> Standing:
+) -> UpstreamStatus:
     if newest is None:
-        return Standing(upstream=upstream, state=State.NEVER, within=within)
+        return UpstreamStatus(upstream=upstream, state=State.NEVER, within=within)
     if used is not None and newest.position <= used.position:
-        return Standing(
+        return UpstreamStatus(
             upstream=upstream, state=State.USED, within=within, newest=newest, used_at=used.at
         )
     if launch is not None:
-        return Standing(
+        return UpstreamStatus(
             upstream=upstream, state=State.WITHHELD, within=within, newest=newest, launch=launch
         )
     state = State.READY if in_window(within, newest.completed_at, at) else State.TOO_OLD
-    return Standing(upstream=upstream, state=state, within=within, newest=newest)
+    return UpstreamStatus(upstream=upstream, state=state, within=within, newest=newest)
 
 
 def check_upstreams(upstreams: Collection[str], downstream: str | None = None) -> None:

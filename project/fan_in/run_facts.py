@@ -8,16 +8,16 @@ from typing import Any
 import dagster as dg
 
 from .catch_up import KEYS_AT_ONCE, CatchUp
+from .cursor import SensorState
 from .evaluate import Holds
-from .rule import Completion, Decision, Standing, State, Used, decide, used_further
+from .messages import MOST_NAMED, plain
+from .rule import Completion, Decision, State, UpstreamStatus, Used, decide, merge_used
 from .run_holds import RunHolds
-from .runs import Home
-from .spec import FanInSpec
-from .state import SensorState
+from .run_reader import Home
+from .sensor_config import SensorConfig
 from .ticks import TickReader
-from .used import UsedReader
+from .used_by_runs import UsedReader
 from .windows import MOST_CLOCK_SKEW, format_duration
-from .words import MOST_NAMED, plain
 
 
 class RunFacts:
@@ -33,7 +33,7 @@ class RunFacts:
 
     def __init__(
         self,
-        spec: FanInSpec,
+        spec: SensorConfig,
         context: dg.SensorEvaluationContext,
         at: datetime,
         home: Home | None,
@@ -145,7 +145,7 @@ class RunFacts:
             at=self.at,
             upstreams=self.spec.names,
             completions=of_key.newest.values(),
-            used=used_further(of_key.used, self._used_elsewhere.get(key, {})),
+            used=merge_used(of_key.used, self._used_elsewhere.get(key, {})),
             within=self.spec.within,
             when=self.spec.when,
             settle=self.spec.settle,
@@ -154,25 +154,25 @@ class RunFacts:
         if not (state.elsewhere or state.parts):
             return decision
         return replace(
-            decision, standings=tuple(self._with_note(state, s) for s in decision.standings)
+            decision, statuses=tuple(self._with_note(state, s) for s in decision.statuses)
         )
 
-    def _with_note(self, state: SensorState, standing: Standing) -> Standing:
-        """Returns the standing of an upstream with what was seen of it and does not count."""
-        if standing.ready:
-            return standing
-        if standing.state is State.NEVER and standing.upstream in state.elsewhere:
-            looked_for, found = state.elsewhere[standing.upstream]
+    def _with_note(self, state: SensorState, status: UpstreamStatus) -> UpstreamStatus:
+        """Returns the status of an upstream with what was seen of it and does not count."""
+        if status.ready:
+            return status
+        if status.state is State.NEVER and status.upstream in state.elsewhere:
+            looked_for, found = state.elsewhere[status.upstream]
             return replace(
-                standing,
+                status,
                 note=f"looked for in repository {plain(looked_for)!r}, and its location has a job"
                 f" of that name in {plain(found)!r}: give the JobSelector that repository_name",
             )
-        part = state.parts.get(standing.upstream)
-        if part and (standing.newest is None or part.position > standing.newest.position):
+        part = state.parts.get(status.upstream)
+        if part and (status.newest is None or part.position > status.newest.position):
             age = format_duration(self.at - part.completed_at)
-            return replace(standing, note=f"a run of a part of the job succeeded {age} ago")
-        return standing
+            return replace(status, note=f"a run of a part of the job succeeded {age} ago")
+        return status
 
     def _look_further_back(self) -> None:
         """Reads the last success, however old, of the upstreams to be named.
@@ -212,7 +212,7 @@ class RunFacts:
                 if request.key == key and name in newest and newest[name].position == position
             }
             if named and self._has_moved(home, request.at):
-                used = used_further(used, named)
+                used = merge_used(used, named)
         return used
 
     def _has_moved(self, home: Home, requested_at: datetime) -> bool:

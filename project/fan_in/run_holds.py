@@ -8,8 +8,8 @@ import dagster as dg
 
 from .evaluate import Holds
 from .in_progress import InProgress
-from .runs import RunReader
-from .spec import FanInSpec
+from .run_reader import RunReader
+from .sensor_config import SensorConfig
 from .ticks import TickReader
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -32,7 +32,7 @@ class RunHolds:
 
     def __init__(
         self,
-        spec: FanInSpec,
+        spec: SensorConfig,
         instance: dg.DagsterInstance,
         repository: dg.RepositoryDefinition | None,
         at: datetime,

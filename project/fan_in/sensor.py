@@ -15,17 +15,17 @@ from typing import Literal
 
 import dagster as dg
 
+from .cursor import Request
 from .definition_checks import check_arguments, check_code_location, check_partitions
 from .errors import FanInError
 from .evaluate import evaluate
+from .messages import MOST_NAMED, explain, explain_keys
 from .requirement import Needs, Requirement
 from .rule import Batch, Completion, Decision, check_upstreams
 from .run_facts import RunFacts, oldest
-from .runs import PARTITION_TAG, Home, Upstream
-from .spec import SENSOR_TAG, FanInSpec, RunConfig
-from .state import Request
+from .run_reader import PARTITION_TAG, Home, Upstream
+from .sensor_config import SENSOR_TAG, RunConfig, SensorConfig
 from .windows import ONE_DAY, Within, format_duration
-from .words import MOST_NAMED, explain, explain_keys
 
 BATCH_TAG = "fan_in/batch"
 
@@ -98,7 +98,7 @@ def fan_in_sensor(
     _check_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
     check_upstreams([u.name for u in upstreams], downstream=job.name)
-    fan_in = FanIn(
+    fan_in = FanInSensor(
         name=name,
         job_name=job.name,
         upstreams=upstreams,
@@ -166,7 +166,7 @@ def _upstream(argument: str, upstream: object) -> Upstream:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FanIn(FanInSpec):
+class FanInSensor(SensorConfig):
     """The sensor's arguments; ``tick`` is its evaluation function."""
 
     def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -174,7 +174,7 @@ class FanIn(FanInSpec):
 
     def read(
         self, context: dg.SensorEvaluationContext, at: datetime, home: Home | None
-    ) -> "Reading":
+    ) -> "TickPreview":
         """Returns what a tick would decide, without acting on it.
 
         Args:
@@ -186,7 +186,7 @@ class FanIn(FanInSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class TickPreview:
     """What a tick would decide, read without acting on it.
 
     Args:
@@ -198,12 +198,12 @@ class Reading:
     ignored: Mapping[str, Completion]
 
 
-def fan_in_of(sensor: dg.SensorDefinition) -> "FanIn | None":
+def fan_in_of(sensor: dg.SensorDefinition) -> "FanInSensor | None":
     """Returns the arguments of a fan-in sensor, or None for any other sensor."""
     # Private, since a sensor gives its function back in no public way. Its definition is copied
     # when it is loaded, so that nothing else is left of what made it.
     owner = getattr(sensor._raw_fn, "__self__", None)
-    return owner if isinstance(owner, FanIn) else None
+    return owner if isinstance(owner, FanInSensor) else None
 
 
 class _Tick:
@@ -211,7 +211,7 @@ class _Tick:
 
     def __init__(
         self,
-        fan_in: FanIn,
+        fan_in: FanInSensor,
         context: dg.SensorEvaluationContext,
         at: datetime,
         home: Home | None,
@@ -240,7 +240,7 @@ class _Tick:
             cursor=cursor,
         )
 
-    def read(self) -> "Reading":
+    def read(self) -> "TickPreview":
         """Returns what the tick would decide. It stores and requests nothing."""
         decisions = evaluate(self.facts)
         if self.facts.state.unsure and self.fan_in.tag is None:
@@ -248,7 +248,7 @@ class _Tick:
             self.facts.search(self.facts.state.unsure)
             decisions = evaluate(self.facts)
         decisions = self.facts.decide(self.facts.known) | decisions
-        return Reading(decisions=decisions, ignored=self.facts.ignored)
+        return TickPreview(decisions=decisions, ignored=self.facts.ignored)
 
     def _explain(self, decisions: Mapping[str | None, Decision]) -> str:
         if self.fan_in.tag is None:

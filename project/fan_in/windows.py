@@ -111,7 +111,7 @@ def window_of(within: Within, upstream: str) -> Window:
     return within.get(upstream, ONE_DAY)
 
 
-def reach(windows: Iterable[Window]) -> timedelta | None:
+def longest_window(windows: Iterable[Window]) -> timedelta | None:
     """Returns an age at which a completion is outside all these windows; None if one is open."""
     lengths = [LONGEST_DAY if isinstance(window, CalendarDay) else window for window in windows]
     return None if None in lengths else max(lengths)

@@ -3,8 +3,8 @@
 It does so twice. First it looks at *which* completions each request says it used: there is one for
 each upstream, it is in the log, no other request has used it or a newer one, it is inside the
 window, and none that had completed well before the tick was passed over. Then it writes the
-history down as a timeline and asks the referee (`tests/reference.py`) *whether* to request at each
-tick: what the referee requests and the history does not is lost or late, what the history
+history down as a timeline and asks the referee (`tests/support/oracle.py`) *whether* to request at
+each tick: what the referee requests and the history does not is lost or late, what the history
 requests and the referee does not is a duplicate, stale or early. Where there were runs by hand,
 re-executions, or an upstream and the downstream in one run, it asks the referee of graphs
 (`launches.py`).
@@ -21,8 +21,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
 
-from reference import expected, judge
-from timeline import GRID, Kind, Step, Timeline, write_firings
+from tests.support.oracle import expected, judge
+from tests.support.timeline import GRID, Kind, Step, Timeline, write_firings
 
 from .history import Completion, Downstream, History, Request, Tick
 from .launches import LaunchJudge

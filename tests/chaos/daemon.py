@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 # Private, and the only use of Dagster's own crash points: there is no public way to die in the
-# middle of a tick. `tests/test_chaos.py` fails clearly when any of these names moves.
+# middle of a tick. `tests/chaos/test_chaos.py` fails clearly when any of these names moves.
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.storage.runs import SqlRunStorage
 from dagster._daemon import sensor as sensor_daemon

@@ -17,10 +17,10 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import count
 
-from graphs.history import Fact, Materialized, RunEnded, RunStarted, Ticked
-from graphs.notation import Asset, Dep, Graph, Target
-from graphs.referee import FIRST, OTHERS, Hindsight, Launch, Reading
-from timeline import in_hours
+from tests.graphs.history import Fact, Materialized, RunEnded, RunStarted, Ticked
+from tests.graphs.notation import Asset, Dep, Graph, Target
+from tests.graphs.referee import FIRST, OTHERS, Hindsight, Launch, Reading
+from tests.support.timeline import in_hours
 
 from .history import OWN, Completion, History, Request, Tick
 

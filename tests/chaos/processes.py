@@ -121,11 +121,11 @@ class LiveDagster(AbstractContextManager["LiveDagster"]):
         # fmt: off
         serve = [
             sys.executable, "-m", "dagster", "api", "grpc", "--socket", str(self.socket),
-            "--module-name", "chaos.definitions", "--attribute", "defs",
+            "--module-name", "tests.chaos.definitions", "--attribute", "defs",
             "--location-name", LOCATION, "--log-level", "warning",
         ]
         # fmt: on
-        run = [sys.executable, "-m", "chaos.daemon", "run", "--workspace", str(workspace)]
+        run = [sys.executable, "-m", "tests.chaos.daemon", "run", "--workspace", str(workspace)]
         run += ["--log-level", "warning"]
         self.code_server = Service("code_server", serve, self.home)
         self.daemon = Service("daemon", run, self.home)
@@ -184,7 +184,7 @@ def environment(home: Path) -> dict[str, str]:
     return {
         **os.environ,
         "DAGSTER_HOME": str(home),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        "PYTHONPATH": str(ROOT),
     }
 
 

@@ -1,4 +1,4 @@
-"""``python -m graphs "d(a) = all >> a . ."``: plays timelines over graphs, and says what is right.
+"""``python -m tests.graphs "d(a) = all >> a . ."``: plays timelines over graphs, and judges them.
 
 Without arguments it plays those with names; a name, or a part of one, picks some.
 """
@@ -10,10 +10,10 @@ import warnings
 
 from rich.console import Console
 
-from graphs.named import NAMED
-from graphs.notation import GraphTimeline, parse, write_requests
-from graphs.referee import due
-from graphs.world import FAILED, play
+from tests.graphs.named import NAMED
+from tests.graphs.notation import GraphTimeline, parse, write_requests
+from tests.graphs.referee import due
+from tests.graphs.world import FAILED, play
 
 
 def lines(timeline: GraphTimeline, expected: str | None = None) -> str:
@@ -34,7 +34,7 @@ def lines(timeline: GraphTimeline, expected: str | None = None) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m graphs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.graphs", description=__doc__)
     parser.add_argument("timelines", nargs="*", help="timelines, or parts of names")
     asked = parser.parse_args().timelines
     warnings.simplefilter("ignore")

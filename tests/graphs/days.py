@@ -1,4 +1,4 @@
-"""``python -m graphs.days``: plays a whole day of each real graph, and says what it came to.
+"""``python -m tests.graphs.days``: plays a whole day of each real graph, and says what it came to.
 
 A day is data: what lands when, which jobs run, what fails and is repaired, which backfills go on.
 What runs goes on between its ticks, what the ticks have requested, too: some takes longer, some
@@ -19,13 +19,13 @@ from typing import ClassVar
 from rich.console import Console
 from rich.table import Table
 
-from graphs.filed import FiledReferee
-from graphs.history import Materialized
-from graphs.notation import Target, write_target
-from graphs.real import ByDate, RealGraph
-from graphs.real_world import Cost, RealGraphWorld
-from graphs.referee import OTHERS
-from graphs.world import FAILED, Run
+from tests.graphs.filed import FiledReferee
+from tests.graphs.history import Materialized
+from tests.graphs.notation import Target, write_target
+from tests.graphs.real import ByDate, RealGraph
+from tests.graphs.real_world import Cost, RealGraphWorld
+from tests.graphs.referee import OTHERS
+from tests.graphs.world import FAILED, Run
 
 SHOWN = 5
 """So many partings of a tick are written out."""
@@ -425,7 +425,7 @@ def play(name: str, today: bool = False, every: str | None = None) -> Figures:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m graphs.days", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.graphs.days", description=__doc__)
     parser.add_argument("graphs", nargs="*", help="which graphs; by default all")
     asked = parser.parse_args().graphs or [day.graph for day in DAYS]
     warnings.simplefilter("ignore")

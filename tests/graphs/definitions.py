@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 
 import project.fan_in as fan_in
-from graphs import location
-from graphs.notation import DAYS, WEEKS, Asset, Dep, Graph, Kind, Target
+from tests.graphs import location
+from tests.graphs.notation import DAYS, WEEKS, Asset, Dep, Graph, Kind, Target
 
 C = dg.AutomationCondition
 FIRST_DAY = date(2026, 1, 5)  # a Monday

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from graphs.generated import features, played_features
-from graphs.notation import (
+from tests.graphs.generated import features, played_features
+from tests.graphs.notation import (
     Do,
     Graph,
     GraphTimeline,
@@ -16,8 +16,8 @@ from graphs.notation import (
     write_requests,
     write_target,
 )
-from graphs.referee import due, is_open
-from graphs.world import FAILED, Decide, GraphWorld
+from tests.graphs.referee import due, is_open
+from tests.graphs.world import FAILED, Decide, GraphWorld
 
 Note = Callable[[set[str]], None]
 

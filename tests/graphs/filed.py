@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from graphs.history import (
+from tests.graphs.history import (
     BackfillEnded,
     BackfillStarted,
     Fact,
@@ -22,8 +22,8 @@ from graphs.history import (
     RunStarted,
     Ticked,
 )
-from graphs.notation import Graph, Target
-from graphs.referee import FIRST, Hindsight, Reading
+from tests.graphs.notation import Graph, Target
+from tests.graphs.referee import FIRST, Hindsight, Reading
 
 Facts = dict[Target, list[int]]
 

@@ -13,9 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from hypothesis import strategies as st
-from timeline import hours
 
-from graphs.history import (
+from tests.graphs.history import (
     BackfillStarted,
     Fact,
     Materialized,
@@ -23,7 +22,7 @@ from graphs.history import (
     RunStarted,
     Ticked,
 )
-from graphs.notation import (
+from tests.graphs.notation import (
     Asset,
     Dep,
     Do,
@@ -34,6 +33,7 @@ from graphs.notation import (
     parse,
     read_condition,
 )
+from tests.support.timeline import hours
 
 FIRST = hours("0.013")
 """Such that no step comes on the hour, where Dagster's cron counts a tick twice."""

@@ -7,7 +7,7 @@ place of a fact in its history is the order in which things were stored.
 from dataclasses import dataclass
 from datetime import timedelta
 
-from graphs.notation import Target
+from tests.graphs.notation import Target
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 
-from graphs.notation import GraphTimeline, Requests, parse, read_requests
+from tests.graphs.notation import GraphTimeline, Requests, parse, read_requests
 
 LAUNCH = "one launch"
 OVER = "over, started, given back"

@@ -65,7 +65,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from timeline import GAP, TimelineError, hours, in_hours
+from tests.support.timeline import GAP, TimelineError, hours, in_hours
 
 Target = tuple[str, str | None]
 """An asset's name, and one of its partitions or None."""

@@ -12,9 +12,9 @@ from typing import Any
 
 import dagster as dg
 
-from graphs.definitions import condition
-from graphs.notation import Asset, Dep, Graph, Target
-from graphs.referee import Hindsight
+from tests.graphs.definitions import condition
+from tests.graphs.notation import Asset, Dep, Graph, Target
+from tests.graphs.referee import Hindsight
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "graphs"
 LIMIT = 500

@@ -13,11 +13,11 @@ import sqlalchemy
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.utils import make_new_run_id
-from drivers import HERE, PARTITION, REPOSITORY
 
-from graphs.notation import Graph, Target
-from graphs.real import DYNAMIC, STORES, RealGraph, define
-from graphs.world import _NOT_INHERITED, GraphWorld, Run, _step, _Submission
+from tests.graphs.notation import Graph, Target
+from tests.graphs.real import DYNAMIC, STORES, RealGraph, define
+from tests.graphs.world import _NOT_INHERITED, GraphWorld, Run, _step, _Submission
+from tests.support.drivers import HERE, PARTITION, REPOSITORY
 
 
 @dataclass(frozen=True)

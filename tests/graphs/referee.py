@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 
-from graphs.history import (
+from tests.graphs.history import (
     BackfillEnded,
     BackfillStarted,
     Fact,
@@ -28,7 +28,7 @@ from graphs.history import (
     StateLost,
     Ticked,
 )
-from graphs.notation import DAYS, Graph, Kind, Target, named_in
+from tests.graphs.notation import DAYS, Graph, Kind, Target, named_in
 
 ANY = "any partition"
 OF_DEPS = re.compile(r"(any|all)_deps\([^()]*\)")

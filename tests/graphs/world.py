@@ -19,7 +19,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
-import drivers
 import sqlalchemy
 
 # Private: what the daemons and a run worker write has no public maker.
@@ -54,11 +53,11 @@ from dagster._core.workspace.workspace import (
     DefinitionsSource,
 )
 from dagster._daemon.sensor import _process_tick_generator
-from drivers import HERE, PARTITION, REPOSITORY, World
 
-from graphs import location
-from graphs.definitions import dagster_key, define, target_of
-from graphs.history import (
+from project.fan_in import caches
+from tests.graphs import location
+from tests.graphs.definitions import dagster_key, define, target_of
+from tests.graphs.history import (
     BackfillEnded,
     BackfillStarted,
     Fact,
@@ -71,8 +70,9 @@ from graphs.history import (
     StateLost,
     Ticked,
 )
-from graphs.notation import GAP, Do, Graph, GraphTimeline, Requests, Step, Target, parse
-from project.fan_in import caches
+from tests.graphs.notation import GAP, Do, Graph, GraphTimeline, Requests, Step, Target, parse
+from tests.support import drivers
+from tests.support.drivers import HERE, PARTITION, REPOSITORY, World
 
 HOUR_0 = datetime(2026, 2, 2, tzinfo=UTC)
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from graphs.history import BackfillStarted, Fact, RunStarted
-from graphs.notation import Graph, GraphTimeline, Kind, Target, named_in
-from graphs.referee import ANY, Completion, Hindsight, Launch, due
-from graphs.world import play
+from tests.graphs.history import BackfillStarted, Fact, RunStarted
+from tests.graphs.notation import Graph, GraphTimeline, Kind, Target, named_in
+from tests.graphs.referee import ANY, Completion, Hindsight, Launch, due
+from tests.graphs.world import play
 
 
 class Joint(Hindsight):

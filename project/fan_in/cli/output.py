@@ -1,0 +1,222 @@
+"""How the answers look: tables for people, JSON for programs."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ..inspect.fan_ins import FanInSpec
+from ..inspect.outlook import Outlook
+from ..inspect.requests import RequestedRun
+from ..inspect.sensors import TickRecord
+from ..messages import Words, explain_upstream
+from ..rule import Batch, UpstreamStatus
+from ..windows import (
+    CalendarDay,
+    Window,
+    falls_out,
+    format_duration,
+    format_time,
+)
+
+VERSION = 1
+"""Of the JSON. A new field leaves it as it is; a field that changes or goes does not."""
+
+INDENT = 2
+
+
+class Page:
+    """Writes for people, to the standard output: with colours only on a terminal."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, emoji=False)
+
+    def gap(self) -> None:
+        """Writes an empty line."""
+        self._console.print()
+
+    def line(self, text: str, *, style: str = "", indent: int = 0) -> None:
+        """Writes a line, with nothing in it taken for markup."""
+        shown = Text(plain(text), style=style, overflow="fold")
+        self._console.print(Padding(shown, (0, 0, 0, indent), expand=False))
+
+    def table(self, heads: Iterable[str], rows: Iterable[Iterable[str]], *, indent: int) -> None:
+        """Writes a table that is as wide as the terminal at the most."""
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="underline")
+        for head in heads:
+            table.add_column(head, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(plain(cell)) for cell in row))
+        self._console.print(Padding(table, (0, 0, 0, indent), expand=False))
+
+
+def plain(text: str) -> str:
+    """Returns a text with what could move a terminal's cursor written out: names are the user's."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
+        for c in text
+    )
+
+
+def write_json(data: Mapping[str, Any]) -> None:
+    click.echo(json.dumps({"version": VERSION, **data}, indent=2))
+
+
+# --- parts that both commands show ---------------------------------------------------------------
+
+
+UPSTREAM_HEADS = ("upstream", "completed (UTC)", "age", "counts", "until (UTC), or why not")
+
+
+def upstream_row(
+    status: UpstreamStatus, *, words: Words, at: datetime, sure: bool
+) -> tuple[str, ...]:
+    """Returns an upstream's row of the table."""
+    newest = status.newest
+    if newest is None:
+        last, age = "", ""
+    else:
+        last = _in_utc(newest.completed_at)
+        age = format_duration(at - newest.completed_at)
+    if not status.ready or newest is None:
+        why = explain_upstream(status, words=words, at=at, sure=sure)
+        return status.upstream, last, age, "no", why
+    until = falls_out(status.within, newest.completed_at)
+    return status.upstream, last, age, "yes", _in_utc(until) if until else "always"
+
+
+def _in_utc(time: datetime) -> str:
+    return format_time(time).removesuffix(" UTC")
+
+
+def title(fan_in: FanInSpec) -> str:
+    """Returns a fan-in's name, and what it requests."""
+    if fan_in.kind == "sensor":
+        return f"{fan_in.downstream}, requested by sensor {fan_in.name}"
+    return f"{fan_in.downstream}, requested by its condition"
+
+
+def batch_words(made: RequestedRun) -> str:
+    """Returns a batch as a list of its upstreams, each with the run that completed it."""
+    if made.batch is None:
+        return "its batch is no longer stored"
+    return ", ".join(
+        f"{c.upstream} {c.run_id[:8] if c.run_id else f'at {format_time(c.completed_at)}'}"
+        for c in made.batch.completions
+    )
+
+
+def made_words(made: RequestedRun, at: datetime) -> str:
+    """Returns when a run was requested, and by which batch."""
+    of_key = f" for {made.key}" if made.key is not None else ""
+    return (
+        f"run {made.run_id[:8]} ({made.status}){of_key}, requested at {format_time(made.at)}"
+        f" ({format_duration(at - made.at)} before), of {batch_words(made)}"
+    )
+
+
+def iso(time: datetime | None) -> str | None:
+    """Returns a time in UTC, as in JSON."""
+    return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def upstream_data(
+    status: UpstreamStatus, *, words: Words, at: datetime, sure: bool
+) -> Mapping[str, Any]:
+    newest = status.newest
+    until = newest and falls_out(status.within, newest.completed_at)
+    return {
+        "upstream": status.upstream,
+        "counts": status.ready,
+        "state": status.state.value,
+        "reason": explain_upstream(status, words=words, at=at, sure=sure),
+        "completed_at": iso(newest and newest.completed_at),
+        "age_seconds": (at - newest.completed_at).total_seconds() if newest else None,
+        "run_id": newest and newest.run_id,
+        "used_at": iso(status.used_at),
+        "window": window_data(status.within),
+        "falls_out_at": iso(until),
+    }
+
+
+def window_data(window: Window) -> Mapping[str, Any] | None:
+    if window is None:
+        return None
+    if isinstance(window, CalendarDay):
+        return {"calendar_day": window.zone}
+    return {"seconds": window.total_seconds()}
+
+
+def made_data(made: RequestedRun | None) -> Mapping[str, Any] | None:
+    if made is None:
+        return None
+    return {
+        "run_id": made.run_id,
+        "run_status": made.status,
+        "requested_at": iso(made.at),
+        "key": made.key,
+        "batch": batch_data(made.batch),
+    }
+
+
+def batch_data(batch: Batch | None) -> Mapping[str, Any] | None:
+    if batch is None:
+        return None
+    return {
+        "id": batch.id,
+        "upstreams": [
+            {
+                "upstream": c.upstream,
+                "id": c.id,
+                "run_id": c.run_id,
+                "completed_at": iso(c.completed_at),
+            }
+            for c in batch.completions
+        ],
+    }
+
+
+def fan_in_data(fan_in: FanInSpec) -> Mapping[str, Any]:
+    return {
+        "name": fan_in.name,
+        "kind": fan_in.kind,
+        "downstream": fan_in.downstream,
+        "key_tag": fan_in.key_tag,
+    }
+
+
+def tick_data(tick: TickRecord | None) -> Mapping[str, Any] | None:
+    if tick is None:
+        return None
+    return {
+        "at": iso(tick.at),
+        "ended_at": iso(tick.ended),
+        "status": tick.status,
+        "reason": tick.reason,
+        "error": tick.error,
+        "run_ids": list(tick.run_ids),
+    }
+
+
+def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
+    decision = outlook.decision
+    return {
+        "key": outlook.key,
+        "ready": len(decision.ready),
+        "of": len(decision.statuses),
+        "needed": None if decision.when is None else str(decision.when),
+        "complete": decision.complete,
+        "complete_since": iso(outlook.complete_since),
+        "requests": outlook.requests,
+        "reason": outlook.reason,
+        "upstreams": [
+            upstream_data(s, words=outlook.words, at=at, sure=outlook.sure)
+            for s in decision.statuses
+        ],
+    }

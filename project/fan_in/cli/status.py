@@ -1,0 +1,249 @@
+"""``fan-in status``: where every fan-in stands now."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import dagster as dg
+
+from ..inspect.fan_ins import FanInSpec
+from ..inspect.outlook import Outlook, Outlooks, outlooks
+from ..inspect.requests import RequestedRun, requests_of
+from ..inspect.sensors import Daemon, Evaluator, TickRecord, evaluator_of, sensor_daemon
+from ..messages import count_ready
+from ..windows import format_duration
+from .location import App, first_line, pass_app
+from .output import (
+    UPSTREAM_HEADS,
+    Page,
+    fan_in_data,
+    iso,
+    made_data,
+    made_words,
+    outlook_data,
+    tick_data,
+    title,
+    upstream_row,
+    write_json,
+)
+
+MOST_KEYS_SHOWN = 10
+"""How many keys of a fan-in the table shows. The JSON has them all."""
+
+ATTENTION = 1
+"""The exit code when something needs attention."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where one fan-in stands.
+
+    Args:
+        fan_in: The fan-in.
+        evaluator: The sensor that evaluates it.
+        last_tick: The newest tick of that.
+        outlooks: What it would decide; None if it cannot be evaluated.
+        last: The last run that it requested, of whatever key.
+        last_of_key: The last run of each key that is pending.
+        problems: What needs attention, each with the fix.
+    """
+
+    fan_in: FanInSpec
+    evaluator: Evaluator
+    last_tick: TickRecord | None
+    outlooks: Outlooks | None
+    last: RequestedRun | None
+    last_of_key: Mapping[str | None, RequestedRun | None]
+    problems: Sequence[str]
+
+    @property
+    def pending(self) -> Sequence[Outlook]:
+        return self.outlooks.pending() if self.outlooks else []
+
+
+def status_of(
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    fan_in: FanInSpec,
+    at: datetime,
+) -> Status:
+    """Returns where a fan-in stands at a time, which is now."""
+    evaluator = evaluator_of(instance, repository, fan_in)
+    problems = list(evaluator.problems(at))
+    found: Outlooks | None = None
+    try:
+        found = outlooks(instance, repository, fan_in, evaluator.definition, evaluator.cursor, at)
+    # Whatever it is, the evaluator would fail on it as well; the other fan-ins are still told.
+    except Exception as error:
+        problems.append(f"it cannot be evaluated: {first_line(error)}")
+    pending = found.pending() if found else []
+    problems += [p for o in pending if (p := _held_back(o, evaluator.interval, at))]
+    problems += [_never_started(key, by) for key, by in (found.lost.items() if found else ())]
+    last = next(requests_of(instance, fan_in), None)
+    return Status(
+        fan_in=fan_in,
+        evaluator=evaluator,
+        last_tick=evaluator.last_tick(),
+        outlooks=found,
+        last=last,
+        last_of_key={
+            o.key: next(requests_of(instance, fan_in, key=o.key), None) if o.key else last
+            for o in pending
+        },
+        problems=problems,
+    )
+
+
+def _held_back(outlook: Outlook, interval: timedelta, at: datetime) -> str | None:
+    """Returns that a complete batch waits for longer than to the next tick; None if it does not."""
+    since = outlook.complete_since
+    if since is None or at - since <= interval:
+        return None
+    of_key = f" for {outlook.key}" if outlook.key is not None else ""
+    return (
+        f"a batch{of_key} is complete for {format_duration(at - since)} and not requested:"
+        f" {outlook.reason}"
+    )
+
+
+def _never_started(key: str | None, launch: str) -> str:
+    of_key = f" for {key}" if key is not None else ""
+    return (
+        f"requested{of_key}, never started: {launch} ended before it; what it was made of stays"
+        " used, so materialize it by hand"
+    )
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
+@click.argument("downstream", required=False)
+@pass_app
+@click.pass_context
+def status(context: click.Context, app: App, downstream: str | None, as_json: bool) -> None:
+    """Tells where every fan-in stands, or that of one DOWNSTREAM: for each pending key which
+    upstreams are ready, why the others are not, and what was requested last.
+
+    Exits with 1 if something needs attention: a sensor that is off or silent, a tick that failed,
+    a complete batch that is held back for longer than the sensor's interval.
+    """
+    at = datetime.now(UTC)
+    fan_ins = [app.fan_in(downstream)] if downstream else list(app.fan_ins.values())
+    if not fan_ins:
+        app.fan_in(None)  # Says that there is none.
+    statuses = [status_of(app.instance, app.repository, fan_in, at) for fan_in in fan_ins]
+    daemon = sensor_daemon(app.instance)
+    if as_json:
+        write_json(_data(app, daemon, statuses, at))
+    else:
+        _write(Page(), daemon, statuses, at)
+    if daemon.problem(at) or any(status.problems for status in statuses):
+        context.exit(ATTENTION)
+
+
+# --- for people ----------------------------------------------------------------------------------
+
+
+def _write(page: Page, daemon: Daemon, statuses: Sequence[Status], at: datetime) -> None:
+    if problem := daemon.problem(at):
+        page.line(f"! {problem}", style="bold red")
+        page.gap()
+    for number, one in enumerate(statuses):
+        if number:
+            page.gap()
+        _write_one(page, one, at)
+
+
+def _write_one(page: Page, one: Status, at: datetime) -> None:
+    fan_in = one.fan_in
+    page.line(title(fan_in), style="bold")
+    page.line(_evaluator_words(one, at), indent=2)
+    for problem in one.problems:
+        page.line(f"! {problem}", style="bold red", indent=2)
+    pending = one.pending
+    for outlook in pending[:MOST_KEYS_SHOWN]:
+        page.gap()
+        page.line(_outlook_words(outlook), indent=2)
+        page.table(
+            UPSTREAM_HEADS,
+            [
+                upstream_row(s, words=outlook.words, at=at, sure=outlook.sure)
+                for s in outlook.decision.statuses
+            ],
+            indent=2,
+        )
+        made = one.last_of_key[outlook.key]
+        if made and made != one.last:
+            page.line(f"last of this key: {made_words(made, at)}", indent=2)
+    page.gap()
+    if len(pending) > MOST_KEYS_SHOWN:
+        page.line(f"and {len(pending) - MOST_KEYS_SHOWN} more keys wait: see --json", indent=2)
+    if not pending and one.outlooks:
+        page.line(f"nothing new of any {fan_in.key_tag}", indent=2)
+    for name, completion in one.outlooks.ignored.items() if one.outlooks else ():
+        age = format_duration(at - completion.completed_at)
+        page.line(f"ignored, without {fan_in.key_tag}: {name} succeeded {age} ago", indent=2)
+    last = made_words(one.last, at) if one.last else "nothing requested yet"
+    page.line(f"last batch: {last}", indent=2)
+
+
+def _evaluator_words(one: Status, at: datetime) -> str:
+    evaluator, last = one.evaluator, one.last_tick
+    if evaluator.name is None:
+        return "evaluated by no sensor"
+    line = f"{evaluator.name} is {'on' if evaluator.on else 'off'}"
+    if last is None:
+        return f"{line}, has never ticked"
+    outcome = {"success": "requested", "failure": "failed"}.get(last.status, last.status)
+    return f"{line}, last ticked {format_duration(at - last.at)} ago: {outcome}"
+
+
+def _outlook_words(outlook: Outlook) -> str:
+    of_key = f"{outlook.key}: " if outlook.key is not None else ""
+    # What an incomplete batch waits for stands in the table.
+    words = outlook.reason if outlook.decision.complete else count_ready(outlook.decision)
+    return f"{of_key}{words}{'; to be requested at the next tick' if outlook.requests else ''}"
+
+
+# --- for programs --------------------------------------------------------------------------------
+
+
+def _data(app: App, daemon: Daemon, statuses: Sequence[Status], at: datetime) -> Mapping[str, Any]:
+    problem = daemon.problem(at)
+    return {
+        "command": "status",
+        "at": iso(at),
+        "location": app.location_name,
+        "daemon": {"heard_of_at": iso(daemon.heard_of), "problem": problem},
+        "attention": bool(problem) or any(one.problems for one in statuses),
+        "fan_ins": [_one_data(one, at) for one in statuses],
+    }
+
+
+def _one_data(one: Status, at: datetime) -> Mapping[str, Any]:
+    return {
+        **fan_in_data(one.fan_in),
+        "sensor": evaluator_data(one.evaluator, one.last_tick),
+        "problems": list(one.problems),
+        "pending": [
+            {**outlook_data(o, at), "last_batch": made_data(one.last_of_key[o.key])}
+            for o in one.pending
+        ],
+        "ignored": [
+            {"upstream": name, "run_id": c.run_id, "completed_at": iso(c.completed_at)}
+            for name, c in (one.outlooks.ignored if one.outlooks else {}).items()
+        ],
+        "last_batch": made_data(one.last),
+    }
+
+
+def evaluator_data(evaluator: Evaluator, last: TickRecord | None) -> Mapping[str, Any] | None:
+    if evaluator.name is None:
+        return None
+    return {
+        "name": evaluator.name,
+        "on": evaluator.on,
+        "interval_seconds": evaluator.interval.total_seconds(),
+        "last_tick": tick_data(last),
+    }

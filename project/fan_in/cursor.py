@@ -1,0 +1,421 @@
+"""The sensor's memory between ticks: a JSON cursor, versioned and bounded.
+
+For each key it holds at most two entries for each upstream, however long the history, and it
+forgets a key when nothing of it can count any more. It is a cache: all that matters can be read
+again, the completions from the run storage and what was used up from the tags of the downstream's
+own runs. So a missing, corrupt, foreign or older cursor is thrown away.
+"""
+
+import json
+import zlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from json.encoder import encode_basestring_ascii
+from typing import Any
+
+from .rule import Batch, Completion, Decision, Used, merge_used
+from .stored_order import Place
+
+VERSION = 3
+
+CHECK = ',"check":'
+"""What stands between a cursor and its checksum. A cursor that was damaged and can still be read
+would use up what no batch used, or give back what one did."""
+
+REQUEST_TAG = "fan_in/request"
+
+LONGEST_TAG = 2000
+"""Characters in one tag, at the most: Postgres refuses an index entry of more than 2,704 bytes."""
+
+MOST_KEYS = 2000
+"""How many keys the state remembers that wait for an upstream, the most recent ones. What it
+forgets is read again when an upstream completes with that key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A request of the downstream, as its run tags and the cursor hold it.
+
+    Args:
+        batch_id: The batch's identifier.
+        at: The time of the tick.
+        positions: What it uses up: for each upstream the end time and the id of a run.
+        key: The batch's key, where there are keys.
+        members: The upstreams in the batch; the others of ``positions`` were not ready.
+    """
+
+    batch_id: str
+    at: datetime
+    positions: Mapping[str, tuple[float, str]]
+    key: str | None
+    members: frozenset[str]
+
+    @staticmethod
+    def of(decision: Decision, batch: Batch) -> "Request":
+        """Returns the request for a batch that was decided on."""
+        return Request(
+            batch_id=batch.id,
+            at=decision.at,
+            positions={c.upstream: c.position for c in decision.consumed},
+            key=batch.key,
+            members=frozenset(c.upstream for c in batch.completions),
+        )
+
+    @property
+    def batch(self) -> Batch:
+        """The batch that was requested."""
+        return Batch(
+            completions=tuple(
+                _completion(name, *position, self.key)
+                for name, position in self.positions.items()
+                if name in self.members
+            ),
+            key=self.key,
+        )
+
+    def to_tags(self) -> dict[str, str]:
+        """Returns the request as run tags: one, or several if it is too long for one."""
+        text = _dump(_request_to_data(self))
+        pieces = [text[i : i + LONGEST_TAG] for i in range(0, len(text), LONGEST_TAG)]
+        return {_request_tag(number): piece for number, piece in enumerate(pieces)}
+
+    @staticmethod
+    def from_tags(tags: Mapping[str, str]) -> "Request | None":
+        """Returns the request that a run's tags hold, or None if they hold none."""
+        pieces: list[str] = []
+        while (piece := tags.get(_request_tag(len(pieces)))) is not None:
+            pieces.append(piece)
+        try:
+            return _request_from_data(json.loads("".join(pieces)))
+        except _UNREADABLE:
+            return None
+
+
+def _request_tag(number: int) -> str:
+    return f"{REQUEST_TAG}.{number}" if number else REQUEST_TAG
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyState:
+    """What is known of one key.
+
+    Args:
+        newest: For each upstream that completed, its newest completion.
+        used: How far the completions of each upstream are used up.
+    """
+
+    newest: Mapping[str, Completion] = field(default_factory=dict)
+    used: Mapping[str, Used] = field(default_factory=dict)
+
+    def with_completions(self, completions: Iterable[Completion]) -> "KeyState":
+        """Returns the state with these completions known; the newest of each upstream is kept."""
+        newer: dict[str, Completion] = {}
+        for completion in completions:
+            known = newer.get(completion.upstream) or self.newest.get(completion.upstream)
+            if known is None or completion.position > known.position:
+                newer[completion.upstream] = completion
+        return replace(self, newest={**self.newest, **newer}) if newer else self
+
+    def with_used(self, positions: Mapping[str, Any], at: datetime) -> "KeyState":
+        """Returns the state with completions used up to these positions, never less than before."""
+        more = {name: Used(position=position, at=at) for name, position in positions.items()}
+        return replace(self, used=merge_used(self.used, more))
+
+    def has_used(self, positions: Mapping[str, Any]) -> bool:
+        """True when completions are used up to these positions."""
+        return all(
+            name in self.used and self.used[name].position >= position
+            for name, position in positions.items()
+        )
+
+    def only(self, upstreams: Collection[str]) -> "KeyState":
+        """Returns the state of these upstreams."""
+        return KeyState(
+            newest={name: c for name, c in self.newest.items() if name in upstreams},
+            used={name: u for name, u in self.used.items() if name in upstreams},
+        )
+
+    @cached_property
+    def text(self) -> str:
+        """The state as JSON; made once, since most of it stays as it is from tick to tick."""
+        return _dump(_key_to_data(self))
+
+    @cached_property
+    def unused(self) -> Mapping[str, Completion]:
+        """For each upstream its newest completion, where no batch has used that."""
+        return {
+            name: completion
+            for name, completion in self.newest.items()
+            if name not in self.used or completion.position > self.used[name].position
+        }
+
+    @cached_property
+    def oldest_unused(self) -> datetime:
+        """When the first of them completed."""
+        return min((c.completed_at for c in self.unused.values()), default=_NEVER)
+
+    @cached_property
+    def latest(self) -> datetime:
+        """When it was last heard of the key."""
+        return max((c.completed_at for c in self.newest.values()), default=_NEVER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorState:
+    """What the sensor knows between two ticks.
+
+    Args:
+        owner: Whose memory this is; a cursor of another owner is foreign.
+        upstreams: The upstreams whose completions were read.
+        reach: How far back, in seconds, they were read; None for all of history.
+        read_to: Epoch seconds up to which runs have been read.
+        keys: What is known of each key; of the key None if there are no keys.
+        unsure: Upstreams without a completion inside ``reach``; older ones were not looked for.
+        keyless: The newest run of each upstream that was ignored, since it has no key.
+        requested: The last tick's requests, until their runs have been seen.
+        places: How far the event log was read, for what becomes visible late.
+        parts: The newest run of each upstream that was ignored, since it was of a part of the job.
+        elsewhere: Upstreams whose runs were seen in another repository of the location that was
+            named, each with the repository that was looked for, and that one.
+    """
+
+    owner: str
+    upstreams: frozenset[str] = frozenset()
+    reach: float | None = 0.0
+    read_to: float = 0.0
+    keys: Mapping[str | None, KeyState] = field(default_factory=dict)
+    unsure: frozenset[str] = frozenset()
+    keyless: Mapping[str, Completion] = field(default_factory=dict)
+    requested: tuple[Request, ...] = ()
+    places: tuple[Place, ...] = ()
+    parts: Mapping[str, Completion] = field(default_factory=dict)
+    elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def covers(self, upstreams: Iterable[str], reach: float | None) -> bool:
+        """True when the completions of all these upstreams were read at least that far back."""
+        if not self.upstreams.issuperset(upstreams):
+            return False
+        return self.reach is None or (reach is not None and reach <= self.reach)
+
+    def of(self, key: str | None) -> KeyState:
+        """Returns what is known of a key."""
+        return self.keys.get(key, _NOTHING)
+
+    def with_key(self, key: str | None, state: KeyState) -> "SensorState":
+        """Returns the state with something else known of a key."""
+        return self.with_keys({key: state})
+
+    def with_keys(self, states: Mapping[str | None, KeyState]) -> "SensorState":
+        """Returns the state with something else known of some keys."""
+        return replace(self, keys={**self.keys, **states})
+
+    def only(self, upstreams: Iterable[str]) -> "SensorState":
+        """Returns the state without upstreams that left the set."""
+        names = frozenset(upstreams)
+        if names >= self.upstreams:
+            return self
+        return replace(
+            self,
+            upstreams=self.upstreams & names,
+            keys={key: state.only(names) for key, state in self.keys.items()},
+            unsure=self.unsure & names,
+            keyless={name: c for name, c in self.keyless.items() if name in names},
+            parts={name: c for name, c in self.parts.items() if name in names},
+            elsewhere={name: found for name, found in self.elsewhere.items() if name in names},
+        )
+
+    def forgetting(self, seen_after: datetime, counts_after: datetime | None) -> "SensorState":
+        """Returns the state without the keys of which nothing can count any more.
+
+        Args:
+            seen_after: Completions since then may be read again, so that it must be remembered
+                whether they were used.
+            counts_after: What completed before is outside every window; None if nothing is.
+        """
+        kept = {request.key for request in self.requested}
+        for key, state in self.keys.items():
+            unused = state.unused.values()
+            counts = [c for c in unused if not counts_after or c.completed_at > counts_after]
+            if counts or state.latest >= seen_after:
+                kept.add(key)
+        return replace(self, keys={key: s for key, s in self.keys.items() if key in kept})
+
+    def bounded(self, keep: Collection[str | None]) -> "SensorState":
+        """Returns the state with no more keys than ``MOST_KEYS`` and those to be kept."""
+        if len(self.keys) <= MOST_KEYS:
+            return self
+        recent = sorted(self.keys, key=lambda key: self.keys[key].latest, reverse=True)
+        kept = {*recent[:MOST_KEYS], *keep, *(r.key for r in self.requested)}
+        return replace(self, keys={key: s for key, s in self.keys.items() if key in kept})
+
+    def to_json(self) -> str:
+        rest = _dump(
+            {
+                "version": VERSION,
+                "owner": self.owner,
+                "upstreams": sorted(self.upstreams),
+                "reach": self.reach,
+                "read_to": self.read_to,
+                "unsure": sorted(self.unsure),
+                "keyless": {name: list(c.position) for name, c in self.keyless.items()},
+                "requested": [_request_to_data(request) for request in self.requested],
+                "places": [[place.at, place.number] for place in self.places],
+                "parts": {name: list(c.position) for name, c in self.parts.items()},
+                "elsewhere": {name: list(found) for name, found in self.elsewhere.items()},
+            }
+        )
+        keys = ",".join(f"[{_name(key)},{state.text}]" for key, state in self.keys.items())
+        text = f'{rest[:-1]},"keys":[{keys}]'
+        return f'{text}{CHECK}"{_checksum(text)}"}}'
+
+    @staticmethod
+    def from_json(text: str | None, owner: str) -> "SensorState | None":
+        """Returns the state that the cursor holds, or None if it is another's or unreadable."""
+        try:
+            data = json.loads(text or "")
+            if data["version"] != VERSION or data["owner"] != owner:
+                return None
+            if data["check"] != _checksum(text[: text.rindex(CHECK)]):
+                return None
+            return SensorState(
+                owner=owner,
+                upstreams=frozenset(map(_text, data["upstreams"])),
+                reach=None if data["reach"] is None else float(data["reach"]),
+                read_to=_time(data["read_to"]).timestamp(),
+                keys={
+                    key: _key_from_data(None if key is None else _text(key), newest, used)
+                    for key, (newest, used) in data["keys"]
+                },
+                unsure=frozenset(map(_text, data["unsure"])),
+                keyless={
+                    name: _completion(name, *_position(position), None)
+                    for name, position in data["keyless"].items()
+                },
+                requested=tuple(_request_from_data(request) for request in data["requested"]),
+                # Not in the cursors of earlier releases, which are good for all the rest.
+                places=tuple(
+                    Place(_time(at).timestamp(), int(number))
+                    for at, number in data.get("places", ())
+                ),
+                parts={
+                    name: _completion(name, *_position(position), None)
+                    for name, position in data.get("parts", {}).items()
+                },
+                elsewhere={
+                    name: (_text(looked_for), _text(found))
+                    for name, (looked_for, found) in data.get("elsewhere", {}).items()
+                },
+            )
+        except _UNREADABLE:
+            return None
+
+
+# What reading hostile bytes as this module's JSON can raise; RecursionError for deep nesting.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    OSError,
+    RecursionError,
+)
+
+_NOTHING = KeyState()
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def run_completion(upstream: str, run_id: str, end_time: float, key: str | None) -> Completion:
+    """Returns the completion of an upstream run; ``end_time`` in epoch seconds."""
+    return _completion(upstream, end_time, run_id, key)
+
+
+def _completion(upstream: str, end_time: float, run_id: str, key: str | None) -> Completion:
+    return Completion(
+        upstream=upstream,
+        id=run_id,
+        completed_at=_time(end_time),
+        position=(end_time, run_id),
+        run_id=run_id,
+        key=key,
+    )
+
+
+def _key_to_data(state: KeyState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is used up and is the newest, as most is, is written once."""
+    used: dict[str, Any] = {}
+    for name, mark in state.used.items():
+        at = mark.at.timestamp() if mark.at else None
+        newest = state.newest.get(name)
+        same = newest is not None and newest.position == mark.position
+        used[name] = [at] if same else [at, *mark.position]
+    return {name: list(c.position) for name, c in state.newest.items()}, used
+
+
+def _key_from_data(key: str | None, newest: dict[str, Any], used: dict[str, Any]) -> KeyState:
+    return KeyState(
+        newest={name: _completion(name, *_position(p), key) for name, p in newest.items()},
+        used={
+            name: Used(
+                position=_position(position or newest[name]),
+                at=None if at is None else _time(at),
+            )
+            for name, (at, *position) in used.items()
+        },
+    )
+
+
+def _request_to_data(request: Request) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "key": request.batch_id,
+        "at": request.at.timestamp(),
+        "positions": {name: list(position) for name, position in request.positions.items()},
+    }
+    if request.key is not None:
+        data["of"] = request.key
+    if request.members != set(request.positions):
+        data["members"] = sorted(request.members)
+    return data
+
+
+def _request_from_data(data: dict[str, Any]) -> Request:
+    positions = {name: _position(p) for name, p in data["positions"].items()}
+    key = data.get("of")
+    return Request(
+        batch_id=_text(data["key"]),
+        at=_time(data["at"]),
+        positions=positions,
+        key=None if key is None else _text(key),
+        members=frozenset(map(_text, data.get("members", positions))),
+    )
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _dump(data: Any) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def _name(key: str | None) -> str:
+    """Returns a key as JSON; there may be thousands, and one encoder for all is not made anew."""
+    return "null" if key is None else encode_basestring_ascii(key)
+
+
+def _position(data: Any) -> tuple[float, str]:
+    end_time, run_id = data
+    _time(end_time)
+    return float(end_time), str(run_id)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
+def _time(seconds: Any) -> datetime:
+    return datetime.fromtimestamp(float(seconds), UTC)

@@ -1,0 +1,226 @@
+"""The sensors that evaluate the fan-ins: whether they are on, and what their last tick did.
+
+A sensor that is off, or a daemon that is gone, is the commonest cause of silence.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+# Private, since no public name tells them: what a stored sensor and its ticks can be.
+from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
+
+from ..ticks import LONGEST_EVALUATION
+from ..windows import format_duration, just_after
+from .fan_ins import FanInSpec
+
+SENSOR_DAEMON = "SENSOR"
+"""The daemon that ticks sensors, of both kinds."""
+
+LONGEST_SILENCE = timedelta(minutes=5)
+"""A sensor or a daemon that was not heard of for so long is told of. The daemon reports every half
+minute; between two ticks of a sensor its own interval passes besides."""
+
+DEFAULT_INTERVAL = 30
+"""Seconds between two ticks of a sensor that does not say; Dagster's own default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TickRecord:
+    """A tick, as it is stored.
+
+    Args:
+        at: When it began.
+        ended: When it ended; None if it has not.
+        status: "started", "skipped", "success" or "failure".
+        reason: Why it requested nothing, if it said so.
+        error: The first line of its error, if it failed.
+        run_ids: The runs that it created.
+        evaluation_id: Under what the evaluations of conditions are stored.
+    """
+
+    at: datetime
+    ended: datetime | None
+    status: str
+    reason: str | None = None
+    error: str | None = None
+    run_ids: tuple[str, ...] = ()
+    evaluation_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """The sensor that evaluates a fan-in.
+
+    Args:
+        definition: The sensor; None for a condition that no sensor evaluates.
+        state: What Dagster stores of it; None if it never ran and was never switched on or off.
+        known_elsewhere: Code locations in which the instance knows a sensor of this name, if it
+            does not know this one.
+    """
+
+    instance: dg.DagsterInstance
+    definition: dg.SensorDefinition | None
+    state: Any | None = None
+    known_elsewhere: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str | None:
+        return self.definition.name if self.definition else None
+
+    @property
+    def on(self) -> bool:
+        if self.definition is None:
+            return False
+        if self.state is None or self.state.status is InstigatorStatus.DECLARED_IN_CODE:
+            return self.definition.default_status is dg.DefaultSensorStatus.RUNNING
+        return self.state.status is InstigatorStatus.RUNNING
+
+    @property
+    def interval(self) -> timedelta:
+        seconds = self.definition and self.definition.minimum_interval_seconds
+        return timedelta(seconds=seconds or DEFAULT_INTERVAL)
+
+    @property
+    def cursor(self) -> str | None:
+        return getattr(self.state and self.state.instigator_data, "cursor", None)
+
+    def ticks(self, *, until: datetime | None = None, limit: int) -> Sequence[TickRecord]:
+        """Returns the newest ticks, those that began by a time if one is given."""
+        if self.state is None:
+            return []
+        ticks = self.instance.get_ticks(
+            self.state.instigator_origin_id,
+            self.state.selector_id,
+            before=None if until is None else just_after(until).timestamp(),
+            limit=limit,
+        )
+        return [_told(tick) for tick in ticks]
+
+    def last_tick(self) -> TickRecord | None:
+        """Returns the newest tick that has ended, or else the newest."""
+        ticks = self.ticks(limit=2)
+        return next((tick for tick in ticks if tick.ended), ticks[0] if ticks else None)
+
+    def problems(self, at: datetime) -> Iterator[str]:
+        """Yields what keeps it from requesting anything, each with the fix."""
+        if self.definition is None:
+            yield (
+                "no sensor evaluates it: give it to an AutomationConditionSensorDefinition with"
+                " use_user_code_server=True"
+            )
+            return
+        if self.definition.sensor_type.value == "AUTO_MATERIALIZE":
+            yield (
+                f"{self.name} evaluates it in the daemon, which cannot load its condition: give it"
+                " to an AutomationConditionSensorDefinition with use_user_code_server=True"
+            )
+            return
+        if self.known_elsewhere:
+            yield (
+                f"the instance knows no sensor {self.name} in this code location, but in"
+                f" {', '.join(self.known_elsewhere)}: give --location"
+            )
+            return
+        if not self.on:
+            yield f"{self.name} is switched off: switch it on, in the UI or by dagster sensor start"
+            return
+        last = self.last_tick()
+        if last is None:
+            yield f"{self.name} is on and has never ticked: is the daemon running?"
+            return
+        age = format_duration(at - last.at)
+        if last.status == "failure":
+            yield f"{self.name}'s last tick, {age} ago, failed: {last.error}"
+        if last.ended is None and at - last.at > LONGEST_EVALUATION:
+            yield f"{self.name}'s last tick began {age} ago and has not ended"
+        elif at - last.at > LONGEST_SILENCE + self.interval:
+            yield f"{self.name} has not ticked for {age}: is the daemon running?"
+
+
+def _told(tick: Any) -> TickRecord:
+    ended = tick.end_timestamp
+    return TickRecord(
+        at=_time(tick.timestamp),
+        ended=None if ended is None or tick.status is TickStatus.STARTED else _time(ended),
+        status=tick.status.value.lower(),
+        reason=tick.skip_reason,
+        error=_first_line(tick.error) if tick.error else None,
+        run_ids=tuple(tick.run_ids),
+        evaluation_id=tick.tick_data.auto_materialize_evaluation_id,
+    )
+
+
+def _first_line(error: Any) -> str:
+    """Returns an error's first line, of its innermost cause: that is the user's own."""
+    while error.cause is not None:
+        error = error.cause
+    lines = error.message.strip().splitlines()
+    return lines[0] if lines else str(error.cls_name)
+
+
+def evaluator_of(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, fan_in: FanInSpec
+) -> Evaluator:
+    """Returns the sensor that evaluates a fan-in, with what the instance knows of it."""
+    definition = _definition(repository, fan_in)
+    if definition is None:
+        return Evaluator(instance=instance, definition=None)
+    states = [s for s in instance.all_instigator_state() if s.instigator_name == definition.name]
+    homes = {
+        (state.selector.location_name, state.selector.repository_name): state for state in states
+    }
+    state = homes.get(fan_in.home)
+    elsewhere = () if state is not None else tuple(sorted(location for location, _ in homes))
+    return Evaluator(
+        instance=instance, definition=definition, state=state, known_elsewhere=elsewhere
+    )
+
+
+def _definition(
+    repository: dg.RepositoryDefinition, fan_in: FanInSpec
+) -> dg.SensorDefinition | None:
+    if fan_in.kind == "sensor":
+        return fan_in.definition
+    return next(
+        (
+            sensor
+            for sensor in sorted(repository.sensor_defs, key=lambda sensor: sensor.name)
+            if isinstance(sensor, dg.AutomationConditionSensorDefinition)
+            and fan_in.asset_key in sensor.asset_selection.resolve(repository.asset_graph)
+        ),
+        None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Daemon:
+    """The daemon that ticks sensors.
+
+    Args:
+        heard_of: When it last reported; None if it never did.
+    """
+
+    heard_of: datetime | None
+
+    def problem(self, at: datetime) -> str | None:
+        """Returns what is wrong with it, and the fix; None if nothing is."""
+        fix = "start dagster-daemon run, or dagster dev"
+        if self.heard_of is None:
+            return f"the sensor daemon was never heard of: {fix}"
+        if at - self.heard_of > LONGEST_SILENCE:
+            age = format_duration(at - self.heard_of)
+            return f"the sensor daemon was last heard of {age} ago: {fix}"
+        return None
+
+
+def sensor_daemon(instance: dg.DagsterInstance) -> Daemon:
+    heartbeat = instance.get_daemon_heartbeats().get(SENSOR_DAEMON)
+    return Daemon(heard_of=_time(heartbeat.timestamp) if heartbeat else None)
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

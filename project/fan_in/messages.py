@@ -1,0 +1,154 @@
+"""The words in which a decision is told, the same wherever it is shown."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from .rule import Decision, State, UpstreamStatus
+from .windows import CalendarDay, format_duration, format_time
+
+MOST_NAMED = 5
+"""How many missing upstreams a one-line explanation names before it counts the rest."""
+
+MOST_KEYS_NAMED = 3
+"""How many waiting keys a one-line explanation tells of before it counts the rest."""
+
+LONGEST_NAME = 80
+"""Characters of a name or a key in a one-line explanation; what is longer is cut."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """How a path speaks of its completions, as a noun and a past tense."""
+
+    completion: str
+    completed: str
+
+
+RUN_WORDS = Words(completion="success", completed="succeeded")
+ASSET_WORDS = Words(completion="materialization", completed="materialized")
+
+
+def explain_upstream(
+    status: UpstreamStatus, *, words: Words, at: datetime | None = None, sure: bool = True
+) -> str:
+    """Returns why an upstream counts or not, in words; times as ages when ``at`` is given.
+
+    Without ``at`` the words hold times of day instead of ages, so they change only when the
+    facts do. ``sure`` is False if nothing is known of the time before the window.
+    """
+    why = _why(status, words, at, sure)
+    return f"{why}; {status.note}" if status.note else why
+
+
+def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) -> str:
+    newest, window = status.newest, status.within
+    if newest is None:
+        if sure or window is None:
+            return f"never {words.completed}"
+        today = f"today in {window.zone}" if isinstance(window, CalendarDay) else None
+        return f"no {words.completion} {today or f'within {format_duration(window)}'}"
+    if status.state is State.READY:
+        return f"{words.completed} {_moment(newest.completed_at, at)}"
+    if status.state is State.USED:
+        when = f" at {format_time(status.used_at)}" if status.used_at else ""
+        return (
+            f"last {words.completion} already used{when}"
+            f" ({words.completed} {_moment(newest.completed_at, at)})"
+        )
+    if status.state is State.WITHHELD:
+        return (
+            f"{words.completed} {_moment(newest.completed_at, at)} by {status.launch}, which has"
+            " yet to make the downstream, too"
+        )
+    last = f"last {words.completion} {_moment(newest.completed_at, at)}"
+    if isinstance(window, CalendarDay):
+        return f"{last}, not today in {window.zone}"
+    return f"{last}, outside {format_duration(window)}"
+
+
+def explain_held_back(decision: Decision, *, at: datetime | None = None) -> str:
+    """Returns what a complete batch waits for, another evaluation or runs of the downstream; times
+    as ages when ``at`` is given."""
+    if decision.evaluating is not None:
+        return f"another evaluation began {_moment(decision.evaluating, at)} and has not ended"
+    if decision.beside is not None:
+        return f"given back by a launch of both, so not beside {decision.beside} at this tick"
+    runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
+    return f"downstream still running: {runs}"
+
+
+def count_ready(decision: Decision) -> str:
+    """Returns how many upstreams are ready, and how many are needed if that is not all."""
+    line = f"{len(decision.ready)} of {len(decision.statuses)} upstreams ready"
+    return line if decision.when is None else f"{line}, {decision.when} needed"
+
+
+def explain_besides(decision: Decision, parts: Sequence[str]) -> str:
+    """Returns why a complete batch waits for other parts of the downstream's condition."""
+    return f"{count_ready(decision)}; waiting until this is true: {_some(parts)}"
+
+
+def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) -> str:
+    """Returns the decision as one line: how many upstreams are ready, and what is missing why."""
+    line = count_ready(decision)
+    if not decision.complete:
+        # A requirement with "not" may wait though every upstream that it names is ready.
+        missing = decision.missing
+        reasons = [
+            f"{plain(s.upstream)}: {explain_upstream(s, words=words, at=decision.at, sure=sure)}"
+            for s in missing[:MOST_NAMED]
+        ]
+        more = len(missing) - len(reasons)
+        waiting = _some(reasons, more=more)
+        return f"{line}; waiting for {waiting}" if missing else f"{line}; waiting"
+    if decision.impossible:
+        return f"{line}, but it is {decision.impossible}"
+    if decision.evaluating is not None or decision.running or decision.beside:
+        return f"{line}; waiting, {explain_held_back(decision, at=decision.at)}"
+    if decision.busy:
+        return (
+            f"{line}; waiting, upstreams still running: {_some([*map(plain, decision.busy)], ', ')}"
+        )
+    if decision.unsettled:
+        ages = [
+            f"{plain(s.upstream)} {words.completed} {_moment(s.newest.completed_at, decision.at)}"
+            for s in decision.unsettled
+            if s.newest
+        ]
+        return f"{line}; waiting until {format_duration(decision.settle)} are quiet: {_some(ages)}"
+    return line
+
+
+def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_WORDS) -> str:
+    """Returns the decisions for all keys that wait as one line, the most recent in full."""
+
+    def newest(decision: Decision) -> datetime:
+        return max(s.newest.completed_at for s in decision.statuses if s.newest)
+
+    waiting = sorted((d for d in decisions if d.ready), key=newest, reverse=True)
+    if not waiting:
+        return f"nothing new of any {tag}"
+    lines = [
+        f"{tag} {plain(str(d.key))}: {explain(d, words=words, sure=False)}"
+        for d in waiting[:MOST_KEYS_NAMED]
+    ]
+    if len(waiting) > MOST_KEYS_NAMED:
+        lines.append(f"and {len(waiting) - MOST_KEYS_NAMED} more wait")
+    return " | ".join(lines)
+
+
+def plain(name: str) -> str:
+    """Returns a name as it may stand in one line of text, whoever chose it: what cannot be printed
+    is replaced, and what is too long is cut."""
+    text = "".join(character if character.isprintable() else "\ufffd" for character in name)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+
+
+def _moment(time: datetime, at: datetime | None) -> str:
+    return f"{format_duration(at - time)} ago" if at else f"at {format_time(time)}"
+
+
+def _some(parts: Sequence[str], separator: str = "; ", more: int = 0) -> str:
+    more += max(0, len(parts) - MOST_NAMED)
+    return separator.join([*parts[:MOST_NAMED], *[f"and {more} more"] * bool(more)])

@@ -1,0 +1,296 @@
+"""Alternatives: other rules that a fan-in might have had, as a user writes them."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import click
+
+from ..errors import FanInError
+from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement, check_count
+from ..windows import (
+    ONE_DAY,
+    CalendarDay,
+    Window,
+    Within,
+    check_settle,
+    check_within,
+    format_duration,
+    window_of,
+    within_words,
+)
+from .documentation_example import DocumentationExample
+from .mechanisms import Mechanism
+from .simulated import SimulatedFanIn
+
+Like = Literal["sensor", "condition", "example"]
+LIKES = ("sensor", "condition", "example")
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(text: str) -> timedelta:
+    """Returns a duration like 30s, 10m, 12h, 7d or 1h30m.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is no duration, like 30s, 10m, 12h, 7d or 1h30m")
+    found = timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in parts))
+    if not found:
+        raise ValueError(f"{text!r} is no time at all")
+    return found
+
+
+class Duration(click.ParamType):
+    """A duration, such as 10m or 1h30m."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return duration(value)
+        except (ValueError, OverflowError) as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = Duration()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """What is to be different; what is not given stays as it is.
+
+    Args:
+        like: By which rule: the sensor's, the condition's, or the documentation example's.
+        within: The window; "none" for none, "day/Europe/Berlin" for a calendar day.
+        at_least: How many upstreams are enough; "all" for all of them.
+        settle: For how long no upstream must have completed; "none" if it does not matter.
+        overlap: Whether a batch may be requested while the downstream runs.
+        idle: Whether it waits for running upstreams.
+        manual: Whether a run of the downstream by hand uses up what came before it.
+        zone: The time zone of the documentation example's machine.
+    """
+
+    like: Like | None = None
+    within: str | None = None
+    at_least: str | None = None
+    settle: str | None = None
+    overlap: bool | None = None
+    idle: bool | None = None
+    manual: str | None = None
+    zone: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How it is called: as it is written."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        words = [
+            f"{name.replace('_', '-')}={_written(value)}"
+            for name, value in given.items()
+            if name != "like"
+        ]
+        return ", ".join([*[str(self.like)] * bool(self.like), *words]) or "as it is"
+
+    def kind(self, fan_in: FanInSpec) -> Kind:
+        """Returns on which path it is."""
+        if self.like == "condition":
+            return "condition"
+        return fan_in.kind if self.like is None else "sensor"
+
+    def rule(self, fan_in: FanInSpec) -> Rule:
+        """Returns the rule of a fan-in, changed.
+
+        Raises:
+            click.UsageError: It cannot be.
+        """
+        try:
+            return self._rule(fan_in)
+        except (FanInError, ValueError) as error:
+            raise click.UsageError(f"{self.name}: {error}") from error
+
+    def _rule(self, fan_in: FanInSpec) -> Rule:
+        rule = _on_path(fan_in, self.kind(fan_in))
+        if self.within is not None:
+            rule = replace(rule, within=_window(self.within))
+        if self.at_least is not None:
+            rule = replace(rule, when=self._quorum(rule))
+        if self.settle is not None:
+            rule = replace(rule, settle=None if self.settle == "none" else duration(self.settle))
+        if self.overlap is not None:
+            rule = replace(rule, overlap=self.overlap)
+        if self.idle is not None:
+            rule = replace(rule, idle=self.idle)
+        if self.manual is not None:
+            if self.kind(fan_in) == "condition" and self.manual == "ignore":
+                raise ValueError("a condition cannot ignore a run by hand: only a sensor can")
+            rule = replace(rule, manual_runs=_one_of("manual", self.manual, ("ignore", "consume")))
+        check_within(rule.within, rule.upstreams)
+        check_settle(rule.settle, [window_of(rule.within, name) for name in rule.upstreams])
+        return rule
+
+    def _quorum(self, rule: Rule) -> Requirement | None:
+        if self.at_least == "all":
+            return None
+        if not str(self.at_least).isdecimal():
+            raise ValueError(f"at-least={self.at_least} is no number: give one, or all")
+        count = int(str(self.at_least))
+        check_count(count, len(rule.upstreams))
+        return AtLeast((), count)
+
+    def mechanism(
+        self,
+        fan_in: FanInSpec,
+        *,
+        since: datetime,
+        patience: timedelta,
+        runs_last: timedelta | None = None,
+        name: str | None = None,
+    ) -> Mechanism:
+        """Returns it as a mechanism that takes over when the period begins."""
+        name = name or self.name
+        rule = self.rule(fan_in)
+        if self.like == "example":
+            return self._example(name, fan_in, rule, since)
+        if self.zone is not None:
+            raise click.UsageError(f"{self.name}: only like=example has a zone")
+        return SimulatedFanIn(
+            name, self.kind(fan_in), rule, fan_in, since, patience=patience, runs_last=runs_last
+        )
+
+    def _example(self, name: str, fan_in: FanInSpec, rule: Rule, since: datetime) -> Mechanism:
+        settings = ("at_least", "settle", "overlap", "idle", "manual")
+        if given := [s for s in settings if getattr(self, s) is not None]:
+            raise click.UsageError(
+                f"{self.name}: the example has no {' and no '.join(given)}: it has within and zone"
+            )
+        within = rule.within if self.within is not None else ONE_DAY
+        if within is not None and not isinstance(within, timedelta):
+            raise click.UsageError(f"{self.name}: the example's window is a duration, or none")
+        try:
+            zone = CalendarDay(self.zone or "UTC").zone
+        except FanInError as error:
+            raise click.UsageError(f"zone={self.zone}: {error}") from error
+        return DocumentationExample(name, rule.upstreams, fan_in, within, zone, since)
+
+
+def parse(text: str) -> Alternative:
+    """Returns an alternative as it is written: "like=condition, within=12h, overlap=no".
+
+    Raises:
+        click.UsageError: It is none.
+    """
+    fields: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, sign, value = part.partition("=")
+        name = name.strip().replace("-", "_")
+        if not sign or name not in Alternative.__dataclass_fields__ or name in fields:
+            raise click.UsageError(
+                f"--try {text!r}: {part!r} is not one of like=, within=, at-least=, settle=,"
+                " overlap=, idle=, manual=, zone=, each once"
+            )
+        value = value.strip()
+        try:
+            if name in ("overlap", "idle"):
+                value = _one_of(name, value, ("yes", "no")) == "yes"
+            if name == "like":
+                value = _one_of(name, value, LIKES)
+        except ValueError as error:
+            raise click.UsageError(f"--try {text!r}: {error}") from error
+        fields[name] = value
+    return Alternative(**fields)
+
+
+def rule_words(rule: Rule) -> str:
+    """Returns a rule in one line."""
+    enough = "all" if rule.when is None else str(rule.when)
+    parts = [f"{enough} of {', '.join(rule.upstreams)}", within_words(rule.within)]
+    if rule.settle:
+        parts.append(f"settled for {format_duration(rule.settle)}")
+    parts += ["while upstreams are idle"] * rule.idle
+    parts.append("overlap" if rule.overlap else "no overlap")
+    parts += ["by key"] * rule.by_key
+    return "; ".join(parts)
+
+
+def _written(value: Any) -> str:
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else value
+
+
+def _one_of(name: str, value: str, values: Collection[str]) -> str:
+    if value not in values:
+        raise ValueError(f"{name}={value} is none of {', '.join(values)}")
+    return value
+
+
+def _window(text: str) -> Window:
+    if text == "none":
+        return None
+    if text.startswith("day/"):
+        return CalendarDay(text.removeprefix("day/"))
+    return duration(text)
+
+
+# --- from one path to the other ------------------------------------------------------------------
+
+
+def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
+    """Returns a fan-in's rule on a path, in that path's names."""
+    if kind == fan_in.kind:
+        return fan_in.rule
+    names = _names_on_other_path(fan_in)
+    rule = fan_in.rule
+    within: Within = rule.within
+    if isinstance(within, Mapping):
+        within = {
+            other: window_of(within, name) for name in rule.upstreams for other in names[name]
+        }
+    return replace(
+        rule,
+        upstreams=tuple(dict.fromkeys(other for name in rule.upstreams for other in names[name])),
+        within=within,
+        when=rule.when and _renamed(rule.when, names, rule.upstreams),
+        manual_runs="consume" if kind == "condition" else "ignore",
+    )
+
+
+def _names_on_other_path(fan_in: FanInSpec) -> Mapping[str, tuple[str, ...]]:
+    names: dict[str, tuple[str, ...]]
+    if fan_in.kind == "sensor":
+        names = dict(fan_in.assets)
+        fault = "materializes no asset that is known here, so a condition cannot see it"
+    else:
+        names = {asset: (job,) for job, assets in fan_in.assets.items() for asset in assets}
+        fault = "is materialized by no job of the code location, so a sensor cannot see it"
+    for name in fan_in.rule.upstreams:
+        if not names.get(name):
+            raise ValueError(f"{name} {fault}")
+    return names
+
+
+def _renamed(
+    when: Requirement, names: Mapping[str, tuple[str, ...]], upstreams: Collection[str]
+) -> Requirement:
+    match when:
+        case Needs(upstream):
+            others = tuple(Needs(other) for other in names[upstream])
+            return others[0] if len(others) == 1 else AllOf(others)
+        case Not(part):
+            return Not(_renamed(part, names, upstreams))
+        case AllOf(parts):
+            return AllOf(tuple(_renamed(part, names, upstreams) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(_renamed(part, names, upstreams) for part in parts))
+        case AtLeast(parts, count):
+            of = parts or tuple(map(Needs, upstreams))
+            return AtLeast(tuple(_renamed(part, names, upstreams) for part in of), count)
+    raise TypeError(f"{when!r} is a requirement that has no other path")

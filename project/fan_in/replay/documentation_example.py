@@ -1,0 +1,101 @@
+"""The "Run status sensor" example of Dagster's documentation, played."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from ..inspect.fan_ins import FanInSpec, Kind
+from ..rule import Completion, Decision, Used, decide
+from ..windows import ONE_DAY
+from .events import Event, Requested
+from .mechanisms import LAST, NEVER, Firing, Mechanism, member, translation
+
+
+class DocumentationExample(Mechanism):
+    """The logic of the "Run status sensor" example in Dagster's documentation, for any number of
+    jobs: the last success of each, in naive local times, and a cursor of their times.
+
+    It knows no keys, no running downstream, and counts a job of the same name elsewhere.
+
+    Args:
+        name: How it is called.
+        upstreams: The jobs.
+        fan_in: Whose history is played.
+        within: The window.
+        zone: The time zone of the machine that it runs on.
+        takes_over: From when on it requests; before, what was really requested was.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        upstreams: Collection[str],
+        fan_in: FanInSpec,
+        within: timedelta | None = ONE_DAY,
+        zone: str = "UTC",
+        takes_over: datetime | None = None,
+    ) -> None:
+        super().__init__(name, "sensor")
+        self.upstreams = tuple(upstreams)
+        self.translated = translation(fan_in, "sensor")
+        self.within = within
+        self.zone = ZoneInfo(zone)
+        self.takes_over = takes_over
+        self.last: dict[str, Completion] = {}
+        self.cursor: dict[str, datetime] = {}
+        self.look = False
+        self.again: datetime | None = None
+
+    def complete(self, completion: Completion, elsewhere: bool = False) -> None:
+        if completion.upstream in self.upstreams:
+            self.last[completion.upstream] = completion
+            self.look = len(self.last) == len(self.upstreams)
+
+    def take(self, event: Event) -> None:
+        before = self.takes_over is not None and event.at < self.takes_over
+        if isinstance(event, Requested) and event.batch is not None and before:
+            for used in event.used:
+                if used.upstream in self.upstreams:
+                    self.cursor[used.upstream] = used.at
+
+    def due(self) -> datetime | None:
+        return self.now if self.look else self.again
+
+    def tick(self, at: datetime) -> Collection[Firing]:
+        self.now = at
+        if self.again is not None and self.again <= at:
+            self.look, self.again = True, None
+        if not self.look or (self.takes_over is not None and at < self.takes_over):
+            return ()
+        self.look = False
+        last = [self.last[name] for name in self.upstreams]
+        if any(c.completed_at <= self.cursor.get(c.upstream, NEVER) for c in last):
+            return ()
+        if not all(self._is_recent(c, at) for c in last):
+            # Clocks that are set back make it young again.
+            self.again = at + timedelta(hours=1)
+            return ()
+        self.cursor = {c.upstream: c.completed_at for c in last}
+        return (Firing(at, None, tuple(map(member, last))),)
+
+    def decision(self, at: datetime, key: str | None) -> Decision:
+        return decide(
+            at=at,
+            upstreams=self.upstreams,
+            completions=self.last.values(),
+            used={name: Used(position=(time, LAST), at=None) for name, time in self.cursor.items()},
+            within=self.within,
+        )
+
+    def names_of(self, upstream: str, kind: Kind) -> Collection[str]:
+        names = self.translated(upstream, kind)
+        return [name for name in names if name in self.upstreams]
+
+    def _is_recent(self, completion: Completion, at: datetime) -> bool:
+        if self.within is None:
+            return True
+        local = [
+            time.astimezone(self.zone).replace(tzinfo=None)
+            for time in (completion.completed_at, at)
+        ]
+        return local[0] > local[1] - self.within

@@ -1,0 +1,71 @@
+"""Events in the order in which they could be seen, from streams that are nearly in order."""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from .events import Ended, Event, Materialized, Member, Requested, Started, moment
+
+OUT_OF_ORDER = timedelta(minutes=5)
+"""How far what is stored may be out of the order of time, by hosts whose clocks differ."""
+
+
+def by_time(runs: Iterable[tuple[datetime, Sequence[Event]]]) -> Iterator[Event]:
+    """Yields the events of runs in the order of time; the runs come in that of their creation."""
+    waiting: list[tuple[datetime, int, int, Event]] = []
+    number = 0
+    for created, events in runs:
+        while waiting and waiting[0][0] < created - OUT_OF_ORDER:
+            yield heapq.heappop(waiting)[-1]
+        for event in events:
+            number += 1
+            heapq.heappush(waiting, (*moment(event), number, event))
+    while waiting:
+        yield heapq.heappop(waiting)[-1]
+
+
+def in_order(events: Iterable[Event]) -> Iterator[Event]:
+    """Yields events that are nearly in the order of time in that order."""
+    return by_time((event.at, [event]) for event in events)
+
+
+def as_seen(upstreams: Iterable[Event], requests: Iterator[Event]) -> Iterator[Event]:
+    """Yields both, and notes of a completion that it became visible late: when a request that was
+    decided on after it used an older one of its upstream."""
+    coming: deque[Event] = deque()
+    for event in upstreams:
+        while not coming or coming[-1].at <= event.at + OUT_OF_ORDER:
+            following = next(requests, None)
+            if following is None:
+                break
+            coming.append(following)
+        while coming and moment(coming[0]) < moment(event):
+            yield coming.popleft()
+        if not isinstance(event, Started):
+            event.seen = _first_seen(event, coming)
+        yield event
+    yield from coming
+    yield from requests
+
+
+def _first_seen(completion: Ended | Materialized, coming: Iterable[Event]) -> datetime | None:
+    seen = None
+    for request in coming:
+        if request.at > completion.at + OUT_OF_ORDER:
+            break
+        if not isinstance(request, Requested) or completion.key not in (None, request.key):
+            continue
+        for member in request.used:
+            if member.upstream != completion.upstream:
+                continue
+            if not _is_older(member, completion):
+                return seen
+            seen = request.at + timedelta(microseconds=1)
+    return seen
+
+
+def _is_older(member: Member, completion: Ended | Materialized) -> bool:
+    if isinstance(completion, Ended):
+        return (member.at, member.id) < (completion.at, completion.run_id)
+    return (member.at, int(member.id)) < (completion.at, completion.id)

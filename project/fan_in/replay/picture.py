@@ -1,0 +1,93 @@
+"""What a picture of a replay shows: a bounded sample of a history, without anything that draws."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ..windows import falls_out, window_of
+from .compare import Divergence
+from .events import Ended, Event, History, Materialized, Requested
+from .mechanisms import Firing
+
+MOST_MARKS = 1500
+"""How many marks a lane has at the most; of those that would lie on each other one is kept."""
+
+MOST_WINDOWS = 150
+"""In a lane with more marks than this, windows would cover each other and are left out."""
+
+COMPLETED, FAILED, BY_HAND, FIRED = "completed", "failed", "by hand", "fired"
+
+
+@dataclass
+class Lane:
+    """One row of the picture.
+
+    Args:
+        name: Of an upstream, or of a mechanism.
+        marks: By the place in the picture, when and what.
+        windows: When a completion counts, from and to.
+    """
+
+    name: str
+    marks: dict[tuple[int, str], datetime] = field(default_factory=dict)
+    windows: list[tuple[datetime, datetime]] = field(default_factory=list)
+
+    def of(self, what: str) -> list[datetime]:
+        return [at for (_, kind), at in self.marks.items() if kind == what]
+
+
+class Picture:
+    """Gathers what is to be seen of a history and of what was fired on it.
+
+    Args:
+        history: The history.
+        mechanisms: The names of the mechanisms.
+    """
+
+    def __init__(self, history: History, mechanisms: list[str]) -> None:
+        self.fan_in = history.fan_in
+        self.since, self.until = history.since, history.until
+        self.upstreams = {name: Lane(name) for name in self.fan_in.rule.upstreams}
+        self.really = Lane("really requested")
+        self.mechanisms = {name: Lane(name) for name in mechanisms}
+        self.divergences = {name: Lane(name) for name in mechanisms}
+        self._place = self._places()
+        self._sees: type = Ended if self.fan_in.kind == "sensor" else Materialized
+
+    def _places(self) -> Callable[[datetime], int]:
+        width = (self.until - self.since) / MOST_MARKS
+        return lambda at: (at - self.since) // max(width, timedelta(microseconds=1))
+
+    def event(self, event: Event) -> None:
+        if event.at < self.since:
+            return
+        if isinstance(event, Requested):
+            if not event.again:
+                what = BY_HAND if event.batch is None else FIRED
+                self._mark(self.really, event.at, what)
+            return
+        if not isinstance(event, self._sees):
+            return
+        lane = self.upstreams.get(event.upstream)
+        if lane is None or getattr(event, "elsewhere", None) is not None:
+            return
+        if not getattr(event, "success", True):
+            self._mark(lane, event.at, FAILED)
+        elif self._mark(lane, event.at, COMPLETED) and len(lane.windows) <= MOST_WINDOWS:
+            window = window_of(self.fan_in.rule.within, event.upstream)
+            end = falls_out(window, event.at)
+            lane.windows.append((event.at, min(end or self.until, self.until)))
+
+    def firing(self, mechanism: str, firing: Firing) -> None:
+        if firing.at >= self.since:
+            self._mark(self.mechanisms[mechanism], firing.at, FIRED)
+
+    def divergence(self, divergence: Divergence) -> None:
+        self._mark(self.divergences[divergence.mechanism], divergence.at, FIRED)
+
+    def _mark(self, lane: Lane, at: datetime, what: str) -> bool:
+        place = (self._place(at), what)
+        if place in lane.marks:
+            return False
+        lane.marks[place] = at
+        return True

@@ -1,0 +1,461 @@
+"""A fan-in's history as an instance tells it: read in pages, in the order of time, once.
+
+Nothing is kept but what goes on at the same time: the runs that have not ended, and a few minutes
+in which what is stored may be out of order.
+"""
+
+import heapq
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from ..batch import batch_of_run
+from ..cursor import Request
+from ..evaluation_records import completions_seen
+from ..in_progress import NOT_FINISHED_STATUSES
+from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..inspect.sensors import Evaluator, evaluator_of
+from ..run_reader import Home, Upstream
+from ..sensor import PARTITION_TAG, SENSOR_TAG
+from ..windows import longest_window, window_of
+from .event_order import OUT_OF_ORDER, as_seen, by_time, in_order
+from .events import (
+    DownstreamEnded,
+    Ended,
+    Event,
+    History,
+    Materialized,
+    Member,
+    Requested,
+    Started,
+    Tick,
+    moment,
+)
+from .infer_batches import OF_ANOTHER, paired
+from .partitions import PartitionsOf
+
+PAGE = 500
+
+SENSOR_NAME_TAG = "dagster/sensor_name"
+"""Dagster's own, on every run that a sensor requested."""
+
+EVALUATED = ("SKIPPED", "SUCCESS")
+"""The ticks at which the mechanism has decided; one that failed or was killed has not."""
+
+LONGEST_RUN = timedelta(days=2)
+"""How long a run of the downstream may have gone on before all that is read, to be known of."""
+
+ONE_DAY = timedelta(days=1)
+
+PATHS: Collection[Kind] = ("sensor", "condition")
+
+UNFINISHED = NOT_FINISHED_STATUSES
+
+
+def read_history(
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    fan_in: FanInSpec,
+    since: datetime,
+    until: datetime,
+    rules: Collection[Rule] = (),
+    paths: Collection[Kind] = PATHS,
+    requested_by: str | None = None,
+) -> History:
+    """Returns what happened to a fan-in in a period, and for the longest window before it.
+
+    Args:
+        instance: Of which instance.
+        repository: The definitions of its code location.
+        fan_in: To which fan-in.
+        since: When the period begins.
+        until: When it ends, not included.
+        rules: Other rules that will be asked; their windows may be longer.
+        paths: On which paths there will be mechanisms: what none of them sees is not read.
+        requested_by: Another sensor, whose requests are taken for the fan-in's.
+    """
+    rules = [fan_in.rule, *rules]
+    windows = [window_of(rule.within, name) for rule in rules for name in rule.upstreams]
+    length = longest_window(windows)
+    begins = None if length is None else since - length
+    evaluator = evaluator_of(instance, repository, fan_in)
+    paths = {fan_in.kind, *paths, *["sensor" for rule in rules if rule.idle]}
+    reader = HistoryReader(
+        instance, fan_in, repository, evaluator, begins, until, paths, requested_by
+    )
+    return History(
+        fan_in=fan_in,
+        since=since,
+        until=until,
+        begins=begins,
+        interval=evaluator.interval.total_seconds(),
+        ticks_from=reader.ticks_from(since),
+        events=reader,
+        requested_by=requested_by,
+    )
+
+
+class HistoryReader(Iterable[Event]):
+    """The events of an instance, read anew each time they are gone through."""
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        fan_in: FanInSpec,
+        repository: dg.RepositoryDefinition,
+        evaluator: Evaluator,
+        begins: datetime | None,
+        until: datetime,
+        paths: Collection[str],
+        requested_by: str | None,
+    ) -> None:
+        self.instance = instance
+        self.paths = paths
+        self.requested_by = requested_by
+        self.fan_in = fan_in
+        self.graph = repository.asset_graph
+        self.evaluator = evaluator
+        self.begins = begins
+        self.until = until
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yields everything, in the order in which it could be seen."""
+        upstreams: list[Iterator[Event]] = []
+        if "sensor" in self.paths:
+            upstreams += [self._runs_of(*named) for named in self.fan_in.jobs.items()]
+        if "condition" in self.paths:
+            upstreams += [self._materializations(name) for name in self._assets()]
+        by_asset = self.fan_in.kind == "condition"
+        requests = self._requests_of_asset() if by_asset else self._requests_of_job()
+        seen = as_seen(heapq.merge(*upstreams, key=moment), requests)
+        merged = heapq.merge(in_order(seen), self._ticks(), key=moment)
+        if self.requested_by is not None:
+            merged = paired(merged, self.fan_in.kind)
+        return (event for event in merged if self._in_period(event))
+
+    def _assets(self) -> Collection[str]:
+        """The upstream assets: a condition's own, or those that a sensor's jobs materialize."""
+        if self.fan_in.kind == "condition":
+            return self.fan_in.rule.upstreams
+        return sorted({key for keys in self.fan_in.assets.values() for key in keys})
+
+    def _in_period(self, event: Event) -> bool:
+        at, _ = moment(event)
+        if at >= self.until:
+            return False
+        # A run that began before all that is read comes first, since it goes on.
+        return self.begins is None or at >= self.begins or isinstance(event, Started | Requested)
+
+    # --- runs --------------------------------------------------------------------------------
+
+    def _created(self, job_name: str | None = None) -> Iterator[dg.RunRecord]:
+        """Yields the runs that were created, or went on, in the period, the oldest first."""
+        if self.begins is not None:
+            # Few: what had begun before and was not over.
+            before = {"job_name": job_name, "created_before": self.begins}
+            yield from self._pages(dg.RunsFilter(**before, updated_after=self.begins))
+            for record in self._pages(dg.RunsFilter(**before, statuses=UNFINISHED)):
+                if record.update_timestamp <= self.begins:
+                    yield record
+        # A run created at that very time is in neither range but for the microsecond.
+        after = self.begins and self.begins - timedelta(microseconds=1)
+        yield from self._pages(
+            dg.RunsFilter(job_name=job_name, created_after=after, created_before=self.until)
+        )
+
+    def _pages(self, filters: dg.RunsFilter) -> Iterator[dg.RunRecord]:
+        cursor = None
+        while records := self.instance.get_run_records(
+            filters, limit=PAGE, cursor=cursor, ascending=True
+        ):
+            yield from records
+            if len(records) < PAGE:
+                return
+            cursor = records[-1].dagster_run.run_id
+
+    def _key(self, run: dg.DagsterRun) -> str | None:
+        return run.tags.get(self.fan_in.key_tag) if self.fan_in.key_tag else None
+
+    def _runs_of(self, name: str, upstream: Upstream) -> Iterator[Event]:
+        """Yields what happened to the runs of an upstream job."""
+
+        def of(record: dg.RunRecord) -> tuple[datetime, Sequence[Event]]:
+            run, created = record.dagster_run, record.create_timestamp
+            key, elsewhere = self._key(run), self._elsewhere(upstream, run)
+            events: list[Event] = []
+            if elsewhere is None:
+                events.append(Started(created, name, run.run_id, key))
+            if (end := _end(record)) is not None:
+                success = run.status is dg.DagsterRunStatus.SUCCESS
+                events.append(Ended(end, name, run.run_id, success, key, elsewhere))
+            return created, events
+
+        return by_time(map(of, self._created(upstream.job_name)))
+
+    def _elsewhere(self, upstream: Upstream, run: dg.DagsterRun) -> str | None:
+        """Returns the code location of a run if it is not the upstream's."""
+        origin, home = _origin(run), self.fan_in.home
+        if upstream.location is None:
+            # As the sensor does: a run without an origin is of whoever executed it.
+            return None if origin is None or home is None or origin == home else origin[0]
+        named = (upstream.location, upstream.repository)
+        return None if origin == named else (origin or ("nowhere",))[0]
+
+    def _is_at_home(self, run: dg.DagsterRun) -> bool:
+        origin = _origin(run)
+        return origin is None or self.fan_in.home is None or origin == self.fan_in.home
+
+    # --- requests ----------------------------------------------------------------------------
+
+    def _requests_of_job(self) -> Iterator[Event]:
+        """Yields what happened to the runs of the downstream job."""
+
+        def of(record: dg.RunRecord) -> tuple[datetime, Sequence[Event]]:
+            requested = self._by_sensor(record)
+            return record.create_timestamp, [requested, *_ended(record, requested)]
+
+        records = self._created(self.fan_in.downstream)
+        return by_time(of(record) for record in records if self._is_at_home(record.dagster_run))
+
+    def _by_sensor(self, record: dg.RunRecord) -> Requested:
+        run, created = record.dagster_run, record.create_timestamp
+        key = self._key(run)
+        if run.parent_run_id is not None:
+            return Requested(created, run.run_id, key, again=True)
+        if self._is_by_another(run):
+            return Requested(created, run.run_id, key, batch=OF_ANOTHER)
+        ours = run.tags.get(SENSOR_TAG) == self.fan_in.name
+        request = Request.from_tags(run.tags) if ours else None
+        if request is None:
+            return Requested(created, run.run_id, key)
+        members = {
+            name: Member(name, datetime.fromtimestamp(end, UTC), run_id, run_id)
+            for name, (end, run_id) in request.positions.items()
+        }
+        return Requested(
+            _decided(request.at, created, members.values()),
+            run.run_id,
+            key,
+            batch=tuple(m for name, m in members.items() if name in request.members),
+            used=tuple(members.values()),
+        )
+
+    def _is_by_another(self, run: dg.DagsterRun) -> bool:
+        by = run.tags.get(SENSOR_NAME_TAG)
+        return by is not None and by == self.requested_by
+
+    def _requests_of_asset(self) -> Iterator[Event]:
+        """Yields what happened to the planned materializations of the downstream asset."""
+
+        def of(
+            planned: dg.EventLogRecord, runs: Mapping[str, dg.RunRecord]
+        ) -> tuple[datetime, Sequence[Event]]:
+            record = runs.get(planned.run_id)
+            key = planned.partition_key if self.fan_in.key_tag else None
+            requested = self._by_condition(planned, record, key)
+            ended = _ended(record, requested)
+            if self.begins is not None and requested.at < self.begins:
+                # Of what was requested before, it matters what went on.
+                over = record is None or (ended and ended[0].at < self.begins)
+                return requested.at, [] if over else [requested, *ended]
+            return requested.at, [requested, *ended]
+
+        pages = self._pages_of(
+            dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, self.fan_in.asset_key, LONGEST_RUN
+        )
+        return by_time(
+            of(event, runs) for page, runs in map(self._with_runs, pages) for event in page
+        )
+
+    def _by_condition(
+        self, planned: dg.EventLogRecord, record: dg.RunRecord | None, key: str | None
+    ) -> Requested:
+        at, run = _time(planned), record and record.dagster_run
+        again = run is not None and run.parent_run_id is not None
+        requested = Requested(at, planned.run_id, key, again=again, id=planned.storage_id)
+        if run is None or again:
+            return requested
+        if self._is_by_another(run):
+            return replace(requested, batch=OF_ANOTHER)
+        asset = self.fan_in.asset_key
+        seen = completions_seen(self.instance, asset, run.tags, key)
+        batch = batch_of_run(self.instance, run, asset)
+        if seen is None or batch is None:
+            return requested
+        members = [Member(n, m.at, str(m.storage_id), m.run_id) for n, m in seen.items()]
+        return replace(
+            requested,
+            batch=tuple(m for m in members if seen[m.upstream].ready),
+            used=tuple(members),
+        )
+
+    # --- materializations --------------------------------------------------------------------
+
+    def _materializations(self, name: str) -> Iterator[Event]:
+        """Yields the materializations of an upstream asset, or its new data versions."""
+        key = dg.AssetKey.from_user_string(name)
+        if self._is_observed(key):
+            return self._new_data_versions(name, key)
+        return in_order(self._materialized(name, key))
+
+    def _materialized(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
+        partitions = PartitionsOf(self.graph, key, self.fan_in)
+        by_tag = self.fan_in.key_tag not in (None, PARTITION_TAG)
+        for page in self._pages_of(dg.DagsterEventType.ASSET_MATERIALIZATION, key):
+            runs = self._runs([event.run_id for event in page]) if by_tag else {}
+            for event in page:
+                keys = partitions.keys(event.partition_key)
+                if by_tag:
+                    run = runs.get(event.run_id)
+                    keys = [self._key(run.dagster_run) if run else None]
+                for key_of_event in keys:
+                    yield Materialized(
+                        _time(event), name, event.storage_id, event.run_id or None, key_of_event
+                    )
+
+    def _new_data_versions(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
+        last: str | None = None
+        for page in self._pages_of(dg.DagsterEventType.ASSET_OBSERVATION, key):
+            for event in page:
+                observation = event.asset_observation
+                version = ((observation and observation.tags) or {}).get("dagster/data_version")
+                if version != last:
+                    last = version
+                    yield Materialized(_time(event), name, event.storage_id, event.run_id or None)
+
+    def _is_observed(self, key: dg.AssetKey) -> bool:
+        node = self.graph.get(key) if self.graph.has(key) else None
+        return bool(node and node.is_observable and not node.is_materializable)
+
+    def _pages_of(
+        self, kind: dg.DagsterEventType, key: dg.AssetKey, before: timedelta = OUT_OF_ORDER
+    ) -> Iterator[Sequence[dg.EventLogRecord]]:
+        """Yields the events of an asset, oldest first, and those of a while before."""
+        after = None
+        while True:
+            page = self.instance.event_log_storage.get_event_records(
+                dg.EventRecordsFilter(
+                    event_type=kind,
+                    asset_key=key,
+                    after_timestamp=self.begins and (self.begins - before).timestamp(),
+                    before_timestamp=self.until.timestamp(),
+                    after_cursor=after,
+                ),
+                limit=PAGE,
+                ascending=True,
+            )
+            yield page
+            if len(page) < PAGE:
+                return
+            after = page[-1].storage_id
+
+    def _with_runs(
+        self, events: Sequence[dg.EventLogRecord]
+    ) -> tuple[Sequence[dg.EventLogRecord], Mapping[str, dg.RunRecord]]:
+        return events, self._runs([event.run_id for event in events])
+
+    def _runs(self, run_ids: Iterable[str]) -> Mapping[str, dg.RunRecord]:
+        wanted = sorted({run_id for run_id in run_ids if run_id})
+        if not wanted:
+            return {}
+        records = self.instance.get_run_records(dg.RunsFilter(run_ids=wanted))
+        return {record.dagster_run.run_id: record for record in records}
+
+    # --- ticks -------------------------------------------------------------------------------
+
+    def _ticks(self) -> Iterator[Tick]:
+        """Yields the ticks that requested nothing, the oldest first."""
+        if self.evaluator.state is None:
+            return
+        until = self.until
+        since = self.begins or self._first_tick(until)
+        while since is not None and since < until:
+            # By the day, since Dagster gives the newest first.
+            end = min(since + ONE_DAY, until)
+            yield from self._ticks_between(since, end)
+            since = end
+
+    def ticks_from(self, since: datetime) -> datetime | None:
+        """Returns from when on, in the period, all ticks are known: from the first one that
+        requested nothing. Older ones of those are what Dagster forgets first."""
+        if self.evaluator.state is None:
+            return None
+        while since < self.until:
+            end = min(since + ONE_DAY, self.until)
+            if ticks := list(self._ticks_between(since, end)):
+                return ticks[0].at
+            since = end
+        return None
+
+    def _ticks_between(self, since: datetime, until: datetime) -> Iterable[Tick]:
+        found = self._stored_ticks(
+            after=since.timestamp() - 1e-6, before=until.timestamp(), limit=None
+        )
+        return [
+            Tick(datetime.fromtimestamp(tick.timestamp, UTC))
+            for tick in reversed(found)
+            if tick.status.value in EVALUATED and not self._requests(tick)
+        ]
+
+    def _first_tick(self, until: datetime) -> datetime | None:
+        """Returns when the oldest tick that is stored was; a few queries, each of a page."""
+        before, oldest = until.timestamp(), None
+        while page := self._stored_ticks(before=before, after=None, limit=PAGE):
+            before = page[-1].timestamp
+            oldest = datetime.fromtimestamp(before, UTC)
+        return oldest
+
+    def _stored_ticks(
+        self, *, after: float | None, before: float, limit: int | None
+    ) -> Sequence[Any]:
+        state = self.evaluator.state
+        return self.instance.get_ticks(
+            state.instigator_origin_id, state.selector_id, before=before, after=after, limit=limit
+        )
+
+    def _requests(self, tick: Any) -> bool:
+        """True when a tick requested this fan-in's downstream: it is told by that run."""
+        if self.fan_in.kind == "sensor":
+            return bool(tick.run_ids)
+        return self.fan_in.asset_key in tick.requested_asset_keys
+
+
+# --- what is read of a record ----------------------------------------------------------------
+
+
+def _decided(asked: datetime, created: datetime, used: Iterable[Member]) -> datetime:
+    """Returns when a request was decided on: at its tick, and not before what it used; when its
+    run was created if that was much later, by a daemon that had been stopped in between."""
+    if abs(created - asked) > OUT_OF_ORDER:
+        return created
+    return max([asked, *(member.at for member in used if member.at - asked < OUT_OF_ORDER)])
+
+
+def _end(record: dg.RunRecord) -> datetime | None:
+    if not record.dagster_run.is_finished:
+        return None
+    # The update time moves when tags are added later; the end time does not.
+    return datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
+
+
+def _origin(run: dg.DagsterRun) -> Home | None:
+    origin = run.remote_job_origin
+    if origin is None:
+        return None
+    repository = origin.repository_origin
+    return repository.code_location_origin.location_name, repository.repository_name
+
+
+def _ended(record: dg.RunRecord | None, requested: Requested) -> Sequence[Event]:
+    end = record and _end(record)
+    if record is None or end is None:
+        return []
+    success = record.dagster_run.status is dg.DagsterRunStatus.SUCCESS
+    return [DownstreamEnded(end, requested.run_id, success, requested.key)]
+
+
+def _time(event: dg.EventLogRecord) -> datetime:
+    return datetime.fromtimestamp(event.timestamp, UTC)

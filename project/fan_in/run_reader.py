@@ -1,0 +1,290 @@
+"""Runs as completions: what the job path reads of the run storage."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+import dagster as dg
+from dagster import DagsterRunStatus, RunRecord, RunsFilter
+
+from .cursor import run_completion
+from .parts import WholeRuns
+from .rule import Completion
+from .windows import just_after
+
+PAGE = 500
+
+MOST_IN_BURST = 100_000
+"""How many run ids are kept at most for the next tick, some 10 MB."""
+
+PARTITION_TAG = "dagster/partition"
+
+REPOSITORY_TAG = ".dagster/repository"
+"""Where Dagster writes "repository@location" of a run that was launched from a code location."""
+
+Home = tuple[str, str]
+"""A code location and a repository in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """An upstream job; ``location`` None means the sensor's own code location."""
+
+    job_name: str
+    location: str | None = None
+    repository: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.job_name if self.location is None else f"{self.job_name}@{self.location}"
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Successes that were read and will be found again by the next read, more than a page of them.
+
+    Args:
+        updated: When each run was updated, in epoch seconds.
+    """
+
+    updated: Mapping[str, float]
+
+    @staticmethod
+    def of(updated: Mapping[str, float], since: datetime | None) -> "Burst | None":
+        """Returns the burst among runs; None if there is none, or one too large to be kept.
+
+        Args:
+            updated: When each run was updated, in epoch seconds.
+            since: After which time the next read looks.
+        """
+        if since is None:
+            return None
+        again = {run_id: at for run_id, at in updated.items() if at > since.timestamp()}
+        return Burst(again) if PAGE < len(again) <= MOST_IN_BURST else None
+
+    @cached_property
+    def updated_at(self) -> datetime:
+        """When the last of them was updated."""
+        return datetime.fromtimestamp(max(self.updated.values()), UTC)
+
+
+class RunReader:
+    """Reads runs of upstreams and of the downstream, each of the right code location.
+
+    Args:
+        instance: Whose runs.
+        upstreams: The upstream jobs by their names.
+        by_job: The same by the names of their jobs.
+        downstream: The name of the downstream job.
+        home: The code location of the sensor, if it is known.
+        tag: The run tag whose value is the key; None if there are no keys.
+        repository: The definitions of the sensor's code location, if they are at hand.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        *,
+        upstreams: Mapping[str, Upstream],
+        by_job: Mapping[str, Sequence[Upstream]],
+        downstream: str,
+        home: Home | None,
+        tag: str | None,
+        repository: dg.RepositoryDefinition | None = None,
+    ) -> None:
+        self.instance = instance
+        self.whole = WholeRuns(instance, repository)
+        self.elsewhere: dict[str, str] = {}
+        """The repository in which runs of an upstream were seen, where it is not the one named."""
+        self.parts: dict[str, Completion] = {}
+        """The newest success of a part of an upstream job."""
+        self.downstream = downstream
+        self.home = home
+        self.tag = tag
+        self.upstreams = upstreams
+        self.by_job = by_job
+
+    def key(self, record: RunRecord) -> str | None:
+        """Returns the key of a run; None if it has none, and if there are no keys."""
+        return record.dagster_run.tags.get(self.tag) if self.tag else None
+
+    def key_of_downstream(self, record: RunRecord) -> str | None:
+        """Returns the key of a run of the downstream. If that has partitions, they are the keys,
+        and a run by hand, or of a backfill, tells its partition and knows of no other tag."""
+        tags = record.dagster_run.tags
+        return tags.get(self.tag, tags.get(PARTITION_TAG)) if self.tag else None
+
+    def successes(
+        self, since: datetime | None, keys: Collection[str] = (), until: datetime | None = None
+    ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
+        """Yields all runs that succeeded since a time, or those of some keys only, each with what
+        it completed: nothing, if its job is no upstream. With ``until``, of those only that were
+        created by then; some may have ended later.
+
+        One query for all upstreams: a filter by job name would take one for each.
+        """
+        yield from self._completed(
+            RunsFilter(
+                statuses=[DagsterRunStatus.SUCCESS],
+                updated_after=since,
+                created_before=until and just_after(until),
+                tags={self.tag: list(keys)} if self.tag and keys else {},
+            )
+        )
+
+    def successes_of(
+        self, run_ids: Sequence[str]
+    ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
+        """Yields those of these runs that have succeeded, each with what it completed."""
+        for start in range(0, len(run_ids), PAGE):
+            some = list(run_ids[start : start + PAGE])
+            yield from self._completed(
+                RunsFilter(statuses=[DagsterRunStatus.SUCCESS], run_ids=some)
+            )
+
+    def _completed(self, filters: RunsFilter) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
+        for page in self._by_page(filters):
+            self.whole.read_parents(record.dagster_run for record in page)
+            for record in page:
+                upstreams = self.by_job.get(record.dagster_run.job_name, ())
+                found = (self._completion_of(upstream, record) for upstream in upstreams)
+                yield record, [completion for completion in found if completion is not None]
+
+    def successes_beside(
+        self, burst: Burst, since: datetime | None
+    ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
+        """Yields the runs that succeeded since a time, but for those of a burst that have not been
+        updated since it was read, as they are when a tag is added.
+
+        The ids are read first: to read a run takes a hundred times as long.
+        """
+        updated = RunsFilter(statuses=[DagsterRunStatus.SUCCESS], updated_after=burst.updated_at)
+        succeeded = RunsFilter(statuses=[DagsterRunStatus.SUCCESS], updated_after=since)
+        newer = self.instance.get_run_ids(updated)
+        others = [id_ for id_ in self.instance.get_run_ids(succeeded) if id_ not in burst.updated]
+        yield from self.successes_of(list(dict.fromkeys([*newer, *others])))
+
+    def newest_success(
+        self, name: str, *, until: datetime | None = None, key: str | None = None
+    ) -> Completion | None:
+        """Returns the newest success of an upstream, however old, or None if there is none.
+
+        Args:
+            name: The upstream's.
+            until: Look at what had ended by then only.
+            key: Look at runs with this key only.
+        """
+        upstream = self.upstreams[name]
+        filters = RunsFilter(
+            job_name=upstream.job_name,
+            statuses=[DagsterRunStatus.SUCCESS],
+            tags={self.tag: key} if self.tag and key is not None else {},
+            created_before=until and just_after(until),
+        )
+        limit = 1
+        while True:
+            # Ordered by end, which paging cannot follow. To ask for more than one there are three
+            # reasons: runs of a job with the same name elsewhere, runs of a part, and runs that
+            # ended later.
+            records = self.instance.get_run_records(filters, limit=limit, order_by="end_time")
+            for record in records:
+                completion = self._completion_of(upstream, record)
+                if completion and (until is None or completion.completed_at <= until):
+                    return completion
+            if len(records) < limit:
+                return None
+            limit *= 10
+
+    def of_downstream(
+        self,
+        *,
+        tags: dict[str, str | Sequence[str]] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        everywhere: bool = False,
+    ) -> Iterator[RunRecord]:
+        """Yields runs of the downstream, the newest created first, but not re-executions: those
+        carry the tags of the run they repeat, which stands further back. With ``everywhere``, also
+        those of jobs with its name in other code locations."""
+        filters = RunsFilter(
+            job_name=self.downstream,
+            tags=tags or {},
+            created_after=created_after,
+            created_before=created_before,
+        )
+        for record in self.pages(filters):
+            first = record.dagster_run.parent_run_id is None
+            if first and (everywhere or self.is_at_home(record)):
+                yield record
+
+    def pages(self, filters: RunsFilter) -> Iterator[RunRecord]:
+        """Yields all matching runs, the newest created first, read a page at a time."""
+        for page in self._by_page(filters):
+            yield from page
+
+    def _by_page(self, filters: RunsFilter) -> Iterator[Sequence[RunRecord]]:
+        cursor = None
+        while records := self.instance.get_run_records(filters, limit=PAGE, cursor=cursor):
+            yield records
+            if len(records) < PAGE:
+                return
+            cursor = records[-1].dagster_run.run_id
+
+    def is_at_home(self, record: RunRecord) -> bool:
+        """True when the run is of a job in the sensor's own repository.
+
+        Not decided by name alone: other code locations may have a job of the same name. A run
+        without an origin was executed in process and belongs to whoever executed it, unless its
+        tag says otherwise. A sensor evaluated outside a code location (by hand, in a test) cannot
+        tell and takes the name.
+        """
+        origin = origin_of(record)
+        return origin is None or self.home is None or origin == self.home
+
+    def is_whole(self, record: RunRecord) -> bool:
+        """True when a run of the downstream is of the whole job."""
+        return self.whole.is_whole(record.dagster_run, here=True)
+
+    def is_of(self, upstream: Upstream, record: RunRecord) -> bool:
+        if upstream.location is None:
+            return self.is_at_home(record)
+        origin = origin_of(record)
+        if origin is None or origin[0] != upstream.location:
+            return False
+        if origin[1] != upstream.repository:
+            self.elsewhere[upstream.name] = origin[1]
+        return origin[1] == upstream.repository
+
+    def is_whole_of(self, upstream: Upstream, record: RunRecord) -> bool:
+        return self.whole.is_whole(record.dagster_run, here=upstream.location is None)
+
+    def _completion_of(self, upstream: Upstream, record: RunRecord) -> Completion | None:
+        """Returns what a successful run completed of an upstream, or None if it is of another job
+        or of a part of it."""
+        if not self.is_of(upstream, record):
+            return None
+        # The update time moves when tags are added later; the end time does not.
+        end_time = record.end_time or record.update_timestamp.timestamp()
+        run_id, key = record.dagster_run.run_id, self.key(record)
+        completion = run_completion(upstream.name, run_id, end_time, key)
+        if self.is_whole_of(upstream, record):
+            return completion
+        known = self.parts.get(upstream.name)
+        if known is None or known.position < completion.position:
+            self.parts[upstream.name] = completion
+        return None
+
+
+def origin_of(record: RunRecord) -> Home | None:
+    """Returns where a run's job is defined; None if nothing tells.
+
+    A run that was executed in process, as in a test, says it by the tag that Dagster writes on
+    other runs: ``{".dagster/repository": "__repository__@elsewhere"}``.
+    """
+    origin = record.dagster_run.remote_job_origin
+    if origin is None:
+        repository, _, location = record.dagster_run.tags.get(REPOSITORY_TAG, "").partition("@")
+        return (location, repository) if location else None
+    repository_origin = origin.repository_origin
+    return repository_origin.code_location_origin.location_name, repository_origin.repository_name

@@ -1,0 +1,92 @@
+"""What a fan-in sensor was told: its arguments, in the form in which its parts read them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from .messages import MOST_NAMED
+from .requirement import Requirement
+from .rule import Batch
+from .run_reader import Home, RunReader, Upstream
+from .windows import Within, format_duration, longest_window, window_of, within_words
+
+RunConfig = Callable[[Batch], Mapping[str, Any] | dg.RunConfig]
+
+SENSOR_TAG = "fan_in/sensor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorConfig:
+    """The arguments of a fan-in sensor."""
+
+    name: str
+    job_name: str
+    upstreams: tuple[Upstream, ...]
+    within: Within
+    when: Requirement | None
+    settle: timedelta | None
+    wait_while_running: bool
+    wait_while_upstreams_run: bool
+    tag: str | None
+    manual_runs_consume: bool
+    run_config: RunConfig | None
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Upstream]:
+        return {u.name: u for u in self.upstreams}
+
+    @cached_property
+    def by_job(self) -> Mapping[str, Sequence[Upstream]]:
+        by_job: dict[str, list[Upstream]] = {}
+        for upstream in self.upstreams:
+            by_job.setdefault(upstream.job_name, []).append(upstream)
+        return by_job
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        return list(self.by_name)
+
+    @cached_property
+    def longest_window(self) -> timedelta | None:
+        return longest_window(window_of(self.within, name) for name in self.names)
+
+    @property
+    def description(self) -> str:
+        names = ", ".join(u.name for u in self.upstreams[:MOST_NAMED])
+        if len(self.upstreams) > MOST_NAMED:
+            names += f" and {len(self.upstreams) - MOST_NAMED} more"
+        per = f" and per {self.tag}" if self.tag else ""
+        enough = "every upstream has succeeded" if self.when is None else f"{self.when} succeeded"
+        window = "" if self.within is None else f", each {within_words(self.within)}"
+        quiet = f", and none for {format_duration(self.settle)}" if self.settle else ""
+        return (
+            f"Requests {self.job_name} once per batch{per}: after {enough} since the batch"
+            f" before{window}{quiet}. Upstreams: {names}."
+        )
+
+    def runs(
+        self,
+        instance: dg.DagsterInstance,
+        home: Home | None,
+        repository: dg.RepositoryDefinition | None = None,
+    ) -> RunReader:
+        """Returns the reader of its runs.
+
+        Args:
+            instance: Whose runs.
+            home: Its code location, if that is known.
+            repository: The definitions of that, if they are at hand.
+        """
+        return RunReader(
+            instance,
+            upstreams=self.by_name,
+            by_job=self.by_job,
+            downstream=self.job_name,
+            home=home,
+            tag=self.tag,
+            repository=repository,
+        )

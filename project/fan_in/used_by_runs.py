@@ -1,0 +1,181 @@
+"""What was used, as the runs of the downstream and the sensor's ticks say."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import chain, islice
+from logging import Logger
+
+import dagster as dg
+
+from .cursor import KeyState, Request, SensorState
+from .run_reader import Home, RunReader, origin_of
+from .sensor_config import SENSOR_TAG, SensorConfig
+from .ticks import LONGEST_EVALUATION, TickReader
+from .windows import MOST_CLOCK_SKEW
+
+LONGEST_TICK = 2 * LONGEST_EVALUATION
+"""For how long after a tick was closed one that began before it may be, too. One that is carried on
+later, by another daemon, is seen by its runs."""
+
+MOST_RUNS_SEARCHED = 20_000
+"""How many runs are read at most when keys have no window and the cursor is lost."""
+
+
+@dataclass(frozen=True)
+class TicksRead:
+    """What the ticks of a stretch of time have requested: kept, since there may be a hundred
+    requests in each of them, and each tick asks again.
+
+    Args:
+        since: When the stretch begins.
+        to: When the newest of the ticks began.
+        requests: What they requested, by batch and time.
+    """
+
+    since: datetime
+    to: datetime
+    requests: Mapping[tuple[str, datetime], Request]
+
+
+class UsedReader:
+    """Reads what the requests of a sensor, and runs by hand, used up.
+
+    Args:
+        spec: The sensor's arguments.
+        runs: Reads the runs.
+        ticks: Reads the sensor's ticks.
+        log: Is told of requests of which nothing came.
+    """
+
+    def __init__(self, spec: SensorConfig, runs: RunReader, ticks: TickReader, log: Logger) -> None:
+        self.spec = spec
+        self.runs = runs
+        self.ticks = ticks
+        self.log = log
+        self.elsewhere: list[tuple[Home, Request]] = []
+        """Requests of sensors of this name in other code locations, as far as they were read."""
+        self.ticks_read: TicksRead | None = None
+        """What was read of the ticks, by this evaluation or those before it in the process."""
+
+    def with_used(
+        self, state: SensorState, since: datetime | None, keys: Collection[str | None] = ()
+    ) -> SensorState:
+        """Returns the state with what the requests since a time used up, as the tags of their runs
+        and the ticks say.
+
+        Args:
+            state: What is known already.
+            since: Requests before are left out; None for all of history.
+            keys: Of which keys; by default of all.
+        """
+        requests = self._in_runs(since, keys)
+        if since is not None:
+            # Of a run that was deleted, or stored without its tags' rows, only the tick can tell.
+            requests = chain(requests, self._in_ticks(since))
+        return self._with(state, requests, keys)
+
+    def _with(
+        self, state: SensorState, requests: Iterable[Request], keys: Collection[str | None]
+    ) -> SensorState:
+        known: dict[str | None, KeyState] = {}
+        asked = set(keys)
+        for request in requests:
+            if asked and request.key not in asked:
+                continue
+            # With keys now and without them before, or the other way round, it tells nothing.
+            if (request.key is None) is not (self.spec.tag is None):
+                continue
+            of_key = known.get(request.key) or state.of(request.key)
+            known[request.key] = of_key.with_used(request.positions, request.at)
+            if self._knows_all_used(known):
+                break
+        return state.with_keys(known)
+
+    def _in_runs(self, since: datetime | None, keys: Collection[str | None]) -> Iterable[Request]:
+        """Yields the requests of which runs were made."""
+        tags: dict[str, str | Sequence[str]] = {SENSOR_TAG: self.spec.name}
+        if self.spec.tag is not None and keys:
+            # Not by both: a database might look at all that the sensor ever requested first.
+            tags = {self.spec.tag: [str(key) for key in keys]}
+        records = self.runs.of_downstream(tags=tags, created_after=since, everywhere=True)
+        for record in islice(records, None if since else MOST_RUNS_SEARCHED):
+            request = Request.from_tags(record.dagster_run.tags)
+            if request is None or record.dagster_run.tags.get(SENSOR_TAG) != self.spec.name:
+                continue
+            if self.runs.is_at_home(record):
+                yield request
+            elif (home := origin_of(record)) is not None:
+                self.elsewhere.append((home, request))
+
+    def _in_ticks(self, since: datetime) -> Iterable[Request]:
+        """Returns the requests that ticks have made, whatever became of them."""
+        read = self.ticks_read
+        if read is None or since < read.since:
+            read = TicksRead(since, since, {})
+        newest, requests = read.to, dict(read.requests)
+        for tick in self.ticks.with_requests(max(since, read.to - LONGEST_TICK)):
+            newest = max(newest, datetime.fromtimestamp(tick.timestamp, UTC))
+            for of_tick in tick.run_requests or ():
+                request = Request.from_tags(of_tick.tags)
+                if request is not None:
+                    requests[request.batch_id, request.at] = request
+        # A stretch that is asked for later may begin a little earlier, but not much.
+        kept = max(read.since, since - 2 * MOST_CLOCK_SKEW)
+        requests = {name: request for name, request in requests.items() if request.at > kept}
+        self.ticks_read = TicksRead(kept, newest, requests)
+        return requests.values()
+
+    def _knows_all_used(self, keys: Mapping[str | None, KeyState]) -> bool:
+        """True when older requests cannot tell more: without a window, once one was seen for each
+        upstream."""
+        if self.spec.longest_window is not None or self.spec.tag is not None:
+            return False
+        return all(name in keys[None].used for name in self.spec.names)
+
+    def settle(self, state: SensorState) -> SensorState:
+        """Returns the state with the last requests' batches used up, if runs were made of them.
+
+        The cursor is stored before the runs are created. Should the daemon give up in between,
+        a batch was never used, and its completions count again.
+        """
+        if not (requested := state.requested):
+            return state
+        since = min(request.at for request in requested) - MOST_CLOCK_SKEW
+        keys = [request.key for request in requested]
+        state = replace(state, requested=())
+        state = self._with(state, self._in_runs(since, keys), keys)
+        if not all(state.of(r.key).has_used(r.positions) for r in requested):
+            state = self._with(state, self._in_ticks(since), keys)
+        for request in requested:
+            if not state.of(request.key).has_used(request.positions):
+                self.log.warning(
+                    f"No run was made of batch {request.batch_id}, requested at"
+                    f" {request.at.isoformat()}. Its completions count again."
+                )
+        return state
+
+    def by_hand(self, state: SensorState, since: datetime | None) -> SensorState:
+        """Returns the state with what runs of the downstream by hand since a time used up, if they
+        use up anything."""
+        if not self.spec.manual_runs_consume:
+            return state
+        keys = [None] if self.spec.tag is None else state.keys
+        for record in self.runs.of_downstream(created_after=since):
+            key = self.runs.key_of_downstream(record)
+            # What is not known of other keys is read when something of them completes.
+            if key in keys and self.is_by_hand(record):
+                state = state.with_key(key, self.used_by_hand(state.of(key), record))
+        return state
+
+    def is_by_hand(self, record: dg.RunRecord) -> bool:
+        """True when a run of the whole downstream was not requested by this sensor."""
+        of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
+        return not of_sensor and self.runs.is_whole(record)
+
+    def used_by_hand(self, known: KeyState, record: dg.RunRecord) -> KeyState:
+        """Returns what is known of a key, with all used up that had completed before a run by hand
+        was created."""
+        created = record.create_timestamp
+        everything = (created.timestamp(), chr(0x10FFFF))
+        return known.with_used(dict.fromkeys(self.spec.names, everything), created)

@@ -1,0 +1,364 @@
+"""Histories: what is written of one is read again, and a damaged file is told so."""
+
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from project.fan_in import CalendarDay, at_least
+from project.fan_in.cli.errors import DamagedFile
+from project.fan_in.cli.main import main
+from project.fan_in.inspect.fan_ins import FanInSpec, Rule
+from project.fan_in.replay import recording as files
+from project.fan_in.replay.events import (
+    DownstreamEnded,
+    Ended,
+    Event,
+    History,
+    Materialized,
+    Member,
+    Requested,
+    Started,
+    Tick,
+    moment,
+)
+from project.fan_in.replay.infer_batches import OF_ANOTHER, paired
+from project.fan_in.replay.reader import read_history
+from project.fan_in.requirement import AllOf, AnyOf, Needs, Not
+from tests.support.mechanisms import OUR_CONDITION, OUR_SENSOR, OUR_SENSOR_BY_TAG, OURS
+from tests.support.played_history import live
+from tests.support.timeline import parse
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+names = st.text(min_size=1, max_size=5)
+keys = st.none() | names
+times = st.timedeltas(timedelta(0), timedelta(days=30)).map(lambda since: START + since)
+members = st.builds(Member, names, times, names, st.none() | names)
+events = st.one_of(
+    st.builds(Started, times, names, names, keys),
+    st.builds(Ended, times, names, names, st.booleans(), keys, keys, st.none() | times),
+    st.builds(Materialized, times, names, st.integers(0), keys, keys, st.none() | times),
+    st.builds(DownstreamEnded, times, names, st.booleans(), keys),
+    st.builds(Tick, times),
+    st.builds(
+        lambda batch, more, **fields: Requested(
+            batch=batch,
+            used=(*(batch or ()), *(m for m in more if m not in (batch or ()))),
+            **fields,
+        ),
+        at=times,
+        run_id=names,
+        key=keys,
+        batch=st.none() | st.lists(members, max_size=2).map(tuple),
+        more=st.lists(members, max_size=2, unique=True),
+        again=st.booleans(),
+        id=st.none() | st.integers(0),
+    ),
+)
+requirements = st.recursive(
+    st.sampled_from("ab").map(Needs),
+    lambda part: st.one_of(
+        st.tuples(part, part).map(AllOf), st.tuples(part, part).map(AnyOf), part.map(Not)
+    ),
+    max_leaves=4,
+) | st.just(at_least(1))
+windows = st.sampled_from([None, HOUR, timedelta(days=1), CalendarDay("Europe/Berlin")])
+rules = st.builds(
+    Rule,
+    upstreams=st.just(("a", "b")),
+    within=windows | st.fixed_dictionaries({"a": windows, "b": windows}),
+    when=st.none() | requirements,
+    settle=st.sampled_from([None, HOUR]),
+    overlap=st.booleans(),
+    idle=st.booleans(),
+    by_key=st.booleans(),
+    manual_runs=st.sampled_from(["ignore", "consume"]),
+)
+
+
+def history(of: list, rule: Rule | None = None) -> History:
+    """Returns a history of these events."""
+    return History(
+        fan_in=FanInSpec(
+            name="sensor",
+            kind="sensor",
+            downstream="d_job",
+            rule=rule or Rule(upstreams=("a", "b")),
+            assets={"a": ("one", "two")},
+        ),
+        since=START,
+        until=START + 24 * HOUR,
+        begins=START - 24 * HOUR,
+        interval=30.0,
+        events=sorted(of, key=moment),
+    )
+
+
+def written(of: History, path: Path) -> Path:
+    with path.open("w", encoding="utf-8") as file:
+        files.write(of, file)
+    return path
+
+
+@given(st.lists(events, max_size=8), rules)
+def test_what_is_written_is_read_again(tmp_path_factory, some, rule):
+    """Every event and every rule comes back as it was, whatever the names are."""
+    before = history(some, rule)
+    after = files.read(written(before, tmp_path_factory.mktemp("h") / "h.jsonl"))
+    assert replace(after, events=()) == replace(before, events=())
+    assert list(after) == list(before)
+    assert list(after) == list(before), "a file can be gone through again"
+
+
+@pytest.mark.parametrize("contender", [*OURS, OUR_SENSOR_BY_TAG], ids=lambda c: c.name)
+def test_an_instance_tells_the_same_story_to_every_reader(contender):
+    """What happened is read as it was: each run, each materialization, each request with its
+    batch, each tick that requested nothing; and in the order of time."""
+    # A fails; A, B make a batch; one comes while D runs; A by hand, D by hand.
+    text = "keys=x: (A fails)/x . A/x B/x . A/x . D!/x (a materialized outside its job)/x D?/x ."
+    with live(parse(text), contender) as lived:
+        found = list(lived.history())
+    kinds = [type(event) for event in found]
+    assert [kinds.count(k) for k in (Started, Ended, Materialized)] == [4, 4, 4]
+    assert [e.success for e in found if isinstance(e, Ended)] == [False, True, True, True]
+    by_fan_in, by_hand = [e for e in found if isinstance(e, Requested)]
+    first_two = [e.run_id for e in found if isinstance(e, Ended) and e.success][:2]
+    assert {member.run_id for member in by_fan_in.batch} == set(first_two)
+    assert (by_fan_in.used, by_hand.batch) == (by_fan_in.batch, None)
+    assert [e.at for e in found if isinstance(e, DownstreamEnded)] == [
+        lived.zero + timedelta(minutes=21),
+        lived.zero + timedelta(minutes=27),
+    ]
+    ticks = {event.at for event in found if isinstance(event, Tick)}
+    assert len(ticks - {by_fan_in.at}) == 4
+    assert found == sorted(found, key=moment)
+    assert {e.key for e in found if not isinstance(e, Tick | Materialized)} == {"x"}
+
+
+def test_a_completion_that_a_request_has_not_seen_counts_as_seen_after_it():
+    """Its run ended before the tick, but became visible after: the request used an older one."""
+    # A ends at 1.19 h, and is seen only after the tick at 1.2 h.
+    timeline = parse("A@1 B@1.1 .@1.2 A@1.21<0.02 .@1.22 B@1.3 .@1.31")
+    for contender in OURS:
+        with live(timeline, contender) as lived:
+            history = lived.history()
+            sees = Ended if history.fan_in.kind == "sensor" else Materialized
+            late = [e for e in history if isinstance(e, sees) and e.seen is not None]
+            assert [(e.at, e.seen) for e in late] == [
+                (lived.zero + 1.19 * HOUR, lived.zero + 1.2 * HOUR + timedelta(microseconds=1))
+            ], contender.name
+            replay = lived.replayed()
+            assert replay.comparison.scores["as it is"].same == len(lived.fired) == 2
+
+
+def test_a_run_that_began_before_all_that_is_read_is_known_to_go_on():
+    """The downstream has run since before the window: a batch waits for it, in the replay too."""
+    timeline = parse("overlap=no window=2h: D+ .@5 A@6 B@6.1 .@6.2 .@7 D!@7.5 .@7.6")
+    with live(timeline, OUR_SENSOR) as lived:
+        assert [at for at, _ in lived.fired] == [lived.zero + 7.6 * HOUR]
+        history = lived.history(lived.zero + 5 * HOUR)
+        assert history.begins == lived.zero + 3 * HOUR
+        assert isinstance(next(iter(history)), Requested)
+
+
+@pytest.mark.parametrize(
+    ("contender", "paths", "kinds"),
+    [
+        (OUR_SENSOR, (), {Started, Ended}),
+        (OUR_SENSOR, ("condition",), {Started, Ended, Materialized}),
+        (OUR_CONDITION, (), {Materialized}),
+        (OUR_CONDITION, ("sensor",), {Started, Ended, Materialized}),
+    ],
+)
+def test_what_no_mechanism_sees_is_not_read(contender, paths, kinds):
+    """Half of a long history, as a rule."""
+    with live(parse("A B"), contender) as lived:
+        world = lived.player.world
+        found = read_history(
+            world.instance,
+            world.definitions.get_repository_def(),
+            lived.fan_in,
+            lived.since,
+            lived.until,
+            paths=paths,
+        )
+        assert {type(event) for event in found} - {Tick} == kinds
+
+
+def test_materializations_count_for_the_partitions_that_they_map_to():
+    """Hourly upstreams of a daily asset: any hour is one for its day, as for the condition."""
+    import dagster as dg
+
+    from project.fan_in import all_upstreams_updated
+    from project.fan_in.inspect.fan_ins import fan_ins_of
+    from project.fan_in.replay.partitions import PartitionsOf
+
+    days = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-10")
+    hours = dg.HourlyPartitionsDefinition("2026-01-01-00:00", end_date="2026-01-10-00:00")
+
+    @dg.asset(partitions_def=hours)
+    def hourly() -> None: ...
+
+    @dg.asset
+    def shared() -> None: ...
+
+    @dg.asset(
+        deps=[hourly, shared], partitions_def=days, automation_condition=all_upstreams_updated()
+    )
+    def daily() -> None: ...
+
+    repository = dg.Definitions(assets=[hourly, shared, daily]).get_repository_def()
+    (fan_in,) = fan_ins_of(repository, "here")
+    of_hourly, of_shared = (
+        PartitionsOf(repository.asset_graph, dg.AssetKey(name), fan_in)
+        for name in ("hourly", "shared")
+    )
+    assert of_hourly.keys("2026-01-05-13:00") == ["2026-01-05"]
+    assert of_hourly.keys("2030-01-05-13:00") == []
+    assert of_hourly.keys(None) == []
+    assert of_shared.keys(None) == [None]
+
+
+# --- damaged files -------------------------------------------------------------------------------
+
+
+def lines() -> list[str]:
+    """Returns the lines of a file with two events."""
+    file = io.StringIO()
+    files.write(
+        history([Ended(START, "a", "run 1"), Materialized(START + HOUR, "one", 7, "run 1")]), file
+    )
+    return file.getvalue().splitlines()
+
+
+def changed(line: str, **fields) -> str:
+    return json.dumps({**json.loads(line), **fields})
+
+
+DAMAGED = {
+    "nothing in it": (lambda of: [], "line 1: no header of an exported history (no JSON)"),
+    "another file": (lambda of: ["{}"], "line 1: no header of an exported history"),
+    "another version": (lambda of: [changed(of[0], fan_in_history=9)], "is of version 9"),
+    "no upstreams": (lambda of: [changed(of[0], upstreams=[])], "the set of upstreams is empty"),
+    "a window of nothing": (lambda of: [changed(of[0], within=0)], "is not positive"),
+    "a window in no zone": (lambda of: [changed(of[0], within={"day": "X"})], "no such time zone"),
+    "a period without a zone": (
+        lambda of: [changed(of[0], since="2026-01-05T00:00:00")],
+        "line 1: no header of an exported history (the time '2026-01-05T00:00:00' has no zone)",
+    ),
+    "a header without its rule": (
+        lambda of: [json.dumps({"fan_in_history": 1})],
+        "('upstreams' is missing)",
+    ),
+    "cut in a line": (lambda of: [*of[:2], of[2][:40]], "line 3: no JSON"),
+    "cut between lines": (lambda of: of[:2], "line 2: the file ends before its end"),
+    "a line lost": (lambda of: [of[0], *of[2:]], "line 3: 1 events instead of 2"),
+    "a line more": (lambda of: [*of, of[1]], "line 5: a line after the end"),
+    "lines swapped": (lambda of: [of[0], of[2], of[1], of[3]], "older than the line before it"),
+    "an unknown event": (
+        lambda of: [of[0], changed(of[1], **{"is": "dreamt"})],
+        "line 2: 'dreamt' is missing",
+    ),
+    "an event without its run": (
+        lambda of: [of[0], '{"at":"2026-01-05T00:00:00+00:00","is":"ended","upstream":"a"}'],
+        "line 2: 'run_id' is missing",
+    ),
+    "a time without a zone": (
+        lambda of: [of[0], changed(of[1], at="2026-01-05T00:00:00")],
+        "line 2: the time '2026-01-05T00:00:00' has no zone",
+    ),
+    "a number for a name": (lambda of: [of[0], changed(of[1], upstream=1)], "1 is not text"),
+    "no object": (lambda of: [of[0], "[]"], "line 2"),
+}
+
+
+@pytest.mark.parametrize(("damage", "told"), DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, damage, told):
+    """It names the file, the line, what is wrong there and the fix; the exit code is 7, and there
+    is no traceback."""
+    path = tmp_path / "history.jsonl"
+    path.write_text("".join(f"{line}\n" for line in damage(lines())))
+    with pytest.raises(DamagedFile) as error:
+        list(files.read(path))
+    assert told in str(error.value)
+    result = CliRunner().invoke(main, ["replay", "--file", str(path)])
+    assert (result.exit_code, result.stdout) == (7, "")
+    assert result.stderr == f"Error: {error.value.message}\n"
+    assert result.stderr.startswith(f"Error: {path}")
+    assert result.stderr.count("\n") == 1
+    assert "export" in result.stderr
+
+
+def test_a_file_that_is_none_is_told_of():
+    """It cannot be opened, or is no text."""
+    result = CliRunner().invoke(main, ["replay", "--file", "/nowhere/h.jsonl"])
+    assert result.exit_code == 7
+    assert result.stderr == (
+        "Error: /nowhere/h.jsonl cannot be read: No such file or directory: name a file that"
+        " fan-in export wrote\n"
+    )
+
+
+@pytest.mark.parametrize("contender", [OUR_SENSOR, OUR_CONDITION], ids=lambda c: c.name)
+def test_reading_an_instance_changes_nothing_there(contender):
+    """Not a row: what the storages hold before and after is the same."""
+
+    def everything(instance):
+        runs = [(r.dagster_run, r.update_timestamp) for r in instance.get_run_records()]
+        events = instance.event_log_storage.get_maximum_record_id()
+        states = instance.all_instigator_state()
+        ticks = [
+            t for s in states for t in instance.get_ticks(s.instigator_origin_id, s.selector_id)
+        ]
+        return runs, events, states, ticks
+
+    with live(parse("A . B . ."), contender) as lived:
+        instance = lived.player.world.instance
+        before = everything(instance)
+        lived.replayed()
+        assert everything(instance) == before
+
+
+# --- what another sensor requested -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sensor", "condition"])
+def test_a_request_of_another_sensor_is_made_of_what_had_completed_last(kind):
+    """Of its own key; on the declarative path also of what stands for every key. What failed, ran
+    elsewhere or came later is none of it. Without any it stays nobody's batch."""
+    at = [START + timedelta(minutes=minute) for minute in range(9)]
+
+    def done(minute: int, name: str, run_id: str, key: str | None) -> Event:
+        if kind == "sensor":
+            return Ended(at[minute], name, run_id, True, key)
+        return Materialized(at[minute], name, minute, run_id, key)
+
+    events: list[Event] = [
+        Requested(at[0], "early", "x", batch=OF_ANOTHER),
+        done(1, "a", "old", "x"),
+        done(2, "a", "new", "x"),
+        done(3, "b", "of y", "y"),
+        Ended(at[4], "b", "failed", False, "x"),
+        Ended(at[4], "b", "elsewhere", True, "x", "elsewhere"),
+        done(5, "b", "shared", None),
+        Requested(at[6], "theirs", "x", batch=OF_ANOTHER),
+        Requested(at[6], "by hand", "x"),
+        done(7, "a", "later", "x"),
+    ]
+    batches = {
+        event.run_id: event.batch and [member.run_id for member in event.batch]
+        for event in paired(events, kind)
+        if isinstance(event, Requested)
+    }
+    expected = {"sensor": ["new"], "condition": ["shared", "new"]}[kind]
+    assert batches.pop("early") is None
+    assert batches.pop("by hand") is None
+    assert sorted(batches.pop("theirs")) == sorted(expected)

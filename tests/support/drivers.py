@@ -1,0 +1,537 @@
+"""Drivers: play what happens, at pinned times, through real Dagster, and tick the mechanism.
+
+They are never kinder than production. Runs are real runs in a real storage (SQLite): created with
+their planned events, which is when Dagster counts an asset as requested, and ended later by the
+events that a run worker reports. A tick goes through the sensor's own ``evaluate_tick``, with the
+cursor as a string. Then, in the daemon's order, the evaluations, the cursor and the tick with its
+requests are stored, and the runs created.
+"""
+
+import atexit
+import tempfile
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+from copy import copy
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import time_machine
+from dagster._core.definitions.run_request import InstigatorType
+
+# Private, and the only such uses: what the daemon and a run worker write has no public maker.
+from dagster._core.events import StepMaterializationData
+from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.utils import make_new_run_id
+
+import project.fan_in as fan_in
+from project.fan_in import caches
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+"""Hour 0 of a world, by default."""
+
+PARTITION = "dagster/partition"
+REPOSITORY = "__repository__"
+HERE, ELSEWHERE = "here", "elsewhere"
+
+
+class World(AbstractContextManager["World"]):
+    """A Dagster instance at a pinned time, with upstream jobs and one mechanism under test.
+
+    Args:
+        definitions: What is loaded, with a sensor named ``sensor``.
+        start: When hour 0 is.
+        instance: Where it all happens; by default one in memory.
+    """
+
+    downstream_asset: dg.AssetKey | None = None
+    sensor_name = "sensor"
+    """The sensor that ticks."""
+    stores_ticks = True
+    """False if somebody else plays the daemon, and stores the ticks."""
+    key_tag = PARTITION
+    """The run tag that holds the correlation key of a run that has one."""
+    location = HERE
+    """The name of the code location."""
+
+    def __init__(
+        self,
+        definitions: dg.Definitions,
+        start: datetime = START,
+        instance: dg.DagsterInstance | None = None,
+    ) -> None:
+        self.instance = instance or (_idle_instances.pop() if _idle_instances else _new_instance())
+        self.start_of_time = self.now = start
+        self.cursor: str | None = None
+        self.ticks = 0
+        self.skip_reason: str | None = None
+        self.evaluations: list[Any] = []
+        self.requested: list[str] = []
+        self.unfinished: list[str] = []
+        self.define(definitions)
+
+    def __exit__(self, *exc: object) -> None:
+        self.instance.run_storage.wipe()
+        self.instance.event_log_storage.wipe()
+        self.instance.schedule_storage.wipe()
+        # The next world counts its ticks from 1 again at the same time, which no real one does.
+        caches.sensor_ticks.clear()
+        _idle_instances.append(self.instance)
+
+    def define(self, definitions: dg.Definitions) -> None:
+        """Loads other definitions, as a new deployment does; storage and cursor stay."""
+        self.definitions = definitions
+
+    # --- time --------------------------------------------------------------------------------
+
+    def at(self, hours: float | timedelta) -> "World":
+        """Moves to a time, in hours since the start."""
+        since = hours if isinstance(hours, timedelta) else timedelta(hours=hours)
+        self.now = self.start_of_time + since
+        return self
+
+    def wait(self, **duration: float) -> "World":
+        self.now += timedelta(**duration)
+        return self
+
+    def pinned(self) -> time_machine.travel:
+        # Real clocks are finer than the microseconds of a datetime; so is this one.
+        return time_machine.travel(self.now.timestamp() + 3e-7, tick=False)
+
+    # --- upstreams ---------------------------------------------------------------------------
+
+    def start(
+        self, letter: str, location: str | None = None, *, key: str | None = None, **run: Any
+    ) -> str:
+        """Starts a run of an upstream's job, with a key or without, and returns its id."""
+        job = self.definitions.resolve_job_def(f"{letter.lower()}_job")
+        with self.pinned():
+            return self._create_run(job, location=location, tags=self._tags(key), **run)
+
+    def finish(self, run_id: str, *assets: str, success: bool = True) -> None:
+        """Ends a run that has materialized these assets."""
+        with self.pinned():
+            self._end_run(run_id, [dg.AssetKey(asset.lower()) for asset in assets], success)
+
+    def run(
+        self,
+        letter: str,
+        *,
+        success: bool = True,
+        materializes: bool | None = None,
+        key: str | None = None,
+    ) -> str:
+        """Runs an upstream's job in no time, and returns the run's id.
+
+        By default it materializes its asset if and only if it succeeds.
+        """
+        materializes = success if materializes is None else materializes
+        run_id = self.start(letter, key=key)
+        self.finish(run_id, *letter * materializes, success=success)
+        return run_id
+
+    def run_elsewhere(
+        self, letter: str, location: str = ELSEWHERE, *, key: str | None = None
+    ) -> str:
+        """Runs a job with the name of an upstream's in another code location."""
+        run_id = self.start(letter, location, key=key)
+        self.finish(run_id)
+        return run_id
+
+    def materialize_outside(self, letter: str, *, key: str | None = None) -> None:
+        """Reports a materialization of an upstream asset that no run made."""
+        with self.pinned():
+            self.instance.report_runless_asset_event(
+                dg.AssetMaterialization(letter.lower(), partition=key)
+            )
+
+    # --- ticks -------------------------------------------------------------------------------
+
+    def evaluate(self) -> Any:
+        """Evaluates one tick and returns the sensor's answer; it requests nothing yet."""
+        repository = self.definitions.get_repository_def()
+        with (
+            self.pinned(),
+            dg.SensorEvaluationContext(
+                instance_ref=None,
+                instance=copy(self.instance),  # A code server makes it anew for every tick.
+                last_tick_completion_time=None,
+                last_run_key=None,
+                cursor=self.cursor,
+                repository_name=REPOSITORY,
+                repository_def=repository,
+                sensor_name=self.sensor_name,
+                code_location_origin=RegisteredCodeLocationOrigin(self.location),
+            ) as context,
+        ):
+            answer = repository.get_sensor_def(self.sensor_name).evaluate_tick(context)
+        self.skip_reason = answer.skip_message
+        return answer
+
+    def act(self, answer: Any) -> int:
+        """Does with an answer what the daemon does, and returns how many runs it created."""
+        self.ticks += 1
+        tags = {"dagster/tick": str(self.ticks)}
+        self.evaluations = list(answer.automation_condition_evaluations)
+        with self.pinned():
+            if self.evaluations:
+                self.instance.schedule_storage.add_auto_materialize_asset_evaluations(
+                    evaluation_id=self.ticks,
+                    asset_evaluations=[e.with_run_ids(set()) for e in self.evaluations],
+                )
+                tags["dagster/asset_evaluation_id"] = str(self.ticks)
+            self.cursor = answer.cursor
+            requests = list(answer.run_requests or ())
+            run_ids = [make_new_run_id() for _ in requests]
+            if requests and self.stores_ticks:
+                self._store_tick(requests, run_ids)
+            created = [
+                self._create_requested_run(request, tags, run_id)
+                for request, run_id in zip(requests, run_ids, strict=True)
+            ]
+        return len([run_id for run_id in created if run_id])
+
+    def store_tick_of_nothing(self) -> None:
+        """Stores a tick that requested nothing, for tests that need one."""
+        with self.pinned():
+            self._store_tick((), ())
+
+    def _store_tick(self, requests: Sequence[dg.RunRequest], run_ids: Sequence[str]) -> None:
+        """Stores a tick as the daemon does."""
+        repository = self.definitions.get_repository_def()
+        if not repository.has_sensor_def(self.sensor_name):
+            return  # The mechanism is evaluated otherwise.
+        sensor = repository.get_sensor_def(self.sensor_name)
+        state = InstigatorState(
+            origin=RemoteInstigatorOrigin(_repository(self.location), self.sensor_name),
+            instigator_type=InstigatorType.SENSOR,
+            status=InstigatorStatus.RUNNING,
+            instigator_data=SensorInstigatorData(sensor_type=sensor.sensor_type),
+        )
+        if self.instance.get_instigator_state(state.instigator_origin_id, state.selector_id):
+            self.instance.update_instigator_state(state)
+        else:
+            self.instance.add_instigator_state(state)
+        self.instance.create_tick(
+            TickData(
+                instigator_origin_id=state.instigator_origin_id,
+                instigator_name=self.sensor_name,
+                instigator_type=InstigatorType.SENSOR,
+                status=TickStatus.SUCCESS,
+                run_ids=[],
+                timestamp=self.now.timestamp(),
+                end_timestamp=self.now.timestamp(),
+                selector_id=state.selector_id,
+                log_key=[self.sensor_name, str(self.ticks)],
+                run_requests=requests,
+                reserved_run_ids=run_ids,
+                auto_materialize_evaluation_id=self.ticks if self.evaluations else None,
+            )
+        )
+
+    def _create_requested_run(
+        self, request: dg.RunRequest, tags: dict[str, str], run_id: str
+    ) -> str | None:
+        if self.downstream_asset is None:
+            tags = {**tags, "dagster/sensor_name": self.sensor_name}
+        if request.run_key:
+            run_key = {"dagster/run_key": request.run_key, "dagster/sensor_name": self.sensor_name}
+            tags = {**tags, **run_key}
+            if self.instance.get_runs(dg.RunsFilter(tags=run_key)):
+                return None
+        run_id = self._create_downstream_run({**tags, **request.tags}, run_id=run_id)
+        self.requested.append(run_id)
+        return run_id
+
+    def submit_backfill(self, request: dg.RunRequest) -> None:
+        """Makes a backfill of a tick's request, as the daemon does; it has no runs yet."""
+        with self.pinned():
+            self.instance.add_backfill(
+                PartitionBackfill.from_asset_graph_subset(
+                    backfill_id="the_backfill",
+                    dynamic_partitions_store=self.instance,
+                    backfill_timestamp=self.now.timestamp(),
+                    asset_graph_subset=request.asset_graph_subset,
+                    tags={**request.tags, "dagster/asset_evaluation_id": str(self.ticks)},
+                    title=None,
+                    description=None,
+                    run_config=None,
+                )
+            )
+
+    def tick(self) -> int:
+        """Evaluates one tick and acts on it; returns how many runs were requested."""
+        return self.act(self.evaluate())
+
+    def lose_state(self) -> None:
+        self.cursor = None
+
+    # --- the downstream ----------------------------------------------------------------------
+
+    def downstream_job(self) -> dg.JobDefinition:
+        raise NotImplementedError
+
+    def start_downstream(self, *, key: str | None = None, **tags: str) -> str:
+        """Creates a run of the downstream by hand, which goes on, and returns its id."""
+        with self.pinned():
+            return self._create_downstream_run({**self._tags(key), **tags})
+
+    def re_execute_downstream(self, run_id: str) -> str:
+        """Creates a re-execution of a downstream run, which goes on, and returns its id."""
+        parent = self.instance.get_run_by_id(run_id)
+        with self.pinned():
+            return self._create_downstream_run(
+                dict(parent.tags), parent_run_id=run_id, root_run_id=parent.root_run_id or run_id
+            )
+
+    def end_downstream(self, success: bool = True, *, key: str | None = None) -> None:
+        """Ends the oldest unfinished downstream run (of the key), if there is one."""
+        for run_id in [run_id for run_id in self.unfinished if self.key_of(run_id) == key][:1]:
+            self.unfinished.remove(run_id)
+            self._end_downstream(run_id, success)
+
+    def run_downstream(self, *, key: str | None = None) -> None:
+        """Runs the downstream by hand, in no time."""
+        self.start_downstream(key=key)
+        self._end_downstream(self.unfinished.pop(), success=True)
+
+    def _create_downstream_run(self, tags: dict[str, str], **kwargs: Any) -> str:
+        run_id = self._create_run(self.downstream_job(), tags=tags, **kwargs)
+        self.unfinished.append(run_id)
+        return run_id
+
+    def _end_downstream(self, run_id: str, success: bool) -> None:
+        assets = [self.downstream_asset] if self.downstream_asset and success else []
+        with self.pinned():
+            self._end_run(run_id, assets, success)
+
+    # --- runs --------------------------------------------------------------------------------
+
+    def key_of(self, run_id: str) -> str | None:
+        """Returns the correlation key of a run."""
+        return self.instance.get_run_by_id(run_id).tags.get(self.key_tag)
+
+    def _tags(self, key: str | None) -> dict[str, str]:
+        return {} if key is None else {self.key_tag: key}
+
+    def _create_run(self, job: dg.JobDefinition, location: str | None = None, **kwargs: Any) -> str:
+        repository = _repository(location or self.location)
+        origin = RemoteJobOrigin(repository_origin=repository, job_name=job.name)
+        return self.instance.create_run_for_job(
+            job, status=dg.DagsterRunStatus.STARTED, remote_job_origin=origin, **kwargs
+        ).run_id
+
+    def _end_run(self, run_id: str, assets: Iterable[dg.AssetKey], success: bool) -> None:
+        run = self.instance.get_run_by_id(run_id)
+        graph = self.definitions.resolve_asset_graph()
+
+        def report(kind: dg.DagsterEventType, data: Any = None) -> None:
+            event = dg.DagsterEvent(kind.value, job_name=run.job_name, event_specific_data=data)
+            self.instance.report_dagster_event(event, run_id)
+
+        for key in assets:
+            partition = run.tags.get(PARTITION) if graph.get(key).is_partitioned else None
+            materialization = dg.AssetMaterialization(key, partition=partition)
+            data = StepMaterializationData(materialization)
+            report(dg.DagsterEventType.ASSET_MATERIALIZATION, data)
+        report(dg.DagsterEventType.RUN_SUCCESS if success else dg.DagsterEventType.RUN_FAILURE)
+
+
+def _repository(location: str) -> RemoteRepositoryOrigin:
+    return RemoteRepositoryOrigin(
+        code_location_origin=RegisteredCodeLocationOrigin(location), repository_name=REPOSITORY
+    )
+
+
+_idle_instances: list[dg.DagsterInstance] = []
+"""Wiped and used again: making the tables takes longer than playing a timeline."""
+
+
+def _new_instance() -> dg.DagsterInstance:
+    """Returns an instance on SQLite in memory, which is ten times faster than on disk."""
+    instance = dg.DagsterInstance.ephemeral()
+    # An ephemeral instance has no storage for evaluations; in production there always is one.
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    instance._schedule_storage = SqliteScheduleStorage.from_local(folder.name)
+    return instance
+
+
+class JobPathWorld(World):
+    """Upstream jobs, and ``d_job`` requested by a sensor."""
+
+    def downstream_job(self) -> dg.JobDefinition:
+        return self.definitions.resolve_job_def("d_job")
+
+
+class TaggedJobPathWorld(JobPathWorld):
+    """The same, with the correlation key of a run in a tag of the user's own."""
+
+    key_tag = "business_day"
+
+
+class DeclarativeWorld(World):
+    """Upstream jobs, and asset ``d`` requested by its automation condition."""
+
+    downstream_asset = dg.AssetKey("d")
+
+    def downstream_job(self) -> dg.JobDefinition:
+        return self.definitions.resolve_implicit_global_asset_job_def().get_subset(
+            asset_selection={self.downstream_asset}
+        )
+
+
+class JobConditionWorld(DeclarativeWorld):
+    """Asset ``d`` in a job of its own, requested by the job's automation condition.
+
+    A sensor in user code refuses conditions of jobs, so they are evaluated by Dagster's tester.
+    """
+
+    def evaluate(self) -> Any:
+        with self.pinned():
+            result = dg.evaluate_automation_conditions(
+                self.definitions,
+                instance=self.instance,
+                asset_selection=dg.AssetSelection.assets(self.downstream_asset),
+                cursor=dg.deserialize_value(self.cursor) if self.cursor else None,
+            )
+        return SimpleNamespace(
+            cursor=dg.serialize_value(result.cursor),
+            run_requests=[dg.RunRequest()] * result.total_requested,
+            automation_condition_evaluations=[],
+        )
+
+
+# --- definitions -------------------------------------------------------------------------------
+#
+# With ``keys``, every asset and job is partitioned by them but those of the letters in ``shared``.
+
+Keys = tuple[str, ...]
+
+
+def _partitions(keys: Keys) -> dg.PartitionsDefinition | None:
+    return dg.StaticPartitionsDefinition(list(keys)) if keys else None
+
+
+@cache
+def upstream_asset(letter: str, keys: Keys = ()) -> dg.AssetsDefinition:
+    @dg.asset(name=letter.lower(), partitions_def=_partitions(keys))
+    def _upstream() -> None: ...
+
+    return _upstream
+
+
+@cache
+def upstream_job(letter: str) -> Any:
+    """Returns the job of an upstream asset, partitioned as that is."""
+    return dg.define_asset_job(f"{letter.lower()}_job", selection=[letter.lower()])
+
+
+@dg.op
+def _nothing() -> None: ...
+
+
+@dg.job
+def d_job() -> None:
+    _nothing()
+
+
+@cache
+def downstream_job(keys: Keys = ()) -> dg.JobDefinition:
+    """Returns ``d_job``, partitioned if there are keys."""
+    if not keys:
+        return d_job
+
+    @dg.job(name="d_job", partitions_def=_partitions(keys))
+    def _d_job() -> None:
+        _nothing()
+
+    return _d_job
+
+
+def upstreams(
+    letters: Iterable[str], *, keys: Keys = (), shared: Collection[str] = (), d: bool = True
+) -> dg.Definitions:
+    """Returns definitions of these upstreams, and of a job ``d_job``."""
+    named = [(letter, () if letter in shared else keys) for letter in sorted(letters)]
+    return dg.Definitions(
+        assets=[upstream_asset(*one) for one in named],
+        jobs=[*(upstream_job(letter) for letter, _ in named), *[downstream_job(keys)] * d],
+    )
+
+
+def with_sensor(
+    sensor: dg.SensorDefinition, letters: Iterable[str] = "AB", **partitions: Any
+) -> dg.Definitions:
+    """Returns definitions with a sensor over these upstreams."""
+    return dg.Definitions.merge(upstreams(letters, **partitions), dg.Definitions(sensors=[sensor]))
+
+
+def with_condition(
+    condition: dg.AutomationCondition,
+    letters: Iterable[str] = "AB",
+    deps: Iterable[Any] | None = None,
+    others: Iterable[Any] = (),
+    keys: Keys = (),
+    shared: Collection[str] = (),
+) -> dg.Definitions:
+    """Returns definitions with a conditioned asset ``d``, by default downstream of all others."""
+
+    @dg.asset(
+        deps=[letter.lower() for letter in letters] if deps is None else deps,
+        automation_condition=condition,
+        partitions_def=_partitions(keys),
+    )
+    def d() -> None: ...
+
+    sensor = dg.AutomationConditionSensorDefinition(
+        "sensor",
+        target=[d],
+        use_user_code_server=True,
+        emit_backfills=False,  # else keys that fire at one tick are one backfill, and not runs
+    )
+    downstream = dg.Definitions(assets=[d, *others], sensors=[sensor])
+    return dg.Definitions.merge(upstreams(letters, keys=keys, shared=shared), downstream)
+
+
+def with_job_condition(
+    condition: dg.AutomationCondition, letters: Iterable[str] = "AB"
+) -> dg.Definitions:
+    """Returns definitions with a conditioned job of an asset ``d``, downstream of these."""
+
+    @dg.asset(deps=[letter.lower() for letter in letters])
+    def d() -> None: ...
+
+    job = dg.define_asset_job("d_asset_job", selection=[d], automation_condition=condition)
+    return dg.Definitions.merge(upstreams(letters), dg.Definitions(assets=[d], jobs=[job]))
+
+
+def job_path_definitions(letters: Iterable[str] = "AB", **arguments: Any) -> dg.Definitions:
+    """Returns definitions with a fan-in sensor over the jobs of these upstreams."""
+    jobs = [upstream_job(letter) for letter in sorted(letters)]
+    sensor = fan_in.fan_in_sensor(name="sensor", upstream_jobs=jobs, job=d_job, **arguments)
+    return with_sensor(sensor, letters)
+
+
+def declarative_definitions(
+    letters: Iterable[str] = "AB", condition: dg.AutomationCondition | None = None
+) -> dg.Definitions:
+    """Returns definitions with the fan-in condition over the assets of these upstreams."""
+    overlapping = fan_in.all_upstreams_updated(wait_while_running=False)
+    return with_condition(condition or overlapping, letters)

@@ -1,0 +1,237 @@
+"""Timelines that nobody thought of, made by Hypothesis.
+
+Random sets of one to six upstreams and settings; completions, failures, repeats, runs by hand,
+overlapping runs, late finishers and late sights, stops of the evaluator, lost state, sets that
+change, and ticks on and a moment around each edge: of a window, of a calendar day, of settling.
+Half of them are plain; the others ask for keys, calendar days, windows of single upstreams, parts
+of the set, settling and idleness, in any combination.
+"""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from hypothesis import strategies as st
+
+from tests.support.timeline import (
+    A_MONDAY,
+    GRID,
+    WITHOUT_KEY,
+    Day,
+    Kind,
+    Step,
+    Timeline,
+    holds,
+    hours,
+)
+
+LETTERS = "ABCEFG"
+
+# Strictly positive: two things at exactly one moment have no order that a storage could keep.
+GAPS = (GRID, *map(hours, (0.01, 0.05, 0.05, 0.05, 0.5, 0.5, 1, 1, 3, 7, 12, 20, 30)))
+
+# A completion may be seen minutes late, or hours, of a host whose clock is behind.
+LATENESS = tuple(map(hours, ("0.0123", "0.0377", "0.0711", "0.9013", "3.0417")))
+
+NEW_YORK = Day("America/New_York")
+PLAIN_WINDOWS = (None, *map(hours, (2, 24, 24, 36)))
+WINDOWS = (NEW_YORK, *PLAIN_WINDOWS, NEW_YORK, Day("Europe/Berlin"))
+
+# A quiet day, and days around the changes of the clocks in New York.
+STARTS = (A_MONDAY, A_MONDAY, *(date(2026, *day) for day in ((3, 7), (3, 8), (10, 31), (11, 1))))
+
+SELDOM = 1
+WEIGHTS = {
+    Kind.TICK: 10,
+    Kind.COMPLETES: 12,
+    Kind.STARTS: 2,
+    Kind.ENDS: 2,
+    Kind.FAILS: SELDOM,
+    Kind.FAILS_LATE: SELDOM,
+    Kind.SUCCEEDS_EMPTY: SELDOM,
+    Kind.OUTSIDE: SELDOM,
+    Kind.ELSEWHERE: SELDOM,
+    Kind.JOINS: SELDOM,
+    Kind.LEAVES: SELDOM,
+    Kind.D_SUCCEEDS: 4,
+    Kind.D_FAILS: 2,
+    Kind.D_BY_HAND: SELDOM,
+    Kind.D_STARTS: SELDOM,
+    Kind.LOSE_STATE: SELDOM,
+    Kind.WRAP: SELDOM,
+}
+KINDS = [kind for kind, weight in WEIGHTS.items() for _ in range(weight)]
+
+
+def one_in(number: int) -> st.SearchStrategy[bool]:
+    return st.integers(1, number).map(lambda drawn: drawn == number)
+
+
+@st.composite
+def settings_of_timelines(draw: st.DrawFn) -> Timeline:
+    """Draws the settings of a timeline, as one without steps."""
+    letters = LETTERS[: draw(st.sampled_from((1, 2, 2, 2, 3, 3, 4, 6)))]
+    timeline = Timeline(
+        (),
+        upstreams=frozenset(letters),
+        window=draw(st.sampled_from(PLAIN_WINDOWS)),
+        overlap=draw(st.booleans()),
+        manual_runs=draw(st.sampled_from(("ignore", "ignore", "consume"))),
+        start=draw(st.sampled_from(STARTS)),
+    )
+    if draw(st.booleans()):
+        return timeline
+    more = {}
+    if draw(one_in(3)):
+        more["window"] = draw(st.sampled_from(WINDOWS))
+    if draw(one_in(2)):
+        more["windows"] = draw(
+            st.dictionaries(st.sampled_from(letters), st.sampled_from(WINDOWS), max_size=2)
+        )
+    if draw(one_in(3)):
+        more["when"] = draw(st.integers(1, len(letters)) | expressions(letters))
+    timeline = replace(timeline, **more)
+    if draw(one_in(3)):
+        own = [timeline.window, *(window for _, window in timeline.windows)]
+        sliding = [window for window in own if isinstance(window, timedelta)]
+        settles = [s for s in map(hours, (0.5, 1, 1.5, 6)) if s < min(sliding, default=hours(99))]
+        timeline = replace(timeline, settle=draw(st.sampled_from(settles)))
+    if draw(one_in(4)):
+        timeline = replace(timeline, idle=True)
+    if draw(one_in(2)):
+        timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))
+        if len(letters) > 1 and draw(one_in(2)):
+            timeline = replace(timeline, shared=draw(st.sampled_from(letters)))
+    return timeline
+
+
+def expressions(letters: str) -> st.SearchStrategy[str]:
+    """Returns expressions over some of these letters that need at least one of them."""
+
+    def combine(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        two = st.tuples(parts, st.sampled_from("&|"), parts).map(lambda p: f"({''.join(p)})")
+        return st.one_of(two, two, two, parts.map(lambda part: f"~{part}"))
+
+    found = st.recursive(st.sampled_from(letters), combine, max_leaves=4)
+    return found.filter(lambda when: not holds(when, ()))
+
+
+@st.composite
+def timelines(draw: st.DrawFn, most_steps: int = 16) -> Timeline:
+    """Draws a timeline that could happen."""
+    maker = _Maker(draw(settings_of_timelines()))
+    for _ in range(draw(st.integers(3, most_steps))):
+        maker.add(draw)
+    maker.tick(draw)
+    maker.tick(draw)
+    return replace(maker.timeline, steps=tuple(maker.steps))
+
+
+class _Maker:
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.members = set(timeline.upstreams)
+        self.known = sorted({*self.members, LETTERS[min(len(self.members), 5)]})
+        self.now = timedelta(0)
+        self.steps: list[Step] = []
+        self.started: list[tuple[str, str | None]] = []
+        self.edges: list[timedelta] = []
+        self.wrapped = False
+
+    def add(self, draw: st.DrawFn) -> None:
+        if draw(st.integers(0, 2)) == 2:
+            return self.complete_all(draw)
+        kind = draw(st.sampled_from(KINDS))
+        letter = draw(st.sampled_from(self.known)) if "{" in kind.value else None
+        key = self.key(draw, kind, letter)
+        match kind:
+            case Kind.TICK:
+                return self.tick(draw)
+            case Kind.ENDS:
+                if not self.started:
+                    return None
+                letter, key = self.started.pop(0)
+            case Kind.JOINS:
+                if letter in self.members or self.is_named(letter):
+                    return None
+                self.members.add(letter)
+            case Kind.LEAVES:
+                least = self.timeline.when if isinstance(self.timeline.when, int) else 1
+                out = letter not in self.members
+                if out or len(self.members) == least or self.is_named(letter):
+                    return None
+                self.members.remove(letter)
+            case Kind.WRAP:
+                # It holds a batch back while the downstream runs, as no overlap does already.
+                if self.timeline.overlap or self.wrapped:
+                    return None
+                self.wrapped = True
+            case Kind.STARTS:
+                self.started.append((letter, key))
+        late = timedelta(0)
+        if kind is Kind.COMPLETES and draw(one_in(8)):
+            late = draw(st.sampled_from(LATENESS))
+        self._put(draw, kind, letter, key, late)
+        return None
+
+    def is_named(self, letter: str) -> bool:
+        return letter in str(self.timeline.when or "")
+
+    def key(self, draw: st.DrawFn, kind: Kind, letter: str | None) -> str | None:
+        """Draws the key of a run; seldom none."""
+        keys = self.timeline.keys
+        if not keys or kind in WITHOUT_KEY or letter in self.timeline.shared:
+            return None
+        without = letter is not None and draw(one_in(10))
+        return None if without else draw(st.sampled_from(keys))
+
+    def complete_all(self, draw: st.DrawFn) -> None:
+        """Adds a whole batch, so that something fires."""
+        one = draw(st.sampled_from(self.timeline.keys or (None,)))
+        if not self.timeline.overlap and draw(st.booleans()):
+            self._put(draw, Kind.D_SUCCEEDS, None, one)
+        for letter in draw(st.permutations(sorted(self.members))):
+            key = None if letter in self.timeline.shared else one
+            kind = Kind.COMPLETES
+            if self.timeline.idle and (letter, key) in self.started:
+                self.started.remove((letter, key))
+                kind = Kind.ENDS
+            self._put(draw, kind, letter, key)
+        if draw(st.booleans()):
+            self.tick(draw)
+
+    def tick(self, draw: st.DrawFn) -> None:
+        edges = [e + d for e in self.edges for d in (-GRID, timedelta(0), GRID) if e + d > self.now]
+        if edges and draw(one_in(4)):
+            self.now = draw(st.sampled_from(edges))
+            self.steps.append(Step(Kind.TICK, self.now))
+        else:
+            self._put(draw, Kind.TICK)
+
+    def _put(
+        self,
+        draw: st.DrawFn,
+        kind: Kind,
+        letter: str | None = None,
+        key: str | None = None,
+        late: timedelta = timedelta(0),
+    ) -> None:
+        self.now += draw(st.sampled_from(GAPS))
+        late = late if late < self.now else timedelta(0)
+        step = Step(kind, self.now, letter, late, key)
+        self.steps.append(step)
+        if kind in (Kind.COMPLETES, Kind.ENDS):
+            self.edges += self._edges(step)
+
+    def _edges(self, step: Step) -> list[timedelta]:
+        """Returns when a completion leaves its window, and when it has settled."""
+        window, at = self.timeline.window_of(step.upstream), step.completed_at
+        edges = [at + self.timeline.settle] if self.timeline.settle else []
+        if isinstance(window, timedelta):
+            edges.append(at + window)
+        if isinstance(window, Day):
+            zero = self.timeline.moment(timedelta(0))
+            tomorrow = window.date(zero + at) + timedelta(days=1)
+            midnight = datetime.combine(tomorrow, time(), ZoneInfo(window.zone))
+            edges.append(midnight.astimezone(UTC) - zero)
+        return edges

@@ -1,0 +1,257 @@
+"""The mechanisms: every way in which a Dagster user might try to express the goal.
+
+A mechanism is data: its name, the path on which it sees the world, and its definitions over a set
+of upstreams. To add one, write its definitions, add it to ``MECHANISMS``, and ``make comparison``.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+import project.fan_in as fan_in
+from tests.support.drivers import (
+    PARTITION,
+    DeclarativeWorld,
+    JobConditionWorld,
+    JobPathWorld,
+    TaggedJobPathWorld,
+    World,
+    d_job,
+    downstream_job,
+    upstream_job,
+    with_condition,
+    with_job_condition,
+    with_sensor,
+)
+from tests.support.timeline import Day, Timeline, Window
+
+C = dg.AutomationCondition
+IDLE = ~C.in_progress()
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """One mechanism.
+
+    Args:
+        name: Its name in tables.
+        path: "declarative" or "job": what counts as a completion for it.
+        define: Returns its definitions for upstream letters, the timeline's settings, and whether
+            the condition has been wrapped in another one.
+        world: What it requests: an asset, a job, or a job with a condition.
+        ours: True if it must agree with the referee everywhere.
+    """
+
+    name: str
+    path: str
+    define: Callable[[frozenset[str], Timeline, bool], dg.Definitions]
+    world: type[World]
+    ours: bool = False
+
+
+def _condition(make: Callable[..., dg.AutomationCondition]) -> Callable[..., dg.Definitions]:
+    def define(letters: frozenset[str], timeline: Timeline, wrapped: bool) -> dg.Definitions:
+        condition = make(letters, timeline)
+        if not timeline.overlap and make is not our_condition:
+            condition = condition & IDLE
+        if wrapped:
+            condition = condition & IDLE
+        return with_condition(condition, letters, keys=timeline.keys, shared=timeline.shared)
+
+    return define
+
+
+def _sensor(make: Callable[[list[Any], Timeline], Any]) -> Callable[..., dg.Definitions]:
+    def define(letters: frozenset[str], timeline: Timeline, _wrapped: bool) -> dg.Definitions:
+        jobs = [upstream_job(letter) for letter in sorted(letters)]
+        return with_sensor(make(jobs, timeline), letters)
+
+    return define
+
+
+def _window(window: Window) -> timedelta | fan_in.CalendarDay | None:
+    """Returns a window as the library takes it."""
+    return fan_in.CalendarDay(window.zone) if isinstance(window, Day) else window
+
+
+def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
+    """Returns the timeline's window, or one for each upstream if some have their own."""
+    if not timeline.windows:
+        return _window(timeline.window)
+    return {name.format(a.lower()): _window(timeline.window_of(a)) for a in sorted(letters)}
+
+
+def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
+    within, when = _within(letters, timeline, "{}"), timeline.when
+    if isinstance(when, int):
+        condition = fan_in.all_upstreams_updated(
+            within, at_least=when, wait_while_running=not timeline.overlap
+        )
+    elif when is None or re.fullmatch("[A-Z&]+", when):
+        optional = [a.lower() for a in sorted(letters) if a not in (when or letters)]
+        condition = fan_in.all_upstreams_updated(
+            within, optional=optional, wait_while_running=not timeline.overlap
+        )
+    else:
+        condition = eval(
+            when,
+            {
+                a: fan_in.upstream_updated(a.lower(), within=_window(timeline.window_of(a)))
+                for a in letters
+            },
+        )
+        if not timeline.overlap:
+            condition &= ~fan_in.downstream_running()
+    if timeline.settle:
+        condition &= fan_in.upstreams_settled(quiet=timeline.settle)
+    if timeline.idle:
+        condition &= ~fan_in.upstreams_running()
+    return condition
+
+
+def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
+    def define(letters: frozenset[str], timeline: Timeline, _wrapped: bool) -> dg.Definitions:
+        keys = timeline.keys if partitioned else ()
+        partitions = {"keys": keys, "shared": timeline.shared}
+        jobs = {a: upstream_job(a) for a in sorted(letters)}
+        more: dict[str, Any] = {}
+        if isinstance(timeline.when, int):
+            more["when"] = fan_in.at_least(timeline.when)
+        elif timeline.when:
+            succeeded = {a: fan_in.upstream_succeeded(job) for a, job in jobs.items()}
+            more["when"] = eval(timeline.when, succeeded)
+        if timeline.settle:
+            more["settle"] = timeline.settle
+        if timeline.idle:
+            more["wait_while_upstreams_run"] = True
+        if timeline.keys:
+            more["correlate_by"] = tag
+        sensor = fan_in.fan_in_sensor(
+            name="sensor",
+            upstream_jobs=list(jobs.values()),
+            job=downstream_job(keys),
+            within=_within(letters, timeline, "{}_job"),
+            wait_while_running=not timeline.overlap,
+            manual_runs=timeline.manual_runs,
+            **more,
+        )
+        return with_sensor(sensor, letters, **partitions)
+
+    return define
+
+
+def documentation_example(jobs: list[Any], timeline: Timeline) -> dg.SensorDefinition:
+    """The logic of the "Run status sensor" example in Dagster's documentation, for any number of
+    jobs: naive local times, a cursor of completion times, and no other memory."""
+
+    @dg.sensor(name="sensor", job=d_job)
+    def sensor(context: dg.SensorEvaluationContext):
+        local_now = datetime.now()  # noqa: DTZ005 (as in the example)
+        earliest = local_now - (timeline.window or timedelta(days=10_000))
+        before = json.loads(context.cursor) if context.cursor else {}
+        ends = {}
+        for job in jobs:
+            records = context.instance.get_run_records(
+                dg.RunsFilter(job_name=job.name, statuses=[dg.DagsterRunStatus.SUCCESS]),
+                limit=1,
+                order_by="update_timestamp",
+            )
+            if not records:
+                return dg.SkipReason("An upstream job has not completed.")
+            ends[job.name] = records[0].end_time
+        if all(
+            datetime.fromtimestamp(end) > earliest  # noqa: DTZ006 (as in the example)
+            and (not before.get(name) or end > before[name])
+            for name, end in ends.items()
+        ):
+            context.update_cursor(json.dumps(ends))
+            return dg.RunRequest()
+        return dg.SkipReason("An upstream job did not complete within the past day.")
+
+    return sensor
+
+
+def naive_run_status_sensor(jobs: list[Any], timeline: Timeline) -> dg.SensorDefinition:
+    """Requests once for each success of any upstream."""
+
+    @dg.run_status_sensor(
+        name="sensor",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=jobs,
+        request_job=d_job,
+    )
+    def sensor(context: dg.RunStatusSensorContext):
+        return dg.RunRequest(run_key=context.dagster_run.run_id)
+
+    return sensor
+
+
+def multi_asset_sensor(jobs: list[Any], timeline: Timeline) -> dg.SensorDefinition:
+    """Fires when every asset has an event that the sensor's cursor has not passed."""
+    keys = [dg.AssetKey(job.name.removesuffix("_job")) for job in jobs]
+
+    @dg.multi_asset_sensor(name="sensor", monitored_assets=keys, job=d_job)
+    def sensor(context: dg.MultiAssetSensorEvaluationContext):
+        if all(context.latest_materialization_records_by_key().values()):
+            context.advance_all_cursors()
+            return dg.RunRequest()
+        return dg.SkipReason("Not all assets have been updated.")
+
+    return sensor
+
+
+def _since_own(reset: dg.AutomationCondition) -> dg.AutomationCondition:
+    """All upstreams updated since the downstream itself, written down by its key."""
+    return C.all_deps_match(C.newly_updated().since(C.asset_matches("d", reset)))
+
+
+def _by_condition(name: str, make: Callable[[], dg.AutomationCondition]) -> Mechanism:
+    return Mechanism(name, "declarative", _condition(lambda *_: make()), DeclarativeWorld)
+
+
+def job_condition(letters: frozenset[str], timeline: Timeline, _wrapped: bool) -> dg.Definitions:
+    """All upstreams updated since the downstream itself was, asked of its job's root asset.
+
+    A job's request is no request of its assets, so ``newly_requested()`` would never reset it; and
+    without ``~in_progress()`` it would fire at every tick until the downstream has materialized.
+    """
+    condition = _since_own(C.newly_updated()) & IDLE
+    return with_job_condition(C.all_job_root_assets_match(condition), letters)
+
+
+OUR_CONDITION = Mechanism(
+    "our condition", "declarative", _condition(our_condition), DeclarativeWorld, ours=True
+)
+OUR_SENSOR = Mechanism(
+    "our sensor", "job", _our_sensor(PARTITION, partitioned=True), JobPathWorld, ours=True
+)
+OUR_SENSOR_BY_TAG = Mechanism(
+    "our sensor, by a tag of one's own",
+    "job",
+    _our_sensor(TaggedJobPathWorld.key_tag, partitioned=False),
+    TaggedJobPathWorld,
+    ours=True,
+)
+"""Plays the timelines with keys on unpartitioned jobs: a key need not be a partition."""
+
+OURS = (OUR_CONDITION, OUR_SENSOR)
+
+MECHANISMS = (
+    *OURS,
+    _by_condition("request-anchored", lambda: _since_own(C.newly_requested())),
+    _by_condition("migration guide", lambda: _since_own(C.newly_requested() | C.newly_updated())),
+    _by_condition(
+        "since_last_handled", lambda: C.all_deps_match(C.newly_updated().since_last_handled())
+    ),
+    _by_condition("eager()", lambda: C.eager()),
+    _by_condition('on_cron("@daily")', lambda: C.on_cron("@daily")),
+    Mechanism("all_job_root_assets_match", "declarative", job_condition, JobConditionWorld),
+    Mechanism("documentation example", "job", _sensor(documentation_example), JobPathWorld),
+    Mechanism("@run_status_sensor", "job", _sensor(naive_run_status_sensor), JobPathWorld),
+    Mechanism("@multi_asset_sensor", "declarative", _sensor(multi_asset_sensor), JobPathWorld),
+)

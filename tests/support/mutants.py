@@ -1,0 +1,525 @@
+"""Small wrong rules, each of which a named timeline must catch.
+
+A mutant is a change of the library's source, applied to the loaded modules while a test looks at
+it. If one survives, a timeline is missing. ``make mutants`` shows what catches what.
+"""
+
+import importlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from tabulate import tabulate
+
+from project.fan_in import caches
+from tests.graphs.named import NAMED as OVER_GRAPHS
+from tests.graphs.named import Named as OverGraph
+from tests.graphs.notation import write_requests
+from tests.graphs.world import play as play_graph
+from tests.support.drivers import World
+from tests.support.mechanisms import OURS
+from tests.support.player import play
+from tests.support.timeline import write_firings
+from tests.support.timelines import NAMED, Named
+
+# In the order of their imports: a module sees the mutants of those before it.
+MODULES = [
+    *(
+        "windows",
+        "requirement",
+        "rule",
+        "messages",
+        "stored_order",
+        "cursor",
+        "parts",
+        "run_reader",
+    ),
+    *("in_progress", "sensor_config", "used_by_runs", "catch_up", "evaluate", "run_holds"),
+    *("run_facts", "event_rows", "public_rows", "asset_facts", "evaluation_records", "launches"),
+    *(
+        "partition_maps",
+        "tick_requests",
+        "asset_requests",
+        "downstreams",
+        "asset_tick",
+        "condition_parts",
+    ),
+    *("evaluation_lines", "asset_plan", "condition", "sensor", "batch"),
+]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A wrong rule.
+
+    Args:
+        name: What it does wrong.
+        module: The module of ``project.fan_in`` that is changed.
+        old: A piece of its source that occurs exactly once.
+        new: What replaces it.
+        caught_by: A named timeline, flat or over a graph, on which it fires wrongly.
+    """
+
+    name: str
+    module: str
+    old: str
+    new: str
+    caught_by: str
+
+
+MUTANTS = (
+    Mutant(
+        "counts what is exactly as old as the window",
+        "windows",
+        "return in_utc(at) - in_utc(completed_at) < window",
+        "return in_utc(at) - in_utc(completed_at) <= window",
+        "exactly a day",
+    ),
+    Mutant(
+        "has no window",
+        "windows",
+        "    if window is None:\n        return True\n",
+        "    return True\n",
+        "stale half is not paired",
+    ),
+    Mutant(
+        "anchors the window at the oldest completion instead of the tick",
+        "rule",
+        "    at = in_utc(at)\n\n",
+        "    at = max([c.completed_at for c in completions], default=at)\n\n",
+        "evaluator off for 30 h",
+    ),
+    Mutant(
+        "fires when any upstream is ready",
+        "rule",
+        "            return len(self.ready) == len(self.statuses)\n",
+        "            return bool(self.ready)\n",
+        "one upstream is not a batch",
+    ),
+    Mutant(
+        "never uses anything up",
+        "rule",
+        "if used is not None and newest.position <= used.position:",
+        "if False:",
+        "one batch",
+    ),
+    Mutant(
+        "uses up only what is older than the batch",
+        "rule",
+        "newest.position <= used.position",
+        "newest.position < used.position",
+        "one batch",
+    ),
+    Mutant(
+        "keeps the oldest completion instead of the newest",
+        "cursor",
+        "if known is None or completion.position > known.position:",
+        "if known is None:",
+        "the late one is renewed",
+    ),
+    Mutant(
+        "forgets that it is used when the downstream fails, in the sensor",
+        "run_reader",
+        "if first and (everywhere or self.is_at_home(record)):",
+        "if first and self.is_at_home(record) and not record.dagster_run.is_failure:",
+        "D fails",
+    ),
+    Mutant(
+        "compares when runs were created instead of when they ended",
+        "run_reader",
+        "        end_time = record.end_time or record.update_timestamp.timestamp()\n",
+        "        end_time = record.create_timestamp.timestamp()\n",
+        "started before the batch, ended after it",
+    ),
+    Mutant(
+        "counts a job of the same name in another code location",
+        "run_reader",
+        "return origin is None or self.home is None or origin == self.home",
+        "return True",
+        "same name elsewhere",
+    ),
+    Mutant(
+        "takes failed runs for completions",
+        "run_reader",
+        "        yield from self._completed(\n"
+        "            RunsFilter(\n                statuses=[DagsterRunStatus.SUCCESS],\n",
+        "        yield from self._completed(\n            RunsFilter(\n",
+        "upstream fails and is repaired",
+    ),
+    Mutant(
+        "reads on by time alone, and misses what is seen late",
+        "catch_up",
+        "late = [run_id for run_id in stored if run_id not in by_time]",
+        "late = []",
+        "seen late, of a clock that is behind",
+    ),
+    Mutant(
+        "does not read back what was used when its cursor is lost",
+        "used_by_runs",
+        "if (request.key is None) is not (self.spec.tag is None):",
+        "if True:",
+        "state lost between halves",
+    ),
+    Mutant(
+        "remembers nothing from before the first tick",
+        "catch_up",
+        "        return self.horizon\n",
+        "        return self.at\n",
+        "whole before its state was lost",
+    ),
+    Mutant(
+        "does not wait for a running downstream",
+        "run_holds",
+        "        if not self.spec.wait_while_running:\n",
+        "        if True:\n",
+        "both arrive while D runs, no overlap",
+    ),
+    Mutant(
+        "lets a run by hand use up everything, in the sensor",
+        "used_by_runs",
+        "        if not self.spec.manual_runs_consume:\n",
+        "        if False:\n",
+        "downstream by hand between halves",
+    ),
+    Mutant(
+        "does not see that an upstream joined",
+        "cursor",
+        "if not self.upstreams.issuperset(upstreams):",
+        "if False:",
+        "a newcomer's earlier completion counts",
+    ),
+    Mutant(
+        "ends a calendar day at midnight in UTC",
+        "windows",
+        "        zone = ZoneInfo(window.zone)\n",
+        "        zone = UTC\n",
+        "a calendar day",
+    ),
+    Mutant(
+        "lets a calendar day last 24 hours",
+        "windows",
+        "return completed_at.astimezone(zone).date() >= at.astimezone(zone).date()",
+        "return at - window.start(at) < ONE_DAY and completed_at >= window.start(at)",
+        "the day of 25 hours",
+    ),
+    Mutant(
+        "gives every upstream the first one's window",
+        "rule",
+        "window_of(within, name),\n                withheld",
+        "window_of(within, upstreams[0]),\n                withheld",
+        "a calendar day beside a sliding one",
+    ),
+    Mutant(
+        "needs one more than the quorum",
+        "requirement",
+        "return len(set(ready) & set(upstreams)) >= self.count",
+        "return len(set(ready) & set(upstreams)) > self.count",
+        "two of three",
+    ),
+    Mutant(
+        "uses up the quorum only by its number",
+        "rule",
+        "(s.newest for s in self.statuses if s.newest and s.state is not State.USED)",
+        "(s.newest for s in self.ready[:2] if s.newest)",
+        "all three at one tick are one batch",
+    ),
+    Mutant(
+        "does not know not",
+        "requirement",
+        "return not self.part.holds(ready, upstreams)",
+        "return True",
+        "one without the other",
+    ),
+    Mutant(
+        "waits for optional upstreams",
+        "rule",
+        "        if self.when is None:\n            return len(self.ready)",
+        "        if len(self.statuses) > 2:\n            return len(self.ready)",
+        "optional and absent",
+    ),
+    Mutant(
+        "settles a moment too late",
+        "rule",
+        "self.at - s.newest.completed_at < self.settle",
+        "self.at - s.newest.completed_at <= self.settle",
+        "exactly settled",
+    ),
+    Mutant(
+        "does not wait for running upstreams",
+        "run_holds",
+        "        if not self.spec.wait_while_upstreams_run:\n",
+        "        if True:\n",
+        "a running upstream",
+    ),
+    Mutant(
+        "pairs whatever the key, in the sensor",
+        "run_reader",
+        "return record.dagster_run.tags.get(self.tag) if self.tag else None",
+        "return 'x' if self.tag else None",
+        "a day pairs with its own day only",
+    ),
+    Mutant(
+        "holds a key back for another's run",
+        "run_holds",
+        "running=running.get(key, ()),",
+        "running=tuple(run for runs in running.values() for run in runs),",
+        "held back by key",
+    ),
+    Mutant(
+        "forgets keys that still wait",
+        "cursor",
+        "            if counts or state.latest >= seen_after:\n",
+        "            if state.latest >= seen_after:\n",
+        "held back while another key goes on",
+    ),
+    Mutant(
+        "takes runs without the key for runs of one key",
+        "catch_up",
+        "            if self.spec.tag is not None and self.runs.key(record) is None:\n",
+        "            if False:\n",
+        "a run without the key",
+    ),
+    # --- the condition ---------------------------------------------------------------------------
+    Mutant(
+        "forgets that it is used when the downstream fails, in the condition",
+        "asset_requests",
+        "        if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:\n",
+        "        if last_run.status is dg.DagsterRunStatus.FAILURE:\n"
+        "            return replace(request, record=None, uses_before=False)\n"
+        "        if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:\n",
+        "D fails",
+    ),
+    Mutant(
+        "uses up, for a request, all that came before its run",
+        "asset_requests",
+        "request = replace(request, record=record, uses_before=record is None and not repeats)",
+        "request = replace(request, record=None, uses_before=True)",
+        "a newcomer's earlier completion counts",
+    ),
+    Mutant(
+        "asks the last request only, of an upstream that was not in it",
+        "asset_requests",
+        "key=lambda request: (request.at, request.order), reverse=True)",
+        "key=lambda request: (request.at, request.order), reverse=True)[:1]",
+        "an upstream leaves and rejoins",
+    ),
+    Mutant(
+        "lets a run by hand use up nothing, in the condition",
+        "asset_requests",
+        "return self.uses_before and fact.id < self.order",
+        "return False",
+        "downstream by hand between halves",
+    ),
+    Mutant(
+        "does not settle, in the condition",
+        "condition",
+        "return _without(context, {p for ready in part.ready.values() for p in ready})",
+        "return _without(context, set())",
+        "a burst",
+    ),
+    Mutant(
+        "pairs whatever the partition, in the condition",
+        "downstreams",
+        "                return self.facts.done.get(partition)\n",
+        "                return self.facts.newest\n",
+        "a day pairs with its own day only",
+    ),
+    Mutant(
+        "uses up what another partition's request saw",
+        "evaluation_records",
+        "own = self.marks.get(partition, _NONE)",
+        "own = self.marks[min(self.marks, key=str)]",
+        "one day after the other at one tick",
+    ),
+    Mutant(
+        "does not wait for its own run, in the condition",
+        "condition_parts",
+        "running=running.get(key, ())",
+        "running=()",
+        "waits for its run",
+    ),
+    # --- graphs of assets ------------------------------------------------------------------------
+    Mutant(
+        "does not use up what a launch makes of an upstream and the downstream",
+        "asset_requests",
+        "            if fact.id < self.made:\n",
+        "            if False:\n",
+        "one run makes all three",
+    ),
+    Mutant(
+        "withholds nothing while a launch goes on",
+        "asset_requests",
+        "return self.open and launch == self.launch and fact.id > self.made",
+        "return False",
+        "the run goes on",
+    ),
+    Mutant(
+        "does not see that a backfill has the downstream to make before it has a run of it",
+        "downstreams",
+        "return made.name if backfill.active else None",
+        "return None",
+        "a backfill by hand",
+    ),
+    Mutant(
+        "loses the batch of a request whose upstream failed in its launch",
+        "asset_requests",
+        "self.has_used_by_request(partition, upstream, fact) and not self.given_back",
+        "self.has_used_by_request(partition, upstream, fact)",
+        "given back by a run",
+    ),
+    Mutant(
+        "requests what was given back beside its upstream again",
+        "condition_parts",
+        "beside = self._beside() if given_back else None",
+        "beside = None",
+        "given back to a tick that requests an upstream",
+    ),
+    Mutant(
+        "lets a run by hand that was cancelled use something up",
+        "asset_requests",
+        "if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:",
+        "if not upstream_failed:",
+        "a run by hand is cancelled",
+    ),
+    Mutant(
+        "takes a launch for over that will be retried",
+        "launches",
+        "return self.status not in NOT_FINISHED_STATUSES and not self.retry",
+        "return self.status not in NOT_FINISHED_STATUSES",
+        "it will be retried, and is repaired meanwhile",
+    ),
+    Mutant(
+        "takes a re-execution for a launch of its own",
+        "launches",
+        'return f"backfill {backfill}" if backfill else f"run {run.root}"',
+        'return f"backfill {backfill}" if backfill else f"run {run.id}"',
+        "from failure, of an optional one",
+    ),
+    Mutant(
+        "compares data versions whatever the partition",
+        "asset_facts",
+        "        if self.versions.get(partition, _UNSEEN) != version:\n",
+        "        partition = None\n        if self.versions.get(partition, _UNSEEN) != version:\n",
+        "a source observed by partition",
+    ),
+    Mutant(
+        "takes any partition for a downstream without, whatever the mapping",
+        "partition_maps",
+        "            return How.SOME\n",
+        "            return How.ANY\n",
+        "one partition of many",
+    ),
+    Mutant(
+        "uses up only what one part of the condition named",
+        "condition",
+        "        seen = {partition: downstream.seen(partition, tick) for partition in requested}\n",
+        "        seen = {\n"
+        "            partition: {\n"
+        "                name: what\n"
+        "                for name, what in downstream.seen(partition, tick).items()\n"
+        "                if name in part.question.windows\n"
+        "            }\n"
+        "            for partition in requested\n"
+        "        }\n",
+        "either, or both of two",
+    ),
+    Mutant(
+        "takes the completion that was stored last for the newest",
+        "asset_facts",
+        "        known = self.done.get(partition)\n        if known is None or fact > known:\n",
+        "        known = self.done.get(partition)\n"
+        "        if known is None or fact.id > known.id:\n            self.newest = fact\n",
+        "a late clock",
+    ),
+    Mutant(
+        "forgets that what was too old was used up all the same",
+        "evaluation_records",
+        "return at <= self.since and storage_id <= self.to",
+        "return False",
+        "a window made longer, after its state was lost",
+    ),
+    Mutant(
+        "lets outputs that can only be built together wait for one another",
+        "partition_maps",
+        "return sorted(set(ancestors(graph, key)) - {key} - set(together))",
+        "return sorted(set(ancestors(graph, key)) - {key})",
+        "outputs built together, each with upstreams",
+    ),
+)
+
+
+@contextmanager
+def applied(mutant: Mutant) -> Iterator[None]:
+    """Changes the loaded modules into the mutant's, and back again."""
+    modules = [importlib.import_module(f"project.fan_in.{name}") for name in MODULES]
+    modules.append(importlib.import_module("project.fan_in"))
+    # The very objects come back: others hold on to them, and ask if something is one of them.
+    before = [dict(module.__dict__) for module in modules]
+    caches.clear()  # What is kept between ticks is of the classes that were loaded before.
+    try:
+        for module in modules:
+            source = Path(module.__file__).read_text()
+            if module.__name__ == f"project.fan_in.{mutant.module}":
+                if source.count(mutant.old) != 1:
+                    count = source.count(mutant.old)
+                    raise ValueError(f"{mutant.old!r} stands {count} times in {module.__name__}")
+                source = source.replace(mutant.old, mutant.new)
+            exec(compile(source, module.__file__, "exec"), module.__dict__)
+        yield
+    finally:
+        for module, names in zip(modules, before, strict=True):
+            module.__dict__.clear()
+            module.__dict__.update(names)
+        caches.clear()
+
+
+def catches(named: Named | OverGraph) -> list[str]:
+    """Returns the mechanisms, as now loaded, that fire wrongly on a timeline.
+
+    It stores no ticks: what they tell would hide what is wrong elsewhere.
+    """
+    if isinstance(named, OverGraph):
+        try:
+            fired, _ = play_graph(named.timeline)
+        except Exception as error:
+            return [f"our condition: {error!r}"]
+        graph = named.timeline.graph
+        wrong = fired != named.expected
+        return [f"our condition fires {write_requests(fired, graph)}"] if wrong else []
+    caught = []
+    for mechanism in OURS:
+        try:
+            with mock.patch.object(World, "stores_ticks", False):
+                firings = play(named.timeline, mechanism, cold=named.cold)
+        except Exception as error:
+            caught.append(f"{mechanism.name}: {error!r}")
+            continue
+        if firings != named.firings(mechanism.path):
+            caught.append(f"{mechanism.name} fires {write_firings(firings)}")
+    return caught
+
+
+def main() -> int:
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    rows, survivors = [], 0
+    for mutant in MUTANTS:
+        with applied(mutant):
+            every = (*NAMED, *OVER_GRAPHS)
+            caught = {named.name: found for named in every if (found := catches(named))}
+        survivors += not caught
+        rows.append([mutant.name, len(caught), mutant.caught_by, "; ".join(caught)])
+    print(
+        tabulate(rows, ["mutant", "caught by", "for example", "all"], maxcolwidths=[40, 6, 30, 90])
+    )
+    print(f"{len(MUTANTS)} mutants, {survivors} survived")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

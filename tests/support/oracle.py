@@ -1,0 +1,282 @@
+"""The referee: what the contract's rule says of a timeline, worked out naively.
+
+For every tick it looks at all steps again; from tick to tick it carries only which of them fired.
+It is written from the contract, not from the library's code, so that agreement means something.
+
+- A firing consumes, for every upstream in the set at that tick, the newest completion known then
+  and all older ones. Older and newer go by event time; at one time, by the order of the steps.
+- So it does whatever the timeline's `when` asks for: ready or not, named or not.
+- A hand-started run of the downstream that consumes, consumes whatever had completed by then.
+- With keys the rule holds for each by itself: of what a key sees, as if there were no others.
+- Losing state and wrapping the condition change nothing.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from tests.support.timeline import (
+    WITHOUT_KEY,
+    Day,
+    Firings,
+    Kind,
+    Timeline,
+    by_key,
+    holds,
+    in_hours,
+)
+
+COUNTS = {
+    "declarative": {Kind.COMPLETES, Kind.ENDS, Kind.FAILS_LATE, Kind.OUTSIDE},
+    "job": {Kind.COMPLETES, Kind.ENDS, Kind.SUCCEEDS_EMPTY},
+}
+"""What is a completion on each path: a materialization of the asset; a success of the job."""
+
+
+def project(timeline: Timeline, key: str, path: str) -> Timeline:
+    """Returns the timeline without keys that a key sees: its own runs, and what is of no run.
+
+    A run without a key is of no key, but on the declarative path one of a shared upstream is of
+    every key.
+    """
+    shared = timeline.shared if path == "declarative" else ()
+    seen = [
+        replace(step, key=None)
+        for step in timeline.steps
+        if step.key == key
+        or (step.key is None and (step.upstream in shared or step.kind in WITHOUT_KEY))
+    ]
+    return replace(timeline, steps=tuple(seen), keys=(), shared=frozenset())
+
+
+@dataclass(frozen=True, order=True)
+class Completion:
+    """A completion; the later one of two is the greater."""
+
+    completed_at: timedelta
+    place: int  # of its step in the timeline
+    upstream: str
+
+
+@dataclass(frozen=True)
+class World:
+    """A timeline on one path, in which the ticks at the places ``fired`` request a run.
+
+    Every question is asked at a place, and answered from the steps before it.
+    """
+
+    timeline: Timeline
+    path: str
+    fired: Collection[int]
+
+    def upstreams(self, place: int) -> list[str]:
+        """Returns the set of upstreams."""
+        members = set(self.timeline.upstreams)
+        for step in self.timeline.steps[:place]:
+            if step.kind is Kind.JOINS:
+                members.add(step.upstream)
+            if step.kind is Kind.LEAVES:
+                members.remove(step.upstream)
+        return sorted(members)
+
+    def newest(self, upstream: str, place: int) -> Completion | None:
+        """Returns the newest completion of an upstream that is known."""
+        known = [
+            Completion(step.completed_at, number, upstream)
+            for number, step in enumerate(self.timeline.steps[:place])
+            if step.upstream == upstream and step.kind in COUNTS[self.path]
+        ]
+        return max(known, default=None)
+
+    def consumed(self, completion: Completion, place: int) -> bool:
+        """True if a completion has been consumed."""
+        when = (completion.completed_at, completion.place)
+        by_hand = self.path == "declarative" or self.timeline.manual_runs == "consume"
+        for number, step in enumerate(self.timeline.steps[:place]):
+            if number in self.fired and completion.upstream in self.upstreams(number):
+                newest = self.newest(completion.upstream, number)
+                if newest is not None and completion <= newest:
+                    return True
+            hand_run = step.kind in (Kind.D_BY_HAND, Kind.D_STARTS)
+            if hand_run and by_hand and when < (step.at, number):
+                return True
+        return False
+
+    def in_window(self, completion: Completion, place: int) -> bool:
+        """True if a completion is younger than the window; exactly as old is too old. On a calendar
+        day: if its date there is the tick's (or later)."""
+        window = self.timeline.window_of(completion.upstream)
+        tick, completed_at = self.timeline.steps[place].at, completion.completed_at
+        if isinstance(window, Day):
+            dates = [window.date(self.timeline.moment(at)) for at in (completed_at, tick)]
+            return dates[0] >= dates[1]
+        return window is None or tick - completed_at < window
+
+    def enough(self, completions: Collection[Completion], place: int) -> bool:
+        """True if these completions alone would make a batch."""
+        names, when = {c.upstream for c in completions}, self.timeline.when
+        if when is None:
+            return names == set(self.upstreams(place))
+        if isinstance(when, int):
+            return len(names) >= when
+        return holds(when, names)
+
+    def batch(self, place: int) -> list[Completion] | None:
+        """Returns the complete batch, if there is one."""
+        newest = [self.newest(upstream, place) for upstream in self.upstreams(place)]
+        batch = [
+            completion
+            for completion in newest
+            if completion is not None
+            and not self.consumed(completion, place)
+            and self.in_window(completion, place)
+        ]
+        return batch if self.enough(batch, place) else None
+
+    def held(self, place: int) -> str:
+        """Returns why a batch must wait; empty if it need not."""
+        steps, settle = self.timeline.steps[:place], self.timeline.settle
+        unfinished = []
+        for number, step in enumerate(steps):
+            if number in self.fired or step.kind is Kind.D_STARTS:
+                unfinished.append(number)
+            if step.kind in (Kind.D_SUCCEEDS, Kind.D_FAILS):
+                unfinished = unfinished[1:]
+        if unfinished and not self.timeline.overlap:
+            return "beside an unfinished run"
+        for upstream in self.upstreams(place):
+            newest = self.newest(upstream, place)
+            age = newest and self.timeline.steps[place].at - newest.completed_at
+            if settle is not None and newest is not None and age < settle:
+                return f"though {upstream}, {in_hours(age)} h old, has not settled"
+            kinds = [step.kind for step in steps if step.upstream == upstream]
+            if self.timeline.idle and kinds.count(Kind.STARTS) > kinds.count(Kind.ENDS):
+                return f"while {upstream} runs"
+        return ""
+
+
+def tick_places(timeline: Timeline) -> list[int]:
+    """Returns the places of the ticks among the steps."""
+    return [place for place, step in enumerate(timeline.steps) if step.kind is Kind.TICK]
+
+
+def expected(timeline: Timeline, path: str) -> Firings:
+    """Returns a digit for each tick: 1 if this path ("declarative" or "job") requests a run.
+
+    With keys it returns such digits for each key.
+    """
+    if path not in COUNTS:
+        raise ValueError(f"path {path!r} is not one of: {', '.join(COUNTS)}")
+    if timeline.keys:
+        return {key: expected(project(timeline, key, path), path) for key in timeline.keys}
+    fired: list[int] = []
+    for place in tick_places(timeline):
+        world = World(timeline, path, tuple(fired))
+        if world.batch(place) is not None and not world.held(place):
+            fired.append(place)
+    return [int(place in fired) for place in tick_places(timeline)]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One deviation: its tick, counted from 0 (None if correct), its kind, and why it is one;
+    with keys, of which."""
+
+    tick: int | None
+    kind: str
+    why: str
+    key: str | None = None
+
+
+CORRECT = Verdict(None, "correct", "fires as the referee does")
+
+
+def judge(timeline: Timeline, path: str, firings: Firings) -> list[Verdict]:
+    """Returns a verdict on every deviation of a mechanism's firings from the referee's.
+
+    With keys, each key's firings are judged on what that key sees.
+
+    ``correct`` is the only verdict, and only if the firings equal the referee's. Where the referee
+    fires and the mechanism does not, the batch is owed, unless the mechanism's earlier firings
+    have used every completion of it. If it is still owed when the referee fires the next batch,
+    or at the end, it is ``lost``.
+
+    A firing where the referee does not fire is the first of these that applies:
+
+    - ``late``: what is unused and in the window makes a batch that nothing holds back: the
+      referee used some of it in a batch now lost;
+    - ``early``: it makes one that has to wait (for an unfinished run of the downstream, for the
+      upstreams to settle or to end), and none is owed;
+    - ``late``: what is in the window, used or not, makes a batch, and one is owed of which
+      something is unused; from here on it is owed no longer;
+    - ``early``: all that has ever completed would not make a batch;
+    - ``duplicate``: nothing of some upstream is new since the mechanism's last firing that used
+      it (or since a hand-started run that consumed it);
+    - ``stale``: the newest completion of some upstream is outside the window.
+    """
+    if timeline.keys:
+        if set(by_key(firings)) != set(timeline.keys):
+            raise ValueError(f"firings {firings} are not those of the keys {timeline.keys}")
+        verdicts = [
+            replace(verdict, key=key)
+            for key, row in firings.items()
+            for verdict in judge(project(timeline, key, path), path, row)
+            if verdict.kind != "correct"
+        ]
+        return sorted(verdicts, key=lambda verdict: verdict.tick) or [CORRECT]
+    due, places = expected(timeline, path), tick_places(timeline)
+    if len(firings) != len(due) or not set(firings) <= {0, 1}:
+        raise ValueError(f"firings {list(firings)} are not {len(due)} digits, 0 or 1, one a tick")
+    referee, mechanism = (
+        World(timeline, path, [place for place, fires in zip(places, row, strict=True) if fires])
+        for row in (due, firings)
+    )
+    verdicts, owed, owed_at = [], [], 0
+    for tick, place in enumerate([*places, None]):
+        if owed and (place is None or due[tick]):
+            why = f"the batch of {_aged(timeline, owed, places[owed_at])} never comes"
+            verdicts.append(Verdict(owed_at, "lost", why))
+            owed = []
+        if place is None or due[tick] == firings[tick]:
+            continue
+        if due[tick]:
+            batch = referee.batch(place)
+            if not all(mechanism.consumed(completion, place) for completion in batch):
+                owed, owed_at = batch, tick
+            continue
+        unused = [c for c in owed if not mechanism.consumed(c, place)]
+        kind, why = _deviation(mechanism, place, bool(unused), referee.held(place))
+        verdicts.append(Verdict(tick, kind, why))
+        if kind == "late":
+            owed = []
+    verdicts.sort(key=lambda verdict: verdict.tick)
+    return verdicts or [CORRECT]
+
+
+def _deviation(world: World, place: int, owed: bool, held: str) -> tuple[str, str]:
+    names, timeline = world.upstreams(place), world.timeline
+    known = [c for name in names if (c := world.newest(name, place))]
+    used = [c for c in known if world.consumed(c, place)]
+    old = [c for c in known if not world.in_window(c, place)]
+    young = [c for c in known if c not in old]
+    ready = [c for c in young if c not in used]
+    if world.enough(ready, place):
+        if owed or not held:
+            return "late", f"fires only now on {_aged(timeline, ready, place)}"
+        return "early", f"fires on {_aged(timeline, ready, place)}, {held}"
+    if owed and world.enough(young, place):
+        return "late", f"fires only now on {_aged(timeline, young, place)}"
+    if not world.enough(known, place):
+        if timeline.when is not None:
+            completed = " and ".join(c.upstream for c in known) or "nothing"
+            return "early", f"fires though only {completed} completed, and when={timeline.when}"
+        never = sorted(set(names) - {c.upstream for c in known})
+        return "early", f"fires though {' and '.join(never)} never completed"
+    if used:
+        return "duplicate", f"fires again on {_aged(timeline, used, place)}"
+    return "stale", f"fires on {_aged(timeline, old, place)}, outside the window"
+
+
+def _aged(timeline: Timeline, completions: Sequence[Completion], place: int) -> str:
+    at = timeline.steps[place].at
+    return " and ".join(f"{c.upstream}, {in_hours(at - c.completed_at)} h old" for c in completions)

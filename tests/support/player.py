@@ -1,0 +1,101 @@
+"""The player: plays a timeline through real Dagster and returns where a mechanism fired."""
+
+from collections import defaultdict
+from contextlib import AbstractContextManager
+from datetime import timedelta
+
+from tests.support import drivers
+from tests.support.drivers import World
+from tests.support.mechanisms import Mechanism
+from tests.support.timeline import Firings, Kind, Step, Timeline
+
+
+class Player(AbstractContextManager["Player"]):
+    """One mechanism in one world, taking a timeline's steps one by one."""
+
+    def __init__(self, mechanism: Mechanism, timeline: Timeline) -> None:
+        self.mechanism = mechanism
+        self.timeline = timeline
+        self.letters = timeline.upstreams
+        self.wrapped = False
+        self.started: defaultdict[tuple, list[str]] = defaultdict(list)
+        # Every upstream that is ever named has a job, in the set or not.
+        self.named = timeline.upstreams | {s.upstream for s in timeline.steps if s.upstream}
+        self.world: World = mechanism.world(self._definitions(), timeline.moment(timedelta(0)))
+
+    def __exit__(self, *exc: object) -> None:
+        self.world.__exit__(*exc)
+
+    def _definitions(self):
+        keys = self.timeline.keys if self.mechanism.world.key_tag == drivers.PARTITION else ()
+        others = drivers.upstreams(
+            self.named - self.letters, keys=keys, shared=self.timeline.shared, d=False
+        )
+        tested = self.mechanism.define(self.letters, self.timeline, self.wrapped)
+        return drivers.dg.Definitions.merge(tested, others)
+
+    def _redefine(self) -> None:
+        self.world.define(self._definitions())
+
+    def take(self, step: Step) -> list[str | None] | None:
+        """Takes a step; returns the keys of the requested runs if it is a tick."""
+        world, letter, key = self.world.at(step.completed_at), step.upstream, step.key
+        match step.kind:
+            case Kind.TICK:
+                before = len(world.requested)
+                world.tick()
+                return [world.key_of(run_id) for run_id in world.requested[before:]]
+            case Kind.COMPLETES:
+                world.run(letter, key=key)
+            case Kind.STARTS:
+                self.started[letter, key].append(world.start(letter, key=key))
+            case Kind.ENDS:
+                world.finish(self.started[letter, key].pop(0), letter)
+            case Kind.FAILS:
+                world.run(letter, success=False, key=key)
+            case Kind.FAILS_LATE:
+                world.run(letter, success=False, materializes=True, key=key)
+            case Kind.SUCCEEDS_EMPTY:
+                world.run(letter, materializes=False, key=key)
+            case Kind.OUTSIDE:
+                world.materialize_outside(letter, key=key)
+            case Kind.ELSEWHERE:
+                world.run_elsewhere(letter, key=key)
+            case Kind.JOINS:
+                self.letters |= {letter}
+                self._redefine()
+            case Kind.LEAVES:
+                self.letters -= {letter}
+                self._redefine()
+            case Kind.D_SUCCEEDS | Kind.D_FAILS:
+                world.end_downstream(success=step.kind is Kind.D_SUCCEEDS, key=key)
+            case Kind.D_BY_HAND:
+                world.run_downstream(key=key)
+            case Kind.D_STARTS:
+                world.start_downstream(key=key)
+            case Kind.LOSE_STATE:
+                world.lose_state()
+            case Kind.WRAP:
+                self.wrapped = True
+                self._redefine()
+        return None
+
+
+def play(timeline: Timeline, mechanism: Mechanism, *, cold: bool = False) -> Firings:
+    """Returns the number of requests at each tick of the timeline; with keys, for each key.
+
+    Args:
+        timeline: What happens.
+        mechanism: The mechanism that ticks.
+        cold: Start with a mechanism that has never ticked. Otherwise it has been running, with
+            nothing to see, since before the first step: some built-ins see only what is new.
+    """
+    with Player(mechanism, timeline) as player:
+        if not cold:
+            player.take(Step(Kind.TICK, timeline.steps[0].completed_at))
+        taken = [player.take(step) for step in timeline.steps]
+    requested = [keys for keys in taken if keys is not None]
+    strangers = {key for keys in requested for key in keys} - set(timeline.keys or [None])
+    assert not strangers, f"requested for {strangers}, of keys {timeline.keys}"
+    rows = {key: [keys.count(key) for keys in requested] for key in timeline.keys or [None]}
+    return rows if timeline.keys else rows[None]

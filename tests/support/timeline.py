@@ -1,0 +1,539 @@
+"""Timelines: what happens to a fan-in, and when, as data and as a line of text.
+
+A timeline is a row of steps, read from left to right. Each is one form of ``Kind``; upstream A
+and its asset a stand for any letter but D, which is the downstream::
+
+    A . B . D! .        A completes, a tick, B completes, a tick, the downstream ends, a tick
+    A@1 B@24.9 .@25     at 1 h, at 24.9 h, and a tick at exactly 25 h
+    A@20<2              a completion that becomes visible at 20 h and whose work ended 2 h earlier
+
+A step without a time comes 0.05 h (3 minutes) after the one before it, the first at 0 h. Steps
+at one time happen in the order written. Before a colon stands what is not the default::
+
+    {A,B,C} window=36h overlap=no manual_runs=consume: A B . C .
+    start=2026-03-08 window=day/America/New_York window[A]=6h window[B]=none: A B .
+    {A,B,C} when=2: A B . C .               at least two of the set
+    {A,B,C} when=A&(B|~C): A B .            letters are true of upstreams that are ready
+    settle=1h idle=yes: A B .@2             no upstream has completed for an hour, and none runs
+    {A,B,C} keys=x,y shared=C: A/x B/y C .  steps of a key; C has none, and stands for every key
+
+``parse`` reads this, ``str`` writes its one canonical form: ``parse(str(t)) == t``.
+"""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from string import ascii_uppercase
+from typing import Any
+from zoneinfo import ZoneInfo
+
+UPSTREAM_LETTERS = ascii_uppercase.replace("D", "")
+GRID = timedelta(microseconds=3600)
+"""A millionth of an hour. Every time is a whole number of these, so that it prints exactly."""
+
+
+class Kind(Enum):
+    """What a step is; the value is how it is written, for upstream A with asset a."""
+
+    TICK = "."
+    COMPLETES = "{A}"  # a run of A's job materializes a and succeeds
+    STARTS = "{A}+"  # a run of A's job starts and goes on
+    ENDS = "{A}-"  # the oldest such run materializes a and succeeds
+    FAILS = "({A} fails)"  # before it materializes a
+    FAILS_LATE = "({A} materializes {a}, then fails)"
+    SUCCEEDS_EMPTY = "({A} succeeds, {a} not materialized)"
+    OUTSIDE = "({a} materialized outside its job)"
+    ELSEWHERE = "({A} elsewhere)"  # a job named like A's in another code location succeeds
+    JOINS = "({A} joins the set)"
+    LEAVES = "({A} leaves the set)"
+    D_SUCCEEDS = "D!"  # the oldest unfinished downstream run ends (nothing happens if none is)
+    D_FAILS = "Dx"
+    D_BY_HAND = "D?"  # a downstream run started by hand that succeeds at once
+    D_STARTS = "D+"  # a downstream run started by hand that goes on
+    LOSE_STATE = "(lose state)"
+    WRAP = "(& ~in_progress added)"  # the condition is wrapped in another one that holds
+
+
+WITHOUT_KEY = {Kind.TICK, Kind.JOINS, Kind.LEAVES, Kind.LOSE_STATE, Kind.WRAP}
+"""What is never of one key alone."""
+
+FORMS = {
+    kind.value.format(A=letter, a=letter.lower()): (kind, letter if "{" in kind.value else None)
+    for kind in Kind
+    for letter in UPSTREAM_LETTERS
+}
+ALLOWED = "  ".join(kind.value.format(A="A", a="a") for kind in Kind)
+
+
+class TimelineError(ValueError):
+    """Raised for a timeline that cannot be: says what is wrong and points at it in the text."""
+
+    def __init__(
+        self,
+        fault: str,
+        text: str = "",
+        place: int = 0,
+        *,
+        step: int | None = None,
+        option: str | None = None,
+    ):
+        self.fault, self.step, self.option = fault, step, option
+        start = text.rfind("\n", 0, place) + 1
+        line = text[start:].partition("\n")[0]
+        super().__init__(f"{fault}\n  {line}\n  {' ' * (place - start)}^" if text else fault)
+
+
+def hours(number: float | str) -> timedelta:
+    """Returns that many hours, exactly."""
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", str(number)):
+        raise TimelineError(f"{str(number)!r} is not hours, like 24.999 (at most six decimals)")
+    return int(Decimal(str(number)) * 10**6) * GRID
+
+
+def in_hours(duration: timedelta) -> str:
+    """Returns a duration as a plain number of hours, the inverse of ``hours``."""
+    return format((Decimal(duration // GRID) / 10**6).normalize(), "f")
+
+
+GAP = hours("0.05")
+ONE_DAY = hours(24)
+A_MONDAY = date(2026, 1, 5)
+
+
+@dataclass(frozen=True)
+class Day:
+    """A window: what completed on the tick's own calendar day, in a named time zone."""
+
+    zone: str
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.zone)
+        except (KeyError, ValueError, OSError):
+            raise TimelineError(f"{self.zone!r} is no time zone, like America/New_York") from None
+
+    def date(self, moment: datetime) -> date:
+        """Returns a moment's date there."""
+        return moment.astimezone(ZoneInfo(self.zone)).date()
+
+
+Window = timedelta | Day | None
+"""Sliding, a calendar day, or none."""
+
+
+def _read_window(word: str) -> Window:
+    if word.startswith("day/"):
+        return Day(word.removeprefix("day/"))
+    if word != "none" and not word.endswith("h"):
+        raise TimelineError(f"{word!r} is no window; one is: 24h none day/America/New_York")
+    return None if word == "none" else hours(word.removesuffix("h"))
+
+
+def _write_window(window: Window) -> str:
+    if isinstance(window, Day):
+        return f"day/{window.zone}"
+    return f"{in_hours(window)}h" if window else "none"
+
+
+def holds(when: str, ready: Collection[str]) -> bool:
+    """True if an expression, like ``A&(B|~C)``, is true when these letters are."""
+    for sign, word in {"~": " not ", "&": " and ", "|": " or "}.items():
+        when = when.replace(sign, word)
+    return eval(when.strip(), {letter: letter in ready for letter in UPSTREAM_LETTERS})
+
+
+def _read_when(word: str) -> int | str:
+    """Returns a number, or an expression in its shortest form."""
+    if re.fullmatch(r"\d{1,2}", word):
+        return int(word)
+    fault = f"{word!r} is neither a number of upstreams nor like A&(B|~C)"
+    parts = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Name, ast.Load)
+    try:
+        tree = ast.parse(word if re.fullmatch("[A-Z&|~()]+", word) else "", mode="eval")
+    except SyntaxError:
+        raise TimelineError(fault) from None
+    if not all(isinstance(p, parts) and len(getattr(p, "id", "A")) == 1 for p in ast.walk(tree)):
+        raise TimelineError(fault)
+    return ast.unparse(tree).replace(" ", "")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that happens, at a time counted from hour 0.
+
+    Args:
+        kind: What happens.
+        at: When it happens, or becomes visible.
+        upstream: The letter of the upstream it is about, if it is about one.
+        late: For a completion, how long before ``at`` its work had ended.
+        key: The correlation key of the run it is about, if that has one.
+    """
+
+    kind: Kind
+    at: timedelta
+    upstream: str | None = None
+    late: timedelta = timedelta(0)
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        if FORMS.get(self.form) != (self.kind, self.upstream):
+            takes = "one, A to Z but D" if "{" in self.kind.value else "none"
+            raise TimelineError(f"{self.kind.name} of upstream {self.upstream!r}: it takes {takes}")
+        if any(hours(in_hours(time)) != time for time in (self.at, self.late)):
+            raise TimelineError(f"a time of {self.form!r} is finer than a millionth of an hour")
+        if self.late and self.kind is not Kind.COMPLETES:
+            raise TimelineError(f"{self.form!r} cannot be late: only a completion, like A, can")
+        if self.key is not None and self.kind in WITHOUT_KEY:
+            raise TimelineError(f"{self.form!r} cannot have a key: it is not about a run")
+
+    @property
+    def form(self) -> str:
+        """How the step is written, without its key and time."""
+        letter = str(self.upstream)
+        return self.kind.value.format(A=letter, a=letter.lower())
+
+    @property
+    def suffix(self) -> str:
+        """How its key is written."""
+        return "" if self.key is None else f"/{self.key}"
+
+    @property
+    def lateness(self) -> str:
+        """How its lateness is written."""
+        return f"<{in_hours(self.late)}" if self.late else ""
+
+    @property
+    def completed_at(self) -> timedelta:
+        """When the work ended (event time)."""
+        return self.at - self.late
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A row of steps, and what holds for all of it.
+
+    Args:
+        steps: What happens, in order.
+        upstreams: The letters of the set at the start.
+        window: How recent a completion must be.
+        windows: Upstreams with windows of their own, and these.
+        when: What must be ready: None for all, so many, or an expression over letters.
+        settle: Quiet period: no upstream has completed for this long; None for none.
+        idle: True if a batch waits while an upstream runs.
+        keys: The correlation keys, or none: then everything goes with everything.
+        shared: With keys, the upstreams that have none (unpartitioned assets).
+        overlap: True if a batch may be requested while the downstream runs.
+        manual_runs: "consume" if, on the job path, a hand-started run of the downstream consumes.
+        start: The day at whose start, in UTC, hour 0 is.
+    """
+
+    steps: tuple[Step, ...]
+    upstreams: frozenset[str] = frozenset("AB")
+    window: Window = ONE_DAY
+    windows: tuple[tuple[str, Window], ...] = ()
+    when: int | str | None = None
+    settle: timedelta | None = None
+    idle: bool = False
+    keys: tuple[str, ...] = ()
+    shared: frozenset[str] = frozenset()
+    overlap: bool = True
+    manual_runs: str = "ignore"
+    start: date = A_MONDAY
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        for option, fault in self._header_faults():
+            raise TimelineError(fault, option=option)
+        put("steps", tuple(self.steps))
+        put("upstreams", frozenset(self.upstreams))
+        own = sorted(dict(self.windows).items())
+        put("windows", tuple(pair for pair in own if pair[1] != self.window))
+        put("when", self.when if self.when is None else _read_when(str(self.when)))
+        put("keys", tuple(sorted(self.keys)))
+        put("shared", frozenset(self.shared))
+        for number, fault in self._step_faults():
+            before = [*self._words()[: number - len(self.steps)], ""]
+            raise TimelineError(fault, str(self), len(" ".join(before)), step=number)
+
+    def _header_faults(self) -> Iterator[tuple[str, str]]:
+        """Yields each option that cannot be, as it is written before its value, and why."""
+        letters = sorted(self.upstreams)
+        if not letters or letters != sorted(set(letters) & set(UPSTREAM_LETTERS)):
+            yield "{", f"the set {letters} is not of different letters, A to Z but D"
+        windows = {"window": self.window}
+        for letter, window in dict(self.windows).items():
+            windows[f"window[{letter}]"] = window
+            if letter not in [*UPSTREAM_LETTERS]:
+                yield f"window[{letter}]", f"{letter} is no upstream: one is A to Z but D"
+        sliding = {k: window for k, window in windows.items() if isinstance(window, timedelta)}
+        for option, window in sliding.items():
+            if window <= timedelta(0) or window % GRID:
+                yield option, f"the window is more than 0 h or none, not {window!s}"
+        if isinstance(self.when, int) and not 1 <= self.when <= len(letters):
+            yield "when", f"{self.when} of {len(letters)} upstreams: it is 1 to {len(letters)}"
+        if isinstance(self.when, str):
+            if strangers := set(_named_in(_read_when(self.when))) - set(letters):
+                yield "when", f"{sorted(strangers)} are not in the set {letters}"
+            if holds(self.when, ()):
+                yield "when", f"{self.when!r} is true of nothing: at least one must be ready"
+        if self.settle is not None:
+            if self.settle <= timedelta(0) or self.settle % GRID:
+                yield "settle", f"to settle takes more than 0 h, not {self.settle!s}"
+            if any(self.settle >= window for window in sliding.values()):
+                yield "settle", "what has settled is outside the window: settle for less"
+        if len(set(self.keys)) < len(self.keys) or not all(map(_KEY.fullmatch, self.keys)):
+            yield "keys", f"{list(self.keys)} are not different lower-case words, like x1"
+        if self.shared and not self.keys:
+            yield "shared", "without keys= there is nothing to share"
+        if not set(self.shared) <= set(letters):
+            yield "shared", f"{sorted(self.shared)} are not all in the set {letters}"
+        if self.manual_runs not in ("ignore", "consume"):
+            yield "manual_runs", f"manual_runs={self.manual_runs!r} is not ignore or consume"
+
+    def _step_faults(self) -> Iterator[tuple[int, str]]:
+        """Yields the number of each step that cannot come where it stands, and why."""
+        clock, members, going = timedelta(0), set(self.upstreams), Counter()
+        for number, step in enumerate(self.steps):
+            kind, name = step.kind, step.upstream
+            run = f"{name}{{}}{step.suffix}"
+            going[run] += (kind is Kind.STARTS) - (kind is Kind.ENDS)
+            if step.at < clock:
+                yield number, f"time runs back: {in_hours(clock)} h or later is allowed here"
+            if kind is Kind.JOINS and name in members:
+                yield number, f"{name} is in the set already: only another letter can join"
+            if kind is Kind.LEAVES and (name not in members or len(members) == 1):
+                yield number, f"{name} cannot leave the set {sorted(members)}: one of many can"
+            if going[run] < 0:
+                yield number, f"no run of {run.format('')} goes on: {run.format('+')} starts one"
+            if step.key is not None and step.key not in self.keys:
+                keys = ",".join(self.keys) if self.keys else "none"
+                yield number, f"{step.key!r} is not a key of this timeline: keys={keys}"
+            if step.key is not None and name in self.shared:
+                yield number, f"{name} is shared by all keys: its runs have none"
+            if self.keys and step.key is None and step.form.startswith("D"):
+                yield number, f"whose? with keys, {step.form} has one: {step.form}/{self.keys[0]}"
+            clock = step.at
+            if kind in (Kind.JOINS, Kind.LEAVES):
+                members ^= {name}
+                if name in _named_in(self.when):
+                    yield number, f"when={self.when} names {name}: it can neither join nor leave"
+                if isinstance(self.when, int) and len(members) < self.when:
+                    yield number, f"when={self.when} of a set of {len(members)} can never be"
+
+    def window_of(self, upstream: str) -> Window:
+        """Returns how recent a completion of this upstream must be."""
+        return dict(self.windows).get(upstream, self.window)
+
+    def moment(self, at: timedelta) -> datetime:
+        """Returns the calendar's time of a time of this timeline."""
+        return datetime.combine(self.start, time(), UTC) + at
+
+    @property
+    def ticks(self) -> int:
+        """How many ticks there are."""
+        return sum(step.kind is Kind.TICK for step in self.steps)
+
+    def _words(self) -> list[str]:
+        words = []
+        if self.upstreams != frozenset("AB"):
+            words.append("{" + ",".join(sorted(self.upstreams)) + "}")
+        if self.start != A_MONDAY:
+            words.append(f"start={self.start}")
+        if self.window != ONE_DAY:
+            words.append(f"window={_write_window(self.window)}")
+        words += [f"window[{letter}]={_write_window(own)}" for letter, own in self.windows]
+        if self.when is not None:
+            words.append(f"when={self.when}")
+        if self.settle:
+            words.append(f"settle={in_hours(self.settle)}h")
+        if self.idle:
+            words.append("idle=yes")
+        if self.keys:
+            words.append("keys=" + ",".join(self.keys))
+        if self.shared:
+            words.append("shared=" + ",".join(sorted(self.shared)))
+        if not self.overlap:
+            words.append("overlap=no")
+        if self.manual_runs != "ignore":
+            words.append(f"manual_runs={self.manual_runs}")
+        if words:
+            words[-1] += ":"
+        due = timedelta(0)
+        for step in self.steps:
+            at = "" if step.at == due else f"@{in_hours(step.at)}"
+            words.append(step.form + step.suffix + at + step.lateness)
+            due = step.at + GAP
+        return words
+
+    def __str__(self) -> str:
+        return " ".join(self._words())
+
+
+def _named_in(when: int | str | None) -> list[str]:
+    return re.findall("[A-Z]", str(when or ""))
+
+
+def _read_date(word: str) -> date:
+    try:
+        return date.fromisoformat(word)
+    except ValueError:
+        raise TimelineError(f"{word!r} is not a date, like 2026-03-08") from None
+
+
+_KEY = re.compile("[a-z][a-z0-9]*")
+_STEP = re.compile(
+    r"(?P<form>\([^()]*\)|[^\s@<()/]+)(?:/(?P<key>[^\s@<]*))?"
+    r"(?:@(?P<at>[^\s<]*))?(?:<(?P<late>\S*))?(?!\S)"
+)
+_OPTIONS = {
+    r"\{(.*)\}": ("upstreams", lambda letters: letters.split(",")),
+    "start=(.*)": ("start", _read_date),
+    "window=(.*)": ("window", _read_window),
+    r"window\[(.*)\]=(.*)": ("windows", lambda letter, word: ((letter, _read_window(word)),)),
+    "when=(.*)": ("when", _read_when),
+    "settle=(.*)h": ("settle", hours),
+    "idle=(yes|no)": ("idle", lambda word: word == "yes"),
+    "keys=(.*)": ("keys", lambda keys: keys.split(",")),
+    "shared=(.*)": ("shared", lambda letters: letters.split(",")),
+    "overlap=(yes|no)": ("overlap", lambda word: word == "yes"),
+    "manual_runs=(ignore|consume)": ("manual_runs", str),
+}
+_EXAMPLES = (
+    "{A,B} start=2026-03-08 window=24h|none|day/America/New_York window[A]=6h when=2 when=A&(B|~C)"
+    " settle=1h idle=yes|no keys=x,y shared=A overlap=yes|no manual_runs=ignore|consume"
+)
+
+
+def parse(text: str, **header: Any) -> Timeline:
+    """Returns the timeline that ``text`` writes down; ``header`` replaces fields it gives."""
+    place = text.find(":") + 1
+    fields = _parse_header(text, text[:place].removesuffix(":"), header)
+    steps, places, at = [], [], -GAP
+    while rest := text[place:].lstrip():
+        place = len(text) - len(rest)
+        found = _STEP.match(text, place)
+        form = " ".join(found["form"].split()) if found else rest.split()[0]
+        if not found or form not in FORMS:
+            fault = f"{form!r} is not a step; a step is, with any upstream for A, one of: {ALLOWED}"
+            raise TimelineError(fault, text, place)
+        with _pointing(text, found.start("at")):
+            at = at + GAP if found["at"] is None else hours(found["at"])
+        with _pointing(text, found.start("late")):
+            late = timedelta(0) if found["late"] is None else hours(found["late"])
+        kind, upstream = FORMS[form]
+        with _pointing(text, place):
+            steps.append(Step(kind, at, upstream, late, found["key"]))
+        places.append(place)
+        place = found.end()
+    try:
+        return Timeline(tuple(steps), **fields)
+    except TimelineError as error:
+        raise TimelineError(error.fault, text, places[error.step], step=error.step) from None
+
+
+def _parse_header(text: str, written: str, header: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a timeline's fields: those that are written, replaced by those of ``header``."""
+    fields: dict[str, Any] = {}
+    places: dict[str, int] = {}
+    for word in re.finditer(r"\S+", written):
+        option = "{" if word[0].startswith("{") else word[0].partition("=")[0]
+        with _pointing(text, word.start()):
+            for pattern, (name, read) in _OPTIONS.items():
+                if (found := re.fullmatch(pattern, word[0])) and option not in places:
+                    value = read(*found.groups())
+                    fields[name] = (*fields.get(name, ()), *value) if name == "windows" else value
+                    places[option] = word.start()
+                    break
+            else:
+                fault = f"{word[0]!r} is no option, or comes twice; before the colon may stand:"
+                raise TimelineError(f"{fault} {_EXAMPLES}")
+    fields |= header
+    try:
+        Timeline((), **fields)
+    except TimelineError as error:
+        if error.option not in places:
+            raise
+        raise TimelineError(error.fault, text, places[error.option]) from None
+    return fields
+
+
+@contextmanager
+def _pointing(text: str, place: int) -> Iterator[None]:
+    try:
+        yield
+    except TimelineError as error:
+        raise TimelineError(error.fault, text, place) from None
+
+
+Firings = list[int] | dict[str, list[int]]
+"""A digit for each tick, 1 where the downstream is requested; with keys, for each key."""
+
+
+def by_key(firings: Firings) -> dict[str | None, list[int]]:
+    """Returns firings by key; without keys, None is the only one."""
+    return firings if isinstance(firings, dict) else {None: firings}
+
+
+def write_firings(firings: Firings) -> str:
+    """Returns firings as text: ``0101``, or with keys ``x=0101 y=0010``."""
+    rows = {key: "".join(map(str, row)) for key, row in by_key(firings).items()}
+    return " ".join(row if key is None else f"{key}={row}" for key, row in rows.items())
+
+
+def read_firings(text: str) -> Firings:
+    """Returns the firings that a text stands for, the inverse of ``write_firings``."""
+    rows = dict(word.rpartition("=")[::2] for word in text.split()) or {"": ""}
+    firings = {key: [int(digit) for digit in row] for key, row in rows.items()}
+    return firings.get("", firings)
+
+
+def diagram(timeline: Timeline, firings: Firings) -> str:
+    """Returns swim lanes: a line for each upstream, one for the ticks, one for the downstream.
+
+    A column is a step, headed by its hour (not to scale). The marks are those of the notation;
+    ``1`` is a tick that fires and ``0`` one that does not, ``[`` the downstream run it requests,
+    ``=`` a run that goes on. ``*`` is a step whose words stand below, in order. With keys, each
+    has lanes of its own.
+    """
+    rows = by_key(firings)
+    for key, row in rows.items():
+        if len(row) != timeline.ticks:
+            whose = "" if key is None else f" of {key}"
+            fault = f"{len(row)} firings{whose} for {timeline.ticks} ticks: give one for each"
+            raise ValueError(fault)
+    suffixes = ["" if key is None else f"/{key}" for key in rows]
+    names = {s.upstream + s.suffix for s in timeline.steps if s.upstream}
+    names |= {name for name in timeline.upstreams if not any(n[0] == name for n in names)}
+    lanes = ["hour", *sorted(names), *(lane + s for lane in ("tick", "D") for s in suffixes)]
+    margin = max(map(len, lanes)) + 2
+    lanes = {lane: lane.ljust(margin) for lane in lanes}
+    going, notes, fired = dict.fromkeys(lanes, 0), [], zip(*rows.values(), strict=True)
+    for step in timeline.steps:
+        cells = {"hour": in_hours(step.at)}
+        own = [(step.upstream or "D") + step.suffix]
+        if not step.upstream and not step.form.startswith("D"):
+            own = [f"tick{suffix}" for suffix in suffixes]
+        if step.kind is Kind.TICK:
+            for suffix, fires in zip(suffixes, next(fired), strict=True):
+                cells |= {f"tick{suffix}": str(fires)} | ({f"D{suffix}": "["} if fires else {})
+        elif step.form.startswith("("):
+            cells |= dict.fromkeys(own, "*")
+            notes.append(f"* at {in_hours(step.at)} h: {step.form[1:-1]}{step.suffix}")
+        else:
+            cells |= dict.fromkeys(own, step.form + step.lateness)
+        for lane, cell in cells.items():
+            going[lane] += cell == "[" or cell.endswith("+")
+            ends = cell in ("D!", "Dx") or cell.endswith("-")
+            going[lane] -= min(ends, going[lane])
+        width = max(map(len, cells.values())) + 1
+        for lane in lanes:
+            lanes[lane] += cells.get(lane, "").ljust(width, "=" if going[lane] else " ")
+    return "\n".join([*(line.rstrip() for line in lanes.values()), *notes])

@@ -1,0 +1,163 @@
+"""The named timelines: what happens, what must happen then, and why it is interesting.
+
+One line of data each. ``expected`` has one digit for each tick, 1 where the downstream is
+requested; with keys, such digits for each key ("x=01 y=00"); where the two paths differ by design
+it is "declarative/job path". To add a case, add a line, which ``python -m tests`` writes, and
+``make comparison``.
+"""
+
+from dataclasses import dataclass
+
+from tests.support.timeline import Day, Firings, Timeline, parse, read_firings
+
+
+@dataclass(frozen=True)
+class Named:
+    """A timeline with a name, the firings that the rule demands, and a reason to look at it."""
+
+    group: str
+    name: str
+    text: str
+    expected: str
+    why: str
+    cold: bool = False
+    """True when no tick comes before the first step: the mechanism was not running."""
+
+    @property
+    def timeline(self) -> Timeline:
+        return parse(self.text)
+
+    def firings(self, path: str) -> Firings:
+        """Returns the expected firings, one for each tick, on a path."""
+        declarative, _, job = self.expected.partition("/")
+        return read_firings(declarative if path == "declarative" else job or declarative)
+
+    @property
+    def differs(self) -> bool:
+        """True when the two paths see this timeline differently, as listed."""
+        return "/" in self.expected
+
+    @property
+    def only_ours(self) -> bool:
+        """True when only this project's mechanisms can express what the timeline asks for."""
+        t = self.timeline
+        day = isinstance(t.window, Day)
+        return bool(day or t.windows or t.when is not None or t.settle or t.idle or t.keys)
+
+
+CORE, WINDOW, STATE, DIFFERENCE = "Core", "Window", "State", "Listed differences"
+KEYS, WINDOWS, QUORUM, SETTLING = "Keys", "Windows", "Quorum", "Settling"
+
+# fmt: off
+# ruff: noqa: E501 (one line of data each)
+NAMED = (
+    Named(CORE, "one batch", "A . B . .", "010", "The plain case: wait for the second, fire once."),
+    Named(CORE, "one upstream is not a batch", "A . A . .", "000", "Many of one are not one of each."),
+    Named(CORE, "repeats collapse", "A . A . B . .", "0010", "Two completions of A make one batch with one B."),
+    Named(CORE, "both in one tick", "A B . .", "10", "Nothing is lost when both come between two ticks."),
+    Named(CORE, "two batches", ". A B . D! A . B . .", "01010", "A whole batch, then another."),
+    Named(CORE, "second batch with no idle tick between", "A B . D! A B . .", "110", "No tick sees an idle world, and the second batch counts all the same."),
+    Named(CORE, "both before the first tick", "A B .@5 .", "10", "What completed before anyone looked counts, if it is young enough.", cold=True),
+    Named(CORE, "late repeat counts next", "A B . A . D! . B . .", "10010", "A came while D ran: it belongs to the next batch."),
+    Named(CORE, "both arrive while D runs, overlap allowed", "A B . A . B . D! . .", "10100", "A second batch need not wait when overlap is allowed."),
+    Named(CORE, "both arrive while D runs, no overlap", "overlap=no: A B . A . B . D! . .", "10010", "It waits, and follows at the first tick after D has ended."),
+    Named(CORE, "D fails", "A B . Dx . A . B . .", "10010", "A failed D has had its batch."),
+    Named(CORE, "D never ends, overlap allowed", "A B . . . .", "1000", "A batch is requested once however long its run takes."),
+    Named(CORE, "upstream fails and is repaired", "B . (A fails) . A . .", "0010", "The repair's completion counts, the failure does not."),
+    Named(CORE, "storm", "A A A A . B B B B . . D! . A A A A . .", "010000", "Many completions of each are one batch, many of one are none."),
+    Named(CORE, "one upstream alone is a set", "{A}: A . . A .", "101", "With a single upstream each tick with news fires."),
+    Named(CORE, "three upstreams", "{A,B,C}: A B . C . B C . A .", "0101", "All of them, in any order, twice."),
+    Named(CORE, "same tick as D ends", "A B . A D! B . .", "110", "What comes around the end of D is neither lost nor used twice."),
+    Named(CORE, "overlapping upstream runs", "A+ A . A- . B . .", "0010", "A run that started first and ended last is the newest completion."),
+    Named(CORE, "late finisher counts when it ends", "A+ B . A- . B . A .", "0101", "A completion is when the work ended, not when it began."),
+    Named(CORE, "started before the batch, ended after it", "A+ A B . A- B . .", "110", "The older run is the newer completion, and no batch has used it."),
+    Named(CORE, "seen late", "A@1 B@1.1 .@1.2 B@2 .@2.02 A@2.04<0.03 .@2.05 .", "1010", "A completion that becomes visible after a tick, though it ended before it, counts at the next."),
+    Named(CORE, "seen late, of a clock that is behind", "A@1 B@1.1 .@1.2 B@2.5 .@2.55 A@2.6<0.4 .@2.7 . B@30 .@30.1 A@30.2<1.5 .@30.3", "101001", "It ended long before what the last tick has read; it is found by the order in which it was stored."),
+    Named(CORE, "same name elsewhere", "(A elsewhere) B . A . .", "010", "A job of another code location that is called the same does not count."),
+
+    Named(WINDOW, "stale half is not paired", "A@1 . B@31 . .", "000", "Yesterday's A is no partner for today's B."),
+    Named(WINDOW, "the late one is renewed", "A@1 . B@31 . A@32 . .", "0010", "A new A pairs with the B that waited."),
+    Named(WINDOW, "exactly a day", "A@1 B@25 .@25", "0", "Exactly 24 hours old is too old."),
+    Named(WINDOW, "just inside", "A@1 B@24.9 .@24.999", "1", "A moment less than 24 hours is not."),
+    Named(WINDOW, "window slides per upstream", "A@0 A@20 B@30 .", "1", "The window is anchored at the tick, not at the first event."),
+    Named(WINDOW, "daily rhythm", "A@1 . B@13 . D! .@14 A@25 . B@37 . D! .@38 A@49 . B@61 . D! .@62", "010010010", "One batch a day, for three days."),
+    Named(WINDOW, "half over midnight", "A@23 B@25 .", "1", "A sliding day has no midnight."),
+    Named(WINDOW, "back in step after a mid-cycle backfill", "A@0 B@2 . D!@3 B@80 . A@168 . B@170 . .", "10010", "Two weekly upstreams, one extra run: the next pair is whole again."),
+    Named(WINDOW, "no window", "window=none: A@0 . B@1000 . .", "010", "Without a window any age counts."),
+    Named(WINDOW, "an hour's window", "window=1h: A@0 B@1 .@1 A@1.5 .@1.9 .@2.5", "010", "Both halves must be in the window at the same tick."),
+    Named(WINDOW, "waiting for D outlasts the window", "overlap=no: A@0 B@0 .@1 A@2 B@2 .@3 D!@27 .", "100", "A batch held back by a running D grows old like any other."),
+
+    Named(STATE, "state lost after a batch", "A B . (lose state) . .", "100", "What was used is read back: it does not fire again."),
+    Named(STATE, "state lost between halves", "A B . D! A . (lose state) . B . .", "10010", "The half that had arrived still counts, the used one does not."),
+    Named(STATE, "evaluator off for 20 h over two batches", "A@1 B@2 A@5 B@6 .@20 .", "10", "What is still young collapses into one batch.", cold=True),
+    Named(STATE, "evaluator off for 30 h", "A@1 B@2 .@31 .", "00", "What grew old meanwhile does not count.", cold=True),
+    Named(STATE, "third upstream added between halves", "A . (C joins the set) B . C . .", "0010", "What had arrived stays, the newcomer is required."),
+    Named(STATE, "upstream removed while waiting", "{A,B,C}: A B . (C leaves the set) . .", "010", "The rest is a whole batch."),
+    Named(STATE, "condition wrapped in another one between halves", "A . (& ~in_progress added) . B . .", "0010", "A new deployment forgets nothing."),
+    Named(STATE, "a run by hand hides nothing", "overlap=no: A B . D? A B . D! . .", "1010", "Another run of the downstream still goes on, though a newer one has ended."),
+    Named(STATE, "an upstream leaves and rejoins", "{A,B,C}: A B C . (C leaves the set) A B . (C joins the set) A B . C .", "1101", "Its used completion stays used, though the batch between did not ask for it."),
+    Named(STATE, "a newcomer's earlier completion counts", "C A B . . (C joins the set) A B . .", "1010", "No batch has used it, since none had asked for it."),
+
+    Named(DIFFERENCE, "upstream asset materialized by hand", "(a materialized outside its job) . B . .", "010/000", "An asset was updated, no job ran."),
+    Named(DIFFERENCE, "upstream fails after materializing", "(A materializes a, then fails) . B . .", "010/000", "The asset is there, the run failed."),
+    Named(DIFFERENCE, "upstream succeeds without materializing", "(A succeeds, a not materialized) . B . .", "000/010", "The run succeeded, the asset is as it was."),
+    Named(DIFFERENCE, "downstream by hand between halves", "A . D? . B . .", "0000/0010", "For the asset that was its last materialization, for the job it was nobody's batch."),
+    Named(DIFFERENCE, "by hand, for one key", "keys=x,y: A/x A/y D?/x B/x B/y . .", "x=00 y=10 / x=10 y=10", "For the asset, that was this partition's last materialization, and no other's."),
+    Named(DIFFERENCE, "a shared upstream stands for every key", "keys=x,y shared=C {A,B,C}: A/x B/x A/y B/y . C . C .", "x=010 y=010 / x=000 y=000", "An unpartitioned asset beside partitioned ones; on the job path a run without the key is ignored."),
+    Named(DIFFERENCE, "a shared upstream is used up key by key", "keys=x,y shared=B: A/x B . A/y . A/x . B .", "x=1001 y=0100 / x=0000 y=0000", "The same completion serves each key once."),
+
+    Named(KEYS, "a day pairs with its own day only", "keys=mon,tue: A/mon . B/tue . B/mon . A/tue .", "mon=0010 tue=0001", "Halves of two days are no batch, however young; each day is one of its own."),
+    Named(KEYS, "two days at one tick", "keys=mon,tue: A/mon A/tue B/tue B/mon . .", "mon=10 tue=10", "One request for each, and each request has its day."),
+    Named(KEYS, "one day after the other at one tick", "keys=mon,tue: A/mon B/mon A/tue B/tue . .", "mon=10 tue=10", "What the one used says nothing of the other."),
+    Named(KEYS, "a backfill of one day", "keys=mon,tue: A/mon B/mon . D!/mon A/tue B/tue .@24 D!/tue A/mon@50 . B/mon . .", "mon=10010 tue=01000", "Monday again on Wednesday: the backfill is a batch of Monday's, and Tuesday hears nothing."),
+    Named(KEYS, "weekly, back in step without a window", "window=none keys=w1,w2: A/w1@0 B/w1@2 . D!/w1@3 B/w1@80 . A/w2@168 . B/w2@170 . .", "w1=10000 w2=00010", "Two weekly upstreams, one extra run: the key keeps the weeks apart at any age."),
+    Named(KEYS, "a run without the key", "keys=x: A/x B . B/x . A . .", "x=0100", "A run that belongs to no key is ignored, and spoils nothing."),
+    Named(KEYS, "the same key twice", "keys=x,y: A/x B/x . D!/x A/x . B/x . .", "x=1010 y=0000", "A key is not done for good: its second batch is requested like its first."),
+    Named(KEYS, "held back by key", "keys=x,y overlap=no: A/x B/x . A/x B/x A/y B/y . D!/x . .", "x=1010 y=0100", "A running downstream holds back its own key alone."),
+    Named(KEYS, "both keys run, one ends", "keys=x,y overlap=no: A/x A/y B/x B/y . A/x A/y B/y B/x . Dx/y . D!/x .", "x=1001 y=1010", "Each key waits for its own run, failed or not."),
+    Named(KEYS, "held back while another key goes on", "keys=x,y overlap=no: A/x B/x . A/x@1 B/x@1.1 . A/y@2 . D!/x@3 . .", "x=10010 y=00000", "What waits for a run to end is not forgotten, though nothing more is heard of its key."),
+    Named(KEYS, "state lost, by key", "keys=x,y: A/x B/x . A/y D!/x (lose state) . B/y . A/x B/x .", "x=1001 y=0010", "What was used is read back key by key."),
+    Named(KEYS, "whole before its state was lost", "keys=x,y: A/y . A/x B/x (lose state) . B/y .", "x=010 y=001", "What no tick has seen is read at the first that knows nothing."),
+    Named(KEYS, "one key is late, the other is not", "keys=x,y: A/x@0 A/y@10 B/x@25 B/y@25.05 . .", "x=00 y=10", "Each key's halves have their own ages."),
+    Named(KEYS, "an upstream of the key is repaired", "keys=x,y: A/x A/y B/x (B fails)/y . B/y .", "x=10 y=01", "A failure of one key delays no other."),
+    Named(KEYS, "a newcomer is asked of every key", "keys=x,y: A/x B/x A/y B/y C/y (C joins the set) . C/x . .", "x=010 y=100", "What it had completed for a key counts for that key."),
+    Named(KEYS, "same name elsewhere, with the key", "keys=x: A/x (B elsewhere)/x . B/x .", "x=01", "Another code location's run is no completion, whatever key it carries."),
+    Named(KEYS, "a quorum of one key", "{A,B,C} when=2 keys=x,y: A/x B/y . C/y . C/x .", "x=001 y=010", "Two of three, of the same key."),
+    Named(KEYS, "settled key by key", "keys=x,y settle=1h: A/x@0 B/x@0.01 A/y@0.5 B/y@0.51 .@1.01 .@1.51 .", "x=100 y=010", "What still comes for one key keeps no other waiting."),
+
+    Named(WINDOWS, "a calendar day", "window=day/America/New_York: A@6 . B@28 . .", "010", "From just after one midnight to just before the next: 22 hours, one day."),
+    Named(WINDOWS, "half over midnight is not paired", "window=day/America/New_York: A@28 B@30 . A . .", "010", "Two hours apart, and two days: what a sliding day pairs, a calendar day does not."),
+    Named(WINDOWS, "at midnight the batch is gone", "window=day/America/New_York: A@28 B@28.5 .@29 A@29.1 B@29.2 . A@52.9 B@52.95 .@52.999999", "011", "Midnight in New York is 5:00 in UTC in winter: the tick at midnight is of the new day."),
+    Named(WINDOWS, "completed exactly at midnight", "window=day/America/New_York: A@29 B@30 . .", "10", "It is the new day's."),
+    Named(WINDOWS, "the day of 23 hours", "start=2026-03-08 window=day/America/New_York: A@5 B@27.9 .@27.999999 A@27.999999 B@28 .", "10", "On 2026-03-08 New York's day is 23 hours: from 5:00 to 4:00 in UTC."),
+    Named(WINDOWS, "the day of 25 hours", "start=2026-11-01 window=day/America/New_York: A@4 B@28.9 .@28.999999 .@29", "10", "On 2026-11-01 it is 25 hours: a pair 24.9 hours apart is one day's."),
+    Named(WINDOWS, "the day after 25 hours", "start=2026-11-01 window=day/America/New_York: A@28.9 B@29.1 . A@30 . .", "010", "And then it is the next."),
+    Named(WINDOWS, "seen after midnight", "window=day/America/New_York: B@29.01 A@29.04<0.05 . A . .", "010", "A completion is of the day on which its work ended."),
+    Named(WINDOWS, "an upstream with a window of its own", "window[A]=6h: A@0 B@7 . A@8 . B@20 A@21 . .", "0110", "A must be younger than 6 hours, B than a day."),
+    Named(WINDOWS, "an upstream without a window", "window[A]=none: A@0 B@1000 . . B . A .", "1001", "A's age does not matter; B's does, and each still counts once."),
+    Named(WINDOWS, "a calendar day beside a sliding one", "window[B]=day/Europe/Berlin: A@10 B@22.5 .@23 B@23.1 . .", "010", "B is of yesterday at midnight in Berlin, while A is young enough until the next morning."),
+    Named(WINDOWS, "a newcomer with a window of its own", "window[C]=1h: C@0 A@2 B@2.1 (C joins the set) . C . .", "010", "Its earlier completion is too old for its own window, though not for the others'."),
+
+    Named(QUORUM, "two of three", "{A,B,C} when=2: A . B . . C . A .", "01001", "Fires with the second; the third counts for the next batch."),
+    Named(QUORUM, "all three at one tick are one batch", "{A,B,C} when=2: A B C . . A . C .", "1001", "The third is used up with the two."),
+    Named(QUORUM, "two of three, in the window", "{A,B,C} when=2: A@0 B@25 . C@26 . A . .", "0100", "The stale one is none of the two."),
+    Named(QUORUM, "optional and absent", "{A,B,C} when=A&B: A . B . A B . .", "0110", "C need not be there."),
+    Named(QUORUM, "optional and present", "{A,B,C} when=A&B: C A . B . C . A B . .", "01010", "And it is no reason to fire when it is."),
+    Named(QUORUM, "one and either of two", "{A,B,C} when=A&(B|C): B . C . A . A . C . .", "001010", "Whichever of B and C comes, and both are used up."),
+    Named(QUORUM, "one without the other", "when=A&~B: A . B . A . B@30 A@54 . .", "10010", "A fires unless B is there; B stops being there when it is too old."),
+    Named(QUORUM, "any upstream", "{A,B,C} when=A|B|C: A . B C . . (A fails) .", "1100", "Each tick with news fires, and nothing never does."),
+    Named(QUORUM, "a newcomer in a quorum", "when=2: A . (C joins the set) . C . B .", "0010", "It is one of the set from then on."),
+    Named(QUORUM, "a quorum after its state was lost", "{A,B,C} when=2: A B . C (lose state) . A . .", "1010", "The third's completion is still there, the other two are still used."),
+    Named(QUORUM, "a quorum held back", "{A,B,C} when=2 overlap=no: A B . C A . B . D! . .", "10010", "What came while D ran is one batch."),
+
+    Named(SETTLING, "a burst", "settle=1h: A@0 B@0.01 .@0.5 A@0.6 . B@1.2 .@1.61 .@2.2 .", "00010", "One request when the last of a burst has been quiet for an hour."),
+    Named(SETTLING, "exactly settled", "settle=1h: A@0 B@1 .@1.999999 .@2", "01", "An hour is an hour."),
+    Named(SETTLING, "settled before it is too old", "window=2h settle=1h: A@0 B@0.9 .@1.8 .@1.9 A@4 B@5.1 .@6.05 .@6.1", "0100", "Settled halves must still be young: the second pair never is."),
+    Named(SETTLING, "what was used holds back, too", "settle=1h: A@0 B@0.01 .@1.01 A@1.1 B@1.5 .@2.2 .@2.5", "101" , "The next burst counts from its own last completion."),
+    Named(SETTLING, "one upstream chatters", "settle=1h: B@0 A@1 .@1.5 A@1.9 .@2.5 A@2.8 .@3.5 .@3.8", "0001", "The other has long settled; the batch waits for both."),
+    Named(SETTLING, "a running upstream", "{A,B,C} when=A&B idle=yes: A+ A- C+ B . C- . .", "010", "C need not be there, and is at work all the same: the batch waits for its end."),
+    Named(SETTLING, "a running upstream in the midst", "idle=yes: A B A+ . . A- . .", "0010", "The repeat is part of the batch, since nothing fires while it runs."),
+    Named(SETTLING, "an older run of an upstream", "idle=yes: A B+ B . B- .", "01", "A newer one has ended; the older one is still at work."),
+    Named(SETTLING, "idle and settled", "idle=yes settle=1h: A@0 B@0.01 A+@0.5 .@1.5 A-@2 .@2.5 .@3 .", "0010", "First it ends, then it is quiet for an hour."),
+    Named(SETTLING, "settled after its state was lost", "settle=1h: A@0 B@0.01 .@1.01 A@1.1 B@1.2 (lose state) .@1.5 .@2.2 .", "1010", "What has settled is read from the facts, and not remembered."),
+)
