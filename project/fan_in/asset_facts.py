@@ -366,7 +366,7 @@ class AssetReader:
             for asset in asked
             if asset not in found
             or found[asset].kind != MATERIALIZED
-            or found[asset].at < last[asset]
+            or found[asset].at != last[asset]
         ]
 
     def _read_what_is_older(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> None:
