@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+import time_machine
 
 from project.fan_in import all_upstreams_updated, caches, public_rows
+from project.fan_in.asset_facts import AssetReader, Wanted
 from project.fan_in.event_rows import Events
 from tests.support.drivers import DeclarativeWorld, World, declarative_definitions, with_condition
 
@@ -120,6 +123,22 @@ def test_an_upstream_whose_run_is_deleted_counts_as_before(world):
     caches.clear()
     report(world, "b")
     assert world.wait(minutes=1).tick() == 1
+
+
+def test_a_deleted_last_materialization_counts_though_it_is_dated_before_another():
+    """The newest by storage, of a host whose clock is behind, and of another partition."""
+    reader = AssetReader()
+    with dg.DagsterInstance.ephemeral() as instance:
+        for partition, minute in (("x", 30), ("y", 20)):
+            with time_machine.travel(datetime(2026, 1, 5, 10, minute, tzinfo=UTC)):
+                instance.report_runless_asset_event(
+                    dg.AssetMaterialization("a", partition=partition)
+                )
+        with instance.event_log_storage.index_connection() as connection:
+            newest = connection.execute(sa.select(sa.func.max(Events.c.id))).scalar()
+            connection.execute(Events.delete().where(Events.c.id == newest))
+        reader.refresh(instance, {'["a"]': Wanted(since=None)})
+    assert set(reader.facts['["a"]'].done) == {"x", "y"}
 
 
 # --- what a tick costs ---------------------------------------------------------------------------
