@@ -97,7 +97,8 @@ class EventRows:
         self._connection.exec_driver_sql(
             "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'"
         )
-        each = sa.values(sa.column("asset_key", sa.Text), name="each").data([(a,) for a in assets])
+        names = sa.literal(assets, sa.ARRAY(sa.Text))
+        each = sa.func.unnest(names).table_valued("asset_key", name="each").render_derived()
         rows = _select(Events.c.asset_key == each.c.asset_key, *where).offset(0).lateral("rows")
         return sa.select(*rows.c).select_from(each.join(rows, sa.true()))
 
