@@ -164,9 +164,13 @@ def look(
     """
     view, graph, root = context.asset_graph_view, context.asset_graph, context.root_context
     if until is not None:
-        plan = AssetPlan(graph)
-        plan.ensure(root.key, root.condition)
-        return AssetTick(view, AssetMemory(until), plan), plan
+
+        def rebuild() -> tuple[AssetTick, AssetPlan]:
+            plan = AssetPlan(graph)
+            plan.ensure(root.key, root.condition)
+            return AssetTick(view, AssetMemory(until), plan), plan
+
+        return caches.of_object(view, ("until", until, root.key), rebuild)
     storage = view.instance.event_log_storage
     memory = caches.of_storage(storage, "assets", AssetMemory)
     plans = caches.of_object(graph, "plans", WeakKeyDictionary)

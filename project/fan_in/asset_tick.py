@@ -148,22 +148,17 @@ class AssetTick:
 
     @cached_property
     def _ticks(self) -> TickReader:
-        return TickReader(self.instance, is_automation_sensor)
+        return TickReader(self.instance, is_automation_sensor, self._memory.until)
 
     @property
     def another_evaluation(self) -> datetime | None:
         """When another evaluation began that may still request runs; None if there is none."""
-        return None if self._memory.until is not None else self._ticks.another_evaluation
-
-    @property
-    def is_past(self) -> bool:
-        """True if it is asked what was known at an earlier time: what ran then is not known."""
-        return self._memory.until is not None
+        return self._ticks.another_evaluation
 
     @cached_property
     def unfinished(self) -> Unfinished:
         """The unfinished runs and active backfills of the instance."""
-        return Unfinished(self.instance, self.launches)
+        return Unfinished(self.instance, self.launches, self._memory.until)
 
     def requests_of(self, key: dg.AssetKey) -> Sequence[TickRequest]:
         """Returns what the ticks, and the backfills that are active, tell of requests of an

@@ -71,6 +71,12 @@ def batch_of_run(
     return None
 
 
+def batch_of_record(record: Record, partition: str | None) -> Batch | None:
+    """Returns the batch of one partition, or None, as its evaluation wrote it down."""
+    completions = tuple(_completions(record, partition))
+    return Batch(completions=completions, key=partition) if completions else None
+
+
 def _completions(record: Record, partition: str | None) -> Iterator[Completion]:
     for name, mark in record.of(partition).items():
         if mark.ready:

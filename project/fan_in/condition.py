@@ -4,10 +4,10 @@ They keep no cursor: ``asset_tick`` says where what they know comes from, and ``
 what they decide. Here is how they are defined, and how they answer Dagster.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 
@@ -181,6 +181,9 @@ class FanInCondition(dg.AutomationCondition):
 
     label: str | None = None
 
+    fan_in_library: ClassVar[str] = str(__package__)
+    """By this the command knows a copy of this library."""
+
     def with_label(self, label: str | None) -> Any:
         """Returns a copy of this condition with a human-readable label."""
         return replace(self, label=label)
@@ -235,6 +238,16 @@ class FanInCondition(dg.AutomationCondition):
             partitions = part.downstream.partitions | part.complete.keys()
             decided = {p: held.get(p) or part.decide(p, tick) for p in partitions}
         return {p: decision for p, decision in decided.items() if decision is not None}
+
+    def running(
+        self, context: dg.AutomationContext, partitions: Collection[Partition], until: Any = None
+    ) -> Mapping[Partition, tuple[str, ...]]:
+        """Returns the unfinished runs and backfills that have the downstream to make."""
+        tick, plan = look(context, until)
+        with tick.lock:
+            downstream = plan.downstream(context.root_context.key)
+            downstream.follow(tick)
+            return running_of(downstream, tick, partitions)
 
     def lost(self, context: dg.AutomationContext) -> Mapping[Partition, str]:
         """Returns, for each partition whose newest request never started and stays used, which

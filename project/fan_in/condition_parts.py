@@ -257,24 +257,21 @@ class PartFacts:
         complete = [key for key, decision in known.items() if decision.complete]
         beside = self._beside_what(complete)
         for key in complete:  # What is read only now of a request may hold its batch back, too.
-            running = to_be_retried(self._part.downstream, self._tick, key) if self._waits else ()
+            waits = self._part.question.waits
+            running = to_be_retried(self._part.downstream, self._tick, key) if waits else ()
             known[key] = replace(known[key], beside=beside.get(key), running=running)
         return known
 
     def holds(self, complete: Mapping[Partition, Decision]) -> Mapping[Partition, Holds]:
         tick, downstream = self._tick, self._part.downstream
         evaluating = tick.another_evaluation
-        running = running_of(downstream, tick, complete) if self._waits else {}
+        waits = self._part.question.waits
+        running = running_of(downstream, tick, complete) if waits else {}
         beside = self._beside_what(complete)
         return {
             key: Holds(evaluating=evaluating, running=running.get(key, ()), beside=beside.get(key))
             for key in complete
         }
-
-    @property
-    def _waits(self) -> bool:
-        """True if runs of the downstream hold a batch back, as far as it is known what runs."""
-        return self._part.question.waits and not self._tick.is_past
 
     def _beside_what(self, keys: Collection[Partition]) -> Mapping[Partition, str | None]:
         """Returns, for what was given back, the upstream that this tick requests, if it does."""

@@ -31,6 +31,9 @@ EVALUATION_ID_TAG = "dagster/asset_evaluation_id"
 # On the runs of any tick; those of a tick that was retried have nothing else.
 TICK_ID_TAG = "dagster/tick"
 
+EVALUATIONS_READ = 50
+"""How many evaluations one statement reads to find the newest by a time."""
+
 Position = tuple[datetime, int]
 
 
@@ -179,12 +182,37 @@ class RecordReader:
             self._kept[key, evaluation, request] = records.get((key, evaluation))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A stored evaluation of a downstream's condition.
+
+    Args:
+        id: The id it is stored under.
+        at: When it was made.
+        root: The evaluation of the whole condition.
+    """
+
+    id: int
+    at: datetime
+    root: Any
+
+
 def records_of(
     instance: dg.DagsterInstance, wanted: Collection[tuple[dg.AssetKey, int]]
 ) -> Mapping[tuple[dg.AssetKey, int], Record | None]:
     """Returns the records of assets' evaluations; those that are gone are left out, and one that
     cannot be read is None."""
-    stored = _stored(instance, wanted)
+    return {
+        name: _record(root) if (root := _root(body)) is not None else None
+        for name, (_, body) in _stored(instance, wanted).items()
+    }
+
+
+def _stored(
+    instance: dg.DagsterInstance, wanted: Collection[tuple[dg.AssetKey, int]]
+) -> Mapping[tuple[dg.AssetKey, int], tuple[int, str]]:
+    """Returns the bodies of evaluations, each with the id that it is stored under."""
+    stored = _bodies(instance, wanted)
     # A tick that failed with its runs reserved is carried on as another one, of the same runs: what
     # was evaluated is stored under the first.
     first = {
@@ -193,42 +221,79 @@ def records_of(
     }
     retried = {(key, before): (key, e) for key, e in wanted if (before := first.get(e))}
     if retried:
-        again = _stored(instance, retried)
-        stored = {**stored, **{retried[name]: body for name, body in again.items()}}
-    return {name: _record(body) for name, body in stored.items()}
+        again = _bodies(instance, retried)
+        stored = {**stored, **{retried[name]: found for name, found in again.items()}}
+    return stored
 
 
-def _stored(
+def _bodies(
     instance: dg.DagsterInstance, wanted: Collection[tuple[dg.AssetKey, int]]
-) -> Mapping[tuple[dg.AssetKey, int], Any]:
+) -> Mapping[tuple[dg.AssetKey, int], tuple[int, str]]:
     storage = instance.schedule_storage
     if storage is None or not wanted:
         return {}
     named = {(key.to_db_string(), evaluation): (key, evaluation) for key, evaluation in wanted}
-    found: dict[tuple[dg.AssetKey, int], Any] = {}
+    found: dict[tuple[dg.AssetKey, int], tuple[int, str]] = {}
     pair = sa.tuple_(Evaluations.c.asset_key, Evaluations.c.evaluation_id)
     with storage.connect() as connection:
         for some in pages(named):
-            query = sa.select(
-                Evaluations.c.asset_key,
-                Evaluations.c.evaluation_id,
-                Evaluations.c.asset_evaluation_body,
-            ).where(pair.in_(some))
-            for asset, evaluation, body in connection.execute(query):
-                found[named[asset, evaluation]] = body
+            for asset, evaluation, body in connection.execute(_select().where(pair.in_(some))):
+                found[named[asset, evaluation]] = evaluation, body
     return found
 
 
-def _record(body: str) -> Record | None:
+def newest_evaluation(
+    instance: dg.DagsterInstance, key: dg.AssetKey, until: datetime
+) -> Evaluation | None:
+    """Returns the newest evaluation of an asset that had been made by a time and can be read."""
+    storage = instance.schedule_storage
+    query = _select().where(Evaluations.c.asset_key == key.to_db_string())
+    query = query.order_by(Evaluations.c.evaluation_id.desc()).limit(EVALUATIONS_READ)
+    before: int | None = None
+    while storage is not None:
+        of_page = query if before is None else query.where(Evaluations.c.evaluation_id < before)
+        with storage.connect() as connection:
+            found = list(connection.execute(of_page))
+        for _, number, body in found:
+            evaluation = _evaluation(number, body)
+            if evaluation is not None and evaluation.at <= until:
+                return evaluation
+        if len(found) < EVALUATIONS_READ:
+            return None
+        before = found[-1][1]
+    return None
+
+
+def _select() -> sa.Select[Any]:
+    return sa.select(
+        Evaluations.c.asset_key, Evaluations.c.evaluation_id, Evaluations.c.asset_evaluation_body
+    )
+
+
+def _evaluation(number: int, body: str) -> Evaluation | None:
+    root = _root(body)
+    if root is None or root.start_timestamp is None:
+        return None
+    return Evaluation(id=number, at=datetime.fromtimestamp(root.start_timestamp, UTC), root=root)
+
+
+def _root(body: str) -> Any:
+    """Returns a stored evaluation of a whole condition; None if it was written by another version
+    of Dagster, or is damaged: that is as good as gone."""
     try:
         stored = dg.deserialize_value(body)
-        nodes = list(getattr(stored, "evaluation", stored).iter_nodes())
+        root = getattr(stored, "evaluation", stored)
+        root.iter_nodes()
     except (DeserializationError, ValueError, AttributeError, TypeError, KeyError):
-        return None  # Written by another version of Dagster, or damaged: as good as gone.
+        return None
+    return root
+
+
+def _record(root: Any) -> Record | None:
     marks: dict[str | None, dict[str, Mark]] = {}
     knew: dict[str, Any] | None = None
     try:
-        for node in nodes:
+        for node in root.iter_nodes():
             metadata = node.metadata or {}
             if COMPLETIONS_METADATA_KEY in metadata:
                 for name, of_name in metadata[COMPLETIONS_METADATA_KEY].value.items():
@@ -282,3 +347,14 @@ def record_behind(
     if evaluation is None:
         return None
     return records_of(instance, {(key, evaluation)}).get((key, evaluation))
+
+
+def evaluation_behind(
+    instance: dg.DagsterInstance, key: dg.AssetKey, run_tags: Mapping[str, str]
+) -> Evaluation | None:
+    """Returns the evaluation that requested a run, or None if none did, or it is gone."""
+    evaluation = evaluation_id_of(run_tags)
+    if evaluation is None:
+        return None
+    found = _stored(instance, {(key, evaluation)}).get((key, evaluation))
+    return None if found is None else _evaluation(*found)

@@ -26,6 +26,9 @@ DATA_VERSION_TAG = "dagster/data_version"
 PAGE = 5000
 """How many assets, runs or ids one statement names at most."""
 
+PLANNED_READ = 20
+"""How many planned materializations one page has."""
+
 _COLUMNS = (
     Events.c.id,
     Events.c.dagster_event_type,
@@ -115,6 +118,24 @@ class EventRows:
             of_each = sa.select(newest).where(Assets.c.asset_key.in_(some))
             rows += self._rows(_select(Events.c.id.in_(of_each)))
         return rows
+
+    def planned_before(
+        self, asset: str, partition: str | None, until: float | None, before: int | None
+    ) -> list[Row]:
+        """Returns a page of an asset's planned materializations, the newest first.
+
+        Args:
+            asset: Which asset's.
+            partition: Of this partition only; None for all.
+            until: Before this time only, in epoch seconds.
+            before: With a smaller id only: the last one of the page before.
+        """
+        where = [Events.c.dagster_event_type == PLANNED, Events.c.asset_key == asset]
+        where += [] if partition is None else [Events.c.partition == partition]
+        where += [] if until is None else [Events.c.timestamp < _datetime(until)]
+        where += [] if before is None else [Events.c.id < before]
+        query = sa.select(*_COLUMNS).where(*where).order_by(Events.c.id.desc())
+        return self._rows(query.limit(PLANNED_READ))
 
     def newest_observed_before(self, assets: Collection[str], until: float) -> list[Row]:
         """Returns the newest observation of each partition of assets until a time."""

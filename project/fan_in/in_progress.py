@@ -5,25 +5,22 @@ from datetime import datetime
 
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
-# Private: neither job backfills nor the lists of statuses have public names.
-from dagster._core.execution.backfill import BulkActionsFilter
-from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
-
-from .launches import ACTIVE_BACKFILLS
+from .launches import active_backfills, unfinished_runs, was_unfinished
 from .retries import LONGEST_WAIT_FOR_RETRY, awaits_retry
 from .run_reader import RunReader
 
 
 class InProgress:
-    """Reads what is unfinished of the downstream and of the upstreams."""
+    """Reads what is unfinished of the downstream and of the upstreams, or was at the time that the
+    reader of runs is asked about."""
 
     def __init__(self, runs: RunReader) -> None:
         self.runs = runs
         self.instance = runs.instance
 
-    def downstream(self, at: datetime | None = None) -> Iterator[RunRecord]:
-        """Yields the runs of the downstream that are unfinished, or were at a time."""
-        runs = self._unfinished(self.runs.downstream, at)
+    def downstream(self) -> Iterator[RunRecord]:
+        """Yields the unfinished runs of the downstream."""
+        runs = self._unfinished(self.runs.downstream)
         return (record for record in runs if self.runs.is_at_home(record))
 
     def to_be_retried(self, at: datetime) -> Iterator[RunRecord]:
@@ -41,8 +38,7 @@ class InProgress:
 
     def backfills(self) -> Iterator[tuple[str, Collection[str]]]:
         """Yields the unfinished backfills of the downstream job, each with its partitions."""
-        active = BulkActionsFilter(statuses=ACTIVE_BACKFILLS)
-        for backfill in self.instance.get_backfills(filters=active):
+        for backfill in active_backfills(self.instance, self.runs.until):
             if backfill.job_name != self.runs.downstream or backfill.partition_set_origin is None:
                 continue
             repository = backfill.partition_set_origin.repository_origin
@@ -50,25 +46,16 @@ class InProgress:
             if self.runs.home in (None, home):
                 yield backfill.backfill_id, frozenset(backfill.partition_names or ())
 
-    def upstreams(self, at: datetime | None = None) -> Iterator[tuple[str, RunRecord]]:
-        """Yields the runs of the upstreams that are unfinished, or were at a time, each with the
-        upstream's name."""
-        for record in self._unfinished(None, at):
+    def upstreams(self) -> Iterator[tuple[str, RunRecord]]:
+        """Yields the unfinished runs of the upstreams, each with the upstream's name."""
+        for record in self._unfinished(None):
             for upstream in self.runs.by_job.get(record.dagster_run.job_name, ()):
                 if self.runs.is_of(upstream, record) and self.runs.is_whole_of(upstream, record):
                     yield upstream.name, record
 
-    def _unfinished(self, job_name: str | None, at: datetime | None) -> Iterator[RunRecord]:
-        """Yields the runs of a job, by default of all, that are unfinished, or were at a time."""
-        yield from self.runs.pages(
-            RunsFilter(job_name=job_name, statuses=NOT_FINISHED_STATUSES, created_before=at)
-        )
-        if at is None:
-            return
-        # What has ended since was updated since.
-        ended = RunsFilter(
-            job_name=job_name, statuses=FINISHED_STATUSES, created_before=at, updated_after=at
-        )
-        for record in self.runs.pages(ended):
-            if record.end_time is not None and record.end_time > at.timestamp():
-                yield record
+    def _unfinished(self, job_name: str | None) -> Iterator[RunRecord]:
+        """Yields the unfinished runs of a job, by default of all."""
+        for filters in unfinished_runs(self.runs.until, job_name):
+            for record in self.runs.pages(filters):
+                if was_unfinished(record, self.runs.until):
+                    yield record

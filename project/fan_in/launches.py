@@ -15,7 +15,7 @@ import dagster as dg
 # Private, since the backfills of an instance can be listed in no public way by status or id, and
 # the names of these tags are in no public module.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -348,16 +348,23 @@ class Unfinished:
     Args:
         instance: Whose.
         launches: Is told of the backfills.
+        until: What ran then; None for now.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, launches: LaunchReader) -> None:
-        filters = BulkActionsFilter(statuses=ACTIVE_BACKFILLS)
-        self.backfills = [Backfill(stored) for stored in instance.get_backfills(filters=filters)]
+    def __init__(
+        self, instance: dg.DagsterInstance, launches: LaunchReader, until: datetime | None = None
+    ) -> None:
+        self.backfills = [Backfill(stored) for stored in active_backfills(instance, until)]
         for backfill in self.backfills:
             launches.take_in_backfill(backfill)
         self._runs: dict[dg.AssetKey, list[dg.DagsterRun]] = defaultdict(list)
         self._planned: dict[str, list[tuple[str | None, str]]] = defaultdict(list)
-        runs = instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
+        runs = [
+            record.dagster_run
+            for filters in unfinished_runs(until)
+            for record in instance.get_run_records(filters)
+            if was_unfinished(record, until)
+        ]
         # A whole job has no selection, and a re-execution has that of the run before it, whatever
         # it leaves out: what they are to make is told by what they have planned.
         unclear = [run.run_id for run in runs if not run.asset_selection or run.parent_run_id]
@@ -393,6 +400,46 @@ class Unfinished:
             for partition in backfill.targets(graph, key):
                 targets[partition] = (*targets.get(partition, ()), backfill.id)
         return targets
+
+
+def unfinished_runs(until: datetime | None, job_name: str | None = None) -> list[dg.RunsFilter]:
+    """Returns what finds the unfinished runs of a job, by default of all; ``until`` is when, None
+    for now."""
+    now = dg.RunsFilter(
+        job_name=job_name, statuses=list(NOT_FINISHED_STATUSES), created_before=until
+    )
+    if until is None:
+        return [now]
+    # What has ended since was updated since.
+    since = dg.RunsFilter(
+        job_name=job_name,
+        statuses=list(FINISHED_STATUSES),
+        created_before=until,
+        updated_after=until,
+    )
+    return [now, since]
+
+
+def was_unfinished(record: dg.RunRecord, until: datetime | None) -> bool:
+    """True when a run that ``unfinished_runs`` finds had not ended."""
+    if until is None or not record.dagster_run.is_finished:
+        return True
+    return record.end_time is not None and record.end_time > until.timestamp()
+
+
+def active_backfills(instance: dg.DagsterInstance, until: datetime | None) -> list[Any]:
+    """Returns the backfills that are active, or were at a time."""
+    if until is None:
+        return list(
+            instance.get_backfills(filters=BulkActionsFilter(statuses=list(ACTIVE_BACKFILLS)))
+        )
+    known = instance.get_backfills(filters=BulkActionsFilter(created_before=until))
+    return [
+        backfill
+        for backfill in known
+        if backfill.status in ACTIVE_BACKFILLS
+        or (backfill.backfill_end_timestamp or 0.0) > until.timestamp()
+    ]
 
 
 def _partitions_of(

@@ -18,6 +18,7 @@ from .event_rows import (
     KINDS,
     OBSERVED,
     PLANNED,
+    PLANNED_READ,
     EventRows,
     Row,
     to_microsecond,
@@ -71,6 +72,20 @@ class PublicRows:
     def newest_planned(self, assets: Collection[str]) -> list[Row]:
         """Returns the newest planned materialization of each asset."""
         return [row for key in _keys(assets) for row in self._read((PLANNED,), 1, asset_key=key)]
+
+    def planned_before(
+        self, asset: str, partition: str | None, until: float | None, before: int | None
+    ) -> list[Row]:
+        """Returns a page of an asset's planned materializations, the newest first."""
+        found = self._read(
+            (PLANNED,),
+            PLANNED_READ,
+            asset_key=dg.AssetKey.from_db_string(asset),
+            asset_partitions=None if partition is None else [partition],
+            before_timestamp=until,
+            before_cursor=before,
+        )
+        return list(found)
 
     def newest_observed_before(self, assets: Collection[str], until: float) -> list[Row]:
         """Returns the newest observation of each partition of assets until a time."""

@@ -29,6 +29,7 @@ class RunFacts:
         at: The time of the tick.
         home: The code location and repository of the sensor, if they are known.
         limited: Whether no more keys may fire than one tick requests.
+        until: What was known then, rebuilt without a cursor; None for now.
     """
 
     def __init__(
@@ -39,14 +40,15 @@ class RunFacts:
         home: Home | None,
         *,
         limited: bool = True,
+        until: datetime | None = None,
     ) -> None:
         self.spec = spec
         self.context = context
         self.at = at
         self.home = home
         self.limited = limited
-        self.runs = spec.runs(context.instance, home, context.repository_def)
-        self.ticks = TickReader(context.instance, self._is_this_sensor)
+        self.runs = spec.runs(context.instance, home, context.repository_def, until)
+        self.ticks = TickReader(context.instance, self._is_this_sensor, until)
         self.used = UsedReader(spec, self.runs, self.ticks, context.log)
         self.held = RunHolds(
             spec,
@@ -227,7 +229,7 @@ class RunFacts:
         if self.ticks.began(after=requested_at - MOST_CLOCK_SKEW, before=requested_at):
             return False
         here = self.ticks.began()
-        there = TickReader(self.context.instance, is_other).began()
+        there = TickReader(self.context.instance, is_other, self.runs.until).began()
         return here is None or here < requested_at or there is None or there < here
 
     def _is_this_sensor(self, state: Any) -> bool:

@@ -8,10 +8,10 @@ from functools import cached_property
 import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
-from .cursor import run_completion
+from .cursor import Request, run_completion
 from .parts import WholeRuns
 from .rule import Completion
-from .windows import just_after
+from .windows import MOST_CLOCK_SKEW, just_after
 
 PAGE = 500
 
@@ -80,6 +80,8 @@ class RunReader:
         home: The code location of the sensor, if it is known.
         tag: The run tag whose value is the key; None if there are no keys.
         repository: The definitions of the sensor's code location, if they are at hand.
+        until: What was known then: what had ended by then, and had been requested before; None for
+            now.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class RunReader:
         home: Home | None,
         tag: str | None,
         repository: dg.RepositoryDefinition | None = None,
+        until: datetime | None = None,
     ) -> None:
         self.instance = instance
+        self.until = until
         self.whole = WholeRuns(instance, repository)
         self.elsewhere: dict[str, str] = {}
         """The repository in which runs of an upstream were seen, where it is not the one named."""
@@ -116,11 +120,10 @@ class RunReader:
         return tags.get(self.tag, tags.get(PARTITION_TAG)) if self.tag else None
 
     def successes(
-        self, since: datetime | None, keys: Collection[str] = (), until: datetime | None = None
+        self, since: datetime | None, keys: Collection[str] = ()
     ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
         """Yields all runs that succeeded since a time, or those of some keys only, each with what
-        it completed: nothing, if its job is no upstream. With ``until``, of those only that were
-        created by then; some may have ended later.
+        it completed: nothing, if its job is no upstream.
 
         One query for all upstreams: a filter by job name would take one for each.
         """
@@ -128,7 +131,7 @@ class RunReader:
             RunsFilter(
                 statuses=[DagsterRunStatus.SUCCESS],
                 updated_after=since,
-                created_before=until and just_after(until),
+                created_before=self.until and just_after(self.until),
                 tags={self.tag: list(keys)} if self.tag and keys else {},
             )
         )
@@ -165,22 +168,13 @@ class RunReader:
         others = [id_ for id_ in self.instance.get_run_ids(succeeded) if id_ not in burst.updated]
         yield from self.successes_of(list(dict.fromkeys([*newer, *others])))
 
-    def newest_success(
-        self, name: str, *, until: datetime | None = None, key: str | None = None
-    ) -> Completion | None:
-        """Returns the newest success of an upstream, however old, or None if there is none.
-
-        Args:
-            name: The upstream's.
-            until: Look at what had ended by then only.
-            key: Look at runs with this key only.
-        """
+    def newest_success(self, name: str) -> Completion | None:
+        """Returns the newest success of an upstream, however old, or None if there is none."""
         upstream = self.upstreams[name]
         filters = RunsFilter(
             job_name=upstream.job_name,
             statuses=[DagsterRunStatus.SUCCESS],
-            tags={self.tag: key} if self.tag and key is not None else {},
-            created_before=until and just_after(until),
+            created_before=self.until and just_after(self.until),
         )
         limit = 1
         while True:
@@ -190,7 +184,7 @@ class RunReader:
             records = self.instance.get_run_records(filters, limit=limit, order_by="end_time")
             for record in records:
                 completion = self._completion_of(upstream, record)
-                if completion and (until is None or completion.completed_at <= until):
+                if completion is not None:
                     return completion
             if len(records) < limit:
                 return None
@@ -201,7 +195,6 @@ class RunReader:
         *,
         tags: dict[str, str | Sequence[str]] | None = None,
         created_after: datetime | None = None,
-        created_before: datetime | None = None,
         everywhere: bool = False,
     ) -> Iterator[RunRecord]:
         """Yields runs of the downstream, the newest created first, but not re-executions: those
@@ -211,12 +204,21 @@ class RunReader:
             job_name=self.downstream,
             tags=tags or {},
             created_after=created_after,
-            created_before=created_before,
+            # A run is created after its tick, by the clock of another host.
+            created_before=self.until and self.until + MOST_CLOCK_SKEW,
         )
         for record in self.pages(filters):
-            first = record.dagster_run.parent_run_id is None
+            first = record.dagster_run.parent_run_id is None and self._was_requested(record)
             if first and (everywhere or self.is_at_home(record)):
                 yield record
+
+    def _was_requested(self, record: RunRecord) -> bool:
+        """True when a run had been requested, or created by hand, before the time that is asked
+        about: a request of that very moment is what the question is about."""
+        if self.until is None:
+            return True
+        request = Request.from_tags(record.dagster_run.tags)
+        return (request.at if request else record.create_timestamp) < self.until
 
     def pages(self, filters: RunsFilter) -> Iterator[RunRecord]:
         """Yields all matching runs, the newest created first, read a page at a time."""
@@ -266,6 +268,8 @@ class RunReader:
             return None
         # The update time moves when tags are added later; the end time does not.
         end_time = record.end_time or record.update_timestamp.timestamp()
+        if self.until is not None and end_time > self.until.timestamp():
+            return None
         run_id, key = record.dagster_run.run_id, self.key(record)
         completion = run_completion(upstream.name, run_id, end_time, key)
         if self.is_whole_of(upstream, record):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import ClassVar, Literal
 
 import dagster as dg
 
@@ -169,11 +169,18 @@ def _upstream(argument: str, upstream: object) -> Upstream:
 class FanInSensor(SensorConfig):
     """The sensor's arguments; ``tick`` is its evaluation function."""
 
+    fan_in_library: ClassVar[str] = str(__package__)
+    """By this the command knows a copy of this library."""
+
     def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
         return _Tick(self, context, datetime.now(UTC), _home(context)).evaluate()
 
     def read(
-        self, context: dg.SensorEvaluationContext, at: datetime, home: Home | None
+        self,
+        context: dg.SensorEvaluationContext,
+        at: datetime,
+        home: Home | None,
+        until: datetime | None = None,
     ) -> "TickPreview":
         """Returns what a tick would decide, without acting on it.
 
@@ -181,8 +188,9 @@ class FanInSensor(SensorConfig):
             context: With the instance, the definitions, and the stored cursor or None.
             at: The time of the tick.
             home: The code location and repository of the sensor, if they are known.
+            until: On what was known then, without a cursor; None for now.
         """
-        return _Tick(self, context, at, home, limited=False).read()
+        return _Tick(self, context, at, home, limited=False, until=until).read()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,12 +225,13 @@ class _Tick:
         home: Home | None,
         *,
         limited: bool = True,
+        until: datetime | None = None,
     ) -> None:
         self.fan_in = fan_in
         self.context = context
         self.at = at
         check_code_location(fan_in, context.repository_def, home)
-        self.facts = RunFacts(fan_in, context, at, home, limited=limited)
+        self.facts = RunFacts(fan_in, context, at, home, limited=limited, until=until)
 
     def evaluate(self) -> dg.SensorResult:
         decisions = evaluate(self.facts)

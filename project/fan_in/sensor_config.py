@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -73,6 +73,7 @@ class SensorConfig:
         instance: dg.DagsterInstance,
         home: Home | None,
         repository: dg.RepositoryDefinition | None = None,
+        until: datetime | None = None,
     ) -> RunReader:
         """Returns the reader of its runs.
 
@@ -80,6 +81,7 @@ class SensorConfig:
             instance: Whose runs.
             home: Its code location, if that is known.
             repository: The definitions of that, if they are at hand.
+            until: What was known then; None for now.
         """
         return RunReader(
             instance,
@@ -89,4 +91,5 @@ class SensorConfig:
             home=home,
             tag=self.tag,
             repository=repository,
+            until=until,
         )

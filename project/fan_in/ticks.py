@@ -5,7 +5,8 @@ their runs, and closes it after that. So a tick can tell what no run and no even
 more: that somebody else is about to request, and what was requested by a run that was deleted.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,8 @@ import dagster as dg
 
 # Private, since ticks can be listed in no public way by their status.
 from dagster._core.scheduler.instigation import TickStatus
+
+from .windows import just_after
 
 LONGEST_EVALUATION = timedelta(seconds=30)
 """For how long a tick that was not closed may still be about to request runs.
@@ -37,17 +40,61 @@ def is_automation_sensor(state: Any) -> bool:
     return kind is not None and kind.value == "AUTOMATION"
 
 
+@dataclass(frozen=True, kw_only=True)
+class TickRecord:
+    """A stored tick.
+
+    Args:
+        at: When it began.
+        ended: When it ended; None if it has not.
+        status: "started", "skipped", "success" or "failure".
+        reason: Why it requested nothing, if it said so.
+        error: The first line of its error, if it failed.
+        run_ids: The runs that it created.
+        reserved: The runs that it was about to create: another tick may have carried on.
+        evaluation_id: The id under which its evaluations of conditions are stored.
+    """
+
+    at: datetime
+    ended: datetime | None
+    status: str
+    reason: str | None = None
+    error: str | None = None
+    run_ids: tuple[str, ...] = ()
+    reserved: tuple[str, ...] = ()
+    evaluation_id: int | None = None
+
+    @staticmethod
+    def of(tick: Any) -> "TickRecord":
+        """Returns what matters of a tick, as Dagster stores it."""
+        ended = None if tick.status is TickStatus.STARTED else tick.end_timestamp
+        return TickRecord(
+            at=datetime.fromtimestamp(tick.timestamp, UTC),
+            ended=None if ended is None else datetime.fromtimestamp(ended, UTC),
+            status=tick.status.value.lower(),
+            reason=tick.skip_reason,
+            error=_first_line(tick.error) if tick.error else None,
+            run_ids=tuple(tick.run_ids),
+            reserved=tuple(tick.tick_data.reserved_run_ids or ()),
+            evaluation_id=tick.tick_data.auto_materialize_evaluation_id,
+        )
+
+
 class TickReader:
     """Reads the ticks of a sensor during one evaluation, each thing at most once.
 
     Args:
         instance: Whose ticks.
         sensor: Which sensor's.
+        until: Ticks that began by then; None for all.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, sensor: Sensor) -> None:
+    def __init__(
+        self, instance: dg.DagsterInstance, sensor: Sensor, until: datetime | None = None
+    ) -> None:
         self.instance = instance
         self.sensor = sensor
+        self.until = until
         self._requesting: list[Any] = []
         self._read_since: datetime | None = None
 
@@ -56,8 +103,11 @@ class TickReader:
         """When another evaluation began that may still request runs; None if there is none.
 
         Two evaluations that overlap have both written their rows before they look, so at least one
-        of them sees the other here. Whoever does must not request anything.
+        of them sees the other here. Whoever does must not request anything. How it was at an
+        earlier time, nothing tells.
         """
+        if self.until is not None:
+            return None
         for state in self._states:
             # A tick is stored as a success when it is closed, and may hold a hundred requests.
             ticks = self.instance.get_ticks(
@@ -88,10 +138,25 @@ class TickReader:
                     state.instigator_origin_id,
                     state.selector_id,
                     after=since.timestamp(),
+                    before=self._before(),
                     statuses=[TickStatus.SUCCESS],
                 )
             ]
         return self._requesting
+
+    def newest(self, limit: int) -> Sequence[TickRecord]:
+        """Returns the newest ticks."""
+        ticks = [
+            TickRecord.of(tick)
+            for state in self._states
+            for tick in self.instance.get_ticks(
+                state.instigator_origin_id,
+                state.selector_id,
+                before=self._before(),
+                limit=limit,
+            )
+        ]
+        return sorted(ticks, key=lambda tick: tick.at, reverse=True)[:limit]
 
     def began(
         self, *, after: datetime | None = None, before: datetime | None = None
@@ -106,12 +171,16 @@ class TickReader:
                 state.instigator_origin_id,
                 state.selector_id,
                 after=after and after.timestamp(),
-                before=before and before.timestamp(),
+                before=self._before(before),
                 statuses=ended,
                 limit=1,
             )
         ]
         return datetime.fromtimestamp(max(began), UTC) if began else None
+
+    def _before(self, time: datetime | None = None) -> float | None:
+        times = [t for t in (time, self.until and just_after(self.until)) if t is not None]
+        return min(times).timestamp() if times else None
 
     @cached_property
     def _states(self) -> list[Any]:
@@ -142,6 +211,14 @@ def first_tick_id(instance: dg.DagsterInstance, tick_id: int) -> int | None:
     )
     ids = [t.tick_id for t in failed if reserved & set(t.tick_data.reserved_run_ids or ())]
     return min(ids, default=None)
+
+
+def _first_line(error: Any) -> str:
+    """Returns an error's first line, of its innermost cause: that is the user's own."""
+    while error.cause is not None:
+        error = error.cause
+    lines = error.message.strip().splitlines()
+    return lines[0] if lines else str(error.cls_name)
 
 
 def _is_open(tick: Any) -> bool:

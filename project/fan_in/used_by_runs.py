@@ -114,11 +114,12 @@ class UsedReader:
         if read is None or since < read.since:
             read = TicksRead(since, since, {})
         newest, requests = read.to, dict(read.requests)
+        until = self.runs.until
         for tick in self.ticks.with_requests(max(since, read.to - LONGEST_TICK)):
             newest = max(newest, datetime.fromtimestamp(tick.timestamp, UTC))
             for of_tick in tick.run_requests or ():
                 request = Request.from_tags(of_tick.tags)
-                if request is not None:
+                if request is not None and (until is None or request.at < until):
                     requests[request.batch_id, request.at] = request
         # A stretch that is asked for later may begin a little earlier, but not much.
         kept = max(read.since, since - 2 * MOST_CLOCK_SKEW)

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from project.fan_in import all_upstreams_updated
-from project.fan_in.cli.explain import explain, explanation
+from project.fan_in.cli.explain import explain
 from project.fan_in.cli.main import main
+from project.fan_in.inspect.explanation import explain_at
 from tests.support.cli_runner import app_of, ask
 from tests.support.drivers import (
     DeclarativeWorld,
@@ -79,7 +80,7 @@ def test_every_tick_of_a_timeline_is_explained_as_it_was(name, contender):
         repository = world.definitions.get_repository_def()
         for time, requested in ticks:
             with world.pinned():
-                found = explanation(world.instance, repository, fan_in, time)
+                found = explain_at(world.instance, repository, fan_in, time)
             made = [answer.made for answer in found.answers if answer.made]
             assert {one.run_id for one in made} == set(requested)
             assert [a.disagrees for a in found.answers if a.disagrees] == []
@@ -195,6 +196,22 @@ def test_a_tick_that_failed_and_a_time_without_ticks_are_the_reason(
         text = at(world, downstream)
         assert "Not requested: 2 of 2 upstreams ready, but no tick had seen it." in text
         assert "3 h before: failed: no such table. So long before: the sensor was off" in text
+
+
+@both_paths
+def test_a_run_that_another_tick_carried_on_is_explained_at_both(
+    world_class, definitions, downstream
+):
+    """At the tick that failed with the run reserved, and at the one that made it."""
+    with world_class(definitions) as world:
+        daemon = Daemon(world)
+        world.run("A")
+        world.run("B")
+        run_id = daemon.carry_on()
+        world.wait(minutes=1)
+        for time in (world.now, world.now - timedelta(minutes=6)):
+            text = at(world, downstream, time)
+            assert f"Requested: run {run_id[:8]} (STARTED), requested at 2026-01-05 00:01" in text
 
 
 def test_without_any_tick_what_was_requested_is_still_explained():

@@ -6,6 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
+
+# Private: only the daemon writes evaluations.
+from dagster._core.storage.schedules.schema import AssetDaemonAssetEvaluationsTable as Evaluations
 
 from project.fan_in import (
     CalendarDay,
@@ -17,8 +21,9 @@ from project.fan_in import (
     upstreams_settled,
     upstreams_updated,
 )
+from project.fan_in.cli.explain import explain
 from project.fan_in.cli.status import status
-from project.fan_in.inspect.outlook import outlooks
+from project.fan_in.inspect.outlook import outlook
 from project.fan_in.windows import falls_out
 from tests.support.cli_runner import app_of, ask
 from tests.support.drivers import (
@@ -71,9 +76,8 @@ def test_status_foretells_every_tick_and_gives_its_reason(name, contender):
             repository = world.definitions.get_repository_def()
             with world.pinned():
                 sensor = repository.get_sensor_def("sensor")
-                found = outlooks(
-                    world.instance, repository, fan_in, sensor, world.cursor, datetime.now(UTC)
-                )
+                now = datetime.now(UTC)
+                found = outlook(world.instance, repository, fan_in, sensor, world.cursor, now=now)
             foretold = [key for key, outlook in found.by_key.items() if outlook.requests]
             assert sorted(player.take(step), key=str) == sorted(foretold, key=str)
             if fan_in.kind == "sensor" and fan_in.key_tag is None and not foretold:
@@ -330,7 +334,7 @@ def test_a_living_sensor_needs_no_attention_and_a_silent_one_does(world_class, d
     the fix."""
     with world_class(definitions) as world:
         text = said(world, code=1)
-        assert "the sensor daemon was never heard of: start dagster-daemon run" in text
+        assert "the sensor daemon never reported: start dagster-daemon run" in text
         assert "sensor is switched off: switch it on" in text, "its default, and never switched on"
 
         daemon = Daemon(world)
@@ -350,7 +354,7 @@ def test_a_living_sensor_needs_no_attention_and_a_silent_one_does(world_class, d
         world.wait(hours=1)
         text = said(world, code=1)
         assert "sensor has not ticked for 1 h: is the daemon running?" in text
-        assert "the sensor daemon was last heard of 1 h ago" in text
+        assert "the sensor daemon last reported 1 h ago" in text
 
 
 @both_paths()
@@ -415,6 +419,93 @@ def test_a_fan_in_that_cannot_be_evaluated_is_told_and_the_others_still_are():
         assert "it cannot be evaluated: FanInError: sensor 'broken' waits for 'z_job'" in text
         assert "d_job, requested by sensor fine" in text
         assert "0 of 1 upstreams ready" in text
+
+
+# --- what was requested --------------------------------------------------------------------------
+
+
+@both_paths()
+def test_the_run_of_a_tick_that_failed_and_was_carried_on_is_named(world_class, definitions):
+    """It has the second tick's tag alone; what made it is stored under the first."""
+    with world_class(definitions) as world:
+        daemon = Daemon(world)
+        a, b = world.run("A"), world.run("B")
+        run_id = daemon.carry_on()
+        text = said(world)
+        assert f"last batch: run {run_id[:8]} (STARTED), requested at 2026-01-05 00:01:00" in text
+        made = data(world)["fan_ins"][0]["last_batch"]
+        assert {c["run_id"] for c in made["batch"]["upstreams"]} == {a, b}
+
+
+def test_a_stored_evaluation_that_cannot_be_read_is_as_gone():
+    """Another version of Dagster wrote it, or it is damaged: the run is named, without its batch,
+    and so does explain, without a traceback."""
+    with DeclarativeWorld(with_condition(all_upstreams_updated())) as world:
+        daemon = Daemon(world)
+        world.run("A")
+        world.run("B")
+        assert daemon.tick() == 1
+        with world.instance.schedule_storage.connect() as connection:
+            damaged = sa.update(Evaluations).values(asset_evaluation_body='{"__class__": "Gone"}')
+            connection.execute(damaged)
+        run = f"run {world.requested[0][:8]} (STARTED), requested at"
+        assert f"last batch: {run}" in (text := said(world, code=0))
+        assert "of its batch is no longer stored" in text
+        result = ask(world, explain, "d")
+        assert result.exit_code == 0, result.output
+        assert f"Requested: {run}" in re.sub(r"\s+", " ", result.output)
+
+
+@pytest.mark.parametrize(
+    ("part", "hour"),
+    [
+        (C.cron_tick_passed("0 9 * * *"), "09"),
+        (C.cron_tick_passed("0 9 * * *", "Europe/Berlin").since_last_handled(), "08"),
+    ],
+    ids=["tick", "since"],
+)
+def test_a_batch_that_waits_for_a_schedule_is_held_and_no_cause_for_attention(part, hour):
+    """The definition says so; it is told when the schedule passes next."""
+    with DeclarativeWorld(with_condition(all_upstreams_updated() & part)) as world:
+        daemon = Daemon(world)
+        daemon.tick()
+        play(world, "AB")
+        daemon.tick()
+        daemon.tick(minutes=30)
+        words = f"2 of 2 upstreams ready; held until 2026-01-05 {hour}:00:00 UTC"
+        assert words in said(world, code=0)
+        assert daemon.tick(minutes=600) == 1
+
+
+def test_a_condition_that_a_sensor_gives_by_default_is_a_fan_in_of_each_asset_with_upstreams():
+    """It is on no asset; one with a condition of its own has that."""
+
+    @dg.asset(deps=["a"], automation_condition=C.in_progress())
+    def own() -> None: ...
+
+    @dg.asset(deps=["a", "b"])
+    def d() -> None: ...
+
+    sensor = dg.AutomationConditionSensorDefinition(
+        "sensor",
+        target=dg.AssetSelection.all(),
+        use_user_code_server=True,
+        default_condition=all_upstreams_updated(),
+        emit_backfills=False,
+    )
+    downstream = dg.Definitions(assets=[d, own], sensors=[sensor])
+    with DeclarativeWorld(dg.Definitions.merge(upstreams("AB"), downstream)) as world:
+        daemon = Daemon(world)
+        world.run("A")
+        daemon.tick()
+        (fan_in,) = data(world)["fan_ins"]
+        assert (fan_in["name"], fan_in["sensor"]["name"]) == ("d", "sensor")
+        assert "d, requested by its condition" in (text := said(world, code=0))
+        assert "1 of 2 upstreams ready" in text
+        world.run("B")
+        assert "to be requested at the next tick" in said(world, "d")
+        result = ask(world, explain, "d", "--at", (world.now - timedelta(seconds=9)).isoformat())
+        assert "1 of 2 upstreams ready" in re.sub(r"\s+", " ", result.output)
 
 
 # --- how it looks --------------------------------------------------------------------------------

@@ -43,6 +43,17 @@ class NaiveTime(CommandError):
     what = "a time has no zone"
 
 
+class OtherCopy(Exception):
+    """Raised when the definitions use another copy of this library: its own command is asked.
+
+    Args:
+        package: The copy.
+    """
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+
 KINDS = (NoInstance, NoCodeLocation, UnknownDownstream, NoHistory, DamagedFile, NaiveTime)
 
 

@@ -1,29 +1,20 @@
 """The code location and the instance that a command asks, loaded without launching anything."""
 
 import os
-import sys
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import click
 import dagster as dg
+from dagster_shared.cli import WorkspaceOpts
 
-# Private: Dagster's own commands find the definitions of a module or a file so, and nothing
-# public does.
-from dagster._core.definitions.reconstruct import repository_def_from_target_def
-from dagster._core.workspace.autodiscovery import (
-    loadable_targets_from_python_file,
-    loadable_targets_from_python_module,
-)
-
-from ..inspect.fan_ins import FanInSpec, fan_ins_of
-from .errors import NoCodeLocation, NoInstance, UnknownDownstream
-
-PYPROJECT = "pyproject.toml"
+from ..inspect.fan_ins import FanInSpec, fan_ins_of, other_copies
+from ..inspect.status import first_line
+from .errors import NoCodeLocation, NoInstance, OtherCopy, UnknownDownstream
+from .project import Project, find_project
 
 
 @dataclass(frozen=True)
@@ -31,15 +22,12 @@ class App:
     """What the options before the command name; each part is loaded when it is first asked for.
 
     Args:
-        module: The module with the definitions.
-        python_file: The file with the definitions, instead of a module.
-        location: The name of the code location on the instance; by default the one that
-            pyproject.toml gives, or Dagster's own default.
+        options: Dagster's own options, which name the code location.
+        location: Which code location, or what the instance calls it.
         home: The instance's folder; by default DAGSTER_HOME.
     """
 
-    module: str | None = None
-    python_file: str | None = None
+    options: WorkspaceOpts = field(default_factory=WorkspaceOpts)
     location: str | None = None
     home: str | None = None
 
@@ -50,6 +38,8 @@ class App:
         Raises:
             NoInstance: No folder is named, or it holds no instance: one must not be made here.
         """
+        with suppress(NoCodeLocation):  # It may name DAGSTER_HOME in its .env.
+            _ = self.project
         named = self.home or os.environ.get("DAGSTER_HOME")
         if not named:
             raise NoInstance("no Dagster instance: set DAGSTER_HOME, or give --instance PATH")
@@ -70,43 +60,41 @@ class App:
             ) from error
 
     @cached_property
+    def project(self) -> Project:
+        """The code location. Its ``.env`` is taken into the environment, as by Dagster.
+
+        Raises:
+            NoCodeLocation: None is named or found.
+        """
+        project = find_project(self.options, self.location)
+        os.environ.update(project.environment)
+        return project
+
+    @cached_property
     def repository(self) -> dg.RepositoryDefinition:
         """The definitions of the code location.
 
         Raises:
-            NoCodeLocation: None is named or found, or it cannot be imported.
+            NoCodeLocation: They cannot be loaded.
         """
-        target, _ = self._target
-        load: Callable[..., Any] = loadable_targets_from_python_module
-        if self.python_file is not None:
-            load = loadable_targets_from_python_file
-            if not Path(target).is_file():
-                raise NoCodeLocation(f"-f {target} is no file: name the one with your definitions")
-        here = os.getcwd()
-        if here not in sys.path:
-            sys.path.insert(0, here)
-        try:
-            found = load(target, working_directory=here)
-            repository = repository_def_from_target_def(found[0].target_definition)
-        except Exception as error:
-            raise NoCodeLocation(
-                f"{target} cannot be loaded: {first_line(error)}: correct it, or name another"
-                " with -m MODULE or -f FILE"
-            ) from error
-        if repository is None:
-            raise NoCodeLocation(f"{target} holds no definitions: name another with -m or -f")
-        return repository
+        return self.project.load()
 
     @property
     def location_name(self) -> str:
-        """The name under which the instance knows the code location's runs."""
-        target, configured = self._target
-        return self.location or configured or target
+        """What the instance calls the code location."""
+        return self.location or self.project.name
 
     @cached_property
     def fan_ins(self) -> Mapping[str, FanInSpec]:
-        """The fan-ins of the code location, by name: a sensor's, or an asset's key."""
-        return {fan_in.name: fan_in for fan_in in fan_ins_of(self.repository, self.location_name)}
+        """The fan-ins of the code location, by name: a sensor's, or an asset's key.
+
+        Raises:
+            OtherCopy: They are made by another copy of this library.
+        """
+        found = {fan_in.name: fan_in for fan_in in fan_ins_of(self.repository, self.location_name)}
+        if not found and (copies := other_copies(self.repository)):
+            raise OtherCopy(copies[0])
+        return found
 
     def fan_in(self, name: str | None) -> FanInSpec:
         """Returns the fan-in of a downstream: of a job or an asset, or by the sensor's name; the
@@ -117,8 +105,8 @@ class App:
         """
         if not self.fan_ins:
             raise UnknownDownstream(
-                f"{self._target[0]} has no fan-in: no sensor by fan_in_sensor, and no asset with"
-                " all_upstreams_updated or the like"
+                f"{self.project.target_name} has no fan-in: no sensor by fan_in_sensor, and no"
+                " asset with all_upstreams_updated or the like"
             )
         if name is None and len(self.fan_ins) == 1:
             return next(iter(self.fan_ins.values()))
@@ -137,38 +125,5 @@ class App:
             raise UnknownDownstream(f"{name} is the downstream of several: name one of {names}")
         raise UnknownDownstream(f"{name!r} is no downstream of a fan-in here: known are {known}")
 
-    @cached_property
-    def _target(self) -> tuple[str, str | None]:
-        """The module or file, and the location's name as pyproject.toml gives it."""
-        if self.python_file is not None:
-            return self.python_file, None
-        if self.module is not None:
-            return self.module, None
-        try:
-            tool = tomllib.loads(Path(PYPROJECT).read_text("utf-8")).get("tool", {})
-        except OSError:
-            tool = {}
-        except tomllib.TOMLDecodeError as error:
-            raise NoCodeLocation(f"{PYPROJECT} cannot be read: {error}: correct it") from error
-        project = tool.get("dg", {}).get("project", {})
-        if root := project.get("root_module"):
-            name = project.get("code_location_name") or root
-            return project.get("code_location_target_module", f"{root}.definitions"), name
-        dagster = tool.get("dagster", {})
-        if module := dagster.get("module_name"):
-            return module, dagster.get("code_location_name")
-        raise NoCodeLocation(
-            "no code location: give -m MODULE or -f FILE, or run this where pyproject.toml has"
-            " [tool.dg.project] root_module or [tool.dagster] module_name"
-        )
-
 
 pass_app = click.make_pass_decorator(App)
-
-
-def first_line(error: BaseException) -> str:
-    """Returns an error as one short line, of the innermost cause: that is the user's own."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:300]

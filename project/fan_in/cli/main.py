@@ -1,48 +1,81 @@
 """The group of commands, and what they share."""
 
 import warnings
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import click
+import dagster as dg
+from dagster_shared.cli import WorkspaceOpts
 
 from ..replay.command import replay
-from .errors import exit_codes
+from .errors import NoCodeLocation, OtherCopy, exit_codes
 from .explain import explain
 from .export import export
 from .location import App
+from .project import location_options
 from .status import status
 
 EPILOG = f"""\b
 Exit codes:
-{exit_codes()}"""
+{exit_codes()}
+
+Completion in bash: eval "$(_FAN_IN_COMPLETE=bash_source fan-in)"; or zsh_source, fish_source."""
 
 
-@click.group("fan-in", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-m", "--module-name", metavar="MODULE", help="The module with your definitions.")
-@click.option("-f", "--python-file", metavar="FILE", help="The file with your definitions.")
-@click.option(
-    "--location", metavar="NAME", help="What the instance calls the code location, if not so."
+def _version() -> str:
+    try:
+        own = version("dagster-fan-in")
+    except PackageNotFoundError:
+        own = "copied"
+    return f"{own} (dagster {dg.__version__})"
+
+
+class Group(click.Group):
+    """Hands over to the command of the copy of this library that the definitions use."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["arguments"] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OtherCopy as copy:
+            try:
+                command = import_module(f"{copy.package}.cli.main").main
+            except ImportError as error:
+                raise NoCodeLocation(
+                    f"the definitions use {copy.package}, a copy of this library without its"
+                    f" command: copy the folder cli, too ({error})"
+                ) from error
+            code = command.main(
+                ctx.meta["arguments"], prog_name=ctx.info_name, standalone_mode=False
+            )
+            ctx.exit(code or 0)
+
+
+@click.group(
+    "fan-in", cls=Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
 )
+@location_options
+@click.option("--location", metavar="NAME", help="Which code location, or what it is called.")
 @click.option(
     "--instance", "home", metavar="PATH", help="The instance's folder; by default DAGSTER_HOME."
 )
+@click.version_option(_version(), message="%(prog)s %(version)s")
 @click.pass_context
-def main(
-    context: click.Context,
-    module_name: str | None,
-    python_file: str | None,
-    location: str | None,
-    home: str | None,
-) -> None:
+def main(context: click.Context, location: str | None, home: str | None, **options: Any) -> None:
     """Asks a Dagster instance about its fan-ins: what they wait for, what made a run, and what
     another rule would have done. Reads only.
 
-    The code location is by default the one that pyproject.toml names in this folder.
+    The code location is that of the project that this folder is in, as dg and dagster find it, or
+    the one that the options name, which are dagster's own.
     """
-    if module_name is not None and python_file is not None:
-        raise click.UsageError("give -m or -f, not both")
     # Of the user's own definitions and of Dagster, told when those are loaded elsewhere too.
     warnings.simplefilter("ignore")
-    context.obj = App(module_name, python_file, location, home)
+    context.obj = App(WorkspaceOpts.extract_from_cli_options(options), location, home)
 
 
 main.add_command(status)

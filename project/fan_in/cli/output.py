@@ -14,9 +14,9 @@ from rich.text import Text
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
 from ..inspect.requests import RequestedRun
-from ..inspect.sensors import TickRecord
-from ..messages import Words, explain_upstream
+from ..messages import explain_upstream
 from ..rule import Batch, UpstreamStatus
+from ..ticks import TickRecord
 from ..windows import (
     CalendarDay,
     Window,
@@ -74,18 +74,15 @@ def write_json(data: Mapping[str, Any]) -> None:
 UPSTREAM_HEADS = ("upstream", "completed (UTC)", "age", "counts", "until (UTC), or why not")
 
 
-def upstream_row(
-    status: UpstreamStatus, *, words: Words, at: datetime, sure: bool
-) -> tuple[str, ...]:
+def upstream_row(status: UpstreamStatus, outlook: Outlook, at: datetime) -> tuple[str, ...]:
     """Returns an upstream's row of the table."""
     newest = status.newest
-    if newest is None:
-        last, age = "", ""
-    else:
+    last, age = "", ""
+    if newest is not None:
         last = _in_utc(newest.completed_at)
         age = format_duration(at - newest.completed_at)
     if not status.ready or newest is None:
-        why = explain_upstream(status, words=words, at=at, sure=sure)
+        why = explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure)
         return status.upstream, last, age, "no", why
     until = falls_out(status.within, newest.completed_at)
     return status.upstream, last, age, "yes", _in_utc(until) if until else "always"
@@ -126,16 +123,14 @@ def iso(time: datetime | None) -> str | None:
     return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def upstream_data(
-    status: UpstreamStatus, *, words: Words, at: datetime, sure: bool
-) -> Mapping[str, Any]:
+def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Mapping[str, Any]:
     newest = status.newest
     until = newest and falls_out(status.within, newest.completed_at)
     return {
         "upstream": status.upstream,
         "counts": status.ready,
         "state": status.state.value,
-        "reason": explain_upstream(status, words=words, at=at, sure=sure),
+        "reason": explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure),
         "completed_at": iso(newest and newest.completed_at),
         "age_seconds": (at - newest.completed_at).total_seconds() if newest else None,
         "run_id": newest and newest.run_id,
@@ -215,8 +210,5 @@ def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
         "complete_since": iso(outlook.complete_since),
         "requests": outlook.requests,
         "reason": outlook.reason,
-        "upstreams": [
-            upstream_data(s, words=outlook.words, at=at, sure=outlook.sure)
-            for s in decision.statuses
-        ],
+        "upstreams": [upstream_data(status, outlook, at) for status in decision.statuses],
     }

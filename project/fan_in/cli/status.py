@@ -1,20 +1,18 @@
 """``fan-in status``: where every fan-in stands now."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import click
-import dagster as dg
 
-from ..inspect.fan_ins import FanInSpec
-from ..inspect.outlook import Outlook, Outlooks, outlooks
-from ..inspect.requests import RequestedRun, requests_of
-from ..inspect.sensors import Daemon, Evaluator, TickRecord, evaluator_of, sensor_daemon
+from ..inspect.outlook import Outlook
+from ..inspect.sensors import Evaluator, daemon_problem, daemon_reported_at
+from ..inspect.status import Status, status_of
 from ..messages import count_ready
+from ..ticks import TickRecord
 from ..windows import format_duration
-from .location import App, first_line, pass_app
+from .location import App, pass_app
 from .output import (
     UPSTREAM_HEADS,
     Page,
@@ -36,86 +34,6 @@ ATTENTION = 1
 """The exit code when something needs attention."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Status:
-    """Where one fan-in stands.
-
-    Args:
-        fan_in: The fan-in.
-        evaluator: The sensor that evaluates it.
-        last_tick: The newest tick of that.
-        outlooks: What it would decide; None if it cannot be evaluated.
-        last: The last run that it requested, of whatever key.
-        last_of_key: The last run of each key that is pending.
-        problems: What needs attention, each with the fix.
-    """
-
-    fan_in: FanInSpec
-    evaluator: Evaluator
-    last_tick: TickRecord | None
-    outlooks: Outlooks | None
-    last: RequestedRun | None
-    last_of_key: Mapping[str | None, RequestedRun | None]
-    problems: Sequence[str]
-
-    @property
-    def pending(self) -> Sequence[Outlook]:
-        return self.outlooks.pending() if self.outlooks else []
-
-
-def status_of(
-    instance: dg.DagsterInstance,
-    repository: dg.RepositoryDefinition,
-    fan_in: FanInSpec,
-    at: datetime,
-) -> Status:
-    """Returns where a fan-in stands at a time, which is now."""
-    evaluator = evaluator_of(instance, repository, fan_in)
-    problems = list(evaluator.problems(at))
-    found: Outlooks | None = None
-    try:
-        found = outlooks(instance, repository, fan_in, evaluator.definition, evaluator.cursor, at)
-    # Whatever it is, the evaluator would fail on it as well; the other fan-ins are still told.
-    except Exception as error:
-        problems.append(f"it cannot be evaluated: {first_line(error)}")
-    pending = found.pending() if found else []
-    problems += [p for o in pending if (p := _held_back(o, evaluator.interval, at))]
-    problems += [_never_started(key, by) for key, by in (found.lost.items() if found else ())]
-    last = next(requests_of(instance, fan_in), None)
-    return Status(
-        fan_in=fan_in,
-        evaluator=evaluator,
-        last_tick=evaluator.last_tick(),
-        outlooks=found,
-        last=last,
-        last_of_key={
-            o.key: next(requests_of(instance, fan_in, key=o.key), None) if o.key else last
-            for o in pending
-        },
-        problems=problems,
-    )
-
-
-def _held_back(outlook: Outlook, interval: timedelta, at: datetime) -> str | None:
-    """Returns that a complete batch waits for longer than to the next tick; None if it does not."""
-    since = outlook.complete_since
-    if since is None or at - since <= interval:
-        return None
-    of_key = f" for {outlook.key}" if outlook.key is not None else ""
-    return (
-        f"a batch{of_key} is complete for {format_duration(at - since)} and not requested:"
-        f" {outlook.reason}"
-    )
-
-
-def _never_started(key: str | None, launch: str) -> str:
-    of_key = f" for {key}" if key is not None else ""
-    return (
-        f"requested{of_key}, never started: {launch} ended before it; what it was made of stays"
-        " used, so materialize it by hand"
-    )
-
-
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 @click.argument("downstream", required=False)
@@ -133,20 +51,32 @@ def status(context: click.Context, app: App, downstream: str | None, as_json: bo
     if not fan_ins:
         app.fan_in(None)  # Says that there is none.
     statuses = [status_of(app.instance, app.repository, fan_in, at) for fan_in in fan_ins]
-    daemon = sensor_daemon(app.instance)
+    reported_at = daemon_reported_at(app.instance)
+    problem = daemon_problem(reported_at, at)
+    attention = bool(problem) or any(one.problems for one in statuses)
     if as_json:
-        write_json(_data(app, daemon, statuses, at))
+        daemon = {"heard_of_at": iso(reported_at), "problem": problem}
+        write_json(
+            {
+                "command": "status",
+                "at": iso(at),
+                "location": app.location_name,
+                "daemon": daemon,
+                "attention": attention,
+                "fan_ins": [_one_data(one, at) for one in statuses],
+            }
+        )
     else:
-        _write(Page(), daemon, statuses, at)
-    if daemon.problem(at) or any(status.problems for status in statuses):
+        _write(Page(), problem, statuses, at)
+    if attention:
         context.exit(ATTENTION)
 
 
 # --- for people ----------------------------------------------------------------------------------
 
 
-def _write(page: Page, daemon: Daemon, statuses: Sequence[Status], at: datetime) -> None:
-    if problem := daemon.problem(at):
+def _write(page: Page, problem: str | None, statuses: Sequence[Status], at: datetime) -> None:
+    if problem:
         page.line(f"! {problem}", style="bold red")
         page.gap()
     for number, one in enumerate(statuses):
@@ -165,14 +95,8 @@ def _write_one(page: Page, one: Status, at: datetime) -> None:
     for outlook in pending[:MOST_KEYS_SHOWN]:
         page.gap()
         page.line(_outlook_words(outlook), indent=2)
-        page.table(
-            UPSTREAM_HEADS,
-            [
-                upstream_row(s, words=outlook.words, at=at, sure=outlook.sure)
-                for s in outlook.decision.statuses
-            ],
-            indent=2,
-        )
+        rows = [upstream_row(status, outlook, at) for status in outlook.decision.statuses]
+        page.table(UPSTREAM_HEADS, rows, indent=2)
         made = one.last_of_key[outlook.key]
         if made and made != one.last:
             page.line(f"last of this key: {made_words(made, at)}", indent=2)
@@ -207,18 +131,6 @@ def _outlook_words(outlook: Outlook) -> str:
 
 
 # --- for programs --------------------------------------------------------------------------------
-
-
-def _data(app: App, daemon: Daemon, statuses: Sequence[Status], at: datetime) -> Mapping[str, Any]:
-    problem = daemon.problem(at)
-    return {
-        "command": "status",
-        "at": iso(at),
-        "location": app.location_name,
-        "daemon": {"heard_of_at": iso(daemon.heard_of), "problem": problem},
-        "attention": bool(problem) or any(one.problems for one in statuses),
-        "fan_ins": [_one_data(one, at) for one in statuses],
-    }
 
 
 def _one_data(one: Status, at: datetime) -> Mapping[str, Any]:

@@ -1,1 +1,1 @@
-"""Where the fan-ins of a code location stand: what each waits for, what made a run, and why not."""
+"""Describes the fan-ins of a code location, and says where each stands, now or at a time."""

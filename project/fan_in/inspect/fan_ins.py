@@ -14,9 +14,10 @@ from ..condition import (
     UpstreamsUpdated,
     UpstreamUpdated,
 )
+from ..messages import ASSET_WORDS, RUN_WORDS, Words
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..run_reader import Home, Upstream
-from ..sensor import PARTITION_TAG, fan_in_of
+from ..sensor import PARTITION_TAG, FanInSensor, fan_in_of
 from ..windows import ONE_DAY, Within, longest_window
 
 Kind = Literal["sensor", "condition"]
@@ -33,7 +34,7 @@ class Rule:
         upstreams: The names of all upstreams: of jobs, or of assets.
         within: How recent a completion must be.
         when: Which upstreams are enough; None if all are needed.
-        settle: For how long no upstream must have completed.
+        settle: The quiet period: no upstream has completed for this long.
         overlap: Whether a batch may be requested while the downstream runs.
         idle: Whether a batch waits for running upstreams.
         by_key: Whether completions combine only with those of the same key.
@@ -80,6 +81,11 @@ class FanInSpec:
     definition: Any = field(default=None, repr=False, compare=False)
 
     @property
+    def words(self) -> Words:
+        """How its path speaks of completions."""
+        return RUN_WORDS if self.kind == "sensor" else ASSET_WORDS
+
+    @property
     def asset_key(self) -> dg.AssetKey:
         """The downstream asset's key, if it is a condition's."""
         return dg.AssetKey.from_user_string(self.downstream)
@@ -92,11 +98,43 @@ def fan_ins_of(repository: dg.RepositoryDefinition, location: str | None) -> Ite
         fan_in = fan_in_of(sensor)
         if fan_in is not None:
             yield replace(_of_sensor(repository, fan_in), home=home, definition=sensor)
-    graph = repository.asset_graph
-    for key in sorted(graph.get_all_asset_keys()):
-        condition = graph.get(key).automation_condition
-        if condition is not None and _holds_fan_in(condition):
+    for key, condition in sorted(_conditions(repository).items()):
+        if _holds_fan_in(condition):
             yield replace(_of_condition(repository, key, condition), home=home)
+
+
+def other_copies(repository: dg.RepositoryDefinition) -> Sequence[str]:
+    """Returns the packages of other copies of this library that the definitions use."""
+
+    def walk(condition: Any) -> Iterator[Any]:
+        yield condition
+        for child in condition.children:
+            yield from walk(child)
+
+    makers = [getattr(sensor._raw_fn, "__self__", None) for sensor in repository.sensor_defs]
+    for condition in _conditions(repository).values():
+        makers += walk(condition)
+    packages = {getattr(maker, "fan_in_library", None) for maker in makers}
+    return sorted(packages - {None, FanInSensor.fan_in_library})
+
+
+def _conditions(
+    repository: dg.RepositoryDefinition,
+) -> Mapping[dg.AssetKey, dg.AutomationCondition]:
+    """Returns the condition of each asset: its own, or the default one of a sensor, which is of use
+    to an asset that has upstreams."""
+    graph = repository.asset_graph
+    conditions = {
+        key: condition
+        for key in graph.get_all_asset_keys()
+        if (condition := graph.get(key).automation_condition) is not None
+    }
+    for sensor in sorted(repository.sensor_defs, key=lambda sensor: sensor.name):
+        if isinstance(sensor, dg.AutomationConditionSensorDefinition) and sensor.default_condition:
+            for key in sensor.asset_selection.resolve(graph):
+                if graph.get(key).parent_keys:
+                    conditions.setdefault(key, sensor.default_condition)
+    return conditions
 
 
 # --- sensors -------------------------------------------------------------------------------------
@@ -152,30 +190,29 @@ def _of_condition(
     repository: dg.RepositoryDefinition, key: dg.AssetKey, condition: dg.AutomationCondition
 ) -> FanInSpec:
     graph = repository.asset_graph
-    ancestors = sorted(graph.get_non_virtual_ancestor_keys(key) - {key})
-    reading = ConditionParser([k.to_user_string() for k in ancestors])
-    when = [part for part in map(reading.part, _operands(condition)) if part is not None]
-    plain = not when or (len(when) == 1 and when[0] == AllOf(tuple(map(Needs, reading.upstreams))))
+    parser = ConditionParser(graph, key)
+    when = [part for part in map(parser.part, _operands(condition)) if part is not None]
+    plain = not when or (len(when) == 1 and when[0] == AllOf(tuple(map(Needs, parser.upstreams))))
     by_key = graph.get(key).is_partitioned
-    jobs = _jobs_of(repository, reading.upstreams)
+    jobs = _jobs_of(repository, parser.upstreams)
     return FanInSpec(
         name=key.to_user_string(),
         kind="condition",
         downstream=key.to_user_string(),
         rule=Rule(
-            upstreams=tuple(reading.upstreams),
-            within=reading.within,
+            upstreams=tuple(parser.upstreams),
+            within=parser.within,
             when=None if plain else when[0] if len(when) == 1 else AllOf(tuple(when)),
-            settle=reading.settle,
-            overlap=reading.overlap,
-            idle=reading.idle,
+            settle=parser.settle,
+            overlap=parser.overlap,
+            idle=parser.idle,
             by_key=by_key,
             manual_runs="consume",
         ),
         key_tag=PARTITION_TAG if by_key else None,
         jobs={name: Upstream(job_name=name) for name in jobs},
         assets=jobs,
-        others=tuple(reading.others),
+        others=tuple(parser.others),
         definition=condition,
     )
 
@@ -188,10 +225,11 @@ def _operands(condition: dg.AutomationCondition) -> Sequence[dg.AutomationCondit
 
 
 class ConditionParser:
-    """Reads a condition's parts; gathers what is asked beside the upstreams."""
+    """Parses the parts of an asset's condition; collects what they ask beside the upstreams."""
 
-    def __init__(self, ancestors: Sequence[str]) -> None:
-        self.ancestors = ancestors
+    def __init__(self, graph: Any, key: dg.AssetKey) -> None:
+        self.graph = graph
+        self.key = key
         self.windows: dict[str, Any] = {}
         self.settle: timedelta | None = None
         self.overlap = True
@@ -230,12 +268,14 @@ class ConditionParser:
         if isinstance(condition, UpstreamsUpdated):
             self.overlap = self.overlap and not condition.wait_while_running
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
-            for name in self.ancestors:
+            upstreams = condition.upstreams(self.graph, self.key)
+            names = [key.to_user_string() for key in upstreams]
+            for name in names:
                 self._window(name, within.get(name, ONE_DAY) if within else condition.within)
             if condition.at_least is not None:
-                return AtLeast(tuple(map(Needs, self.ancestors)), condition.at_least)
-            optional = {key.to_user_string() for key in condition.optional}
-            return AllOf(tuple(Needs(name) for name in self.ancestors if name not in optional))
+                return AtLeast(tuple(map(Needs, names)), condition.at_least)
+            needed = [key for key in upstreams if key not in condition.optional]
+            return AllOf(tuple(Needs(key.to_user_string()) for key in needed))
         parts = tuple(map(self._requirement, condition.children))
         if condition.operator_type == "not":
             return Not(parts[0])

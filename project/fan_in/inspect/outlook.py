@@ -1,25 +1,33 @@
-"""What each fan-in would decide at a tick now: by its mechanism's own code, storing nothing."""
+"""What a fan-in would decide at a tick, now or earlier: by its own code, storing nothing.
+
+Of an earlier time it is decided on what had completed by then and what had been requested before.
+What was deleted since is not seen, and the definitions are those of today.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 # Private, since Dagster's public evaluation takes no loaded code location and no stored cursor:
-# the evaluator itself, and how the sensor daemon stores its cursor.
+# the evaluator itself, how the sensor daemon stores its cursor, and when a schedule passes.
 from dagster._core.definitions.declarative_automation.automation_condition_evaluator import (
     AutomationConditionEvaluator,
 )
+from dagster._core.definitions.declarative_automation.operands import CronTickPassedCondition
+from dagster._core.definitions.declarative_automation.operators import SinceCondition
 from dagster._daemon.asset_daemon import asset_daemon_cursor_from_instigator_serialized_cursor
+from dagster._utils.schedules import get_next_cron_tick
 
 from ..evaluation_lines import FanInResult
-from ..messages import ASSET_WORDS, RUN_WORDS, Words, explain, explain_besides
+from ..messages import Words, count_ready, explain, explain_besides
 from ..rule import Completion, Decision, UpstreamStatus
 from ..sensor import fan_in_of
-from .fan_ins import IN_PROGRESS, FanInSpec
+from ..windows import format_time, just_after
+from .fan_ins import FanInSpec
 
 _quiet = logging.getLogger(__name__)
 _quiet.setLevel(logging.CRITICAL)
@@ -36,6 +44,7 @@ class Outlook:
         sure: False if what is older than the window was not looked for.
         requests: Whether the downstream is requested.
         besides: Other parts of the downstream's condition that are not true.
+        held_until: When a schedule among those passes next.
     """
 
     decision: Decision
@@ -43,6 +52,7 @@ class Outlook:
     sure: bool = True
     requests: bool = False
     besides: tuple[str, ...] = ()
+    held_until: datetime | None = None
 
     @property
     def key(self) -> str | None:
@@ -51,15 +61,17 @@ class Outlook:
     @property
     def reason(self) -> str:
         """The decision in one line, as the mechanism itself tells it."""
+        if self.held_until is not None and self.decision.fires:
+            return f"{count_ready(self.decision)}; held until {format_time(self.held_until)}"
         if self.besides and self.decision.fires:
             return explain_besides(self.decision, self.besides)
         return explain(self.decision, words=self.words, sure=self.sure)
 
     @property
     def complete_since(self) -> datetime | None:
-        """Since when the batch is complete and waits; None if it is not complete, or waits for
-        its upstreams to settle, as it was told to."""
-        if not self.decision.complete or self.decision.unsettled:
+        """Since when the batch is complete and waits; None if it is not complete, or waits as its
+        definition says: for upstreams to settle, or for a schedule."""
+        if not self.decision.complete or self.decision.unsettled or self.held_until:
             return None
         return max(s.newest.completed_at for s in self.decision.ready if s.newest)
 
@@ -87,18 +99,15 @@ class Outlooks:
         return sorted(waiting, key=_newest, reverse=True)
 
 
-def words_of(fan_in: FanInSpec) -> Words:
-    """Returns how the fan-in's path speaks of completions."""
-    return RUN_WORDS if fan_in.kind == "sensor" else ASSET_WORDS
-
-
-def outlooks(
+def outlook(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
     fan_in: FanInSpec,
     sensor: dg.SensorDefinition | None,
     cursor: str | None,
-    at: datetime,
+    *,
+    now: datetime,
+    at: datetime | None = None,
 ) -> Outlooks:
     """Returns what a fan-in would decide.
 
@@ -107,87 +116,119 @@ def outlooks(
         repository: The definitions.
         fan_in: The fan-in.
         sensor: The sensor that evaluates it; None for a condition that none evaluates.
-        cursor: The sensor's cursor, as it is stored.
-        at: The time of the evaluation.
+        cursor: The sensor's stored cursor.
+        now: The time.
+        at: An earlier time, on what was known then, without a cursor; None for now.
     """
-    if fan_in.kind == "sensor":
-        return _of_sensor(instance, repository, fan_in, cursor, at)
-    root = evaluate(instance, repository, fan_in, sensor, cursor, at)
-    with dg.partition_loading_context(at, instance):
-        asks = next(decided(root), None)
-        lost = asks.condition.lost(asks.evaluated_in) if asks is not None else {}
-        return Outlooks(by_key=_of_result(instance, fan_in, root, at), lost=lost)
+    known = None if at else cursor
+    asked = _Asked(instance, repository, fan_in, sensor, known, at or now, at)
+    return asked.of_sensor() if fan_in.kind == "sensor" else asked.of_condition()
 
 
-# --- sensors -------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Asked:
+    """One question: the arguments of ``outlook``, with the time of the evaluation."""
 
+    instance: dg.DagsterInstance
+    repository: dg.RepositoryDefinition
+    fan_in: FanInSpec
+    sensor: dg.SensorDefinition | None
+    cursor: str | None
+    at: datetime
+    until: datetime | None
 
-def _of_sensor(
-    instance: dg.DagsterInstance,
-    repository: dg.RepositoryDefinition,
-    fan_in: FanInSpec,
-    cursor: str | None,
-    at: datetime,
-) -> Outlooks:
-    of_sensor = fan_in_of(fan_in.definition)
-    assert of_sensor is not None, fan_in
-    context = dg.build_sensor_context(
-        instance=instance,
-        cursor=cursor,
-        repository_name=repository.name,
-        repository_def=repository,
-        sensor_name=fan_in.name,
-    )
-    context.log.setLevel(logging.CRITICAL)
-    reading = of_sensor.read(context, at, fan_in.home)
-    return Outlooks(
-        by_key={
-            key: Outlook(
-                decision=decision, words=RUN_WORDS, sure=key is None, requests=decision.fires
+    # --- sensors ---------------------------------------------------------------------------------
+
+    def of_sensor(self) -> Outlooks:
+        sensor = fan_in_of(self.fan_in.definition)
+        assert sensor is not None, self.fan_in
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursor,
+            repository_name=self.repository.name,
+            repository_def=self.repository,
+            sensor_name=self.fan_in.name,
+        )
+        context.log.setLevel(logging.CRITICAL)
+        preview = sensor.read(context, self.at, self.fan_in.home, self.until)
+        found = {key: self._of(decision) for key, decision in preview.decisions.items()}
+        return Outlooks(by_key=found, ignored=preview.ignored)
+
+    def _of(self, decision: Decision) -> Outlook:
+        return Outlook(
+            decision=decision,
+            words=self.fan_in.words,
+            sure=decision.key is None,
+            requests=decision.fires,
+        )
+
+    # --- conditions ------------------------------------------------------------------------------
+
+    def of_condition(self) -> Outlooks:
+        root = self._evaluate()
+        with dg.partition_loading_context(self.at, self.instance):
+            asks = next(decided(root), None)
+            if asks is None:
+                return Outlooks(by_key={})
+            found = _decisions(root, self.fan_in, self.until)
+            running: Mapping[str | None, tuple[str, ...]] = {}
+            complete = [key for key, decision in found.items() if decision.complete]
+            if complete and not self.fan_in.rule.overlap:
+                running = asks.condition.running(asks.evaluated_in, complete, self.until)
+            lost = {} if self.until else asks.condition.lost(asks.evaluated_in)
+            return Outlooks(
+                by_key={
+                    key: self._outlook(root, decision, running.get(key, ()))
+                    for key, decision in found.items()
+                },
+                lost=lost,
             )
-            for key, decision in reading.decisions.items()
-        },
-        ignored=reading.ignored,
-    )
 
+    def _outlook(
+        self, root: dg.AutomationResult, decision: Decision, running: tuple[str, ...]
+    ) -> Outlook:
+        requests = holds(root, decision.key)
+        if not decision.complete or (requests and not self.until):
+            return replace(self._of(decision), requests=requests)
+        found = self._of(replace(decision, settle=self.fan_in.rule.settle, running=running))
+        if self.until:  # Dagster's own parts tell nothing of an earlier time.
+            return found
+        besides = list(_not_true(root, decision.key))
+        return replace(
+            found,
+            requests=False,
+            besides=tuple(map(part_words, besides)),
+            held_until=next((_next_cron_tick(part, self.at) for part in besides), None),
+        )
 
-# --- conditions ----------------------------------------------------------------------------------
-
-
-def evaluate(
-    instance: dg.DagsterInstance,
-    repository: dg.RepositoryDefinition,
-    fan_in: FanInSpec,
-    sensor: dg.SensorDefinition | None,
-    cursor: str | None,
-    at: datetime,
-) -> dg.AutomationResult:
-    """Returns the result of the downstream's condition, evaluated with all that its sensor
-    evaluates, and stored nowhere."""
-    graph = repository.asset_graph
-    keys: set[Any] = {fan_in.asset_key}
-    default = None
-    if isinstance(sensor, dg.AutomationConditionSensorDefinition):
-        default = sensor.default_condition
-        selection = sensor.asset_selection
-        keys |= {
-            key
-            for key in selection.resolve(graph) | selection.resolve_checks(graph)
-            if default or graph.get(key).automation_condition is not None
-        }
-    stored = asset_daemon_cursor_from_instigator_serialized_cursor(cursor, graph)
-    results, _ = AutomationConditionEvaluator(
-        entity_keys=keys,
-        instance=instance,
-        asset_graph=graph,
-        cursor=stored,
-        emit_backfills=False,
-        evaluation_id=stored.evaluation_id,
-        default_condition=default,
-        evaluation_time=at,
-        logger=_quiet,
-    ).evaluate()
-    return next(result for result in results if result.key == fan_in.asset_key)
+    def _evaluate(self) -> dg.AutomationResult:
+        """Returns the result of the downstream's condition, evaluated with all that its sensor
+        evaluates, and stored nowhere."""
+        graph, sensor = self.repository.asset_graph, self.sensor
+        keys: set[Any] = {self.fan_in.asset_key}
+        default = None
+        if isinstance(sensor, dg.AutomationConditionSensorDefinition):
+            default = sensor.default_condition
+            if self.until is None:
+                selection = sensor.asset_selection
+                keys |= {
+                    key
+                    for key in selection.resolve(graph) | selection.resolve_checks(graph)
+                    if default or graph.get(key).automation_condition is not None
+                }
+        stored = asset_daemon_cursor_from_instigator_serialized_cursor(self.cursor, graph)
+        results, _ = AutomationConditionEvaluator(
+            entity_keys=keys,
+            instance=self.instance,
+            asset_graph=graph,
+            cursor=stored,
+            emit_backfills=False,
+            evaluation_id=stored.evaluation_id,
+            default_condition=default,
+            evaluation_time=self.at,
+            logger=_quiet,
+        ).evaluate()
+        return next(result for result in results if result.key == self.fan_in.asset_key)
 
 
 def decided(result: dg.AutomationResult) -> Iterator[FanInResult]:
@@ -199,8 +240,8 @@ def decided(result: dg.AutomationResult) -> Iterator[FanInResult]:
             yield from decided(child)
 
 
-def decisions(
-    result: dg.AutomationResult, fan_in: FanInSpec, until: datetime | None = None
+def _decisions(
+    result: dg.AutomationResult, fan_in: FanInSpec, until: datetime | None
 ) -> Mapping[str | None, Decision]:
     """Returns the decisions of all parts of a condition that ask the rule, as one for each key.
 
@@ -231,30 +272,6 @@ def _merged(parts: Sequence[Decision], fan_in: FanInSpec) -> Decision:
     )
 
 
-def _of_result(
-    instance: dg.DagsterInstance, fan_in: FanInSpec, root: dg.AutomationResult, at: datetime
-) -> Mapping[str | None, Outlook]:
-    by_key = {}
-    for key, decision in decisions(root, fan_in).items():
-        requests = holds(root, key)
-        besides: tuple[str, ...] = ()
-        if decision.complete and not requests:
-            missing = list(_not_true(root, key))
-            if fan_in.rule.settle is not None:
-                decision = replace(decision, settle=fan_in.rule.settle)
-            if any(part == ~IN_PROGRESS for part in missing):
-                decision = replace(decision, running=_running(instance, fan_in, key))
-            besides = tuple(part_words(part) for part in missing)
-        by_key[key] = Outlook(
-            decision=decision,
-            words=ASSET_WORDS,
-            sure=key is None,
-            requests=requests,
-            besides=besides,
-        )
-    return by_key
-
-
 def holds(result: dg.AutomationResult, key: str | None) -> bool:
     """True when the result is true for a partition of the asset, or for the asset if None."""
     if key is None:
@@ -277,17 +294,17 @@ def _not_true(result: dg.AutomationResult, key: str | None) -> Iterator[Any]:
             return
 
 
-def _running(instance: dg.DagsterInstance, fan_in: FanInSpec, key: str | None) -> tuple[str, ...]:
-    planned = instance.event_log_storage.get_event_records(
-        dg.EventRecordsFilter(
-            event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-            asset_key=fan_in.asset_key,
-            asset_partitions=None if key is None else [key],
-        ),
-        limit=1,
-    )
-    runs = [instance.get_run_by_id(event.run_id) for event in planned]
-    return tuple(run.run_id for run in runs if run is not None and not run.is_finished)
+def _next_cron_tick(condition: Any, at: datetime) -> datetime | None:
+    """Returns when the schedule in a part that is not true passes next, if it has one."""
+    if isinstance(condition, CronTickPassedCondition):
+        return get_next_cron_tick(
+            condition.cron_schedule, just_after(at), condition.cron_timezone
+        ).astimezone(UTC)
+    children = condition.children if condition.operator_type in ("and", "or") else []
+    if isinstance(condition, SinceCondition):
+        children = [condition.trigger_condition]
+    ticks = (_next_cron_tick(child, at) for child in children)
+    return min((tick for tick in ticks if tick is not None), default=None)
 
 
 def part_words(condition: Any) -> str:

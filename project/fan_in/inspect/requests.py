@@ -1,25 +1,25 @@
 """The runs that a fan-in requested, with the batches that made them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
 import dagster as dg
 
-from ..batch import batch_of_run
+from ..batch import batch_of_record
 from ..cursor import Request
-from ..evaluation_records import EVALUATION_ID_TAG
+from ..evaluation_records import EVALUATION_ID_TAG, evaluation_behind, record_behind
+from ..event_rows import Row
+from ..public_rows import rows_of
 from ..rule import Batch
-from ..sensor import PARTITION_TAG, SENSOR_TAG, fan_in_of
-from ..windows import MOST_CLOCK_SKEW
-from .evaluations import evaluation_of
+from ..run_reader import PARTITION_TAG
+from ..sensor import SENSOR_TAG, fan_in_of
+from ..windows import MOST_CLOCK_SKEW, just_after
 from .fan_ins import FanInSpec
 
 MOST_RUNS_READ = 200
-"""How many planned materializations are looked through for one that a condition requested."""
-
-PAGE = 20
+"""How many planned materializations are searched for one that a condition requested."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +28,11 @@ class RequestedRun:
 
     Args:
         run_id: The run.
-        status: Where it stands now.
+        status: Its status now.
         at: When it was decided on.
         key: Its key.
-        batch: What made it; None if its evaluation is no longer stored.
-        evaluation_id: Under what the evaluation of a condition is stored.
+        batch: What made it; None if its evaluation is gone.
+        evaluation_id: The id under which the condition's evaluation is stored.
     """
 
     run_id: str
@@ -56,72 +56,95 @@ def requests_of(
         instance: Whose runs.
         fan_in: The fan-in.
         key: Of this key only; None for all.
-        until: What had been requested by then only.
+        until: What had been requested by then; None for now.
     """
-    of_path = _of_sensor if fan_in.kind == "sensor" else _of_condition
-    return of_path(instance, fan_in, key, until)
+    if fan_in.kind == "sensor":
+        yield from _of_sensor(instance, fan_in, key, until)
+        return
+    for row in islice(_planned(instance, fan_in.asset_key, key, until), MOST_RUNS_READ):
+        run = instance.get_run_by_id(row.run_id)
+        one = run and _by_condition(instance, fan_in, run, row.partition, row.at)
+        if one and (until is None or one.at <= until):
+            yield one
+
+
+def requests_in(
+    instance: dg.DagsterInstance, fan_in: FanInSpec, run_ids: Collection[str]
+) -> Iterator[RequestedRun]:
+    """Yields those of these runs that a fan-in requested."""
+    if not run_ids:
+        return
+    for record in instance.get_run_records(dg.RunsFilter(run_ids=sorted(run_ids))):
+        run = record.dagster_run
+        if fan_in.kind == "sensor":
+            one = _by_sensor(run)
+        else:
+            created = record.create_timestamp.timestamp()
+            one = _by_condition(instance, fan_in, run, run.tags.get(PARTITION_TAG), created)
+        if one is not None:
+            yield one
 
 
 def _of_sensor(
     instance: dg.DagsterInstance, fan_in: FanInSpec, key: str | None, until: datetime | None
 ) -> Iterator[RequestedRun]:
-    of_sensor = fan_in_of(fan_in.definition)
-    assert of_sensor is not None, fan_in
-    runs = of_sensor.runs(instance, fan_in.home)
-    tags = {SENSOR_TAG: fan_in.name, **({of_sensor.tag: key} if of_sensor.tag and key else {})}
-    # A run is created after its tick, by the clock of another host.
-    before = None if until is None else until + MOST_CLOCK_SKEW
-    for record in runs.of_downstream(tags=tags, created_before=before):
-        request = Request.from_tags(record.dagster_run.tags)
-        if request is not None and (until is None or request.at <= until):
-            yield RequestedRun(
-                run_id=record.dagster_run.run_id,
-                status=record.dagster_run.status.value,
-                at=request.at,
-                key=request.key,
-                batch=request.batch,
-            )
+    spec = fan_in_of(fan_in.definition)
+    assert spec is not None, fan_in
+    runs = spec.runs(instance, fan_in.home, until=until and just_after(until))
+    tags = {SENSOR_TAG: fan_in.name, **({spec.tag: key} if spec.tag and key else {})}
+    for record in runs.of_downstream(tags=tags):
+        if one := _by_sensor(record.dagster_run):
+            yield one
 
 
-def _of_condition(
-    instance: dg.DagsterInstance, fan_in: FanInSpec, key: str | None, until: datetime | None
-) -> Iterator[RequestedRun]:
-    # A run is created after its evaluation.
-    before = None if until is None else until + MOST_CLOCK_SKEW
-    for event in islice(planned(instance, fan_in.asset_key, key, before), MOST_RUNS_READ):
-        run = instance.get_run_by_id(event.run_id)
-        if run is None or run.parent_run_id is not None or EVALUATION_ID_TAG not in run.tags:
-            continue
-        evaluation = evaluation_of(instance, fan_in, run.tags[EVALUATION_ID_TAG])
-        at = evaluation.at if evaluation else datetime.fromtimestamp(event.timestamp, UTC)
-        if until is None or at <= until:
-            yield RequestedRun(
-                run_id=run.run_id,
-                status=run.status.value,
-                at=at,
-                key=run.tags.get(PARTITION_TAG),
-                batch=batch_of_run(instance, run, fan_in.asset_key),
-                evaluation_id=evaluation and evaluation.id,
-            )
+def _by_sensor(run: dg.DagsterRun) -> RequestedRun | None:
+    request = Request.from_tags(run.tags)
+    return request and RequestedRun(
+        run_id=run.run_id,
+        status=run.status.value,
+        at=request.at,
+        key=request.key,
+        batch=request.batch,
+    )
 
 
-def planned(
+def _by_condition(
+    instance: dg.DagsterInstance,
+    fan_in: FanInSpec,
+    run: dg.DagsterRun,
+    partition: str | None,
+    planned_at: float,
+) -> RequestedRun | None:
+    if run.parent_run_id is not None:
+        return None
+    evaluation = evaluation_behind(instance, fan_in.asset_key, run.tags)
+    # Of a tick that another one carried on, the runs have the tick's tag alone, as those of any
+    # other sensor have.
+    if evaluation is None and EVALUATION_ID_TAG not in run.tags:
+        return None
+    key = partition if fan_in.rule.by_key else None
+    record = record_behind(instance, fan_in.asset_key, run.tags)
+    return RequestedRun(
+        run_id=run.run_id,
+        status=run.status.value,
+        at=evaluation.at if evaluation else datetime.fromtimestamp(planned_at, UTC),
+        key=key,
+        batch=record and batch_of_record(record, key),
+        evaluation_id=evaluation and evaluation.id,
+    )
+
+
+def _planned(
     instance: dg.DagsterInstance, asset: dg.AssetKey, key: str | None, until: datetime | None
-) -> Iterator[dg.EventLogRecord]:
-    """Yields the planned materializations of an asset before a time, the newest first."""
-    cursor: int | None = None
+) -> Iterator[Row]:
+    """Yields the planned materializations of an asset, the newest first."""
+    # A run is created after its evaluation.
+    end = None if until is None else (until + MOST_CLOCK_SKEW).timestamp()
+    before = None
     while True:
-        events = instance.event_log_storage.get_event_records(
-            dg.EventRecordsFilter(
-                event_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-                asset_key=asset,
-                asset_partitions=None if key is None else [key],
-                before_cursor=cursor,
-                before_timestamp=until and until.timestamp(),
-            ),
-            limit=PAGE,
-        )
-        yield from events
-        if len(events) < PAGE:
+        with rows_of(instance) as rows:
+            page = rows.planned_before(asset.to_string(), key, end, before)
+        yield from page
+        if not page:
             return
-        cursor = events[-1].storage_id
+        before = page[-1].id

@@ -1,6 +1,6 @@
 """The sensors that evaluate the fan-ins: whether they are on, and what their last tick did.
 
-A sensor that is off, or a daemon that is gone, is the commonest cause of silence.
+A sensor that is off or a daemon that is gone is the commonest cause of silence.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,45 +10,22 @@ from typing import Any
 
 import dagster as dg
 
-# Private, since no public name tells them: what a stored sensor and its ticks can be.
-from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
+# Private, since no public name tells them: what a stored sensor can be.
+from dagster._core.scheduler.instigation import InstigatorStatus
 
-from ..ticks import LONGEST_EVALUATION
-from ..windows import format_duration, just_after
+from ..ticks import LONGEST_EVALUATION, TickReader, TickRecord
+from ..windows import format_duration
 from .fan_ins import FanInSpec
 
 SENSOR_DAEMON = "SENSOR"
 """The daemon that ticks sensors, of both kinds."""
 
 LONGEST_SILENCE = timedelta(minutes=5)
-"""A sensor or a daemon that was not heard of for so long is told of. The daemon reports every half
-minute; between two ticks of a sensor its own interval passes besides."""
+"""How long a daemon may be silent, and a sensor beyond its interval. The daemon reports every half
+minute."""
 
 DEFAULT_INTERVAL = 30
 """Seconds between two ticks of a sensor that does not say; Dagster's own default."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TickRecord:
-    """A tick, as it is stored.
-
-    Args:
-        at: When it began.
-        ended: When it ended; None if it has not.
-        status: "started", "skipped", "success" or "failure".
-        reason: Why it requested nothing, if it said so.
-        error: The first line of its error, if it failed.
-        run_ids: The runs that it created.
-        evaluation_id: Under what the evaluations of conditions are stored.
-    """
-
-    at: datetime
-    ended: datetime | None
-    status: str
-    reason: str | None = None
-    error: str | None = None
-    run_ids: tuple[str, ...] = ()
-    evaluation_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +66,14 @@ class Evaluator:
         return getattr(self.state and self.state.instigator_data, "cursor", None)
 
     def ticks(self, *, until: datetime | None = None, limit: int) -> Sequence[TickRecord]:
-        """Returns the newest ticks, those that began by a time if one is given."""
+        """Returns the newest ticks; those that began by a time if one is given."""
         if self.state is None:
             return []
-        ticks = self.instance.get_ticks(
-            self.state.instigator_origin_id,
-            self.state.selector_id,
-            before=None if until is None else just_after(until).timestamp(),
-            limit=limit,
+        ids = self.state.instigator_origin_id, self.state.selector_id
+        reader = TickReader(
+            self.instance, lambda s: (s.instigator_origin_id, s.selector_id) == ids, until
         )
-        return [_told(tick) for tick in ticks]
+        return reader.newest(limit)
 
     def last_tick(self) -> TickRecord | None:
         """Returns the newest tick that has ended, or else the newest."""
@@ -106,7 +81,7 @@ class Evaluator:
         return next((tick for tick in ticks if tick.ended), ticks[0] if ticks else None)
 
     def problems(self, at: datetime) -> Iterator[str]:
-        """Yields what keeps it from requesting anything, each with the fix."""
+        """Yields what keeps it from requesting, each with the fix."""
         if self.definition is None:
             yield (
                 "no sensor evaluates it: give it to an AutomationConditionSensorDefinition with"
@@ -139,27 +114,6 @@ class Evaluator:
             yield f"{self.name}'s last tick began {age} ago and has not ended"
         elif at - last.at > LONGEST_SILENCE + self.interval:
             yield f"{self.name} has not ticked for {age}: is the daemon running?"
-
-
-def _told(tick: Any) -> TickRecord:
-    ended = tick.end_timestamp
-    return TickRecord(
-        at=_time(tick.timestamp),
-        ended=None if ended is None or tick.status is TickStatus.STARTED else _time(ended),
-        status=tick.status.value.lower(),
-        reason=tick.skip_reason,
-        error=_first_line(tick.error) if tick.error else None,
-        run_ids=tuple(tick.run_ids),
-        evaluation_id=tick.tick_data.auto_materialize_evaluation_id,
-    )
-
-
-def _first_line(error: Any) -> str:
-    """Returns an error's first line, of its innermost cause: that is the user's own."""
-    while error.cause is not None:
-        error = error.cause
-    lines = error.message.strip().splitlines()
-    return lines[0] if lines else str(error.cls_name)
 
 
 def evaluator_of(
@@ -196,31 +150,17 @@ def _definition(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Daemon:
-    """The daemon that ticks sensors.
-
-    Args:
-        heard_of: When it last reported; None if it never did.
-    """
-
-    heard_of: datetime | None
-
-    def problem(self, at: datetime) -> str | None:
-        """Returns what is wrong with it, and the fix; None if nothing is."""
-        fix = "start dagster-daemon run, or dagster dev"
-        if self.heard_of is None:
-            return f"the sensor daemon was never heard of: {fix}"
-        if at - self.heard_of > LONGEST_SILENCE:
-            age = format_duration(at - self.heard_of)
-            return f"the sensor daemon was last heard of {age} ago: {fix}"
-        return None
-
-
-def sensor_daemon(instance: dg.DagsterInstance) -> Daemon:
+def daemon_reported_at(instance: dg.DagsterInstance) -> datetime | None:
+    """Returns when the daemon that ticks sensors last reported; None if it never did."""
     heartbeat = instance.get_daemon_heartbeats().get(SENSOR_DAEMON)
-    return Daemon(heard_of=_time(heartbeat.timestamp) if heartbeat else None)
+    return datetime.fromtimestamp(heartbeat.timestamp, UTC) if heartbeat else None
 
 
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+def daemon_problem(reported_at: datetime | None, at: datetime) -> str | None:
+    """Returns what is wrong with that daemon, and the fix; None if nothing is."""
+    if reported_at is not None and at - reported_at <= LONGEST_SILENCE:
+        return None
+    when = "never reported"
+    if reported_at is not None:
+        when = f"last reported {format_duration(at - reported_at)} ago"
+    return f"the sensor daemon {when}: start dagster-daemon run, or dagster dev"

@@ -15,9 +15,9 @@ import dagster as dg
 from ..batch import batch_of_run
 from ..cursor import Request
 from ..evaluation_records import completions_seen
-from ..in_progress import NOT_FINISHED_STATUSES
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import Evaluator, evaluator_of
+from ..launches import NOT_FINISHED_STATUSES
 from ..run_reader import Home, Upstream
 from ..sensor import PARTITION_TAG, SENSOR_TAG
 from ..windows import longest_window, window_of
