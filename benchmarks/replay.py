@@ -22,9 +22,9 @@ from project.fan_in.replay.events import (
     Event,
     History,
     Materialized,
-    Member,
     Requested,
     Started,
+    completed,
 )
 
 COMPLETIONS = 1_000_000
@@ -57,7 +57,7 @@ def lived(completions: int, *, by_key: bool, materialized: bool) -> Iterator[Eve
         if materialized:
             yield Materialized(now, job.removesuffix("_job"), number, run_id)
         of_key = newest.setdefault(key, {})
-        of_key[job] = Member(job, now, run_id, run_id)
+        of_key[job] = completed(job, now, run_id, run_id)
         if len(of_key) == len(UPSTREAMS):
             batch, runs = tuple(newest.pop(key).values()), runs + 1
             now += timedelta(milliseconds=100)

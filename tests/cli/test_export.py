@@ -13,7 +13,7 @@ from project.fan_in.cli.main import main
 from project.fan_in.inspect.fan_ins import Rule
 from project.fan_in.replay import notation
 from project.fan_in.replay import recording as files
-from project.fan_in.replay.events import Ended, Member, Requested
+from project.fan_in.replay.events import Ended, Requested, completed
 from tests.cli.test_history import START, history, written
 from tests.support.cli_runner import ask
 from tests.support.generated import timelines
@@ -97,7 +97,7 @@ def test_names_and_keys_that_the_notation_does_not_have_are_replaced():
             [("the b", "2026-01-05"), ("the a", "2026-01-05"), ("the a", "x1"), ("the a", None)]
         )
     ]
-    batch = tuple(Member(e.upstream, e.at, e.run_id, e.run_id) for e in events[:2])
+    batch = tuple(completed(e.upstream, e.at, e.run_id, e.run_id) for e in events[:2])
     events.append(Requested(START + 1.5 * HOUR, "run", "2026-01-05", batch, batch))
     found = notation.write(history(events, Rule(upstreams=("the a", "the b"), by_key=True)))
     assert found.text == ("keys=k1,x1 overlap=no: B/k1@0 A/k1@1 .@1.5 A/x1@2 A@3")

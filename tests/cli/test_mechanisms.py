@@ -22,7 +22,6 @@ from project.fan_in.replay.events import (
     Ended,
     History,
     Materialized,
-    Member,
     Requested,
     Started,
     Tick,
@@ -173,11 +172,7 @@ class Model:
                 consumed = {c.upstream: Used(position=c.position, at=at) for c in decision.consumed}
                 mine = self.used[decision.key]
                 self.used[decision.key] = merge_used(mine, consumed)
-                members = tuple(
-                    Member(c.upstream, c.completed_at, c.id, c.run_id)
-                    for c in decision.batch.completions
-                )
-                self.fired.append((at, decision.key, members))
+                self.fired.append((at, decision.key, decision.batch.completions))
             at += INTERVAL
         return self.fired
 

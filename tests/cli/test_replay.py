@@ -18,11 +18,13 @@ from project.fan_in import all_upstreams_updated, upstream_updated
 from project.fan_in.cli.errors import KINDS
 from project.fan_in.cli.export import export
 from project.fan_in.cli.main import main
+from project.fan_in.cli.replay import replay
+from project.fan_in.durations import parse_duration
+from project.fan_in.errors import FanInError
 from project.fan_in.inspect.fan_ins import Rule, fan_ins_of
 from project.fan_in.replay import recording as files
 from project.fan_in.replay.alternatives import Alternative
 from project.fan_in.replay.alternatives import parse as alternative
-from project.fan_in.replay.command import AS_IT_IS, Replay, replay
 from project.fan_in.replay.compare import (
     AFTERWARDS,
     BUSY,
@@ -46,10 +48,12 @@ from project.fan_in.replay.events import (
     DownstreamEnded,
     Ended,
     Materialized,
-    Member,
     Requested,
     Tick,
+    completed,
 )
+from project.fan_in.replay.replay import AS_IT_IS, Replay
+from project.fan_in.replay.report import Report
 from project.paths import ROOT
 from tests.cli.test_history import START, history, written
 from tests.support import drivers
@@ -223,7 +227,7 @@ def requests(*batches: tuple[float, str, str], first: float = 0.5) -> list:
     events = [Ended(START + at * HOUR, name, run) for run, (name, at) in runs.items()]
     events.append(Tick(START + first * HOUR))
     for at, *members in batches:
-        batch = tuple(Member(runs[m][0], START + runs[m][1] * HOUR, m, m) for m in members)
+        batch = tuple(completed(runs[m][0], START + runs[m][1] * HOUR, m, m) for m in members)
         run_id = f"run at {at}"
         events.append(Requested(START + at * HOUR, run_id, None, batch, batch))
         events.append(DownstreamEnded(START + at * HOUR + timedelta(minutes=1), run_id))
@@ -264,7 +268,7 @@ def test_what_really_happened_against_the_rule_is_told_too(batches, parts):
         ("within=1h, within=2h", "'within=2h' is not one of"),
         ("like=magic", "like=magic is none of sensor, condition, example"),
         ("overlap=maybe", "overlap=maybe is none of yes, no"),
-        ("within=soon", "'soon' is no duration, like 30s"),
+        ("within=soon", "'soon' is no duration: write one like 30s"),
         ("within=0h", "'0h' is no time at all"),
         ("within=day/Mars", "CalendarDay('Mars'): there is no such time zone"),
         ("at-least=9", "at least 9 is no quorum here: give a number from 1 to 2"),
@@ -413,7 +417,7 @@ def test_a_report_needs_no_other_file_and_trusts_no_name(tmp_path):
     """Names come from the user's code: tags, templates, dollars and escapes are shown as they are,
     in the page and in its picture; nothing is fetched from elsewhere."""
     events = [Ended(START + n * HOUR, name, f"{name} {n}") for n, name in enumerate(HOSTILE)]
-    batch = tuple(Member(e.upstream, e.at, e.run_id, e.run_id) for e in events)
+    batch = tuple(completed(e.upstream, e.at, e.run_id, e.run_id) for e in events)
     events.append(Requested(START + 5 * HOUR, "<b>run</b>", "<i>key</i>", batch, batch))
     lived = history(events, Rule(upstreams=HOSTILE, by_key=False))
     page, svg = tmp_path / "report.html", tmp_path / "it.svg"
@@ -468,6 +472,44 @@ def test_bad_input_is_one_line_with_a_code_of_its_own(arguments, code, line):
     assert result.exit_code == code
     assert result.stderr.startswith(line)
     assert (result.stderr.count("\n"), result.stdout) == (1, "")
+
+
+def test_without_matplotlib_a_picture_is_refused_before_it_plays(file, tmp_path, monkeypatch):
+    """The line names what to install; without a picture nothing needs it."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for option, name in (("--plot", "it.svg"), ("--html", "it.html")):
+        code, out, err = run("replay", "--file", file, option, tmp_path / name)
+        assert (code, out) == (2, "")
+        assert "pip install 'dagster-fan-in[plot]'" in err
+        assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+    assert run("replay", "--file", file)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("30s", timedelta(seconds=30)),
+        ("10m", timedelta(minutes=10)),
+        ("1h30m", timedelta(minutes=90)),
+        ("1d12h", timedelta(hours=36)),
+        ("1.5h", timedelta(minutes=90)),
+        ("PT1H30M", timedelta(minutes=90)),
+        ("P1W", timedelta(days=7)),
+    ],
+)
+def test_a_duration_is_written_short_or_in_iso_8601(text, duration):
+    """As people write them, and as machines do."""
+    assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize(
+    "text", ["", "d", "1", "1w", "1H", "1M", "1m2d", "-1h", "1h 2m", "12:30", "99999999999d", "0s"]
+)
+def test_what_is_no_duration_is_refused(text):
+    """A month is none, and a minute before a day is not taken for one."""
+    with pytest.raises(FanInError, match=r"is no duration: write one|is no time at all"):
+        parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -534,7 +576,7 @@ def test_it_runs_as_a_process_over_a_folder_of_an_instance(tmp_path):
 def test_ticks_that_dagster_has_forgotten_are_made_up_for():
     """Before the first stored tick that requested nothing, the mechanisms tick as often as the
     sensor may; it is said so, and two ticks are at the same time."""
-    batch = (Member("a", START, "a1", "a1"), Member("b", START + HOUR, "b1", "b1"))
+    batch = (completed("a", START, "a1", "a1"), completed("b", START + HOUR, "b1", "b1"))
     events = [
         Ended(START, "a", "a1"),
         Ended(START + HOUR, "b", "b1"),
@@ -544,7 +586,7 @@ def test_ticks_that_dagster_has_forgotten_are_made_up_for():
     replayed = Replay(history(events), [])
     assert list(replayed.run())
     assert replayed.comparison.scores[AS_IT_IS].same == 1
-    assert replayed.notes == ["No ticks are stored: the mechanisms tick every 30 s."]
+    assert Report(replayed).notes == ["No ticks are stored: the mechanisms tick every 30 s."]
 
 
 PAGE = (ROOT / "docs" / "fan-in-command.md").read_text()

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from project.fan_in.cli.errors import DamagedFile, NoHistory, NoInstance, UnknownDownstream
 from project.fan_in.cli.main import main
-from project.fan_in.replay.command import replay
+from project.fan_in.cli.replay import replay
 from project.paths import ROOT
 from tests.graphs.named import NAMED as GRAPHS
 from tests.support.cli_runner import ask

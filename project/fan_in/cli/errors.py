@@ -1,6 +1,10 @@
 """What the command cannot answer: each kind is one line and an exit code of its own."""
 
+from typing import Any
+
 import click
+
+from .. import errors
 
 NO_DIVERGENCE, DIVERGENCE = 0, 1
 """What a command that compares exits with: so that a script can tell."""
@@ -66,3 +70,17 @@ def exit_codes() -> str:
         *((kind.exit_code, kind.what) for kind in KINDS),
     ]
     return "\n".join(f"  {code}  {what}" for code, what in codes)
+
+
+class HistoryCommand(click.Command):
+    """A command over a history: what the library raises ends it with one line and a code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except errors.NoHistory as error:
+            raise NoHistory(str(error)) from error
+        except errors.DamagedFile as error:
+            raise DamagedFile(str(error)) from error
+        except errors.FanInError as error:
+            raise click.UsageError(str(error), ctx) from error

@@ -12,12 +12,13 @@ import click
 
 from ..replay import notation
 from ..replay import recording as files
-from ..replay.events import History
-from .history_options import Counted, Source, history_options, progress
+from ..replay.events import Counted, History
+from .errors import HistoryCommand
+from .history_options import Source, history_options, progress
 from .output import plain
 
 
-@click.command("export")
+@click.command("export", cls=HistoryCommand)
 @history_options
 @click.option(
     "-o", "--out", metavar="FILE", default=None, help="Write the history there; - to print it."

@@ -12,13 +12,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ..durations import parse_duration
+from ..errors import FanInError, NoHistory
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..replay import recording as files
-from ..replay.alternatives import duration
-from ..replay.events import Event, History, Requested, Tick, moment
+from ..replay.events import Event, History, moment
 from ..replay.reader import PATHS, read_history
 from ..windows import format_time
-from .errors import NoHistory
 from .location import App, pass_app
 from .times import TIME
 
@@ -39,9 +39,26 @@ class Since(click.ParamType):
         if isinstance(value, datetime | timedelta):
             return value
         try:
-            return duration(value)
-        except (ValueError, OverflowError):
+            return parse_duration(value)
+        except FanInError:
             return TIME.convert(value, param, ctx)
+
+
+class Duration(click.ParamType):
+    """A duration, such as 10m or 1h30m."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        try:
+            return value if isinstance(value, timedelta) else parse_duration(value)
+        except FanInError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = Duration()
 
 
 def history_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,42 +196,6 @@ class _Until:
 
     def __iter__(self) -> Iterator[Event]:
         return (event for event in self._events if moment(event)[0] < self._until)
-
-
-class Counted:
-    """Events that are counted as they pass, those of the period that are more than ticks."""
-
-    def __init__(self, history: History) -> None:
-        self.history = history
-        self.count = 0
-        self.requests = 0
-        self.all = 0
-
-    def __iter__(self) -> Iterator[Event]:
-        since = self.history.since
-        for event in self.history.events:
-            self.all += 1
-            if type(event) is not Tick and event.at >= since:
-                self.count += 1
-                self.requests += type(event) is Requested and bool(event.batch)
-            yield event
-
-    def check(self) -> None:
-        """Raises NoHistory if there was nothing, or nothing of the sensor that was asked for."""
-        history, fan_in = self.history, self.history.fan_in
-        if self.count and history.requested_by and not self.requests:
-            raise NoHistory(
-                f"sensor {history.requested_by!r} requested no run of {fan_in.downstream} from"
-                f" {format_time(history.since)} to {format_time(history.until)}: correct its name,"
-                " or give another --since and --until"
-            )
-        if self.count:
-            return
-        raise NoHistory(
-            f"nothing happened to {fan_in.downstream} or its upstreams from"
-            f" {format_time(history.since)} to {format_time(history.until)}: give another --since"
-            " and --until, or check --instance and --location"
-        )
 
 
 @contextmanager

@@ -9,12 +9,12 @@ import click
 import dagster as dg
 from dagster_shared.cli import WorkspaceOpts
 
-from ..replay.command import replay
 from .errors import NoCodeLocation, OtherCopy, exit_codes
 from .explain import explain
 from .export import export
 from .location import App
 from .project import location_options
+from .replay import replay
 from .status import status
 
 EPILOG = f"""\b

@@ -1,13 +1,11 @@
 """Alternatives: other rules that a fan-in might have had, as a user writes them."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-import click
-
+from ..durations import parse_duration
 from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement, check_count
@@ -29,42 +27,6 @@ from .simulated import SimulatedFanIn
 Like = Literal["sensor", "condition", "example"]
 LIKES = ("sensor", "condition", "example")
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def duration(text: str) -> timedelta:
-    """Returns a duration like 30s, 10m, 12h, 7d or 1h30m.
-
-    Raises:
-        ValueError: It is none.
-    """
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{text!r} is no duration, like 30s, 10m, 12h, 7d or 1h30m")
-    found = timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in parts))
-    if not found:
-        raise ValueError(f"{text!r} is no time at all")
-    return found
-
-
-class Duration(click.ParamType):
-    """A duration, such as 10m or 1h30m."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return duration(value)
-        except (ValueError, OverflowError) as error:
-            self.fail(str(error), param, ctx)
-
-
-DURATION = Duration()
-
 
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
@@ -74,7 +36,7 @@ class Alternative:
         like: By which rule: the sensor's, the condition's, or the documentation example's.
         within: The window; "none" for none, "day/Europe/Berlin" for a calendar day.
         at_least: How many upstreams are enough; "all" for all of them.
-        settle: For how long no upstream must have completed; "none" if it does not matter.
+        settle: Quiet period: no upstream has completed for this long; "none" for no such period.
         overlap: Whether a batch may be requested while the downstream runs.
         idle: Whether it waits for running upstreams.
         manual: Whether a run of the downstream by hand uses up what came before it.
@@ -111,12 +73,12 @@ class Alternative:
         """Returns the rule of a fan-in, changed.
 
         Raises:
-            click.UsageError: It cannot be.
+            FanInError: It cannot be.
         """
         try:
             return self._rule(fan_in)
-        except (FanInError, ValueError) as error:
-            raise click.UsageError(f"{self.name}: {error}") from error
+        except FanInError as error:
+            raise FanInError(f"{self.name}: {error}") from error
 
     def _rule(self, fan_in: FanInSpec) -> Rule:
         rule = _on_path(fan_in, self.kind(fan_in))
@@ -125,14 +87,16 @@ class Alternative:
         if self.at_least is not None:
             rule = replace(rule, when=self._quorum(rule))
         if self.settle is not None:
-            rule = replace(rule, settle=None if self.settle == "none" else duration(self.settle))
+            rule = replace(
+                rule, settle=None if self.settle == "none" else parse_duration(self.settle)
+            )
         if self.overlap is not None:
             rule = replace(rule, overlap=self.overlap)
         if self.idle is not None:
             rule = replace(rule, idle=self.idle)
         if self.manual is not None:
             if self.kind(fan_in) == "condition" and self.manual == "ignore":
-                raise ValueError("a condition cannot ignore a run by hand: only a sensor can")
+                raise FanInError("a condition cannot ignore a run by hand: only a sensor can")
             rule = replace(rule, manual_runs=_one_of("manual", self.manual, ("ignore", "consume")))
         check_within(rule.within, rule.upstreams)
         check_settle(rule.settle, [window_of(rule.within, name) for name in rule.upstreams])
@@ -142,7 +106,7 @@ class Alternative:
         if self.at_least == "all":
             return None
         if not str(self.at_least).isdecimal():
-            raise ValueError(f"at-least={self.at_least} is no number: give one, or all")
+            raise FanInError(f"at-least={self.at_least} is no number: give one, or all")
         count = int(str(self.at_least))
         check_count(count, len(rule.upstreams))
         return AtLeast((), count)
@@ -162,7 +126,7 @@ class Alternative:
         if self.like == "example":
             return self._example(name, fan_in, rule, since)
         if self.zone is not None:
-            raise click.UsageError(f"{self.name}: only like=example has a zone")
+            raise FanInError(f"{self.name}: only like=example has a zone")
         return SimulatedFanIn(
             name, self.kind(fan_in), rule, fan_in, since, patience=patience, runs_last=runs_last
         )
@@ -170,16 +134,16 @@ class Alternative:
     def _example(self, name: str, fan_in: FanInSpec, rule: Rule, since: datetime) -> Mechanism:
         settings = ("at_least", "settle", "overlap", "idle", "manual")
         if given := [s for s in settings if getattr(self, s) is not None]:
-            raise click.UsageError(
+            raise FanInError(
                 f"{self.name}: the example has no {' and no '.join(given)}: it has within and zone"
             )
         within = rule.within if self.within is not None else ONE_DAY
         if within is not None and not isinstance(within, timedelta):
-            raise click.UsageError(f"{self.name}: the example's window is a duration, or none")
+            raise FanInError(f"{self.name}: the example's window is a duration, or none")
         try:
             zone = CalendarDay(self.zone or "UTC").zone
         except FanInError as error:
-            raise click.UsageError(f"zone={self.zone}: {error}") from error
+            raise FanInError(f"zone={self.zone}: {error}") from error
         return DocumentationExample(name, rule.upstreams, fan_in, within, zone, since)
 
 
@@ -187,14 +151,14 @@ def parse(text: str) -> Alternative:
     """Returns an alternative as it is written: "like=condition, within=12h, overlap=no".
 
     Raises:
-        click.UsageError: It is none.
+        FanInError: It is none.
     """
     fields: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, sign, value = part.partition("=")
         name = name.strip().replace("-", "_")
         if not sign or name not in Alternative.__dataclass_fields__ or name in fields:
-            raise click.UsageError(
+            raise FanInError(
                 f"--try {text!r}: {part!r} is not one of like=, within=, at-least=, settle=,"
                 " overlap=, idle=, manual=, zone=, each once"
             )
@@ -204,8 +168,8 @@ def parse(text: str) -> Alternative:
                 value = _one_of(name, value, ("yes", "no")) == "yes"
             if name == "like":
                 value = _one_of(name, value, LIKES)
-        except ValueError as error:
-            raise click.UsageError(f"--try {text!r}: {error}") from error
+        except FanInError as error:
+            raise FanInError(f"--try {text!r}: {error}") from error
         fields[name] = value
     return Alternative(**fields)
 
@@ -228,7 +192,7 @@ def _written(value: Any) -> str:
 
 def _one_of(name: str, value: str, values: Collection[str]) -> str:
     if value not in values:
-        raise ValueError(f"{name}={value} is none of {', '.join(values)}")
+        raise FanInError(f"{name}={value} is none of {', '.join(values)}")
     return value
 
 
@@ -237,7 +201,7 @@ def _window(text: str) -> Window:
         return None
     if text.startswith("day/"):
         return CalendarDay(text.removeprefix("day/"))
-    return duration(text)
+    return parse_duration(text)
 
 
 # --- from one path to the other ------------------------------------------------------------------
@@ -273,7 +237,7 @@ def _names_on_other_path(fan_in: FanInSpec) -> Mapping[str, tuple[str, ...]]:
         fault = "is materialized by no job of the code location, so a sensor cannot see it"
     for name in fan_in.rule.upstreams:
         if not names.get(name):
-            raise ValueError(f"{name} {fault}")
+            raise FanInError(f"{name} {fault}")
     return names
 
 

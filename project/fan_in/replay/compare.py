@@ -13,9 +13,9 @@ from enum import Enum
 
 from ..inspect.fan_ins import Kind
 from ..messages import ASSET_WORDS, RUN_WORDS, Words, explain
-from ..rule import Decision, State, UpstreamStatus
+from ..rule import Completion, Decision, State, UpstreamStatus
 from ..windows import ONE_DAY
-from .events import Ended, Event, Materialized, Member, Requested, Started
+from .events import Ended, Event, Materialized, Requested, Started, work_of
 from .mechanisms import Firing, Mechanism
 from .simulated import SimulatedFanIn
 
@@ -47,7 +47,7 @@ NO_KEYS = "keys are not regarded"
 
 
 MOST_WAITING = 20_000
-"""How many requests of one side wait for the other's at the most."""
+"""At most this many requests of one side wait for the other's."""
 
 
 class DivergenceKind(Enum):
@@ -81,7 +81,7 @@ class Divergence:
     told: str
     key: str | None
     really_at: datetime | None
-    members: tuple[Member, ...]
+    members: tuple[Completion, ...]
 
 
 @dataclass
@@ -183,7 +183,7 @@ class Comparison:
         mechanisms: The mechanisms.
         reality: The fan-in's own rule, following what was really requested.
         since: When the period begins: what was before is not counted.
-        tolerance: So far apart two requests of the same batch are at the same time.
+        tolerance: Requests of the same batch no further apart are at the same time.
         report: Called with each divergence, as soon as it is certain.
     """
 
@@ -382,7 +382,7 @@ class Comparison:
         decision = other.decision(firing.at, firing.key)
         by_hand = set(other.used_by_hand(firing.key))
         known = [
-            (member, name, self._work.get(member.work))
+            (member, name, self._work.get(work_of(member)))
             for member in firing.members
             for name in other.names_of(member.upstream, kind)
         ]
@@ -401,9 +401,8 @@ class Comparison:
         return why_not
 
 
-def _is_newest(status: UpstreamStatus, member: Member) -> bool:
-    newest = status.newest
-    return newest is not None and (newest.run_id or f"event {newest.id}") == member.work
+def _is_newest(status: UpstreamStatus, member: Completion) -> bool:
+    return status.newest is not None and work_of(status.newest) == work_of(member)
 
 
 def _difference(kind: Kind, work: _Work | None, by_key: bool) -> str | None:

@@ -8,7 +8,7 @@ from ..inspect.fan_ins import FanInSpec, Kind
 from ..rule import Completion, Decision, Used, decide
 from ..windows import ONE_DAY
 from .events import Event, Requested
-from .mechanisms import LAST, NEVER, Firing, Mechanism, member, translation
+from .mechanisms import LAST, NEVER, Firing, Mechanism, translation
 
 
 class DocumentationExample(Mechanism):
@@ -56,7 +56,7 @@ class DocumentationExample(Mechanism):
         if isinstance(event, Requested) and event.batch is not None and before:
             for used in event.used:
                 if used.upstream in self.upstreams:
-                    self.cursor[used.upstream] = used.at
+                    self.cursor[used.upstream] = used.completed_at
 
     def due(self) -> datetime | None:
         return self.now if self.look else self.again
@@ -76,7 +76,7 @@ class DocumentationExample(Mechanism):
             self.again = at + timedelta(hours=1)
             return ()
         self.cursor = {c.upstream: c.completed_at for c in last}
-        return (Firing(at, None, tuple(map(member, last))),)
+        return (Firing(at, None, tuple(last)),)
 
     def decision(self, at: datetime, key: str | None) -> Decision:
         return decide(

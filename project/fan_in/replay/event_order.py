@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from .events import Ended, Event, Materialized, Member, Requested, Started, moment
+from ..rule import Completion
+from .events import Ended, Event, Materialized, Requested, Started, moment
 
 OUT_OF_ORDER = timedelta(minutes=5)
 """How far what is stored may be out of the order of time, by hosts whose clocks differ."""
@@ -65,7 +66,7 @@ def _first_seen(completion: Ended | Materialized, coming: Iterable[Event]) -> da
     return seen
 
 
-def _is_older(member: Member, completion: Ended | Materialized) -> bool:
+def _is_older(member: Completion, completion: Ended | Materialized) -> bool:
     if isinstance(completion, Ended):
-        return (member.at, member.id) < (completion.at, completion.run_id)
-    return (member.at, int(member.id)) < (completion.at, completion.id)
+        return (member.completed_at, member.id) < (completion.at, completion.run_id)
+    return (member.completed_at, int(member.id)) < (completion.at, completion.id)

@@ -9,16 +9,25 @@ the declarative path.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, AwareDatetime, GetPydanticSchema
+from pydantic_core import core_schema
+
+from ..errors import NoHistory
 from ..inspect.fan_ins import FanInSpec
+from ..rule import Completion
+from ..windows import format_time, in_utc
+
+Time = Annotated[AwareDatetime, AfterValidator(in_utc)]
+"""A time in UTC; read from a file, it must have a zone."""
 
 
 @dataclass(slots=True)
 class Started:
     """A run of an upstream job was created."""
 
-    at: datetime
+    at: Time
     upstream: str
     run_id: str
     key: str | None = None
@@ -38,13 +47,13 @@ class Ended:
         seen: When it became visible, if that is known to be later.
     """
 
-    at: datetime
+    at: Time
     upstream: str
     run_id: str
     success: bool = True
     key: str | None = None
     elsewhere: str | None = None
-    seen: datetime | None = None
+    seen: Time | None = None
 
 
 @dataclass(slots=True)
@@ -60,33 +69,47 @@ class Materialized:
         seen: When it became visible, if that is known to be later.
     """
 
-    at: datetime
+    at: Time
     upstream: str
     id: int
     run_id: str | None = None
     key: str | None = None
-    seen: datetime | None = None
+    seen: Time | None = None
 
 
-class Member(NamedTuple):
-    """A completion of a batch.
+def completed(upstream: str, at: datetime, id: str, run_id: str | None = None) -> Completion:
+    """Returns a completion of a batch: its id is a run's, or an event's storage id."""
+    return Completion(upstream=upstream, completed_at=at, id=id, run_id=run_id)
 
-    Args:
-        upstream: Of which upstream.
-        at: When it completed.
-        id: Of the completion: a run's, or an event's storage id.
-        run_id: The run that did the work, if a run did.
-    """
 
-    upstream: str
-    at: datetime
-    id: str
-    run_id: str | None = None
+def work_of(completion: Completion) -> str:
+    """Returns what was done, under a name that both paths know it by."""
+    return completion.run_id or f"event {completion.id}"
 
-    @property
-    def work(self) -> str:
-        """What was done, under a name that both paths know it by."""
-        return self.run_id or f"event {self.id}"
+
+def as_list(completion: Completion) -> list[Any]:
+    """Returns a completion as files have it: the run only where the id is another."""
+    data = [completion.upstream, completion.completed_at, completion.id]
+    return data if completion.run_id == completion.id else [*data, completion.run_id]
+
+
+def _from_list(data: tuple[Any, ...]) -> Completion:
+    return completed(*data) if len(data) == 4 else completed(*data, data[2])
+
+
+_LIST = tuple[str, AwareDatetime, str] | tuple[str, AwareDatetime, str, str | None]
+
+Listed = Annotated[
+    Completion,
+    GetPydanticSchema(
+        lambda _, handler: core_schema.no_info_after_validator_function(
+            _from_list,
+            handler(_LIST),
+            serialization=core_schema.plain_serializer_function_ser_schema(as_list),
+        )
+    ),
+]
+"""A completion that is a list in a file."""
 
 
 @dataclass(slots=True)
@@ -103,11 +126,11 @@ class Requested:
         id: Of the planned materialization on the declarative path: where it stands among events.
     """
 
-    at: datetime
+    at: Time
     run_id: str
     key: str | None = None
-    batch: tuple[Member, ...] | None = None
-    used: tuple[Member, ...] = ()
+    batch: tuple[Listed, ...] | None = None
+    used: tuple[Listed, ...] = ()
     again: bool = False
     id: int | None = None
 
@@ -116,7 +139,7 @@ class Requested:
 class DownstreamEnded:
     """A run of the downstream ended."""
 
-    at: datetime
+    at: Time
     run_id: str
     success: bool = True
     key: str | None = None
@@ -126,7 +149,7 @@ class DownstreamEnded:
 class Tick:
     """The mechanism was evaluated, and requested nothing. (A tick that did is its requests.)"""
 
-    at: datetime
+    at: Time
 
 
 Event = Started | Ended | Materialized | Requested | DownstreamEnded | Tick
@@ -167,3 +190,39 @@ class History:
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)
+
+
+class Counted:
+    """Events that are counted as they pass, those of the period that are more than ticks."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.count = 0
+        self.requests = 0
+        self.all = 0
+
+    def __iter__(self) -> Iterator[Event]:
+        since = self.history.since
+        for event in self.history.events:
+            self.all += 1
+            if type(event) is not Tick and event.at >= since:
+                self.count += 1
+                self.requests += type(event) is Requested and bool(event.batch)
+            yield event
+
+    def check(self) -> None:
+        """Raises NoHistory if there was nothing, or nothing of the sensor that was asked for."""
+        history, fan_in = self.history, self.history.fan_in
+        if self.count and history.requested_by and not self.requests:
+            raise NoHistory(
+                f"sensor {history.requested_by!r} requested no run of {fan_in.downstream} from"
+                f" {format_time(history.since)} to {format_time(history.until)}: correct its name,"
+                " or give another --since and --until"
+            )
+        if self.count:
+            return
+        raise NoHistory(
+            f"nothing happened to {fan_in.downstream} or its upstreams from"
+            f" {format_time(history.since)} to {format_time(history.until)}: give another --since"
+            " and --until, or check --instance and --location"
+        )

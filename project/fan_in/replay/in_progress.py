@@ -1,4 +1,4 @@
-"""What goes on: runs that have not ended, and how long runs last."""
+"""What is in progress: runs that have not ended, and how long runs last."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,7 +7,7 @@ from .events import DownstreamEnded, Requested
 
 
 class InProgressRuns:
-    """Which runs go on, by key.
+    """Which runs are in progress, by key.
 
     Args:
         newest_only: Whether only the newest counts, as for Dagster's ``in_progress``.
@@ -34,7 +34,7 @@ class InProgressRuns:
             del self._going[key]
 
     def of(self, key: str | None) -> tuple[str, ...]:
-        """Returns what goes on for a key: the names of those that run, or the runs."""
+        """Returns what is in progress for a key: the names of those that run, or the runs."""
         of_key = self._going.get(key, {})
         return tuple(name for name in of_key if name) or tuple(of_key.get("", ()))
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ..inspect.fan_ins import Kind
-from .events import Ended, Event, Materialized, Member, Requested
+from ..rule import Completion
+from .events import Ended, Event, Materialized, Requested, completed
 
 OF_ANOTHER = ()
 """The batch of a request until it is paired."""
@@ -17,12 +18,14 @@ def paired(events: Iterable[Event], kind: Kind) -> Iterator[Event]:
         events: In the order of time.
         kind: On which path.
     """
-    newest: dict[str | None, dict[str, Member]] = {}
+    newest: dict[str | None, dict[str, Completion]] = {}
     for event in events:
         member = _completed(event, kind)
         if member is not None:
             of_key = newest.setdefault(event.key, {})
-            of_key[member.upstream] = max(member, of_key.get(member.upstream, member), key=_at)
+            known = of_key.get(member.upstream)
+            if known is None or member.completed_at >= known.completed_at:
+                of_key[member.upstream] = member
         elif isinstance(event, Requested) and event.batch == OF_ANOTHER:
             shared = newest.get(None, {}) if kind == "condition" else {}
             members = tuple({**shared, **newest.get(event.key, {})}.values())
@@ -30,14 +33,10 @@ def paired(events: Iterable[Event], kind: Kind) -> Iterator[Event]:
         yield event
 
 
-def _completed(event: Event, kind: Kind) -> Member | None:
+def _completed(event: Event, kind: Kind) -> Completion | None:
     match event:
         case Ended(success=True, elsewhere=None) if kind == "sensor":
-            return Member(event.upstream, event.at, event.run_id, event.run_id)
+            return completed(event.upstream, event.at, event.run_id, event.run_id)
         case Materialized() if kind == "condition":
-            return Member(event.upstream, event.at, str(event.id), event.run_id)
+            return completed(event.upstream, event.at, str(event.id), event.run_id)
     return None
-
-
-def _at(member: Member) -> object:
-    return member.at

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from ..inspect.fan_ins import FanInSpec, Kind
 from ..rule import Completion, Decision
-from .events import Ended, Event, Materialized, Member
+from .events import Ended, Event, Materialized, work_of
 
 LAST = chr(0x10FFFF)
 """Greater than any run's id."""
@@ -27,17 +27,12 @@ class Firing:
 
     at: datetime
     key: str | None
-    members: tuple[Member, ...]
+    members: tuple[Completion, ...]
 
     @cached_property
     def work(self) -> frozenset[str]:
         """What was done by the batch's completions, under names that both paths know."""
-        return frozenset([member.work for member in self.members])
-
-
-def member(completion: Completion) -> Member:
-    """Returns a completion as a member of a batch."""
-    return Member(completion.upstream, completion.completed_at, completion.id, completion.run_id)
+        return frozenset(map(work_of, self.members))
 
 
 class Mechanism:

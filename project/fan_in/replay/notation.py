@@ -11,8 +11,8 @@ from datetime import UTC, datetime, time, timedelta
 from itertools import combinations
 from string import ascii_uppercase
 
-import click
-
+from ..errors import FanInError
+from ..inspect.fan_ins import FanInSpec, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..windows import CalendarDay, Window, format_time, window_of
 from .events import (
@@ -66,46 +66,71 @@ def write(history: History) -> Written:
     """Returns a history as a timeline; its events are gone through twice.
 
     Raises:
-        click.UsageError: It has too many upstreams, or too many steps to be a test case.
+        FanInError: It has too many upstreams, or too many steps to be a test case.
     """
-    return _Writer(history).write()
+    names = _Names(history.fan_in)
+    happened = _Steps(history, names)
+    steps = _few_ticks(list(happened))
+    if len(steps) > MOST_STEPS:
+        raise FanInError(f"{len(steps)} steps are no test case any more: give a shorter period")
+    text = _Text(history.fan_in.rule, names)
+    words = " ".join(text.words(steps))
+    return Written(words, text.firings(steps), [*text.legend(), *happened.notes])
 
 
-class _Writer:
-    def __init__(self, history: History) -> None:
+class _Names:
+    """The letters of the upstreams, and the short names of the keys."""
+
+    def __init__(self, fan_in: FanInSpec) -> None:
+        upstreams = fan_in.rule.upstreams
+        if len(upstreams) > len(LETTERS):
+            raise FanInError(
+                f"{len(upstreams)} upstreams are too many for a timeline, which has"
+                f" {len(LETTERS)} letters: export without --timeline"
+            )
+        self.fan_in = fan_in
+        self.by_job = fan_in.kind == "sensor"
+        self.letters = dict(zip(upstreams, LETTERS, strict=False))
+        self.keys: dict[str, str] = {}
+
+    def of_job(self, job: str) -> Sequence[str]:
+        if self.by_job:
+            return [self.letters[job]]
+        return [self.letters[asset] for asset in self.fan_in.assets.get(job, ())]
+
+    def of_asset(self, asset: str) -> Sequence[str]:
+        if not self.by_job:
+            return [self.letters[asset]]
+        return [self.letters[job] for job, assets in self.fan_in.assets.items() if asset in assets]
+
+    def key(self, key: str | None) -> str | None:
+        if key is None or not self.fan_in.rule.by_key:
+            return None
+        if key not in self.keys:
+            plain = re.fullmatch("[a-z][a-z0-9]*", key) and key not in self.keys.values()
+            self.keys[key] = key if plain else f"k{len(self.keys) + 1}"
+        return self.keys[key]
+
+
+class _Steps:
+    """What happened, as steps of a timeline."""
+
+    def __init__(self, history: History, names: _Names) -> None:
         self.history = history
         self.fan_in = history.fan_in
         self.rule = history.fan_in.rule
-        if len(self.rule.upstreams) > len(LETTERS):
-            raise click.UsageError(
-                f"{len(self.rule.upstreams)} upstreams are too many for a timeline, which has"
-                f" {len(LETTERS)} letters: export without --timeline"
-            )
-        self.letters = dict(zip(self.rule.upstreams, LETTERS, strict=False))
-        self.by_job = self.fan_in.kind == "sensor"
+        self.names = names
+        self.letters = names.letters
+        self.by_job = names.by_job
         self.ended: dict[str, bool] = {}
         self.of_jobs: set[str] = set()
         self.materialized: set[tuple[str, str]] = set()
-        self.keys: dict[str, str] = {}
         self.notes: list[str] = []
-        self.going: set[str] = set()
+        self.unfinished: set[str] = set()
 
-    def write(self) -> Written:
+    def __iter__(self) -> Iterator[_Step]:
         self._look_ahead()
-        steps = self._few_ticks(list(self._steps()))
-        if len(steps) > MOST_STEPS:
-            raise click.UsageError(
-                f"{len(steps)} steps are no test case any more: give a shorter period"
-            )
-        start = USUAL_START
-        if steps:
-            start = datetime.combine(steps[0].at.date(), time(), UTC)
-        shared = {s.form[0] for s in steps if s.form in LETTERS and s.key is None}
-        words = list(self._header(start, sorted(shared)))
-        if words:
-            words[-1] += ":"
-        words += [self._word(step, start) for step in steps]
-        return Written(" ".join(words), self._firings(steps), self._legend())
+        yield from self._steps()
 
     def _look_ahead(self) -> None:
         """Learns how runs ended and what they materialized: a step tells both at once."""
@@ -117,8 +142,6 @@ class _Writer:
                 self.of_jobs.add(event.run_id)
             elif isinstance(event, Materialized) and event.run_id is not None:
                 self.materialized.add((event.run_id, event.upstream))
-
-    # --- steps -------------------------------------------------------------------------------
 
     def _steps(self) -> Iterator[_Step]:
         before: list[Event] = []
@@ -146,7 +169,7 @@ class _Writer:
             yield from self._left_over(reality, before)
 
     def _left_over(self, reality: SimulatedFanIn, before: Iterable[Event]) -> Iterator[_Step]:
-        """Yields what was there when the period began: downstream runs that went on, and what
+        """Yields what was there when the period began: unfinished downstream runs, and what
         nothing had used."""
         unused = [
             completion
@@ -160,11 +183,11 @@ class _Writer:
         for event in before:
             # First of all: a run by hand would use up what comes before it.
             if isinstance(event, Requested) and not (event.again and not self.by_job):
-                self.going.add(event.run_id)
-                yield _Step(first, "D+", self._key(event.key))
+                self.unfinished.add(event.run_id)
+                yield _Step(first, "D+", self.names.key(event.key))
         for completion in unused:
             letter = self.letters[completion.upstream]
-            yield _Step(completion.completed_at, letter, self._key(completion.key))
+            yield _Step(completion.completed_at, letter, self.names.key(completion.key))
 
     def _is_unused(self, reality: SimulatedFanIn, upstream: str) -> bool:
         return not reality.of or any(
@@ -178,30 +201,30 @@ class _Writer:
             case Requested():
                 yield from self._requested(event)
             case DownstreamEnded():
-                if event.run_id in self.going:
-                    self.going.discard(event.run_id)
+                if event.run_id in self.unfinished:
+                    self.unfinished.discard(event.run_id)
                     form = "D!" if event.success else "Dx"
-                    yield _Step(event.at, form, self._key(event.key))
+                    yield _Step(event.at, form, self.names.key(event.key))
             case Started():
                 if self.rule.idle and self.ended.get(event.run_id, True):
-                    for letter in self._letters_of_job(event.upstream):
-                        yield _Step(event.at, f"{letter}+", self._key(event.key))
+                    for letter in self.names.of_job(event.upstream):
+                        yield _Step(event.at, f"{letter}+", self.names.key(event.key))
             case Ended():
                 yield from self._ended(event)
             case Materialized():
                 yield from self._materialized(event)
 
     def _requested(self, event: Requested) -> Iterator[_Step]:
-        key = self._key(event.key)
+        key = self.names.key(event.key)
         if event.batch is not None:
-            self.going.add(event.run_id)
+            self.unfinished.add(event.run_id)
             yield _Step(event.at, ".", fired=(key,))
         elif not event.again:
-            self.going.add(event.run_id)
+            self.unfinished.add(event.run_id)
             yield _Step(event.at, "D+", key)
         elif self.by_job and self.rule.manual_runs == "ignore":
             # A re-execution uses up nothing either, and holds back a batch as well.
-            self.going.add(event.run_id)
+            self.unfinished.add(event.run_id)
             yield _Step(event.at, "D+", key)
         else:
             self.notes.append(
@@ -210,10 +233,10 @@ class _Writer:
 
     def _ended(self, event: Ended) -> Iterator[_Step]:
         late = (event.seen or event.at) - event.at
-        at, key = event.seen or event.at, self._key(event.key)
+        at, key = event.seen or event.at, self.names.key(event.key)
         if event.elsewhere is not None:
             if event.success:
-                for letter in self._letters_of_job(event.upstream):
+                for letter in self.names.of_job(event.upstream):
                     yield _Step(at, f"({letter} elsewhere)", key)
             return
         if self.by_job:
@@ -223,7 +246,7 @@ class _Writer:
             yield _Step(at, self._outcome(letter, event.success, done), key, late)
             return
         for asset in self.fan_in.assets.get(event.upstream, ()):
-            # What was materialized is told when it was.
+            # A materialization is a step of its own.
             if (event.run_id, asset) not in self.materialized:
                 form = self._outcome(self.letters[asset], event.success, False)
                 yield _Step(at, form, key)
@@ -241,10 +264,10 @@ class _Writer:
         return f"({letter} fails)"
 
     def _materialized(self, event: Materialized) -> Iterator[_Step]:
-        at, key = event.seen or event.at, self._key(event.key)
+        at, key = event.seen or event.at, self.names.key(event.key)
         run_id = event.run_id
         if run_id is None or run_id not in self.of_jobs:
-            for letter in self._letters_of_asset(event.upstream):
+            for letter in self.names.of_asset(event.upstream):
                 form = f"({letter.lower()} materialized outside its job)"
                 yield _Step(at, form, key)
         elif not self.by_job:
@@ -254,59 +277,60 @@ class _Writer:
             elif not self.rule.idle:
                 yield _Step(at, letter, key, at - event.at)
 
-    def _letters_of_job(self, job: str) -> Sequence[str]:
-        if self.by_job:
-            return [self.letters[job]]
-        return [self.letters[asset] for asset in self.fan_in.assets.get(job, ())]
 
-    def _letters_of_asset(self, asset: str) -> Sequence[str]:
-        if not self.by_job:
-            return [self.letters[asset]]
-        return [self.letters[job] for job, assets in self.fan_in.assets.items() if asset in assets]
+def _few_ticks(steps: Sequence[_Step]) -> Sequence[_Step]:
+    """Returns the steps with one tick for all that was requested at once, and without the
+    ticks that came after another and requested nothing, as that did."""
+    kept: list[_Step] = []
+    for step in _by_hand_at_once(steps):
+        last = kept[-1] if kept else None
+        if step.fired is not None and last is not None and last.fired is not None:
+            if step.at == last.at:
+                kept[-1] = _Step(step.at, ".", fired=(*last.fired, *step.fired))
+                continue
+            if not step.fired and not last.fired:
+                continue
+        kept.append(step)
+    return kept
 
-    def _key(self, key: str | None) -> str | None:
-        if key is None or not self.rule.by_key:
-            return None
-        if key not in self.keys:
-            plain = re.fullmatch("[a-z][a-z0-9]*", key) and key not in self.keys.values()
-            self.keys[key] = key if plain else f"k{len(self.keys) + 1}"
-        return self.keys[key]
 
-    # --- fewer steps -------------------------------------------------------------------------
-
-    def _few_ticks(self, steps: Sequence[_Step]) -> Sequence[_Step]:
-        """Returns the steps with one tick for all that was requested at once, and without the
-        ticks that came after another and requested nothing, as that did."""
-        kept: list[_Step] = []
-        for step in self._by_hand_at_once(steps):
-            last = kept[-1] if kept else None
-            if step.fired is not None and last is not None and last.fired is not None:
-                if step.at == last.at:
-                    kept[-1] = _Step(step.at, ".", fired=(*last.fired, *step.fired))
-                    continue
-                if not step.fired and not last.fired:
-                    continue
-            kept.append(step)
-        return kept
-
-    def _by_hand_at_once(self, steps: Sequence[_Step]) -> Iterator[_Step]:
-        """Yields the steps with a run by hand as one step, if nothing comes before its end."""
-        waiting: _Step | None = None
-        for step in steps:
-            if waiting is not None:
-                at_once = step.form == "D!" and step.key == waiting.key
-                yield _Step(waiting.at, "D?", waiting.key) if at_once else waiting
-                waiting = None
-                if at_once:
-                    continue
-            if step.form == "D+":
-                waiting = step
-            else:
-                yield step
+def _by_hand_at_once(steps: Sequence[_Step]) -> Iterator[_Step]:
+    """Yields the steps with a run by hand as one step, if nothing comes before its end."""
+    waiting: _Step | None = None
+    for step in steps:
         if waiting is not None:
-            yield waiting
+            at_once = step.form == "D!" and step.key == waiting.key
+            yield _Step(waiting.at, "D?", waiting.key) if at_once else waiting
+            waiting = None
+            if at_once:
+                continue
+        if step.form == "D+":
+            waiting = step
+        else:
+            yield step
+    if waiting is not None:
+        yield waiting
 
-    # --- text --------------------------------------------------------------------------------
+
+class _Text:
+    """Steps as the text of a timeline."""
+
+    def __init__(self, rule: Rule, names: _Names) -> None:
+        self.rule = rule
+        self.letters = names.letters
+        self.keys = names.keys
+        self.by_job = names.by_job
+
+    def words(self, steps: Sequence[_Step]) -> Iterator[str]:
+        """Yields the words of the header and of the steps."""
+        start = datetime.combine(steps[0].at.date(), time(), UTC) if steps else USUAL_START
+        shared = {s.form[0] for s in steps if s.form in LETTERS and s.key is None}
+        header = list(self._header(start, sorted(shared)))
+        if header:
+            header[-1] += ":"
+        yield from header
+        for step in steps:
+            yield self._word(step, start)
 
     def _header(self, start: datetime, shared: Sequence[str]) -> Iterator[str]:
         rule = self.rule
@@ -365,7 +389,7 @@ class _Writer:
         late = f"<{_hours(step.late)}" if step.late >= GRID else ""
         return f"{step.form}{key}@{_hours(step.at - start)}{late}"
 
-    def _firings(self, steps: Sequence[_Step]) -> str:
+    def firings(self, steps: Sequence[_Step]) -> str:
         ticks = [step.fired for step in steps if step.fired is not None]
         if not self.rule.by_key:
             return "".join(str(len(fired)) for fired in ticks)
@@ -377,10 +401,10 @@ class _Writer:
         """Returns the keys; one that nothing has if there are none, since there must be one."""
         return sorted(self.keys.values()) or ["k1"]
 
-    def _legend(self) -> Sequence[str]:
+    def legend(self) -> Sequence[str]:
         names = [f"{letter} = {name}" for name, letter in self.letters.items()]
         keys = [f"{short} = {key}" for key, short in self.keys.items() if short != key]
-        return [", ".join(names), *[", ".join(keys)] * bool(keys), *self.notes]
+        return [", ".join(names), *[", ".join(keys)] * bool(keys)]
 
 
 def _unfinished(events: Iterable[Event]) -> list[Event]:

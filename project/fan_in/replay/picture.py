@@ -10,7 +10,7 @@ from .events import Ended, Event, History, Materialized, Requested
 from .mechanisms import Firing
 
 MOST_MARKS = 1500
-"""How many marks a lane has at the most; of those that would lie on each other one is kept."""
+"""A lane has at most this many marks; of those that would lie on each other one is kept."""
 
 MOST_WINDOWS = 150
 """In a lane with more marks than this, windows would cover each other and are left out."""

@@ -5,6 +5,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from ..errors import FanInError
 from .picture import BY_HAND, COMPLETED, FAILED, FIRED, MOST_WINDOWS, Lane, Picture
 
 INK, BLUE, AMBER, RED, GREY = "#1f2933", "#2b6cb0", "#b7791f", "#c53030", "#a0aec0"
@@ -16,6 +17,16 @@ MOST_LANES = 24
 """How many upstreams have a lane; the others are only counted."""
 
 LONGEST_NAME = 40
+
+
+def check_installed() -> None:
+    """Raises FanInError unless matplotlib is there."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise FanInError(
+            "a picture needs matplotlib, which is not installed: pip install 'dagster-fan-in[plot]'"
+        ) from error
 
 
 def draw(picture: Picture) -> Any:

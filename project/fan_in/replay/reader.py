@@ -1,6 +1,6 @@
 """A fan-in's history as an instance tells it: read in pages, in the order of time, once.
 
-Nothing is kept but what goes on at the same time: the runs that have not ended, and a few minutes
+Only what is in progress is kept: the runs that have not ended, and a few minutes
 in which what is stored may be out of order.
 """
 
@@ -16,8 +16,9 @@ from ..batch import batch_of_run
 from ..cursor import Request
 from ..evaluation_records import completions_seen
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
-from ..inspect.sensors import Evaluator, evaluator_of
+from ..inspect.sensors import evaluator_of
 from ..launches import NOT_FINISHED_STATUSES
+from ..rule import Completion
 from ..run_reader import Home, Upstream
 from ..sensor import PARTITION_TAG, SENSOR_TAG
 from ..windows import longest_window, window_of
@@ -28,27 +29,21 @@ from .events import (
     Event,
     History,
     Materialized,
-    Member,
     Requested,
     Started,
     Tick,
+    completed,
     moment,
 )
 from .infer_batches import OF_ANOTHER, paired
 from .partitions import PartitionsOf
-
-PAGE = 500
+from .stored_ticks import PAGE, StoredTicks
 
 SENSOR_NAME_TAG = "dagster/sensor_name"
 """Dagster's own, on every run that a sensor requested."""
 
-EVALUATED = ("SKIPPED", "SUCCESS")
-"""The ticks at which the mechanism has decided; one that failed or was killed has not."""
-
 LONGEST_RUN = timedelta(days=2)
 """How long a run of the downstream may have gone on before all that is read, to be known of."""
-
-ONE_DAY = timedelta(days=1)
 
 PATHS: Collection[Kind] = ("sensor", "condition")
 
@@ -83,16 +78,15 @@ def read_history(
     begins = None if length is None else since - length
     evaluator = evaluator_of(instance, repository, fan_in)
     paths = {fan_in.kind, *paths, *["sensor" for rule in rules if rule.idle]}
-    reader = HistoryReader(
-        instance, fan_in, repository, evaluator, begins, until, paths, requested_by
-    )
+    ticks = StoredTicks(instance, fan_in, evaluator, begins, until)
+    reader = HistoryReader(instance, fan_in, repository, ticks, begins, until, paths, requested_by)
     return History(
         fan_in=fan_in,
         since=since,
         until=until,
         begins=begins,
         interval=evaluator.interval.total_seconds(),
-        ticks_from=reader.ticks_from(since),
+        ticks_from=ticks.known_from(since),
         events=reader,
         requested_by=requested_by,
     )
@@ -106,7 +100,7 @@ class HistoryReader(Iterable[Event]):
         instance: dg.DagsterInstance,
         fan_in: FanInSpec,
         repository: dg.RepositoryDefinition,
-        evaluator: Evaluator,
+        ticks: Iterable[Tick],
         begins: datetime | None,
         until: datetime,
         paths: Collection[str],
@@ -117,7 +111,7 @@ class HistoryReader(Iterable[Event]):
         self.requested_by = requested_by
         self.fan_in = fan_in
         self.graph = repository.asset_graph
-        self.evaluator = evaluator
+        self.ticks = ticks
         self.begins = begins
         self.until = until
 
@@ -127,32 +121,26 @@ class HistoryReader(Iterable[Event]):
         if "sensor" in self.paths:
             upstreams += [self._runs_of(*named) for named in self.fan_in.jobs.items()]
         if "condition" in self.paths:
-            upstreams += [self._materializations(name) for name in self._assets()]
+            upstreams += [self._materializations(name) for name in _assets(self.fan_in)]
         by_asset = self.fan_in.kind == "condition"
         requests = self._requests_of_asset() if by_asset else self._requests_of_job()
         seen = as_seen(heapq.merge(*upstreams, key=moment), requests)
-        merged = heapq.merge(in_order(seen), self._ticks(), key=moment)
+        merged = heapq.merge(in_order(seen), self.ticks, key=moment)
         if self.requested_by is not None:
             merged = paired(merged, self.fan_in.kind)
         return (event for event in merged if self._in_period(event))
-
-    def _assets(self) -> Collection[str]:
-        """The upstream assets: a condition's own, or those that a sensor's jobs materialize."""
-        if self.fan_in.kind == "condition":
-            return self.fan_in.rule.upstreams
-        return sorted({key for keys in self.fan_in.assets.values() for key in keys})
 
     def _in_period(self, event: Event) -> bool:
         at, _ = moment(event)
         if at >= self.until:
             return False
-        # A run that began before all that is read comes first, since it goes on.
+        # A run that began before all that is read comes first, since it is in progress.
         return self.begins is None or at >= self.begins or isinstance(event, Started | Requested)
 
     # --- runs --------------------------------------------------------------------------------
 
     def _created(self, job_name: str | None = None) -> Iterator[dg.RunRecord]:
-        """Yields the runs that were created, or went on, in the period, the oldest first."""
+        """Yields the runs that were created, or in progress, in the period, the oldest first."""
         if self.begins is not None:
             # Few: what had begun before and was not over.
             before = {"job_name": job_name, "created_before": self.begins}
@@ -232,7 +220,7 @@ class HistoryReader(Iterable[Event]):
         if request is None:
             return Requested(created, run.run_id, key)
         members = {
-            name: Member(name, datetime.fromtimestamp(end, UTC), run_id, run_id)
+            name: completed(name, datetime.fromtimestamp(end, UTC), run_id, run_id)
             for name, (end, run_id) in request.positions.items()
         }
         return Requested(
@@ -258,7 +246,7 @@ class HistoryReader(Iterable[Event]):
             requested = self._by_condition(planned, record, key)
             ended = _ended(record, requested)
             if self.begins is not None and requested.at < self.begins:
-                # Of what was requested before, it matters what went on.
+                # Of what was requested before, only the unfinished matters.
                 over = record is None or (ended and ended[0].at < self.begins)
                 return requested.at, [] if over else [requested, *ended]
             return requested.at, [requested, *ended]
@@ -285,7 +273,7 @@ class HistoryReader(Iterable[Event]):
         batch = batch_of_run(self.instance, run, asset)
         if seen is None or batch is None:
             return requested
-        members = [Member(n, m.at, str(m.storage_id), m.run_id) for n, m in seen.items()]
+        members = [completed(n, m.at, str(m.storage_id), m.run_id) for n, m in seen.items()]
         return replace(
             requested,
             batch=tuple(m for m in members if seen[m.upstream].ready),
@@ -297,7 +285,7 @@ class HistoryReader(Iterable[Event]):
     def _materializations(self, name: str) -> Iterator[Event]:
         """Yields the materializations of an upstream asset, or its new data versions."""
         key = dg.AssetKey.from_user_string(name)
-        if self._is_observed(key):
+        if _is_observed(self.graph, key):
             return self._new_data_versions(name, key)
         return in_order(self._materialized(name, key))
 
@@ -305,7 +293,7 @@ class HistoryReader(Iterable[Event]):
         partitions = PartitionsOf(self.graph, key, self.fan_in)
         by_tag = self.fan_in.key_tag not in (None, PARTITION_TAG)
         for page in self._pages_of(dg.DagsterEventType.ASSET_MATERIALIZATION, key):
-            runs = self._runs([event.run_id for event in page]) if by_tag else {}
+            runs = _runs(self.instance, [event.run_id for event in page]) if by_tag else {}
             for event in page:
                 keys = partitions.keys(event.partition_key)
                 if by_tag:
@@ -325,10 +313,6 @@ class HistoryReader(Iterable[Event]):
                 if version != last:
                     last = version
                     yield Materialized(_time(event), name, event.storage_id, event.run_id or None)
-
-    def _is_observed(self, key: dg.AssetKey) -> bool:
-        node = self.graph.get(key) if self.graph.has(key) else None
-        return bool(node and node.is_observable and not node.is_materializable)
 
     def _pages_of(
         self, kind: dg.DagsterEventType, key: dg.AssetKey, before: timedelta = OUT_OF_ORDER
@@ -355,83 +339,18 @@ class HistoryReader(Iterable[Event]):
     def _with_runs(
         self, events: Sequence[dg.EventLogRecord]
     ) -> tuple[Sequence[dg.EventLogRecord], Mapping[str, dg.RunRecord]]:
-        return events, self._runs([event.run_id for event in events])
-
-    def _runs(self, run_ids: Iterable[str]) -> Mapping[str, dg.RunRecord]:
-        wanted = sorted({run_id for run_id in run_ids if run_id})
-        if not wanted:
-            return {}
-        records = self.instance.get_run_records(dg.RunsFilter(run_ids=wanted))
-        return {record.dagster_run.run_id: record for record in records}
-
-    # --- ticks -------------------------------------------------------------------------------
-
-    def _ticks(self) -> Iterator[Tick]:
-        """Yields the ticks that requested nothing, the oldest first."""
-        if self.evaluator.state is None:
-            return
-        until = self.until
-        since = self.begins or self._first_tick(until)
-        while since is not None and since < until:
-            # By the day, since Dagster gives the newest first.
-            end = min(since + ONE_DAY, until)
-            yield from self._ticks_between(since, end)
-            since = end
-
-    def ticks_from(self, since: datetime) -> datetime | None:
-        """Returns from when on, in the period, all ticks are known: from the first one that
-        requested nothing. Older ones of those are what Dagster forgets first."""
-        if self.evaluator.state is None:
-            return None
-        while since < self.until:
-            end = min(since + ONE_DAY, self.until)
-            if ticks := list(self._ticks_between(since, end)):
-                return ticks[0].at
-            since = end
-        return None
-
-    def _ticks_between(self, since: datetime, until: datetime) -> Iterable[Tick]:
-        found = self._stored_ticks(
-            after=since.timestamp() - 1e-6, before=until.timestamp(), limit=None
-        )
-        return [
-            Tick(datetime.fromtimestamp(tick.timestamp, UTC))
-            for tick in reversed(found)
-            if tick.status.value in EVALUATED and not self._requests(tick)
-        ]
-
-    def _first_tick(self, until: datetime) -> datetime | None:
-        """Returns when the oldest tick that is stored was; a few queries, each of a page."""
-        before, oldest = until.timestamp(), None
-        while page := self._stored_ticks(before=before, after=None, limit=PAGE):
-            before = page[-1].timestamp
-            oldest = datetime.fromtimestamp(before, UTC)
-        return oldest
-
-    def _stored_ticks(
-        self, *, after: float | None, before: float, limit: int | None
-    ) -> Sequence[Any]:
-        state = self.evaluator.state
-        return self.instance.get_ticks(
-            state.instigator_origin_id, state.selector_id, before=before, after=after, limit=limit
-        )
-
-    def _requests(self, tick: Any) -> bool:
-        """True when a tick requested this fan-in's downstream: it is told by that run."""
-        if self.fan_in.kind == "sensor":
-            return bool(tick.run_ids)
-        return self.fan_in.asset_key in tick.requested_asset_keys
+        return events, _runs(self.instance, [event.run_id for event in events])
 
 
 # --- what is read of a record ----------------------------------------------------------------
 
 
-def _decided(asked: datetime, created: datetime, used: Iterable[Member]) -> datetime:
+def _decided(asked: datetime, created: datetime, used: Iterable[Completion]) -> datetime:
     """Returns when a request was decided on: at its tick, and not before what it used; when its
     run was created if that was much later, by a daemon that had been stopped in between."""
     if abs(created - asked) > OUT_OF_ORDER:
         return created
-    return max([asked, *(member.at for member in used if member.at - asked < OUT_OF_ORDER)])
+    return max([asked, *(c.completed_at for c in used if c.completed_at - asked < OUT_OF_ORDER)])
 
 
 def _end(record: dg.RunRecord) -> datetime | None:
@@ -459,3 +378,23 @@ def _ended(record: dg.RunRecord | None, requested: Requested) -> Sequence[Event]
 
 def _time(event: dg.EventLogRecord) -> datetime:
     return datetime.fromtimestamp(event.timestamp, UTC)
+
+
+def _assets(fan_in: FanInSpec) -> Collection[str]:
+    """The upstream assets: a condition's own, or those that a sensor's jobs materialize."""
+    if fan_in.kind == "condition":
+        return fan_in.rule.upstreams
+    return sorted({key for keys in fan_in.assets.values() for key in keys})
+
+
+def _is_observed(graph: Any, key: dg.AssetKey) -> bool:
+    node = graph.get(key) if graph.has(key) else None
+    return bool(node and node.is_observable and not node.is_materializable)
+
+
+def _runs(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> Mapping[str, dg.RunRecord]:
+    wanted = sorted({run_id for run_id in run_ids if run_id})
+    if not wanted:
+        return {}
+    records = instance.get_run_records(dg.RunsFilter(run_ids=wanted))
+    return {record.dagster_run.run_id: record for record in records}

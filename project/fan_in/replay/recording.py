@@ -1,17 +1,31 @@
 """Exported histories: a header line, an event a line in the order of time, and a line that ends.
 
-Everything is JSON with short names. Times are ISO 8601 with a zone. A file that was cut off,
-changed into something impossible, or written by another version is refused with its line.
+Everything is JSON with short names; in an event, what has its default is left out. Times are
+ISO 8601 with a zone. A file that was cut off, changed into something impossible, or written by
+another version is refused with its line.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any, Literal
 
-from ..cli.errors import DamagedFile
-from ..inspect.fan_ins import FanInSpec, Rule
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from ..errors import DamagedFile
+from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..rule import check_upstreams
 from ..windows import CalendarDay, Window, Within, check_within
@@ -21,10 +35,10 @@ from .events import (
     Event,
     History,
     Materialized,
-    Member,
     Requested,
     Started,
     Tick,
+    Time,
     moment,
 )
 
@@ -40,12 +54,24 @@ NAMES: Mapping[type, str] = {
 }
 
 
+class _ByName:
+    """Tells events apart by the field "is" of their line."""
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {name: handler.generate_schema(kind) for kind, name in NAMES.items()}
+        return core_schema.tagged_union_schema(choices, discriminator="is")
+
+
+_EVENT = TypeAdapter(Annotated[Event, _ByName()])
+_TO_DATA = {kind: TypeAdapter(kind).dump_python for kind in NAMES}
+
+
 # --- writing -------------------------------------------------------------------------------------
 
 
 def write(history: History, file: IO[str]) -> int:
     """Writes a history, event by event, and returns how many there were."""
-    file.write(_dump(_header(history)) + "\n")
+    file.write(_Header.of(history).model_dump_json() + "\n")
     count = 0
     for event in history:
         file.write(_dump(_event_to_data(event)) + "\n")
@@ -58,63 +84,97 @@ def _dump(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
-def _header(history: History) -> dict[str, Any]:
-    fan_in, rule = history.fan_in, history.fan_in.rule
-    return {
-        "fan_in_history": VERSION,
-        "name": fan_in.name,
-        "kind": fan_in.kind,
-        "downstream": fan_in.downstream,
-        "upstreams": rule.upstreams,
-        "within": _within_to_data(rule.within),
-        "when": _requirement_to_data(rule.when),
-        "settle": rule.settle and rule.settle.total_seconds(),
-        "overlap": rule.overlap,
-        "idle": rule.idle,
-        "by_key": rule.by_key,
-        "manual_runs": rule.manual_runs,
-        "key_tag": fan_in.key_tag,
-        "assets": fan_in.assets,
-        "others": fan_in.others,
-        "since": _iso(history.since),
-        "until": _iso(history.until),
-        "begins": history.begins and _iso(history.begins),
-        "interval": history.interval,
-        "ticks_from": history.ticks_from and _iso(history.ticks_from),
-    }
-
-
 def _event_to_data(event: Event) -> dict[str, Any]:
-    data: dict[str, Any] = {"at": _iso(event.at), "is": NAMES[type(event)]}
-    for name in event.__slots__:
-        value = getattr(event, name)
-        if name == "at" or value is None or value is False or value == ():
-            continue
-        if name == "success" and value:
-            continue
-        if name == "used":
-            # What is in the batch is used up, too.
-            value = [m for m in value if m not in (event.batch or ())]
-        if name in ("batch", "used"):
-            value = [_member_to_data(m) for m in value]
-            if not value and name == "used":
-                continue
-        data[name] = _iso(value) if isinstance(value, datetime) else value
-    if getattr(event, "success", True) is False:
-        data["success"] = False
-    if isinstance(event, Requested) and event.batch == ():
-        data["batch"] = []
-    return data
+    if isinstance(event, Requested) and event.batch:
+        # What is in the batch is used up, too.
+        event = replace(event, used=tuple(c for c in event.used if c not in event.batch))
+    kind = type(event)
+    return {"is": NAMES[kind], **_TO_DATA[kind](event, mode="json", exclude_defaults=True)}
 
 
-def _member_to_data(member: Member) -> list[str | None]:
-    """The run only where it is not the completion's id itself."""
-    data = [member.upstream, _iso(member.at), member.id]
-    return data if member.run_id == member.id else [*data, member.run_id]
+# --- reading -------------------------------------------------------------------------------------
 
 
-def _iso(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat()
+def read(path: Path) -> History:
+    """Returns the history in a file; its events are read as they are asked for.
+
+    Raises:
+        DamagedFile: It is not one, or no longer; also while its events are gone through.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            line = file.readline()
+        return _Header.model_validate_json(line).history(_Lines(path))
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise DamagedFile(
+            f"{path} cannot be read: {why}: name a file that fan-in export wrote"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["loc"] == ("fan_in_history",) and first["type"] == "literal_error":
+            raise DamagedFile(
+                f"{path} is of version {first['input']!r}, and this reads {VERSION}: export it"
+                " again"
+            ) from error
+        raise DamagedFile(
+            f"{path}, line 1: no header of an exported history ({_fault(error)}): name a file that"
+            " fan-in export wrote"
+        ) from error
+
+
+class _Lines(Iterable[Event]):
+    """The events of a file, read line by line each time they are gone through."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[Event]:
+        last, count, ended = None, 0, False
+        number = 1
+        try:
+            with self.path.open(encoding="utf-8") as file:
+                next(file)
+                for number, line in enumerate(file, 2):  # noqa: B007 (an error names it)
+                    if ended:
+                        raise ValueError("a line after the end")
+                    if line.startswith('{"end"'):
+                        ended = True
+                        if json.loads(line) != {"end": count}:
+                            raise ValueError(f"{count} events instead of {line.strip()}")
+                        continue
+                    event = _EVENT.validate_json(line)
+                    if type(event) is Requested and event.batch:
+                        event.used = event.batch + event.used
+                    now = moment(event)
+                    if last is not None and now < last:
+                        raise ValueError("older than the line before it")
+                    last = now
+                    count += 1
+                    yield event
+                if not ended:
+                    raise ValueError("the file ends before its end")
+        except (OSError, ValueError) as error:
+            raise DamagedFile(
+                f"{self.path}, line {number}: {_fault(error)}: export it again"
+            ) from error
+
+
+def _fault(error: Exception) -> str:
+    """Returns what is wrong, in one line."""
+    if isinstance(error, json.JSONDecodeError):
+        return "no JSON"
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return "no JSON"
+    where = ".".join(str(part) for part in first["loc"] if part not in NAMES.values())
+    fault = first["msg"].removeprefix("Value error, ").splitlines()[0]
+    return f"{where}: {fault}" if where else fault
+
+
+# --- the header ----------------------------------------------------------------------------------
 
 
 def _window_to_data(window: Window) -> Any:
@@ -123,10 +183,31 @@ def _window_to_data(window: Window) -> Any:
     return window and window.total_seconds()
 
 
+def _window_from_data(data: Any) -> Window:
+    match data:
+        case {"day": str(zone)}:
+            return CalendarDay(zone)
+        case None:
+            return None
+        case int() | float():
+            return timedelta(seconds=data)
+    raise ValueError(f"{data!r} is no window")
+
+
 def _within_to_data(within: Within) -> Any:
     if isinstance(within, Mapping):
         return {"of": {name: _window_to_data(window) for name, window in within.items()}}
     return _window_to_data(within)
+
+
+def _within_from_data(data: Any) -> Within:
+    match data:
+        case {"of": {**windows}}:
+            within: Within = {str(name): _window_from_data(w) for name, w in windows.items()}
+        case _:
+            within = _window_from_data(data)
+    check_within(within)
+    return within
 
 
 def _requirement_to_data(when: Requirement | None) -> Any:
@@ -146,257 +227,69 @@ def _requirement_to_data(when: Requirement | None) -> Any:
     raise TypeError(f"{when!r} is a requirement that cannot be written")
 
 
-# --- reading -------------------------------------------------------------------------------------
-
-# What reading something else as this module's JSON can raise.
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
-
-
-def read(path: Path) -> History:
-    """Returns the history in a file; its events are read as they are asked for.
-
-    Raises:
-        DamagedFile: It is not one, or no longer; also while its events are gone through.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            line = file.readline()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise DamagedFile(
-            f"{path} cannot be read: {why}: name a file that fan-in export wrote"
-        ) from error
-    try:
-        data = json.loads(line)
-        if data["fan_in_history"] != VERSION:
-            raise DamagedFile(
-                f"{path} is of version {data['fan_in_history']!r}, and this reads {VERSION}:"
-                " export it again"
-            )
-        return _history(data, path)
-    except _UNREADABLE as error:
-        raise DamagedFile(
-            f"{path}, line 1: no header of an exported history ({_told(error)}): name a file that"
-            " fan-in export wrote"
-        ) from error
+def _requirement_from_data(data: Any) -> Requirement:
+    match data:
+        case str():
+            return Needs(data)
+        case {"not": part}:
+            return Not(_requirement_from_data(part))
+        case {"all": [*parts]}:
+            return AllOf(tuple(map(_requirement_from_data, parts)))
+        case {"any": [*parts]}:
+            return AnyOf(tuple(map(_requirement_from_data, parts)))
+        case {"at_least": int(count), "of": [*parts]}:
+            return AtLeast(tuple(map(_requirement_from_data, parts)), count)
+    raise ValueError(f"{data!r} is no requirement")
 
 
-def _history(data: Mapping[str, Any], path: Path) -> History:
-    upstreams = tuple(map(_text, data["upstreams"]))
+def _checked(upstreams: tuple[str, ...]) -> tuple[str, ...]:
     check_upstreams(upstreams)
-    within = _within_from_data(data["within"])
-    check_within(within)
-    rule = Rule(
-        upstreams=upstreams,
-        within=within,
-        when=_requirement_from_data(data["when"]),
-        settle=None if data["settle"] is None else timedelta(seconds=data["settle"]),
-        overlap=_one_of(data["overlap"], (True, False)),
-        idle=_one_of(data["idle"], (True, False)),
-        by_key=_one_of(data["by_key"], (True, False)),
-        manual_runs=_one_of(data["manual_runs"], ("ignore", "consume")),
-    )
-    fan_in = FanInSpec(
-        name=_text(data["name"]),
-        kind=_one_of(data["kind"], ("sensor", "condition")),
-        downstream=_text(data["downstream"]),
-        rule=rule,
-        key_tag=None if data["key_tag"] is None else _text(data["key_tag"]),
-        assets={_text(job): tuple(map(_text, keys)) for job, keys in data["assets"].items()},
-        others=tuple(map(_text, data["others"])),
-    )
-    return History(
-        fan_in=fan_in,
-        since=_time(data["since"]),
-        until=_time(data["until"]),
-        begins=None if data["begins"] is None else _time(data["begins"]),
-        interval=_seconds(data["interval"]),
-        ticks_from=None if data["ticks_from"] is None else _time(data["ticks_from"]),
-        events=_Lines(path),
-    )
+    return upstreams
 
 
-class _Lines(Iterable[Event]):
-    """The events of a file, read line by line each time they are gone through."""
+class _Header(BaseModel):
+    """The first line: the fan-in, its rule and the period, flat."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    fan_in_history: Literal[1]
+    name: str
+    kind: Kind
+    downstream: str
+    upstreams: Annotated[tuple[str, ...], AfterValidator(_checked)]
+    within: Annotated[Any, PlainValidator(_within_from_data), PlainSerializer(_within_to_data)]
+    when: Annotated[
+        Any,
+        PlainValidator(lambda data: data and _requirement_from_data(data)),
+        PlainSerializer(_requirement_to_data),
+    ]
+    settle: Annotated[
+        timedelta | None, PlainSerializer(lambda settle: settle and settle.total_seconds())
+    ]
+    overlap: bool
+    idle: bool
+    by_key: bool
+    manual_runs: Literal["ignore", "consume"]
+    key_tag: str | None
+    assets: dict[str, tuple[str, ...]]
+    others: tuple[str, ...]
+    since: Time
+    until: Time
+    begins: Time | None
+    interval: Annotated[float, Field(gt=0)]
+    ticks_from: Time | None
 
-    def __iter__(self) -> Iterator[Event]:
-        last, count, ended = None, 0, False
-        number = 1
-        try:
-            with self.path.open(encoding="utf-8") as file:
-                next(file)
-                for number, line in enumerate(file, 2):  # noqa: B007 (it is told)
-                    if ended:
-                        raise ValueError("a line after the end")
-                    data = json.loads(line)
-                    if "end" in data:
-                        ended = True
-                        if data["end"] != count:
-                            raise ValueError(f"{count} events instead of {data['end']!r}")
-                        continue
-                    event = _READERS[data["is"]](data)
-                    now = moment(event)
-                    if last is not None and now < last:
-                        raise ValueError("older than the line before it")
-                    last = now
-                    count += 1
-                    yield event
-                if not ended:
-                    raise ValueError("the file ends before its end")
-        except (OSError, *_UNREADABLE) as error:
-            raise DamagedFile(
-                f"{self.path}, line {number}: {_told(error)}: export it again"
-            ) from error
-
-
-def _told(error: BaseException) -> str:
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if isinstance(error, json.JSONDecodeError):
-        return "no JSON"
-    return f"{text} is missing" if isinstance(error, KeyError) else text
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
-    return value
-
-
-def _texts(data: Mapping[str, Any], name: str) -> str | None:
-    value = data.get(name)
-    return value if value is None else _text(value)
-
-
-def _one_of(value: Any, values: tuple[Any, ...]) -> Any:
-    if value not in values:
-        raise ValueError(f"{value!r} is none of {', '.join(map(str, values))}")
-    return value
-
-
-def _time(value: Any) -> datetime:
-    time = datetime.fromisoformat(value)
-    if time.tzinfo is UTC:
-        return time
-    if time.tzinfo is None:
-        raise ValueError(f"the time {value!r} has no zone")
-    return time.astimezone(UTC)
-
-
-def _seconds(value: Any) -> float:
-    if not isinstance(value, int | float) or not value > 0:
-        raise ValueError(f"{value!r} is no number of seconds")
-    return float(value)
-
-
-def _seen(data: Mapping[str, Any]) -> datetime | None:
-    value = data.get("seen")
-    return None if value is None else _time(value)
-
-
-def _members(value: Any) -> tuple[Member, ...]:
-    members = []
-    for upstream, at, id, *rest in value:
-        run_id = rest[0] if rest else id
-        members.append(
-            Member(
-                _text(upstream), _time(at), _text(id), run_id if run_id is None else _text(run_id)
-            )
+    @classmethod
+    def of(cls, history: History) -> "_Header":
+        """Returns the header of a history."""
+        parts = (history.fan_in.rule, history.fan_in, history)
+        given = {name: value for part in parts for name, value in vars(part).items()}
+        return cls.model_construct(
+            fan_in_history=VERSION, **{n: v for n, v in given.items() if n in cls.model_fields}
         )
-    return tuple(members)
 
+    def history(self, events: Iterable[Event]) -> History:
+        """Returns the history of a header and these events."""
+        fan_in = FanInSpec(**self._fields_of(FanInSpec), rule=Rule(**self._fields_of(Rule)))
+        return History(**self._fields_of(History), fan_in=fan_in, events=events)
 
-def _started(data: Mapping[str, Any]) -> Started:
-    return Started(
-        _time(data["at"]), _text(data["upstream"]), _text(data["run_id"]), _texts(data, "key")
-    )
-
-
-def _ended(data: Mapping[str, Any]) -> Ended:
-    return Ended(
-        _time(data["at"]),
-        _text(data["upstream"]),
-        _text(data["run_id"]),
-        _one_of(data.get("success", True), (True, False)),
-        _texts(data, "key"),
-        _texts(data, "elsewhere"),
-        _seen(data),
-    )
-
-
-def _materialized(data: Mapping[str, Any]) -> Materialized:
-    return Materialized(
-        _time(data["at"]),
-        _text(data["upstream"]),
-        int(data["id"]),
-        _texts(data, "run_id"),
-        _texts(data, "key"),
-        _seen(data),
-    )
-
-
-def _requested(data: Mapping[str, Any]) -> Requested:
-    batch = None if data.get("batch") is None else _members(data["batch"])
-    return Requested(
-        _time(data["at"]),
-        _text(data["run_id"]),
-        _texts(data, "key"),
-        batch,
-        (*(batch or ()), *_members(data.get("used", ()))),
-        _one_of(data.get("again", False), (True, False)),
-        None if data.get("id") is None else int(data["id"]),
-    )
-
-
-def _downstream_ended(data: Mapping[str, Any]) -> DownstreamEnded:
-    return DownstreamEnded(
-        _time(data["at"]),
-        _text(data["run_id"]),
-        _one_of(data.get("success", True), (True, False)),
-        _texts(data, "key"),
-    )
-
-
-_READERS: Mapping[str, Callable[[Mapping[str, Any]], Event]] = {
-    "started": _started,
-    "ended": _ended,
-    "materialized": _materialized,
-    "requested": _requested,
-    "downstream ended": _downstream_ended,
-    "tick": lambda data: Tick(_time(data["at"])),
-}
-
-
-def _window_from_data(data: Any) -> Window:
-    if isinstance(data, Mapping):
-        return CalendarDay(_text(data["day"]))
-    return None if data is None else timedelta(seconds=data)
-
-
-def _within_from_data(data: Any) -> Within:
-    if isinstance(data, Mapping) and "of" in data:
-        return {_text(name): _window_from_data(window) for name, window in data["of"].items()}
-    return _window_from_data(data)
-
-
-def _requirement_from_data(data: Any) -> Requirement | None:
-    if data is None:
-        return None
-    if isinstance(data, str):
-        return Needs(data)
-    if "not" in data:
-        return Not(_part(data["not"]))
-    if "all" in data:
-        return AllOf(tuple(map(_part, data["all"])))
-    if "any" in data:
-        return AnyOf(tuple(map(_part, data["any"])))
-    return AtLeast(tuple(map(_part, data["of"])), int(data["at_least"]))
-
-
-def _part(data: Any) -> Requirement:
-    part = _requirement_from_data(data)
-    if part is None:
-        raise ValueError("a requirement lacks a part")
-    return part
+    def _fields_of(self, kind: type) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(kind) if hasattr(self, f.name)}

@@ -1,21 +1,141 @@
-"""The report of a replay: one HTML file that needs no other, with every name escaped."""
+"""The report of a replay: its lines and tables, and one HTML file that needs no other."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from ..windows import format_duration, format_time, longest_window, window_of
+from .alternatives import rule_words
+from .compare import Divergence, DivergenceKind
+from .replay import REALLY, Replay
+
 MOST_ROWS = 500
+"""How many rows each table of the HTML file has."""
 
 
-def report(replay: Any, svg: str) -> str:
-    """Returns the page.
+@dataclass(frozen=True)
+class Table:
+    """A table of the report.
 
     Args:
-        replay: What to tell.
-        svg: The picture, as an SVG element whose texts are escaped.
+        title: What it shows.
+        heads: What the columns hold.
+        rows: The rows.
+        more: That there are more rows, in words; empty if there are none.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text())
-    return template.render(replay=replay, svg=Markup(svg), most=MOST_ROWS)
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    more: str = ""
+
+
+class Report:
+    """What a replay shows, in words."""
+
+    def __init__(self, replay: Replay) -> None:
+        self.replay = replay
+        history, comparison = replay.history, replay.comparison
+        self.downstream = history.fan_in.downstream
+        self.period = f"{format_time(history.since)} to {format_time(history.until)}"
+        self.rule = rule_words(history.fan_in.rule)
+        self.counts = (
+            f"{replay.completions:,} completions, {comparison.really:,} requests,"
+            f" {comparison.by_hand:,} runs by hand"
+        )
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What else one should know: the ticks, what is left out, how far back was read."""
+        history, ticks_from = self.replay.history, self.replay.history.ticks_from
+        every = f"the mechanisms tick every {format_duration(timedelta(seconds=history.interval))}."
+        notes = []
+        if self.replay.interval is None and ticks_from is None:
+            notes.append(f"No ticks are stored: {every}")
+        elif self.replay.interval is None and ticks_from > history.since:
+            notes.append(f"Ticks are stored from {format_time(ticks_from)} on: before, {every}")
+        if history.fan_in.others:
+            notes.append(f"Taken as true: {', '.join(history.fan_in.others)}.")
+        needed = longest_window(
+            window_of(rule.within, name)
+            for rule in [history.fan_in.rule, *self.replay.rules]
+            for name in rule.upstreams
+        )
+        begins = history.begins
+        if begins is not None and (needed is None or history.since - begins < needed):
+            notes.append(
+                f"What completed before {format_time(begins)} is not in the history, and a longer"
+                " window would have seen it."
+            )
+        return notes
+
+    def scores(self) -> Table:
+        """Returns how each mechanism did."""
+        kinds = list(DivergenceKind)
+        rows = [
+            (name, *(f"{n:,}" for n in (score.fired, score.same, *map(score.parts.get, kinds))))
+            for name, score in self.replay.comparison.scores.items()
+        ]
+        heads = ("mechanism", "requests", "same batch", *(kind.value for kind in kinds))
+        return Table("Mechanisms", heads, rows)
+
+    def divergences(self, most: int) -> Table:
+        """Returns the first divergences."""
+        heads = ("time (UTC)", "key", "mechanism", "how", "cause", "it was said")
+        found = sorted(self.replay.divergences[:most], key=lambda divergence: divergence.at)
+        more = self.replay.diverges - most
+        rows = list(map(_divergence_row, found))
+        return Table("Divergences", heads, rows, f"and {more:,} more" if more > 0 else "")
+
+    def batches(self, most: int) -> Table:
+        """Returns the first batches, and when each was requested by whom."""
+        who = (REALLY, *self.replay.names)
+        batches = list(self.replay.batches.values())
+        more = self.replay.has_more_batches or len(batches) > most
+        rows = [
+            (
+                batch.firing.key or "",
+                ", ".join(
+                    f"{m.upstream} {m.run_id[:8] if m.run_id else _short_time(m.completed_at)}"
+                    for m in batch.firing.members
+                ),
+                *(", ".join(map(_short_time, batch.requested.get(name, ()))) for name in who),
+            )
+            for batch in batches[:most]
+        ]
+        title = "Batches, and when each was requested"
+        return Table(title, ("key", "batch", *who), rows, "and more" if more else "")
+
+    def html(self, svg: str) -> str:
+        """Returns the report as a page, with every name escaped.
+
+        Args:
+            svg: The picture, as an SVG element whose texts are escaped.
+        """
+        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+        template = files(__package__).joinpath("report.html.j2").read_text("utf-8")
+        tables = [self.scores(), self.divergences(MOST_ROWS), self.batches(MOST_ROWS)]
+        page = environment.from_string(template)
+        return page.render(report=self, tables=tables, svg=Markup(svg))
+
+
+def _divergence_row(divergence: Divergence) -> Sequence[str]:
+    how = divergence.part.value
+    if divergence.part in (DivergenceKind.EARLIER, DivergenceKind.LATER):
+        how = f"{how} by {format_duration(abs(divergence.really_at - divergence.at))}"
+    return (
+        _short_time(divergence.at),
+        divergence.key or "",
+        divergence.mechanism,
+        how,
+        divergence.cause,
+        divergence.told,
+    )
+
+
+def _short_time(at: datetime) -> str:
+    return format_time(at).removesuffix(" UTC")

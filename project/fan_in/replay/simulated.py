@@ -2,7 +2,7 @@
 
 It keeps what it knows between ticks, looks only at the keys of which something has changed that
 could make a batch, and asks ``decide`` about those: the rule is not written a second time here.
-What could make a batch is told by a condition that every batch meets, so that nothing is missed.
+Every batch meets the condition by which those keys are found, so nothing is missed.
 """
 
 import heapq
@@ -18,7 +18,7 @@ from ..rule import Completion, Decision, Used, decide
 from ..windows import falls_out, longest_window, window_of
 from .events import DownstreamEnded, Ended, Event, Requested, Started
 from .in_progress import InProgressRuns, RunDurations
-from .mechanisms import LAST, Firing, Mechanism, member, translation, with_key
+from .mechanisms import LAST, Firing, Mechanism, translation, with_key
 
 SLACK = timedelta(minutes=5)
 """For how long a key is remembered of which everything is used up: for what is seen late."""
@@ -274,7 +274,7 @@ class SimulatedFanIn(Mechanism):
         heapq.heappush(self.ends, (at + max(self.patience, self.lasts.on_average), run, key))
         batch = decision.batch
         assert batch is not None
-        return Firing(at, key, tuple(map(member, batch.completions)))
+        return Firing(at, key, batch.completions)
 
     def _wait(self, decision: Decision, of: _KeyHistory) -> None:
         """Notes what a decision to wait waits for."""
@@ -357,9 +357,9 @@ class SimulatedFanIn(Mechanism):
             for name in self.translated(used.upstream, self.fan_in.kind):
                 if self.kind == self.fan_in.kind:
                     own = used.id if self.kind == "sensor" else int(used.id)
-                    of.use(name, (used.at, own), event.at)
+                    of.use(name, (used.completed_at, own), event.at)
                     continue
-                of.use(name, (used.at, LAST if self.kind == "sensor" else 0), event.at)
+                of.use(name, (used.completed_at, LAST if self.kind == "sensor" else 0), event.at)
                 if used.run_id is not None:
                     # Its run may end, or have materialized, a little later or before.
                     self.adopted[used.run_id] = event.at

@@ -17,8 +17,8 @@ class Simulation:
         history: The history.
         mechanisms: Those that tick.
         followers: Those that never do, but know what happens.
-        interval: Tick so often, whatever ticks the history has; None for the history's own ticks,
-            and so often as its sensor may where it has none.
+        interval: The time between two ticks; None for the history's own ticks, and for its
+            sensor's interval where it has none.
         on_event: Called with each event that happens, before the mechanisms know of it.
         on_tick: Called with the time of a tick, before it.
         on_firing: Called with each request of a mechanism.

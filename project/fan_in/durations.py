@@ -1,0 +1,34 @@
+"""Durations as people write them: 30s, 12h or 1h30m, and ISO 8601 such as PT1H30M."""
+
+from datetime import timedelta
+
+from pydantic import TypeAdapter, ValidationError
+
+from .errors import FanInError
+
+_TIMEDELTA = TypeAdapter(timedelta)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Returns the duration that a text such as 30s, 10m, 12h, 7d, 1h30m or PT1H30M stands for.
+
+    Raises:
+        FanInError: It stands for none, or for no time at all.
+    """
+    try:
+        duration = _TIMEDELTA.validate_python(_as_iso(text))
+    except ValidationError as error:
+        raise FanInError(
+            f"{text!r} is no duration: write one like 30s, 10m, 12h, 7d or 1h30m"
+        ) from error
+    if duration <= timedelta(0):
+        raise FanInError(f"{text!r} is no time at all: write a duration like 30s")
+    return duration
+
+
+def _as_iso(text: str) -> str:
+    days, day, time = text.rpartition("d")
+    if text != text.lower() or set("hms") & set(days):
+        # ISO 8601 already, or none: an M before the days would be months.
+        return text
+    return f"P{days}{day}{time and 'T'}{time}".upper()

@@ -1,0 +1,95 @@
+"""The stored ticks of a fan-in, of those that requested nothing."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from ..inspect.fan_ins import FanInSpec
+from ..inspect.sensors import Evaluator
+from ..windows import ONE_DAY
+from .events import Tick
+
+PAGE = 500
+
+EVALUATED = ("SKIPPED", "SUCCESS")
+"""The ticks at which the mechanism has decided; one that failed or was killed has not."""
+
+
+class StoredTicks(Iterable[Tick]):
+    """The ticks that requested nothing, read by the day; one that did is told by its run.
+
+    Args:
+        instance: Of which instance.
+        fan_in: Of which fan-in.
+        evaluator: Who evaluates it.
+        begins: From when on; None for all that are stored.
+        until: Until when, not included.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        fan_in: FanInSpec,
+        evaluator: Evaluator,
+        begins: datetime | None,
+        until: datetime,
+    ) -> None:
+        self.instance = instance
+        self.fan_in = fan_in
+        self.evaluator = evaluator
+        self.begins = begins
+        self.until = until
+
+    def __iter__(self) -> Iterator[Tick]:
+        """Yields the ticks that requested nothing, the oldest first."""
+        if self.evaluator.state is None:
+            return
+        until = self.until
+        since = self.begins or self._first(until)
+        while since is not None and since < until:
+            # By the day, since Dagster gives the newest first.
+            end = min(since + ONE_DAY, until)
+            yield from self._between(since, end)
+            since = end
+
+    def known_from(self, since: datetime) -> datetime | None:
+        """Returns from when on, in the period, all ticks are known: from the first one that
+        requested nothing. Older ones of those are what Dagster forgets first."""
+        if self.evaluator.state is None:
+            return None
+        while since < self.until:
+            end = min(since + ONE_DAY, self.until)
+            if ticks := list(self._between(since, end)):
+                return ticks[0].at
+            since = end
+        return None
+
+    def _between(self, since: datetime, until: datetime) -> Iterable[Tick]:
+        found = self._stored(after=since.timestamp() - 1e-6, before=until.timestamp(), limit=None)
+        return [
+            Tick(datetime.fromtimestamp(tick.timestamp, UTC))
+            for tick in reversed(found)
+            if tick.status.value in EVALUATED and not self._requests(tick)
+        ]
+
+    def _first(self, until: datetime) -> datetime | None:
+        """Returns when the oldest tick that is stored was; a few queries, each of a page."""
+        before, oldest = until.timestamp(), None
+        while page := self._stored(before=before, after=None, limit=PAGE):
+            before = page[-1].timestamp
+            oldest = datetime.fromtimestamp(before, UTC)
+        return oldest
+
+    def _stored(self, *, after: float | None, before: float, limit: int | None) -> Sequence[Any]:
+        state = self.evaluator.state
+        return self.instance.get_ticks(
+            state.instigator_origin_id, state.selector_id, before=before, after=after, limit=limit
+        )
+
+    def _requests(self, tick: Any) -> bool:
+        """True when a tick requested this fan-in's downstream: it is told by that run."""
+        if self.fan_in.kind == "sensor":
+            return bool(tick.run_ids)
+        return self.fan_in.asset_key in tick.requested_asset_keys
