@@ -10,9 +10,9 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 
-from project.defs import shown
-from project.defs.days import DAYS
+from project.defs import metadata
 from project.defs.ingest.feeds import OWNERS
+from project.defs.partitions import DAYS
 from project.fan_in import batch_of
 from project.paths import DBT_PROJECT, data_folder
 
@@ -84,10 +84,10 @@ def build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[An
     invocation = dbt.cli(command, context=context, raise_on_error=False)
     # All of it, before the warehouse is read: it takes one process, and until then that is dbt.
     events = list(invocation.stream().fetch_row_counts())
-    made_by = shown.made_by(batch_of(context))
+    made_by = metadata.made_by(batch_of(context))
     for event in events:
-        if isinstance(event, dg.Output) and event.output_name in shown.PICTURES:
-            of_day = shown.of_day(event.output_name, context.partition_key)
+        if isinstance(event, dg.Output) and event.output_name in metadata.PICTURES:
+            of_day = metadata.of_day(event.output_name, context.partition_key)
             # In this order: a run's log shows the first few, and the others when asked.
             event = event.with_metadata({**made_by, **event.metadata, **of_day})
         yield event

@@ -1,4 +1,4 @@
-"""What happened to assets, read once a tick for all downstreams, and only what is new.
+"""Events of assets, read incrementally, once per tick for all downstreams.
 
 ``AssetReader.refresh`` costs three statements a tick, whatever grows: the rows since the newest one
 that is known (the anchor), a count of those of the last minutes, and which assets were wiped.
@@ -34,7 +34,7 @@ FIRST_STRETCH = 1000
 """How many of the newest events are looked at again after everything was read anew."""
 
 MOST_JOURNAL = 50_000
-"""How many changes of one asset are told one by one; after that it is read anew."""
+"""How many changes of one asset the journal holds; after that the asset is read anew."""
 
 TRIM_EVERY = 600.0
 """Seconds between two looks for facts that are outside every window."""
@@ -43,7 +43,7 @@ TRIM_EVERY = 600.0
 _UNSEEN = object()
 
 
-class Fact(NamedTuple):
+class StoredCompletion(NamedTuple):
     """A completion of an asset, or of one partition: its time in epoch seconds, the id of its
     event, its run. Newer is greater."""
 
@@ -65,7 +65,7 @@ class Plan:
 
 @dataclass(slots=True)
 class AssetFacts:
-    """What is known of one asset.
+    """The known events of one asset.
 
     Args:
         done: The newest completion of each partition; None is that of an event without one.
@@ -78,9 +78,9 @@ class AssetFacts:
             keeps its place in it.
     """
 
-    done: dict[str | None, Fact] = field(default_factory=dict)
+    done: dict[str | None, StoredCompletion] = field(default_factory=dict)
     planned: dict[str | None, tuple[Plan, ...]] = field(default_factory=dict)
-    newest: Fact | None = None
+    newest: StoredCompletion | None = None
     versions: dict[str | None, str | None] = field(default_factory=dict)
     last_id: int = 0
     journal: list[str | None] = field(default_factory=list)
@@ -96,7 +96,7 @@ class AssetFacts:
             journal=self.journal,
         )
 
-    def complete(self, partition: str | None, fact: Fact) -> None:
+    def complete(self, partition: str | None, fact: StoredCompletion) -> None:
         """Takes in a completion; an older one than is known changes nothing."""
         known = self.done.get(partition)
         if known is None or fact > known:
@@ -113,7 +113,7 @@ class AssetFacts:
         partition = row.partition
         if self.versions.get(partition, _UNSEEN) != version:
             self.versions[partition] = version
-            self.complete(row.partition, Fact(row.at, row.id, row.run_id))
+            self.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id))
 
     def plan(self, row: Row) -> None:
         """Takes in a planned materialization."""
@@ -137,12 +137,12 @@ class AssetFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What is to be known of one asset.
+class ReadScope:
+    """Which events of one asset to read.
 
     Args:
-        since: From when on, in epoch seconds; None for ever.
-        planned: Whether its planned materializations are, too: it is a downstream.
+        since: The time to read from, in epoch seconds; None for all of history.
+        planned: Whether to read planned materializations, too: it is a downstream.
         observed: Whether its completions are new data versions.
         partitioned: Whether it has partitions. A run for a partition of time may plan assets
             without any for that partition, too.
@@ -153,16 +153,16 @@ class Wanted:
     observed: bool = False
     partitioned: bool = True
 
-    def covers(self, other: "Wanted") -> bool:
-        """True when whoever knows this knows the other as well."""
+    def covers(self, other: "ReadScope") -> bool:
+        """True if this scope includes the other."""
         as_far = self.since is None or (other.since is not None and self.since <= other.since)
         the_same = (self.observed, self.partitioned) == (other.observed, other.partitioned)
         return as_far and self.planned >= other.planned and the_same
 
-    def with_more(self, other: "Wanted") -> "Wanted":
-        """Returns what covers both."""
+    def with_more(self, other: "ReadScope") -> "ReadScope":
+        """Returns a scope that includes both."""
         sinces = (self.since, other.since)
-        return Wanted(
+        return ReadScope(
             since=None if None in sinces else min(s for s in sinces if s is not None),
             planned=self.planned or other.planned,
             observed=other.observed,
@@ -181,8 +181,8 @@ class AssetReader:
     def __init__(self, until: float | None = None) -> None:
         self.facts: dict[str, AssetFacts] = {}
         self.times_anew = 0
-        """How often everything was read anew: then the storage may have become another one."""
-        self.known: dict[str, Wanted] = {}
+        """How often everything was read anew; a change means the storage may have been replaced."""
+        self.known: dict[str, ReadScope] = {}
         self.new_runs: set[str] = set()
         self.new_plans: list[tuple[str, str | None, str]] = []
         self.planning: dict[str, set[tuple[str, str | None]]] = {}
@@ -199,7 +199,7 @@ class AssetReader:
         """The id of the newest event that is known."""
         return self._anchor.id if self._anchor is not None else 0
 
-    def refresh(self, instance: dg.DagsterInstance, wanted: Mapping[str, Wanted]) -> None:
+    def refresh(self, instance: dg.DagsterInstance, wanted: Mapping[str, ReadScope]) -> None:
         """Reads what is new of all assets that are wanted, now or before.
 
         Args:
@@ -209,8 +209,8 @@ class AssetReader:
         more = {
             a: w for a, w in wanted.items() if not (a in self.known and self.known[a].covers(w))
         }
-        for asset, how in more.items():
-            self.known[asset] = self.known[asset].with_more(how) if asset in self.known else how
+        for asset, scope in more.items():
+            self.known[asset] = self.known[asset].with_more(scope) if asset in self.known else scope
         with rows_of(instance) as rows:
             anew = self._read_on(rows) if self._anchor is not None else None
             if anew is None:
@@ -287,26 +287,26 @@ class AssetReader:
         return rows.data_versions(observed) if observed else {}
 
     def _add(
-        self, facts: AssetFacts, how: Wanted, rows: Iterable[Row], versions: Mapping[int, str]
+        self, facts: AssetFacts, scope: ReadScope, rows: Iterable[Row], versions: Mapping[int, str]
     ) -> None:
         for row in rows:
             if self._until is not None and row.at >= self._until + (row.kind != PLANNED) * 1e-6:
                 continue
-            if how.planned and not how.partitioned:
+            if scope.planned and not scope.partitioned:
                 row = row._replace(partition=None)
             if row.kind == PLANNED:
-                if how.planned:
+                if scope.planned:
                     facts.plan(row)
                     self.new_plans.append((row.asset, row.partition, row.run_id))
                     self.planning.setdefault(row.run_id, set()).add((row.asset, row.partition))
             elif row.kind == OBSERVED:
-                if how.observed:
+                if scope.observed:
                     facts.observe(row, versions.get(row.id))
                 continue
             else:
-                if not how.observed:
-                    facts.complete(row.partition, Fact(row.at, row.id, row.run_id))
-                if how.planned:
+                if not scope.observed:
+                    facts.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id))
+                if scope.planned:
                     facts.make(row)
                     self._has_made(row)
             if row.run_id:
@@ -398,7 +398,9 @@ class AssetReader:
             if event is None:
                 continue
             asset = record.asset_entry.asset_key.to_string()
-            fact = Fact(to_microsecond(event.timestamp), event.storage_id, event.run_id or "")
+            fact = StoredCompletion(
+                to_microsecond(event.timestamp), event.storage_id, event.run_id or ""
+            )
             if fact.at > self._wiped.get(asset, 0.0):
                 self.facts[asset].complete(event.partition_key, fact)
 
@@ -412,18 +414,18 @@ class AssetReader:
             *(p.run_id for asset in facts for plans in asset.planned.values() for p in plans),
         }
 
-    # --- what nobody needs any more ----------------------------------------------------------
+    # --- what is no longer needed ----------------------------------------------------------
 
-    def _trim(self, wanted: Mapping[str, Wanted]) -> None:
+    def _trim(self, wanted: Mapping[str, ReadScope]) -> None:
         """Forgets, now and then, the partitions of which all is outside every window."""
         if time.monotonic() - self._trimmed < TRIM_EVERY:
             return
         self._trimmed = time.monotonic()
-        for asset, how in wanted.items():
-            facts, since = self.facts[asset], how.since
+        for asset, scope in wanted.items():
+            facts, since = self.facts[asset], scope.since
             if since is None:
                 continue
-            self.known[asset] = how
+            self.known[asset] = scope
             kept = {p: fact for p, fact in facts.done.items() if fact.at > since}
             if 2 * len(kept) < len(facts.done) - 100:
                 self.facts[asset] = AssetFacts(

@@ -1,7 +1,7 @@
-"""What a code location's asset graph asks of every tick, and what follows it from tick to tick.
+"""The fan-ins of a code location's asset graph, kept from tick to tick.
 
-A graph never changes, and lives as long as its code. With it live the downstreams and the parts of
-their conditions; the tick itself is made once for all of them.
+An asset graph never changes. Its downstreams and the parts of their conditions live as long as it
+does; a tick is made once for all of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,15 +13,15 @@ from weakref import WeakKeyDictionary
 import dagster as dg
 
 from . import caches
-from .asset_facts import Wanted
+from .asset_facts import ReadScope
 from .asset_tick import AssetMemory, AssetTick
 from .condition_parts import Part
 from .downstreams import Downstream
-from .evaluation_lines import Lines
-from .partition_maps import How, PartitionMap, ancestors
+from .evaluation_lines import EvaluationLines
+from .partition_maps import Pairing, PartitionMap, ancestors
 from .windows import MOST_CLOCK_SKEW, Window, longest_window
 
-Made = TypeVar("Made", bound=Part)
+PartT = TypeVar("PartT", bound=Part)
 
 
 class AssetPlan:
@@ -36,11 +36,11 @@ class AssetPlan:
         self._conditions: dict[dg.AssetKey, dg.AutomationCondition] = {}
         self._downstreams: dict[dg.AssetKey, Downstream] = {}
         self._parts: dict[Any, Part] = {}
-        self._lines: dict[int, Lines] = {}
-        self.reaches: dict[dg.AssetKey, timedelta | None] = {}
+        self._lines: dict[int, EvaluationLines] = {}
+        self.look_backs: dict[dg.AssetKey, timedelta | None] = {}
         self.longest: timedelta | None = timedelta(0)
-        """How far back any of the fan-ins looks; None for ever."""
-        self._looks: dict[str, tuple[timedelta | None, Wanted]] = {}
+        """How far back any of the fan-ins reads; None for all of history."""
+        self._looks: dict[str, tuple[timedelta | None, ReadScope]] = {}
         for key in graph.get_all_asset_keys():
             condition = graph.get(key).automation_condition
             if condition is not None:
@@ -61,13 +61,13 @@ class AssetPlan:
         self._conditions[key] = condition
         if not windows and not lengths:
             return
-        self.reaches[key] = longest_window(lengths) if lengths else timedelta(0)
-        both = (self.longest, self.reaches[key])
+        self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
+        both = (self.longest, self.look_backs[key])
         self.longest = None if None in both else max(x for x in both if x is not None)
         self._downstreams[key] = Downstream(self.graph, key, windows, via)
-        self._look_at(key, self.reaches[key], planned=True)
+        self._look_at(key, self.look_backs[key], planned=True)
         for upstream in windows:
-            self._look_at(upstream, self.reaches[key], planned=False)
+            self._look_at(upstream, self.look_backs[key], planned=False)
 
     def _asks_nearer(
         self, target: dg.AssetKey, upstream: dg.AssetKey, key: dg.AssetKey, known: dg.AssetKey
@@ -85,12 +85,12 @@ class AssetPlan:
     def _look_at(self, key: dg.AssetKey, length: timedelta | None, *, planned: bool) -> None:
         asset, graph = key.to_string(), self.graph
         partitioned = not graph.has(key) or graph.get(key).partitions_def is not None
-        how = Wanted(
+        scope = ReadScope(
             since=None, planned=planned, observed=is_observed(graph, key), partitioned=partitioned
         )
-        known, before = self._looks.get(asset, (timedelta(0), how))
+        known, before = self._looks.get(asset, (timedelta(0), scope))
         longest = None if known is None or length is None else max(known, length)
-        self._looks[asset] = (longest, before.with_more(how))
+        self._looks[asset] = (longest, before.with_more(scope))
 
     def ensure(self, key: dg.AssetKey, condition: dg.AutomationCondition) -> bool:
         """Returns True if an asset has another condition than was known, as a sensor's
@@ -104,32 +104,32 @@ class AssetPlan:
                 self._add(other, condition)
         return True
 
-    def wanted(self, at: datetime) -> Mapping[str, Wanted]:
-        """Returns what is to be known at a tick of which assets."""
+    def wanted(self, at: datetime) -> Mapping[str, ReadScope]:
+        """Returns the events to read at a tick, by asset."""
         since = {
             length: (at - length - MOST_CLOCK_SKEW).timestamp()
             for length, _ in self._looks.values()
             if length is not None
         }
         return {
-            asset: how if length is None else replace(how, since=since[length])
-            for asset, (length, how) in self._looks.items()
+            asset: scope if length is None else replace(scope, since=since[length])
+            for asset, (length, scope) in self._looks.items()
         }
 
     def downstream(self, key: dg.AssetKey) -> Downstream:
-        """Returns what follows a downstream."""
+        """Returns the state of a downstream."""
         return self._downstreams[key]
 
-    def part(self, name: Any, make: Callable[[], Made]) -> Made:
-        """Returns what follows a part of a condition, made when it is first asked for."""
+    def part(self, name: Any, make: Callable[[], PartT]) -> PartT:
+        """Returns the state of a part of a condition, made on first use."""
         if name not in self._parts:
             self._parts[name] = make()
         return self._parts[name]  # type: ignore[return-value]
 
-    def lines(self, part: Part) -> Lines:
+    def lines(self, part: Part) -> EvaluationLines:
         """Returns the lines of a part."""
         if id(part) not in self._lines:
-            self._lines[id(part)] = Lines(part)
+            self._lines[id(part)] = EvaluationLines(part)
         return self._lines[id(part)]
 
     def nested_fault(self, downstream: dg.AssetKey, target: dg.AssetKey) -> str | None:
@@ -142,7 +142,7 @@ class AssetPlan:
         name = target.to_user_string()
         if ours != theirs:
             return f"asked of {name}, which has other partitions than this asset"
-        if PartitionMap(self.graph, target, downstream, downstream).how is not How.SAME:
+        if PartitionMap(self.graph, target, downstream, downstream).pairing is not Pairing.SAME:
             return f"asked of {name}, whose partitions are mapped to those of this asset"
         return None
 
@@ -153,14 +153,14 @@ def is_observed(graph: Any, key: dg.AssetKey) -> bool:
     return bool(node is not None and node.is_observable and not node.is_materializable)
 
 
-def look(
+def tick_and_plan(
     context: dg.AutomationContext, until: datetime | None = None
 ) -> tuple[AssetTick, AssetPlan]:
-    """Returns what is known at a tick, read once for all of its evaluations.
+    """Returns the tick, read once for all of its evaluations, and the plan of its asset graph.
 
     Args:
-        context: Of an evaluation.
-        until: What was known then; None for now.
+        context: The context of an evaluation.
+        until: Read what was known then; None for now.
     """
     view, graph, root = context.asset_graph_view, context.asset_graph, context.root_context
     if until is not None:

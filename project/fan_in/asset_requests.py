@@ -1,7 +1,7 @@
-"""The requests of one downstream asset, by whomever, and what each of them has used up.
+"""The requests of one downstream asset, manual ones included, and what each has used.
 
-A request is what one launch did with one partition of the downstream. It is told by the planned
-materializations of the launch's runs; where it has not come to them, by the tick that made it.
+A request is one launch's work on one partition of the downstream. It is read from the planned
+materializations of the launch's runs or, before there are any, from the tick that requested it.
 """
 
 from collections import defaultdict
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from .asset_facts import AssetFacts, Fact, Plan
+from .asset_facts import AssetFacts, Plan, StoredCompletion
 from .errors import FanInError
 from .evaluation_records import Record
 from .launches import Run
-from .partition_maps import How, PartitionMap, upstreams_of
+from .partition_maps import Pairing, PartitionMap, upstreams_of
 from .tick_requests import TickRequest
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What one launch, or one tick, did with one partition of the downstream.
+class AssetRequest:
+    """One launch's, or one tick's, request of one partition of the downstream.
 
     Args:
         at: When it was requested, in epoch seconds.
         order: Where its planned materialization stands among all events; 0 if it has none.
         launch: The name of the launch.
-        runs: The launch's runs that planned it, or the one that a tick tells of.
+        runs: The launch's runs that planned it, or the run that a tick reserved.
         record: What the evaluation knew that requested it.
         uses_before: True if it used up what was stored before it: it was made by hand, or what its
             evaluation knew is gone.
@@ -55,9 +55,9 @@ class Request:
     given_back: bool = False
 
     def has_used(
-        self, partition: str | None, upstream: str, fact: Fact, launch: str | None
+        self, partition: str | None, upstream: str, fact: StoredCompletion, launch: str | None
     ) -> bool:
-        """True when it used up a completion of an upstream that a launch made."""
+        """True if it used a completion of an upstream that a launch made."""
         if launch == self.launch:
             if fact.id < self.made:
                 return True
@@ -65,20 +65,22 @@ class Request:
                 return True
         return self.has_used_by_request(partition, upstream, fact) and not self.given_back
 
-    def has_used_by_request(self, partition: str | None, upstream: str, fact: Fact) -> bool:
-        """True when a completion was used up as it was requested, if it is not given back."""
+    def has_used_by_request(
+        self, partition: str | None, upstream: str, fact: StoredCompletion
+    ) -> bool:
+        """True if the request itself used a completion, before any giving back."""
         if self.record is not None:
             return self.record.has_used(partition, upstream, fact.at, fact.id)
         if self.order:
             return self.uses_before and fact.id < self.order
         return self.uses_before and fact.at <= self.at
 
-    def withholds(self, fact: Fact, launch: str | None) -> bool:
-        """True when its launch made a completion and has the downstream to make as well."""
+    def withholds(self, fact: StoredCompletion, launch: str | None) -> bool:
+        """True if its launch made a completion and still has to make the downstream."""
         return self.open and launch == self.launch and fact.id > self.made
 
 
-class Requests:
+class AssetRequests:
     """Reads the requests of one downstream from what a tick knows.
 
     Args:
@@ -90,20 +92,19 @@ class Requests:
         self.graph, self.key = graph, key
         self.facts = AssetFacts()
         self.by_launch: dict[str, set[str | None]] = defaultdict(set)
-        """The partitions to look at again when a launch has gone on."""
+        """The partitions to decide again when a launch changes."""
         self.by_ticks: dict[str | None, Mapping[str, TickRequest]] = {}
         self._times_anew = 0
 
     def follow(self, tick: "AssetTick", facts: AssetFacts) -> None:
-        """Takes in what is known of the downstream, and forgets what the ticks of another storage
-        told."""
+        """Takes the downstream's facts, and drops the tick requests of a replaced storage."""
         self.facts = facts
         if self._times_anew != tick.times_anew:
             self._times_anew = tick.times_anew
             self.by_ticks.clear()
 
-    def of(self, partition: str | None, tick: "AssetTick") -> list[Request]:
-        """Returns the downstream's requests, by whomever, the newest first."""
+    def of(self, partition: str | None, tick: "AssetTick") -> list[AssetRequest]:
+        """Returns the downstream's requests, manual ones included, newest first."""
         grouped: dict[str, list[tuple[Plan, Run | None]]] = {}
         for plan in self.facts.planned.get(partition, ()):
             run = tick.launches.runs.get(plan.run_id)
@@ -118,10 +119,10 @@ class Requests:
             for name in grouped
             if (launch := tick.launches.launches.get(name)) is not None
         }
-        for name, told in self.by_ticks.get(partition, {}).items():
-            if name not in grouped and told.evaluation not in evaluations:
+        for name, tick_request in self.by_ticks.get(partition, {}).items():
+            if name not in grouped and tick_request.evaluation not in evaluations:
                 self.by_launch[name].add(partition)
-                requests.append(self._of_tick(partition, name, told, tick))
+                requests.append(self._of_tick(partition, name, tick_request, tick))
         return sorted(requests, key=lambda request: (request.at, request.order), reverse=True)
 
     def _request(
@@ -130,10 +131,10 @@ class Requests:
         name: str,
         plans: Sequence[tuple[Plan, Run | None]],
         tick: "AssetTick",
-    ) -> Request:
+    ) -> AssetRequest:
         """Returns the request behind the planned materializations of one launch."""
         (first, first_run), (last, last_run) = plans[0], plans[-1]
-        request = Request(
+        request = AssetRequest(
             at=first.at,
             order=first.id,
             launch=name,
@@ -161,15 +162,19 @@ class Requests:
         return replace(request, never_started=True, given_back=given_back)
 
     def _of_tick(
-        self, partition: str | None, name: str, told: TickRequest, tick: "AssetTick"
-    ) -> Request:
-        """Returns the request of which no planned materialization is there, but the tick."""
-        record = self._record(told.evaluation, name, tick)
-        request = Request(
-            at=told.at,
+        self, partition: str | None, name: str, tick_request: TickRequest, tick: "AssetTick"
+    ) -> AssetRequest:
+        """Returns a request that is known from its tick alone."""
+        record = self._record(tick_request.evaluation, name, tick)
+        request = AssetRequest(
+            at=tick_request.at,
             order=0,
             launch=name,
-            runs=frozenset([told.id] if told.id is not None and not told.is_backfill else []),
+            runs=frozenset(
+                [tick_request.id]
+                if tick_request.id is not None and not tick_request.is_backfill
+                else []
+            ),
             record=record,
             uses_before=record is None,
         )
@@ -182,7 +187,7 @@ class Requests:
         if not launch.over:
             return replace(request, open=True)
         failed = self._upstream_failed(partition, name, tick)
-        run = tick.launches.runs.get(told.id) if told.id is not None else None
+        run = tick.launches.runs.get(tick_request.id) if tick_request.id is not None else None
         canceled = launch.canceled(run)
         if launch.backfill is None and not failed and not canceled:
             return replace(request, ended=run.ended) if run is not None else request
@@ -218,13 +223,13 @@ class Requests:
         if asset not in self._relatives:
             return False
         of_asset = self._relatives[asset]
-        match of_asset.how if of_asset is not None else How.SHARED:
-            case How.SAME:
+        match of_asset.pairing if of_asset is not None else Pairing.SHARED:
+            case Pairing.SAME:
                 return theirs == partition
-            case How.MAPPED:
+            case Pairing.MAPPED:
                 assert of_asset is not None
                 return theirs is not None and partition in of_asset.children(tick.view, theirs)
-            case How.SOME:
+            case Pairing.SOME:
                 assert of_asset is not None
                 return theirs in of_asset.named(tick.view)
         return True
@@ -244,13 +249,13 @@ class Requests:
     def read_ticks(
         self, partitions: Collection[str | None], tick: "AssetTick"
     ) -> Collection[str | None]:
-        """Reads what the automation sensors' ticks, and the active backfills, tell of requests of
-        these partitions, and returns those of which they tell anything."""
-        told = tick.requests_of(self.key)
+        """Reads the requests that automation ticks and active backfills have stored for these
+        partitions, and returns the partitions that have any."""
+        tick_requests = tick.requests_of(self.key)
         unplanned: set[str] = set()
         anything: list[str | None] = []
         for partition in partitions:
-            of_partition = {r.launch: r for r in told if partition in r.partitions}
+            of_partition = {r.launch: r for r in tick_requests if partition in r.partitions}
             runs = {r.id for r in of_partition.values() if r.id is not None and not r.is_backfill}
             unplanned |= runs - {plan.run_id for plan in self.facts.planned.get(partition, ())}
             if of_partition or partition in self.by_ticks:
@@ -259,7 +264,7 @@ class Requests:
         tick.read_unplanned(unplanned)
         return anything
 
-    def lost(self, tick: "AssetTick") -> Iterator[tuple[str | None, Request]]:
+    def lost(self, tick: "AssetTick") -> Iterator[tuple[str | None, AssetRequest]]:
         """Yields the newest request of each partition, or None, if it never started and stays used
         all the same: it was cancelled, or nothing of an upstream failed in its launch."""
         for partition in {*self.facts.planned, *self.by_ticks}:

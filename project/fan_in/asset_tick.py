@@ -1,8 +1,8 @@
-"""One tick of the declarative path: everything is read once, for all downstreams.
+"""One tick of the declarative path, read once for all downstreams.
 
-``AssetMemory`` is what is kept of one storage between ticks. ``AssetTick`` belongs to one
-evaluation: to make it costs the statements that ``asset_facts`` and ``launches`` name; what only a
-complete batch needs is asked when the first one is.
+``AssetMemory`` keeps what was read of one storage between ticks. ``AssetTick`` belongs to one
+evaluation. Creating it runs the statements that ``asset_facts`` and ``launches`` name; what only a
+complete batch needs is read when the first one asks.
 """
 
 import threading
@@ -67,26 +67,26 @@ class AssetTick:
         self.lock = memory.lock
         self._memory = memory
         self._plan = plan
-        self._owned: set[dg.AssetKey] = set()
+        self._claimed: set[dg.AssetKey] = set()
         self.read_more()
 
     def read_more(self) -> None:
-        """Reads what the graph wants to be known, of which it may have come to want more."""
+        """Reads the events that the plan asks for, which may have become more."""
         self._read()
         self._facts = dict(self._memory.assets.facts)
         self.known_to = self._memory.assets.newest_id
         self.times_anew = self._memory.assets.times_anew
 
-    def owns(self, key: dg.AssetKey) -> bool:
-        """Returns True for the first part of an asset's condition that asks: it is the one that
-        writes down what the tick knew."""
-        first = key not in self._owned
-        self._owned.add(key)
+    def claims_record(self, key: dg.AssetKey) -> bool:
+        """Returns True for the first caller per asset: that part of the condition records what the
+        tick knew."""
+        first = key not in self._claimed
+        self._claimed.add(key)
         return first
 
     def since_of(self, key: dg.AssetKey) -> float | None:
-        """Returns from when on a downstream's upstreams were looked at, in epoch seconds."""
-        length = self._plan.reaches[key]
+        """Returns the time from which a downstream's upstreams were read, in epoch seconds."""
+        length = self._plan.look_backs[key]
         return None if length is None else (self.at - length).timestamp()
 
     def _read(self) -> None:
@@ -113,8 +113,8 @@ class AssetTick:
         return name is None or self.launches.launches[name].over
 
     def read_unplanned(self, run_ids: Collection[str]) -> None:
-        """Reads runs that ticks tell of, and of which no planned materialization is there: how they
-        go on is read at each tick until they are over."""
+        """Reads runs that ticks requested and that planned nothing yet, at each tick until they are
+        over."""
         unknown = [run_id for run_id in run_ids if self.launches.runs.get(run_id) is None]
         if unknown:
             self.launches.refresh(self.instance, self.at, unknown, ())
@@ -161,8 +161,7 @@ class AssetTick:
         return Unfinished(self.instance, self.launches, self._memory.until)
 
     def requests_of(self, key: dg.AssetKey) -> Sequence[TickRequest]:
-        """Returns what the ticks, and the backfills that are active, tell of requests of an
-        asset."""
+        """Returns the requests of an asset that ticks and active backfills have stored."""
         told = [r for r in self._requests.of(key, self._since.timestamp()) if self._is_known(r.at)]
         names = {request.launch for request in told}
         for backfill in self.unfinished.backfills:

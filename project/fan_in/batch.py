@@ -1,4 +1,4 @@
-"""The downstream knows its batch: inside its execution, what made it run."""
+"""The batch of a run, read from inside the downstream's execution."""
 
 from collections.abc import Collection, Iterator
 from itertools import chain
@@ -16,14 +16,14 @@ def batch_of(
     context: dg.AssetExecutionContext | dg.OpExecutionContext,
     asset_key: dg.AssetKey | str | None = None,
 ) -> Batch | None:
-    """Returns the batch that made the current run: for each upstream the run or materialization,
-    its time, and its key.
+    """Returns the batch that the current run was requested for: each upstream's run or
+    materialization, with its time and key.
 
-    It is None for a run that no fan-in requested, such as one started by hand. A re-execution has
-    the batch of the run that it repeats.
+    It is None if no fan-in requested the run, for example a manual run. A re-execution has the
+    batch of its parent run.
 
     Args:
-        context: Of the asset or op that is being executed.
+        context: The context of the executing asset or op.
         asset_key: On the declarative path, the asset whose condition requested the run; by
             default the first of the run's assets that has a batch.
     """
@@ -43,15 +43,15 @@ def batch_of_run(
     asset_key: dg.AssetKey | None = None,
     partitions: Collection[str] | None = None,
 ) -> Batch | None:
-    """Returns the batch that made a run, or None if no fan-in requested it, or its evaluation is
-    no longer stored. That of a run over a range of partitions has the completions of each of them.
+    """Returns the batch that a run was requested for, or None if no fan-in requested it or its
+    evaluation is no longer stored. A run over a partition range has the completions of each.
 
     Args:
         instance: The instance that ran it.
         run: The run.
         asset_key: On the declarative path, the asset whose condition requested the run; by
             default the first of the run's assets that has a batch.
-        partitions: Those of a run over a range; by default all that were requested with them.
+        partitions: The partitions of a run over a range; by default all requested together.
     """
     by_sensor = requested_batch(run.tags)
     if by_sensor is not None:

@@ -1,8 +1,8 @@
-"""What is kept between two ticks, and for how long. Nothing else in this package outlives a tick.
+"""Everything that is kept in memory between ticks. Nothing else in this package outlives a tick.
 
-All of it is a cache: it can be read again from Dagster's storages, and whoever keeps something here
-notices when the storage has become another one. It lives as long as the process that loaded the
-code, since a code server makes its instance anew for every tick.
+All of it is a cache: it can be read again from Dagster's storages, and its users notice when the
+storage is replaced. It lives as long as the process, since a code server creates a new instance for
+every tick.
 """
 
 import threading

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from .caches import sensor_ticks
-from .cursor import KeyState, Request, SensorState
+from .cursor import KeyState, SensorRequest, SensorState
 from .rule import Completion
 from .run_reader import PARTITION_TAG, Burst, RunReader
 from .sensor_config import SENSOR_TAG, SensorConfig
@@ -250,7 +250,7 @@ class CatchUp:
             for record in self.runs.of_downstream(tags=tags, created_after=self.horizon):
                 if (key := self.runs.key_of_downstream(record)) not in recalled:
                     continue
-                request = Request.from_tags(record.dagster_run.tags)
+                request = SensorRequest.from_tags(record.dagster_run.tags)
                 of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
                 if of_sensor and request is not None:
                     recalled[key] = recalled[key].with_used(request.positions, request.at)

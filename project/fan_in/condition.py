@@ -1,9 +1,9 @@
-"""The declarative path: automation conditions that ask the rule about an asset's upstreams.
+"""The declarative path: automation conditions that apply the rule to an asset's upstreams.
 
-They keep no cursor: ``asset_tick`` says where what they know comes from, and ``condition_parts``
-what they decide. Here is how they are defined, and how they answer Dagster.
+The conditions keep no cursor: ``asset_tick`` reads the facts and ``condition_parts`` decides.
 """
 
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -15,7 +15,7 @@ import dagster as dg
 # selection of dependencies.
 from dagster._core.definitions.declarative_automation.operators import DepsAutomationCondition
 
-from .asset_plan import AssetPlan, look
+from .asset_plan import AssetPlan, tick_and_plan
 from .condition_parts import (
     Part,
     Partition,
@@ -55,23 +55,23 @@ def all_upstreams_updated(
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
     since this asset was last requested, each of them within the window.
 
-    It is not true while an upstream has nothing new, or nothing new enough, nor while a run or a
-    backfill goes on that has this asset to make.
+    It is not true while an upstream has nothing new within its window, or while an unfinished run
+    or backfill targets this asset.
 
-    The upstreams are taken from the asset graph at each evaluation; views (virtual assets) are
-    looked through. An observable source asset counts with each new data version. Of a partitioned
-    asset each partition is asked by itself: the upstreams' partitions that map to it count for it,
-    by Dagster's partition mappings, and an upstream without partitions counts for all.
+    The upstreams come from the asset graph, with views (virtual assets) looked through. For an
+    observable source asset, each new data version counts. Each partition of this asset is evaluated
+    by itself, on the upstream partitions that Dagster's partition mappings map to it; an upstream
+    without partitions counts for every partition.
 
     Args:
         within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
-            None for no window. A mapping gives an upstream its own, by asset key; an upstream that
-            it does not name has a day.
-        at_least: How many upstreams are enough, from 1; by default all. A request uses up what
-            every upstream has: one that completes after the quorum was met counts for the next.
-        optional: Upstreams that need not be updated. A request uses up what they have.
-        wait_while_running: Hold a batch back while an unfinished run or backfill has this asset
-            (and this partition) to make.
+            None for no window. A mapping by asset key gives upstreams their own windows; one that
+            it does not name has one day.
+        at_least: How many upstreams are enough, from 1; by default all. A request uses the
+            completions of every upstream; one that arrives after it counts for the next batch.
+        optional: Upstreams that need not be updated. A request uses their completions, too.
+        wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
+            asset (and partition).
 
     Raises:
         FanInError: A window or ``at_least`` is not positive, an optional key is empty, or both
@@ -82,8 +82,8 @@ def all_upstreams_updated(
         check_count(at_least, None)
         if optional:
             raise FanInError(
-                f"at_least={at_least} and optional={[k.to_user_string() for k in optional]} say"
-                " two things about which upstreams are enough: give one of them"
+                f"at_least={at_least} and optional={[k.to_user_string() for k in optional]} both"
+                " say which upstreams are enough: give one of them"
             )
     return UpstreamsUpdated(
         within=_within(within),
@@ -94,32 +94,26 @@ def all_upstreams_updated(
 
 
 def upstreams_updated(at_least: int, within: Within = ONE_DAY) -> "UpstreamsUpdated":
-    """Returns an AutomationCondition that is true if at least so many upstream assets have been
-    materialized since this asset was last requested, each of them within the window.
-
-    It is not true while fewer have. It is ``all_upstreams_updated(within, at_least=…,
-    wait_while_running=False)``.
-
-    Args:
-        at_least: How many, from 1.
-        within: How recent a materialization must be, as for ``all_upstreams_updated``.
-
-    Raises:
-        FanInError: ``at_least`` is not positive, or a window is not.
-    """
+    """Deprecated: use ``all_upstreams_updated(at_least=…, wait_while_running=False)``."""
+    warnings.warn(
+        "upstreams_updated is deprecated: use"
+        f" all_upstreams_updated(at_least={at_least!r}, wait_while_running=False)",
+        DeprecationWarning,
+        stacklevel=2,
+    )
     check_count(at_least, None)
-    return UpstreamsUpdated(within=_within(within), at_least=at_least, wait_while_running=False)
+    return all_upstreams_updated(within, at_least=at_least, wait_while_running=False)
 
 
 def upstream_updated(key: Key, within: Within = ONE_DAY) -> "UpstreamUpdated":
     """Returns an AutomationCondition that is true if the named upstream asset has been
     materialized since this asset was last requested, within the window.
 
-    It is not true if the upstream has nothing new, or nothing new enough.
+    It is not true while the upstream has nothing new within the window.
 
     Combine it with Dagster's operators, as in
     ``upstream_updated("a") & (upstream_updated("b") | upstream_updated("c"))``.
-    A request uses up what every named upstream has.
+    A request uses the completions of every named upstream.
 
     Args:
         key: The upstream's asset key.
@@ -134,15 +128,15 @@ def upstream_updated(key: Key, within: Within = ONE_DAY) -> "UpstreamUpdated":
 
 
 def upstreams_settled(quiet: timedelta) -> "UpstreamsSettled":
-    """Returns an AutomationCondition that is true if no upstream asset has been materialized for
-    so long.
+    """Returns an AutomationCondition that is true if no upstream asset has been materialized within
+    the quiet period.
 
-    It is not true while one was just now, whether a request has used that or not. It says nothing
-    of what is new: combine it, as in ``all_upstreams_updated() & upstreams_settled(quiet)``. To
+    It is not true after any recent materialization, used or not. It does not ask for anything new:
+    combine it, as in ``all_upstreams_updated() & upstreams_settled(quiet)``. To
     wait for running upstreams too, add ``~upstreams_running()``.
 
     Args:
-        quiet: For how long; shorter than the window that it is combined with.
+        quiet: The quiet period, shorter than the window that it is combined with.
 
     Raises:
         FanInError: ``quiet`` is not positive.
@@ -152,20 +146,19 @@ def upstreams_settled(quiet: timedelta) -> "UpstreamsSettled":
 
 
 def downstream_running() -> "DownstreamRunning":
-    """Returns an AutomationCondition that is true if an unfinished run or backfill has this asset,
-    and this partition of it, to make, or a failed run has that Dagster will retry.
+    """Returns an AutomationCondition that is true if an unfinished run or backfill, or a failed run
+    that Dagster will retry, targets this asset (and partition).
 
     It is not true for runs of other assets. Unlike Dagster's ``in_progress()`` it sees every
-    unfinished run, also one that a newer run hides. Negate it to hold a batch of an expression
-    back, as in ``upstream_updated("a") & ~downstream_running()``; ``all_upstreams_updated`` asks it
-    by itself.
+    unfinished run, even behind a newer one. Negate it to make an expression wait, as in
+    ``upstream_updated("a") & ~downstream_running()``; ``all_upstreams_updated`` waits by default.
     """
     return DownstreamRunning()
 
 
 def upstreams_running() -> "UpstreamsRunning":
-    """Returns an AutomationCondition that is true if an unfinished run or backfill has an upstream
-    of this asset, of a partition that counts for it, to make.
+    """Returns an AutomationCondition that is true if an unfinished run or backfill targets an
+    upstream of this asset (and a partition that maps to it).
 
     It is not true for runs of other assets. Negate it to wait until the upstreams are idle.
     """
@@ -177,7 +170,7 @@ def upstreams_running() -> "UpstreamsRunning":
 
 @dataclass(frozen=True, kw_only=True)
 class FanInCondition(dg.AutomationCondition):
-    """What the conditions share: a label, no cursor, and the answer to Dagster."""
+    """Base of all conditions: a label, no cursor, and the evaluation."""
 
     label: str | None = None
 
@@ -196,15 +189,15 @@ class FanInCondition(dg.AutomationCondition):
         return False
 
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
-        """Returns the upstreams that it names when it is asked of an asset, with their windows."""
+        """Returns the upstreams that it names on an asset, with their windows."""
         raise NotImplementedError
 
     def longest(self) -> list[Window]:
-        """Returns the windows that say how far back it looks."""
+        """Returns the windows that bound how far back it reads."""
         return []
 
     def part(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Any:
-        """Returns what follows it for a downstream, if it asks the rule."""
+        """Returns the part that decides it for a downstream; None if it does not use the rule."""
         return None
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
@@ -212,7 +205,7 @@ class FanInCondition(dg.AutomationCondition):
         if not isinstance(root, dg.AssetKey) or not isinstance(context.key, dg.AssetKey):
             context.log.warning(f"{self.name} is set on {root}, which is not an asset: move it")
             return dg.AutomationResult(context, context.get_empty_subset())
-        tick, plan = look(context)
+        tick, plan = tick_and_plan(context)
         with tick.lock:
             return self._evaluate(context, tick, plan)
 
@@ -222,13 +215,13 @@ class FanInCondition(dg.AutomationCondition):
     def decisions(
         self, context: dg.AutomationContext, until: Any = None
     ) -> Mapping[Partition, Decision]:
-        """Returns what the rule decides for each partition that anything is known of.
+        """Returns the rule's decision for each partition with any known completion.
 
         Args:
-            context: Of an evaluation of the asset.
-            until: On what was known then; None for what the evaluation knew.
+            context: The context of an evaluation of the asset.
+            until: Decide on what was known then; None for now.
         """
-        tick, plan = look(context, until)
+        tick, plan = tick_and_plan(context, until)
         with tick.lock:
             part = self.part(plan, context.root_context.key, context.key)
             if part is None:
@@ -243,7 +236,7 @@ class FanInCondition(dg.AutomationCondition):
         self, context: dg.AutomationContext, partitions: Collection[Partition], until: Any = None
     ) -> Mapping[Partition, tuple[str, ...]]:
         """Returns the unfinished runs and backfills that have the downstream to make."""
-        tick, plan = look(context, until)
+        tick, plan = tick_and_plan(context, until)
         with tick.lock:
             downstream = plan.downstream(context.root_context.key)
             downstream.follow(tick)
@@ -252,16 +245,16 @@ class FanInCondition(dg.AutomationCondition):
     def lost(self, context: dg.AutomationContext) -> Mapping[Partition, str]:
         """Returns, for each partition whose newest request never started and stays used, which
         launch that was; a request that gave its batch back is not among them."""
-        tick, plan = look(context)
+        tick, plan = tick_and_plan(context)
         with tick.lock:
             downstream = plan.downstream(context.root_context.key)
             downstream.follow(tick)
             return {p: request.launch for p, request in downstream.requests.lost(tick)}
 
 
-class _OnUpstreams(FanInCondition):
-    """What the conditions share that take the upstreams from the asset graph: they can be
-    restricted to some of them, as Dagster's own ``any_deps_match`` can."""
+class _UpstreamsCondition(FanInCondition):
+    """Base of the conditions on all upstreams in the asset graph. ``allow`` and ``ignore`` restrict
+    them, as with Dagster's ``any_deps_match``."""
 
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
@@ -281,7 +274,7 @@ class _OnUpstreams(FanInCondition):
         return self
 
     def upstreams(self, graph: Any, target: dg.AssetKey) -> list[dg.AssetKey]:
-        """Returns the upstreams of an asset that it asks about, sorted."""
+        """Returns the upstreams of an asset that it considers, sorted."""
         keys = upstreams_of(graph, target)
         if self.allow_selection is not None:
             allowed = self.allow_selection.resolve(graph, allow_missing=True)
@@ -292,11 +285,11 @@ class _OnUpstreams(FanInCondition):
         return keys
 
 
-DepsAutomationCondition.register(_OnUpstreams)
+DepsAutomationCondition.register(_UpstreamsCondition)
 
 
-class _OfTheRule(FanInCondition):
-    """What the conditions share that ask the rule."""
+class _RuleCondition(FanInCondition):
+    """Base of the conditions that apply the rule."""
 
     def part(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Part:
         return plan.part(
@@ -321,13 +314,13 @@ class _OfTheRule(FanInCondition):
             else:
                 there = subset_of(context, fires)
                 true_subset = context.candidate_subset.compute_intersection(there)
-        owner = tick.owns(root.key)
+        records = tick.claims_record(root.key)
         return FanInResult(
             context,
             true_subset,
             lines=plan.lines(part).of(context, held_back_text(held) if held else None),
-            stamp=lambda: str(context.evaluation_time) if owner and _requested(context) else "",
-            metadata=lambda: _record(context, tick, part) if owner else {},
+            stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
+            metadata=lambda: _record(context, tick, part) if records else {},
             part=part,
         )
 
@@ -336,7 +329,7 @@ class _OfTheRule(FanInCondition):
 
 
 @dataclass(frozen=True)
-class UpstreamsUpdated(_OfTheRule, _OnUpstreams):
+class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     """True if all upstreams of the asset were updated, or enough of them; see
     ``all_upstreams_updated``."""
 
@@ -395,7 +388,7 @@ class UpstreamsUpdated(_OfTheRule, _OnUpstreams):
         )
 
     def _fault(self, graph: Any, upstreams: list[str], optional: frozenset[str]) -> str | None:
-        """Returns why it can never be true of an asset with these upstreams."""
+        """Returns why it can never be true on an asset with these upstreams."""
         within = _as_within(self.within)
         named = {key.to_user_string() for key in self.optional}
         named |= within.keys() if isinstance(within, Mapping) else set()
@@ -412,7 +405,7 @@ class UpstreamsUpdated(_OfTheRule, _OnUpstreams):
 
 
 @dataclass(frozen=True)
-class UpstreamUpdated(_OfTheRule):
+class UpstreamUpdated(_RuleCondition):
     """True if one named upstream of the asset was updated; see ``upstream_updated``."""
 
     key: dg.AssetKey
@@ -443,7 +436,7 @@ class UpstreamUpdated(_OfTheRule):
 
 
 @dataclass(frozen=True)
-class UpstreamsSettled(_OnUpstreams):
+class UpstreamsSettled(_UpstreamsCondition):
     """True if no upstream of the asset was updated lately; see ``upstreams_settled``."""
 
     quiet: timedelta
@@ -480,7 +473,7 @@ class UpstreamsSettled(_OnUpstreams):
 
 @dataclass(frozen=True)
 class DownstreamRunning(FanInCondition):
-    """True if a run has the asset to make; see ``downstream_running``."""
+    """True if an unfinished run targets the asset; see ``downstream_running``."""
 
     @property
     def name(self) -> str:
@@ -505,8 +498,8 @@ class DownstreamRunning(FanInCondition):
 
 
 @dataclass(frozen=True)
-class UpstreamsRunning(_OnUpstreams):
-    """True if a run has an upstream of the asset to make; see ``upstreams_running``."""
+class UpstreamsRunning(_UpstreamsCondition):
+    """True if an unfinished run targets an upstream of the asset; see ``upstreams_running``."""
 
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
@@ -552,8 +545,7 @@ def _without(context: dg.AutomationContext, partitions: set[Partition]) -> dg.Au
 
 
 def _requested(context: dg.AutomationContext) -> set[Partition]:
-    """Returns what this tick requests of the whole condition's asset, as far as it is known: all
-    of it once the tick is over."""
+    """Returns the partitions of the root asset that this tick has requested so far."""
     subset = context.request_subsets_by_key.get(context.root_context.key)
     if subset is None or subset.is_empty:
         return set()
@@ -572,7 +564,7 @@ def _beside(context: dg.AutomationContext, part: Part) -> str | None:
 
 
 def _record(context: dg.AutomationContext, tick: Any, part: Part) -> Mapping[str, Any]:
-    """Returns what is stored of what the tick knew, for what it requests."""
+    """Returns the metadata that records what the tick knew for each requested partition."""
     requested = _requested(context)
     if not requested:
         return {}
@@ -587,7 +579,7 @@ def _record(context: dg.AutomationContext, tick: Any, part: Part) -> Mapping[str
 def named_upstreams(
     graph: Any, target: dg.AssetKey, condition: dg.AutomationCondition
 ) -> Iterator[tuple[FanInCondition, dg.AssetKey]]:
-    """Yields every part of a condition that is one of ours, with the asset that it is asked of."""
+    """Yields every fan-in condition within a condition, with the asset that it applies to."""
     if isinstance(condition, FanInCondition):
         yield condition, target
         return
@@ -618,7 +610,7 @@ def _optional(keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
 
 
 def _within(within: Any) -> Any:
-    """Returns the windows as something hashable; the keys of a mapping as they are written."""
+    """Returns the windows in a hashable form."""
     if not isinstance(within, Mapping):
         check_window(within)
         return within

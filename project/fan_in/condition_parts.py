@@ -1,4 +1,4 @@
-"""What one part of a condition has decided for each partition of its downstream.
+"""The decisions of one part of a condition, for each partition of its downstream.
 
 A tick decides only the partitions to which something happened, and those of which a completion has
 left its window since: ``_expiries`` says when that is.
@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from .asset_tick import AssetTick
 from .downstreams import Downstream, completion_of
 from .evaluate import Holds, evaluate
-from .partition_maps import How
+from .partition_maps import Pairing
 from .requirement import AtLeast, Needs, Requirement
 from .rule import Decision, State, UpstreamStatus, decide
 from .windows import Window, falls_out
@@ -23,7 +23,7 @@ Partition = str | None
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a part asks of a downstream.
+    """What a part of a condition requires of a downstream.
 
     Args:
         windows: The upstreams, with their windows.
@@ -44,7 +44,7 @@ class Question:
         return list(self.windows)
 
     def when(self, absent: Collection[str] = ()) -> Requirement | None:
-        """Returns which upstreams are enough, without those that a partition does not have."""
+        """Returns which upstreams are enough, without those absent for a partition."""
         if self.at_least is not None:
             return AtLeast((), self.at_least)
         if not self.optional:
@@ -54,7 +54,7 @@ class Question:
 
 
 class Part:
-    """Follows one part of one downstream's condition.
+    """Decides one part of one downstream's condition, incrementally.
 
     Args:
         downstream: The downstream.
@@ -80,7 +80,7 @@ class Part:
     # --- what is decided ---------------------------------------------------------------------
 
     def follow(self, tick: AssetTick) -> None:
-        """Decides what is to be decided anew."""
+        """Decides again the partitions that changed since the last tick."""
         downstream = self.downstream
         downstream.follow(tick)
         if self._epoch != downstream.epoch:
@@ -140,8 +140,8 @@ class Part:
         return when.holds(shared, self.question.upstreams)
 
     def decide(self, partition: Partition, tick: AssetTick) -> Decision | None:
-        """Returns what the rule decides for a partition; None if it has no upstream there, or the
-        part can never be true."""
+        """Returns the rule's decision for a partition; None if it has no upstreams or the part can
+        never be true."""
         if self.question.fault is not None:
             return None
         facts = self.downstream.of(partition, tick)
@@ -170,7 +170,7 @@ class Part:
             status = by_name.get(name)
             ready = status is not None and status.ready
             self._mark(self.ready[name], name, partition, ready)
-            if self.downstream.upstreams[name].how is How.SHARED:
+            if self.downstream.upstreams[name].pairing is Pairing.SHARED:
                 used = status is not None and status.state is State.USED
                 self._mark(self.used[name], name, partition, used)
             if ready and status is not None and status.newest is not None:
@@ -192,7 +192,7 @@ class Part:
             (of.add if belongs else of.discard)(partition)
 
     def shared_status(self, name: str) -> UpstreamStatus:
-        """Returns how an upstream without partitions stands, used or not."""
+        """Returns the status of an upstream without partitions, regardless of use."""
         fact = self.downstream.upstreams[name].fact(None)
         (status,) = decide(
             at=self.decided_at,
@@ -222,15 +222,15 @@ class Part:
 
 
 class SettledPart(Part):
-    """Follows for which partitions an upstream completed a short time ago: ``ready`` are those
-    that have not settled."""
+    """Tracks the partitions that have not settled: ``ready`` holds those with a completion within
+    the quiet period."""
 
     def __init__(self, downstream: Downstream, question: Question, quiet: timedelta) -> None:
         super().__init__(downstream, question)
         self.quiet = quiet
 
     def decide(self, partition: Partition, tick: AssetTick) -> Decision | None:
-        """Returns the decision on completions as if none were used, within the quiet time."""
+        """Returns the decision as if nothing were used, with the quiet period as window."""
         facts = self.downstream.of(partition, tick)
         return decide(
             at=tick.at,
@@ -244,7 +244,7 @@ class SettledPart(Part):
 
 
 class PartFacts:
-    """What a part knows at one tick, as the skeleton asks it."""
+    """The ``Facts`` of a part at one tick."""
 
     def __init__(self, part: Part, tick: AssetTick, beside: Callable[[], str | None]) -> None:
         self._part, self._tick, self._beside = part, tick, beside
@@ -287,8 +287,8 @@ class PartFacts:
 def running_of(
     downstream: Downstream, tick: AssetTick, partitions: Iterable[Partition]
 ) -> Mapping[Partition, tuple[str, ...]]:
-    """Returns the unfinished runs and backfills that have the downstream to make, by partition;
-    also those that have failed and will be retried."""
+    """Returns the unfinished runs and backfills that target the downstream, by partition, including
+    failed runs that will be retried."""
     unfinished = tick.unfinished.of(downstream.graph, downstream.key, downstream.partitions_def)
     running: dict[Partition, tuple[str, ...]] = {}
     for partition in partitions:
@@ -313,13 +313,13 @@ def any_upstream_running(
     for upstream in map(downstream.upstreams.__getitem__, names):
         theirs = upstream.map.theirs if upstream.map else None
         for partition in tick.unfinished.of(downstream.graph, upstream.key, theirs):
-            match upstream.how:
-                case How.ANY | How.SHARED:
+            match upstream.pairing:
+                case Pairing.ANY | Pairing.SHARED:
                     return None
-                case How.SAME:
+                case Pairing.SAME:
                     partitions.add(partition)
-                case How.MAPPED if upstream.map and partition is not None:
+                case Pairing.MAPPED if upstream.map and partition is not None:
                     partitions |= upstream.map.children(tick.view, partition)
-                case How.SOME if upstream.map and partition in upstream.map.named(tick.view):
+                case Pairing.SOME if upstream.map and partition in upstream.map.named(tick.view):
                     return None
     return partitions

@@ -1,9 +1,8 @@
 """The sensor's memory between ticks: a JSON cursor, versioned and bounded.
 
-For each key it holds at most two entries for each upstream, however long the history, and it
-forgets a key when nothing of it can count any more. It is a cache: all that matters can be read
-again, the completions from the run storage and what was used up from the tags of the downstream's
-own runs. So a missing, corrupt, foreign or older cursor is thrown away.
+It holds at most two entries per key and upstream, and drops a key when nothing of it can count any
+more. It is a cache: completions can be read again from the run storage, and what was used from the
+tags of the downstream's runs. So a missing, corrupt, foreign or older cursor is discarded.
 """
 
 import json
@@ -27,15 +26,15 @@ would use up what no batch used, or give back what one did."""
 REQUEST_TAG = "fan_in/request"
 
 LONGEST_TAG = 2000
-"""Characters in one tag, at the most: Postgres refuses an index entry of more than 2,704 bytes."""
+"""The most characters in one tag: Postgres refuses an index entry of more than 2,704 bytes."""
 
 MOST_KEYS = 2000
-"""How many keys the state remembers that wait for an upstream, the most recent ones. What it
-forgets is read again when an upstream completes with that key."""
+"""How many keys the state remembers, the most recent first. A forgotten key is read again when an
+upstream completes with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class SensorRequest:
     """A request of the downstream, as its run tags and the cursor hold it.
 
     Args:
@@ -53,9 +52,9 @@ class Request:
     members: frozenset[str]
 
     @staticmethod
-    def of(decision: Decision, batch: Batch) -> "Request":
+    def of(decision: Decision, batch: Batch) -> "SensorRequest":
         """Returns the request for a batch that was decided on."""
-        return Request(
+        return SensorRequest(
             batch_id=batch.id,
             at=decision.at,
             positions={c.upstream: c.position for c in decision.consumed},
@@ -82,7 +81,7 @@ class Request:
         return {_request_tag(number): piece for number, piece in enumerate(pieces)}
 
     @staticmethod
-    def from_tags(tags: Mapping[str, str]) -> "Request | None":
+    def from_tags(tags: Mapping[str, str]) -> "SensorRequest | None":
         """Returns the request that a run's tags hold, or None if they hold none."""
         pieces: list[str] = []
         while (piece := tags.get(_request_tag(len(pieces)))) is not None:
@@ -158,7 +157,7 @@ class KeyState:
 
     @cached_property
     def latest(self) -> datetime:
-        """When it was last heard of the key."""
+        """The time of the newest completion."""
         return max((c.completed_at for c in self.newest.values()), default=_NEVER)
 
 
@@ -188,7 +187,7 @@ class SensorState:
     keys: Mapping[str | None, KeyState] = field(default_factory=dict)
     unsure: frozenset[str] = frozenset()
     keyless: Mapping[str, Completion] = field(default_factory=dict)
-    requested: tuple[Request, ...] = ()
+    requested: tuple[SensorRequest, ...] = ()
     places: tuple[Place, ...] = ()
     parts: Mapping[str, Completion] = field(default_factory=dict)
     elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -367,7 +366,7 @@ def _key_from_data(key: str | None, newest: dict[str, Any], used: dict[str, Any]
     )
 
 
-def _request_to_data(request: Request) -> dict[str, Any]:
+def _request_to_data(request: SensorRequest) -> dict[str, Any]:
     data: dict[str, Any] = {
         "key": request.batch_id,
         "at": request.at.timestamp(),
@@ -380,10 +379,10 @@ def _request_to_data(request: Request) -> dict[str, Any]:
     return data
 
 
-def _request_from_data(data: dict[str, Any]) -> Request:
+def _request_from_data(data: dict[str, Any]) -> SensorRequest:
     positions = {name: _position(p) for name, p in data["positions"].items()}
     key = data.get("of")
-    return Request(
+    return SensorRequest(
         batch_id=_text(data["key"]),
         at=_time(data["at"]),
         positions=positions,

@@ -1,7 +1,6 @@
-"""What a fan-in sensor cannot work with: told when it is defined, or when it first ticks.
+"""Checks of a fan-in sensor, when it is defined and when it first ticks.
 
-The partitions of ``define_asset_job`` are known once its assets are: when the definitions have been
-loaded.
+The partitions of ``define_asset_job`` are known only once the definitions have been loaded.
 """
 
 from typing import Any
@@ -16,7 +15,7 @@ from .windows import check_settle, check_within, window_of
 
 
 def check_arguments(spec: SensorConfig) -> None:
-    """Raises FanInError for arguments that could not work, whatever the definitions."""
+    """Raises FanInError for arguments that can never work."""
     check_within(spec.within, spec.names)
     check_settle(spec.settle, [window_of(spec.within, upstream) for upstream in spec.names])
     if spec.when is not None:
@@ -36,7 +35,7 @@ def check_arguments(spec: SensorConfig) -> None:
 def check_code_location(
     spec: SensorConfig, repository: dg.RepositoryDefinition | None, home: Home | None
 ) -> None:
-    """Raises FanInError for what only the code location that loads the sensor can tell.
+    """Raises FanInError for errors that show only once the code location is loaded.
 
     Args:
         spec: The sensor's arguments.

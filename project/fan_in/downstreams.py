@@ -1,8 +1,7 @@
-"""What is known of one downstream asset: what completed for each of its partitions, and what of
-that its requests have used.
+"""The state of one downstream asset: the completions of each partition, and which are used.
 
-A tick looks again only at the partitions to which something happened: ``Downstream.follow`` notes
-them down, and each part of the downstream's condition decides those anew.
+``Downstream.follow`` journals the partitions that changed, and each part of the downstream's
+condition decides only those again.
 """
 
 from collections import defaultdict
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from .asset_facts import AssetFacts, Fact
-from .asset_requests import Request, Requests
+from .asset_facts import AssetFacts, StoredCompletion
+from .asset_requests import AssetRequest, AssetRequests
 from .errors import FanInError
 from .evaluation_records import Seen
-from .partition_maps import How, PartitionMap
+from .partition_maps import Pairing, PartitionMap
 from .rule import Completion, Used
 from .windows import Window, in_window
 
@@ -33,7 +32,7 @@ class Upstream:
         graph: The asset graph.
         key: The upstream.
         downstream: The downstream.
-        via: The downstream's dependency of which it is asked, if it is not the downstream itself.
+        via: The asset that the condition applies to: the downstream, or a dependency of it.
     """
 
     def __init__(
@@ -48,39 +47,39 @@ class Upstream:
             self.map = PartitionMap(graph, key, downstream, via)
         except FanInError as error:
             self.fault = str(error)
-        self.how = self.map.how if self.map else How.SHARED
+        self.pairing = self.map.pairing if self.map else Pairing.SHARED
         self.facts = AssetFacts()
         self._place = -1
-        self._mapped: dict[str | None, Fact] = {}
+        self._mapped: dict[str | None, StoredCompletion] = {}
         self._sources: dict[str | None, set[str | None]] = defaultdict(set)
 
-    def fact(self, partition: str | None) -> Fact | None:
+    def fact(self, partition: str | None) -> StoredCompletion | None:
         """Returns the newest completion that counts for a partition of the downstream."""
-        match self.how:
+        match self.pairing:
             case _ if self.fault:
                 return None
-            case How.ANY:
+            case Pairing.ANY:
                 return self.facts.newest
-            case How.SHARED:
+            case Pairing.SHARED:
                 return self.facts.done.get(None)
-            case How.SAME:
+            case Pairing.SAME:
                 return self.facts.done.get(partition)
         return self._mapped.get(partition)
 
     @property
     def partitions(self) -> Collection[str | None]:
         """The downstream's partitions for which it has a completion of their own."""
-        match self.how:
-            case How.SAME:
+        match self.pairing:
+            case Pairing.SAME:
                 return self.facts.done.keys() - {None}
-            case How.MAPPED:
+            case Pairing.MAPPED:
                 return self._mapped.keys()
         return ()
 
     @property
     def is_partitioned_elsewhere(self) -> bool:
         """True if the graph says that it has no partitions, and its completions have some."""
-        return self.how is How.SHARED and any(p is not None for p in self.facts.done)
+        return self.pairing is Pairing.SHARED and any(p is not None for p in self.facts.done)
 
     def follow(self, tick: "AssetTick") -> Set[str | None] | None:
         """Returns the partitions of the downstream to which something happened; None for all."""
@@ -94,12 +93,12 @@ class Upstream:
             return frozenset()
         touched = facts.done if anew else facts.journal[self._place :]
         self.facts, self._place = facts, len(facts.journal)
-        match self.how:
-            case How.ANY:
+        match self.pairing:
+            case Pairing.ANY:
                 return None if anew else frozenset([None])
-            case How.SHARED:
+            case Pairing.SHARED:
                 return None
-            case How.SAME:
+            case Pairing.SAME:
                 return None if anew else frozenset(touched)
         if anew:
             self._mapped.clear()
@@ -108,7 +107,7 @@ class Upstream:
 
     def _remap(self, view: Any, touched: Set[str | None], anew: bool) -> Set[str | None] | None:
         assert self.map is not None
-        if self.how is How.SOME:
+        if self.pairing is Pairing.SOME:
             known = [fact for p in self.map.named(view) if (fact := self.facts.done.get(p))]
             self._mapped = {None: max(known)} if known else {}
             return frozenset([None])
@@ -124,7 +123,7 @@ class Upstream:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyFacts:
-    """What is known of one partition of a downstream, as the rule asks it.
+    """The rule's input for one partition of a downstream.
 
     Args:
         completions: The newest of each upstream.
@@ -142,7 +141,7 @@ class KeyFacts:
 
 
 class Downstream:
-    """Follows one downstream from tick to tick.
+    """Tracks one downstream from tick to tick.
 
     Args:
         graph: The asset graph.
@@ -169,14 +168,14 @@ class Downstream:
         self.epoch = 0
         self._place = -1
         self._launch_place = self._launch_epoch = 0
-        self.requests = Requests(graph, key)
+        self.requests = AssetRequests(graph, key)
         self._followed: Any = None
         self._known: dict[str | None, KeyFacts] = {}
 
     # --- what happened since the last tick ---------------------------------------------------
 
     def follow(self, tick: "AssetTick") -> None:
-        """Notes down, once a tick, the partitions to which something happened."""
+        """Journals, once per tick, the partitions that changed."""
         if self._followed is tick.token:
             return
         self._followed = tick.token
@@ -211,7 +210,7 @@ class Downstream:
         return anew
 
     def as_of(self, tick: "AssetTick") -> "Downstream":
-        """Returns the downstream as a tick knew it, also if another one has followed it since."""
+        """Returns the downstream as a tick knew it, even if another tick has followed since."""
         if self._followed is tick.token:
             return self
         then = Downstream(self.graph, self.key, self.windows, self.via)
@@ -232,7 +231,7 @@ class Downstream:
         return frozenset(
             name
             for name, upstream in self.upstreams.items()
-            if upstream.how is How.SHARED and upstream.fact(None) is not None
+            if upstream.pairing is Pairing.SHARED and upstream.fact(None) is not None
         )
 
     # --- what the rule is asked --------------------------------------------------------------
@@ -278,8 +277,8 @@ class Downstream:
 
     def _holder(
         self,
-        requests: Sequence[Request],
-        fact: Fact,
+        requests: Sequence[AssetRequest],
+        fact: StoredCompletion,
         launch: str | None,
         partition: str | None,
         tick: "AssetTick",
@@ -299,11 +298,11 @@ class Downstream:
         return made.name if backfill.active else None
 
     def read_used(self, partitions: Collection[str | None], tick: "AssetTick") -> None:
-        """Reads what the ticks tell of requests of these partitions."""
+        """Reads the requests that ticks have stored for these partitions."""
         for partition in self.requests.read_ticks(partitions, tick):
             self._known.pop(partition, None)
 
-    # --- what is written down ----------------------------------------------------------------
+    # --- what is recorded ----------------------------------------------------------------
 
     def seen(self, partition: str | None, tick: "AssetTick") -> Seen:
         """Returns the newest completion of each upstream for a partition, and whether it is ready
@@ -326,10 +325,10 @@ class Downstream:
 
 
 MOST_JOURNAL = 50_000
-"""How many touched partitions are noted one by one; after that all are decided anew."""
+"""How many changed partitions the journal holds; after that all are decided again."""
 
 
-def completion_of(name: str, fact: Fact, partition: str | None) -> Completion:
+def completion_of(name: str, fact: StoredCompletion, partition: str | None) -> Completion:
     """Returns a completion as the rule takes it."""
     at = _datetime(fact.at)
     return Completion(

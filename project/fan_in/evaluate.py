@@ -1,20 +1,19 @@
-"""One tick, the same on both paths: which questions are asked, and in which order.
+"""The steps of one tick, the same on both paths.
 
-1. **What does the rule decide** on what the facts know? Only a complete batch goes on.
-2. **What holds a complete batch back**: another evaluation, an unfinished run, a launch?
-3. **What was used** after all, of the batches that nothing holds back? The rule decides them again.
+1. **Decide** with the rule, on the known facts. Only complete batches continue.
+2. **Hold back** a complete batch for another evaluation, an unfinished run, or a launch.
+3. **Read what was used** for batches that nothing holds back, and decide those again.
 
-The order of 2 and 3 is what makes a batch run exactly once. Whoever else may request this batch
-evaluates, has requested, or has finished. An evaluation, like an unfinished run, is seen by 2 for
-as long as it goes on, and it writes down what it requests before it ends. So whoever is not seen
-by 2 any more has left its requests for 3 to read. Asked the other way round, it could request
-after 3 has read and end before 2 looks, and the batch would run twice.
+The order of 2 and 3 is what makes a batch run exactly once. Step 2 sees another
+evaluation, like an unfinished run, until it ends, and it stores its requests before it ends. So an
+evaluation that step 2 no longer sees has stored its requests for step 3 to read. In the opposite
+order, it could request after 3 and end before 2, and the batch would run twice.
 
-What was used is asked again in 3, although 1 knew of it: a cursor may have been put back, a run
-may have been deleted, a planned event may never have been stored. Neither alone is believed when
-it says that nothing was used. 3 comes last since it costs most and can only take a batch away.
+Step 3 reads again what step 1 knew, since a cursor may have been reset, a run deleted, or a planned
+event never stored: none of them alone can prove that nothing was used. It comes last because it
+costs the most and can only remove a batch.
 
-This module knows neither Dagster nor a clock. ``Facts`` is what each path reads.
+This module imports no Dagster and reads no clock. ``Facts`` is what each path reads.
 """
 
 from collections.abc import Collection, Hashable, Mapping
@@ -29,7 +28,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, kw_only=True)
 class Holds:
-    """What a complete batch has to wait for: the fields of ``Decision`` with these names.
+    """What holds a complete batch back: the fields of ``Decision`` with these names.
 
     Args:
         running: Unfinished runs of the downstream.
@@ -47,7 +46,7 @@ class Holds:
 
 
 class Facts(Protocol[Key]):
-    """What one path knows at one tick. A key is whatever the path decides for by itself."""
+    """What one path knows at one tick. Each key is decided by itself."""
 
     def decide(self, keys: Collection[Key] | None = None) -> Mapping[Key, Decision]:
         """Returns what the rule decides for these keys, on what is known now; of what turned out
@@ -59,21 +58,19 @@ class Facts(Protocol[Key]):
         ...
 
     def holds(self, complete: Mapping[Key, Decision]) -> Mapping[Key, Holds]:
-        """Returns what complete batches have to wait for; those that nothing holds back may be
-        left out."""
+        """Returns what holds complete batches back; keys without a hold may be omitted."""
         ...
 
     def read_used(self, keys: Collection[Key]) -> None:
-        """Reads what was used for these keys wherever it is written down, so that ``decide`` knows
-        of it from now on."""
+        """Reads what was used for these keys from every record, for ``decide`` to take into
+        account from now on."""
         ...
 
 
 def evaluate(facts: Facts[Key]) -> dict[Key, Decision]:
-    """Returns the decision for each key, with what holds a complete batch back; those that fire
-    are to be requested.
+    """Returns the decision for each key, including what holds a complete batch back.
 
-    A complete batch that is held back may turn out to be used once nothing holds it any more.
+    A batch that is held back may turn out to be used once nothing holds it.
     """
     decisions = dict(facts.decide())
     complete = {key: decision for key, decision in decisions.items() if decision.complete}

@@ -1,7 +1,7 @@
 """How a condition's result is shown and stored: a line for each upstream, and what the tick knew.
 
-A line's words hold times and no ages, since Dagster stores an evaluation anew whenever they change.
-A line that stands as it did is kept, since of a thousand upstreams or downstreams most do.
+A line's words hold times, not ages, since Dagster stores a new evaluation whenever they change. An
+unchanged line is reused.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from dagster._core.definitions.declarative_automation.serialized_objects import 
 from .condition_parts import Part, Partition
 from .downstreams import Upstream
 from .messages import ASSET_WORDS, explain_held_back, explain_upstream
-from .partition_maps import How
+from .partition_maps import Pairing
 from .rule import State, UpstreamStatus
 
 MOST_PARTITIONS_NAMED = 3
@@ -38,11 +38,11 @@ NONE: frozenset[Partition] = frozenset()
 
 @dataclass(frozen=True)
 class Text:
-    """What one line says.
+    """The text of one line.
 
     Args:
         name: The upstream's, or what else it is about.
-        description: How it stands, in words.
+        description: Its status, in words.
         ready: The partitions for which it is true, or None if the downstream has no partitions.
     """
 
@@ -163,7 +163,7 @@ class FanInResult(dg.AutomationResult):
 # --- what the lines say --------------------------------------------------------------------------
 
 
-class Lines:
+class EvaluationLines:
     """The lines of one part, kept from tick to tick.
 
     Args:
@@ -276,7 +276,7 @@ def _text(part: Part, name: str, upstream: Upstream) -> Text:
         words = explain_upstream(status, words=ASSET_WORDS)
         return Text(name, words, ALL if status.ready else NONE)
     ready = frozenset(part.ready[name])
-    if upstream.how is How.SHARED:
+    if upstream.pairing is Pairing.SHARED:
         return Text(name, _shared_words(part, name, upstream), ready)
     words = _partition_words(ready)
     if part.absent[name]:

@@ -1,8 +1,8 @@
-"""What a tick knew, written down with the evaluation that requested, and read back from there.
+"""What a tick knew, stored with the evaluation that made a request, and read back from there.
 
-A request uses up what its tick knew. A completion that lands between the evaluation and the
-creation of the run is not part of that, so it cannot be told from the run: Dagster stores the
-evaluation under an id, and the run carries that id in a tag.
+A request uses what its tick knew, which the run's creation time cannot tell: a completion may land
+between the evaluation and the run. Dagster stores the evaluation under an id, and the run carries
+that id in a tag.
 
 This is the only reader of stored evaluations.
 """
@@ -38,9 +38,8 @@ Position = tuple[datetime, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A completion as an evaluation writes it down: where it stands, who made it, whether it
-    counted."""
+class RecordedCompletion:
+    """A completion as an evaluation stores it: its event, its run, and whether it counted."""
 
     storage_id: int
     at: datetime
@@ -64,12 +63,12 @@ class Record:
         to: The id of the newest event that it knew.
     """
 
-    marks: Mapping[str | None, Mapping[str, Mark]]
+    marks: Mapping[str | None, Mapping[str, RecordedCompletion]]
     asked: frozenset[str] | None = None
     since: float | None = None
     to: int = 0
 
-    def of(self, partition: str | None) -> Mapping[str, Mark]:
+    def of(self, partition: str | None) -> Mapping[str, RecordedCompletion]:
         """Returns the newest completion of each upstream that it knew for a partition."""
         own = self.marks.get(partition, _NONE)
         return {**every, **own} if (every := self.marks.get(EVERY)) else own
@@ -80,7 +79,7 @@ class Record:
         return [partition for partition in self.marks if partition != EVERY]
 
     def has_used(self, partition: str | None, upstream: str, at: float, storage_id: int) -> bool:
-        """True when its request of a partition used up a completion of an upstream."""
+        """True if its request of a partition used a completion of an upstream."""
         mark = self.of(partition).get(upstream)
         if mark is not None:
             return (at, storage_id) <= (mark.at.timestamp(), mark.storage_id)
@@ -89,10 +88,10 @@ class Record:
         return at <= self.since and storage_id <= self.to
 
 
-_NONE: Mapping[str, Mark] = {}
+_NONE: Mapping[str, RecordedCompletion] = {}
 
 EVERY = "\0"
-"""Stands for every partition that was requested. No partition is called so."""
+"""Stands for every requested partition; no partition has this key."""
 
 Seen = Mapping[str, tuple[int, float, str, bool]]
 """The newest completion of each upstream: its event's id and time, its run, whether it counted."""
@@ -156,7 +155,7 @@ class RecordReader:
         self._wanted: set[tuple[dg.AssetKey, int, str]] = set()
 
     def want(self, key: dg.AssetKey, evaluation: int, request: str) -> None:
-        """Says that a record will be asked for, so that all are read with one statement."""
+        """Queues a record, so that one statement reads all of them."""
         if (key, evaluation, request) not in self._kept:
             self._wanted.add((key, evaluation, request))
 
@@ -290,7 +289,7 @@ def _root(body: str) -> Any:
 
 
 def _record(root: Any) -> Record | None:
-    marks: dict[str | None, dict[str, Mark]] = {}
+    marks: dict[str | None, dict[str, RecordedCompletion]] = {}
     knew: dict[str, Any] | None = None
     try:
         for node in root.iter_nodes():
@@ -298,7 +297,7 @@ def _record(root: Any) -> Record | None:
             if COMPLETIONS_METADATA_KEY in metadata:
                 for name, of_name in metadata[COMPLETIONS_METADATA_KEY].value.items():
                     for storage_id, at, run_id, ready, *of_partition in of_name:
-                        mark = Mark(
+                        mark = RecordedCompletion(
                             int(storage_id), datetime.fromisoformat(at), run_id, bool(ready)
                         )
                         partition = of_partition[0] if of_partition else None
@@ -316,7 +315,7 @@ def _record(root: Any) -> Record | None:
             to=int(knew["to"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
-        return None  # Written by another version: as good as gone.
+        return None  # Written by another version.
 
 
 def completions_seen(
@@ -324,7 +323,7 @@ def completions_seen(
     key: dg.AssetKey,
     run_tags: Mapping[str, str],
     partition: str | None = None,
-) -> Mapping[str, Mark] | None:
+) -> Mapping[str, RecordedCompletion] | None:
     """Returns each upstream's newest completion as the evaluation that requested a run saw it, or
     None if no evaluation requested the run, or its record is gone.
 

@@ -1,4 +1,4 @@
-"""What is still going on: unfinished runs and backfills that a batch may have to wait for."""
+"""Unfinished runs and backfills that a batch may have to wait for."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -11,8 +11,8 @@ from .run_reader import RunReader
 
 
 class InProgress:
-    """Reads what is unfinished of the downstream and of the upstreams, or was at the time that the
-    reader of runs is asked about."""
+    """Reads the unfinished runs and backfills of the downstream and the upstreams, now or at the
+    time of the run reader."""
 
     def __init__(self, runs: RunReader) -> None:
         self.runs = runs

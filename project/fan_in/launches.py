@@ -40,7 +40,7 @@ ACTIVE_BACKFILLS = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """What matters of a run.
+    """The facts about a run that matter here.
 
     Args:
         id: Its id.
@@ -51,8 +51,8 @@ class Run:
         status: Its status.
         ended: When it ended, in epoch seconds.
         retry: True if Dagster will retry it, or may yet say so, and has not.
-        targets: What it was to make, as assets with partitions, by its own word: one that was
-            killed as soon as it was stored has planned nothing.
+        targets: The assets and partitions that it selects. A run that was killed as soon as it was
+            stored has planned nothing.
     """
 
     id: str
@@ -216,7 +216,7 @@ class LaunchReader:
             new: The runs of new events.
             watched: The unfinished runs that a downstream waits for.
         """
-        # One that was not there when a tick told of it may have been stored since.
+        # A run that a tick reserved may have been stored since.
         wanted = {run for run in new if self.runs.get(run) is None}
         for name in {n for run in watched if (n := self.of_run(run)) is not None}:
             wanted |= {r.id for r in self.launches[name].runs.values() if not r.over}
@@ -304,7 +304,7 @@ class LaunchReader:
                 self.take_in_backfill(Backfill(stored))
 
     def take_in_backfill(self, backfill: Backfill) -> None:
-        """Takes in how a backfill stands."""
+        """Takes in the state of a backfill."""
         name = f"backfill {backfill.id}"
         launch = self.launches.setdefault(name, Launch(name))
         known = launch.backfill
@@ -346,9 +346,9 @@ class Unfinished:
     """What runs now: every unfinished run and active backfill of the instance, by two statements.
 
     Args:
-        instance: Whose.
-        launches: Is told of the backfills.
-        until: What ran then; None for now.
+        instance: The instance.
+        launches: Takes in the backfills.
+        until: The time asked about; None for now.
     """
 
     def __init__(

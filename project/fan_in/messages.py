@@ -1,4 +1,4 @@
-"""The words in which a decision is told, the same wherever it is shown."""
+"""Decisions in words: the same text wherever a decision is shown."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ MOST_NAMED = 5
 """How many missing upstreams a one-line explanation names before it counts the rest."""
 
 MOST_KEYS_NAMED = 3
-"""How many waiting keys a one-line explanation tells of before it counts the rest."""
+"""How many waiting keys a one-line explanation names before it counts the rest."""
 
 LONGEST_NAME = 80
-"""Characters of a name or a key in a one-line explanation; what is longer is cut."""
+"""The most characters of a name or key in a one-line explanation; a longer one is cut."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """How a path speaks of its completions, as a noun and a past tense."""
+    """What a path calls its completions: a noun and a past tense."""
 
     completion: str
     completed: str
@@ -34,8 +34,8 @@ def explain_upstream(
 ) -> str:
     """Returns why an upstream counts or not, in words; times as ages when ``at`` is given.
 
-    Without ``at`` the words hold times of day instead of ages, so they change only when the
-    facts do. ``sure`` is False if nothing is known of the time before the window.
+    Without ``at``, the words hold absolute times, so they change only when the facts do. ``sure``
+    is False if nothing is known about the time before the window.
     """
     why = _why(status, words, at, sure)
     return f"{why}; {status.note}" if status.note else why
@@ -68,8 +68,7 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
 
 
 def explain_held_back(decision: Decision, *, at: datetime | None = None) -> str:
-    """Returns what a complete batch waits for, another evaluation or runs of the downstream; times
-    as ages when ``at`` is given."""
+    """Returns what holds a complete batch back; times as ages when ``at`` is given."""
     if decision.evaluating is not None:
         return f"another evaluation began {_moment(decision.evaluating, at)} and has not ended"
     if decision.beside is not None:
@@ -79,13 +78,13 @@ def explain_held_back(decision: Decision, *, at: datetime | None = None) -> str:
 
 
 def count_ready(decision: Decision) -> str:
-    """Returns how many upstreams are ready, and how many are needed if that is not all."""
+    """Returns how many upstreams are ready, and how many are needed if not all."""
     line = f"{len(decision.ready)} of {len(decision.statuses)} upstreams ready"
     return line if decision.when is None else f"{line}, {decision.when} needed"
 
 
 def explain_besides(decision: Decision, parts: Sequence[str]) -> str:
-    """Returns why a complete batch waits for other parts of the downstream's condition."""
+    """Returns which other parts of the downstream's condition a complete batch waits for."""
     return f"{count_ready(decision)}; waiting until this is true: {_some(parts)}"
 
 
@@ -121,7 +120,7 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
 
 
 def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_WORDS) -> str:
-    """Returns the decisions for all keys that wait as one line, the most recent in full."""
+    """Returns the decisions for all waiting keys as one line, the most recent in full."""
 
     def newest(decision: Decision) -> datetime:
         return max(s.newest.completed_at for s in decision.statuses if s.newest)
@@ -139,8 +138,8 @@ def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_
 
 
 def plain(name: str) -> str:
-    """Returns a name as it may stand in one line of text, whoever chose it: what cannot be printed
-    is replaced, and what is too long is cut."""
+    """Returns a name that is safe in one line of text: unprintable characters are replaced, and a
+    long name is cut."""
     text = "".join(character if character.isprintable() else "\ufffd" for character in name)
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 

@@ -1,4 +1,4 @@
-"""Which partitions of an upstream count for which of its downstream: Dagster's own mappings.
+"""Which partitions of an upstream count for which of a downstream, by Dagster's mappings.
 
 | downstream | upstream | what counts |
 | --- | --- | --- |
@@ -20,7 +20,7 @@ import dagster as dg
 from .errors import FanInError
 
 
-class How(Enum):
+class Pairing(Enum):
     """How the partitions of an upstream belong to those of the downstream."""
 
     ANY = "any partition is a completion"
@@ -51,19 +51,19 @@ class PartitionMap:
         self.via = via if upstream not in ancestors(graph, downstream) else downstream
         self.theirs = graph.get(upstream).partitions_def if graph.has(upstream) else None
         self.ours = graph.get(downstream).partitions_def
-        self.how = self._how()
+        self.pairing = self._pair()
         self._children: dict[str, frozenset[str]] = {}
         self._parents: dict[str, bool] = {}
         self._signature: Any = None
 
-    def _how(self) -> How:
+    def _pair(self) -> Pairing:
         related = self.upstream in ancestors(self.graph, self.via)
         if self.ours is None:
             if self.theirs is None or not related or self._is_all():
-                return How.ANY
-            return How.SOME
+                return Pairing.ANY
+            return Pairing.SOME
         if self.theirs is None:
-            return How.SHARED
+            return Pairing.SHARED
         if not related:
             if self.theirs != self.ours:
                 raise FanInError(
@@ -71,8 +71,8 @@ class PartitionMap:
                     f" {self.downstream.to_user_string()} and has other partitions, so that they"
                     " cannot be paired: add it to the deps"
                 )
-            return How.SAME
-        return How.SAME if self._is_identity() else How.MAPPED
+            return Pairing.SAME
+        return Pairing.SAME if self._is_identity() else Pairing.MAPPED
 
     def _direct(self) -> Any | None:
         """Returns the mapping, if the upstream is a parent and nothing is between."""
@@ -94,7 +94,7 @@ class PartitionMap:
     def refresh(self, signatures: "Signatures") -> bool:
         """Returns True if partitions have come or gone, so that what was mapped must be mapped
         anew."""
-        if self.how not in (How.SOME, How.MAPPED):
+        if self.pairing not in (Pairing.SOME, Pairing.MAPPED):
             return False
         signature = (signatures.of(self.theirs), signatures.of(self.ours))
         if signature == self._signature:
@@ -147,7 +147,7 @@ class PartitionMap:
     def exists_for(self, view: Any, partition: str | None) -> bool:
         """True unless the upstream has no partition at all for one of the downstream, and need
         have none."""
-        if partition is None or self.ours is None or self.how is not How.MAPPED:
+        if partition is None or self.ours is None or self.pairing is not Pairing.MAPPED:
             return True
         if self._direct() is None:
             return True

@@ -1,9 +1,9 @@
-"""Runs of a part of a job: they are no runs of the job.
+"""Partial runs of a job, which are not completions of it.
 
 "Materialize selected" in the UI runs some assets of a job, "Re-execute selected" some steps, and
-the launchpad some ops. Such a run bears the job's name and may end in success, but the job's work
-is not done. A re-execution from failure also runs a part only, and completes the run that failed:
-it is whole if that was.
+the launchpad some ops. Such a run has the job's name and may succeed, but the job's work is not
+done. A re-execution from failure is partial, too, but completes the run that failed: it is whole if
+that run was.
 """
 
 from collections.abc import Collection, Iterable
@@ -18,11 +18,11 @@ BACKFILL_TAG = "dagster/backfill"
 
 
 class WholeRuns:
-    """Tells runs of whole jobs from runs of a part.
+    """Distinguishes runs of whole jobs from partial runs.
 
     Args:
-        instance: Whose runs.
-        repository: The definitions, which know a job's assets; None if they are not at hand.
+        instance: The instance that stores the runs.
+        repository: The loaded definitions; None if not available.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class WholeRuns:
             parent = self._parents[str(run.parent_run_id)]
             if parent is not None:
                 return self.is_whole(parent, here=here)
-            # It is gone, and nobody else can tell what it had done.
+            # The parent is deleted, and with it the record of what it had done.
             return run.tags.get(RESUMES[0]) == "true" and self._has_all_assets(run, here)
         return not run.op_selection and self._has_all_steps(run) and self._has_all_assets(run, here)
 

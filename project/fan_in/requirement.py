@@ -1,8 +1,8 @@
 """Requirements: which upstreams a batch needs, if not all of them.
 
-``upstream_succeeded(a) & (upstream_succeeded(b) | upstream_succeeded(c))`` and ``at_least(2)`` are
-requirements. An upstream that the requirement does not name is optional: it is in the batch if it
-is ready, and nothing waits for it.
+Examples: ``upstream_succeeded(a) & (upstream_succeeded(b) | upstream_succeeded(c))`` and
+``at_least(2)``. An upstream that a requirement does not name is optional: it joins the batch if it
+is ready, and the batch does not wait for it.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -24,11 +24,11 @@ class Requirement:
         return Not(self)
 
     def holds(self, ready: Collection[str], upstreams: Sequence[str]) -> bool:
-        """True when the upstreams that are ready, of all these, are enough."""
+        """True if the ready upstreams are enough."""
         raise NotImplementedError
 
     def names(self, upstreams: Sequence[str]) -> Iterator[str]:
-        """Yields the upstreams that it speaks of, once for each time."""
+        """Yields the upstreams that it names, once per mention."""
         raise NotImplementedError
 
 
@@ -97,7 +97,7 @@ class AnyOf(_Parts):
 
 @dataclass(frozen=True)
 class AtLeast(_Parts):
-    """True if so many parts are; without parts, if so many of all upstreams are ready."""
+    """True if at least ``count`` parts are; without parts, if that many upstreams are ready."""
 
     count: int
 
@@ -134,8 +134,8 @@ def check_count(count: int, of: int | None) -> None:
 
 
 def check_requirement(when: Requirement, upstreams: Sequence[str]) -> None:
-    """Raises FanInError unless the requirement speaks of these upstreams only, can be met by them,
-    and is not met by nothing."""
+    """Raises FanInError unless the requirement names only these upstreams, can be met by them, and
+    is not met before anything completes."""
     if not isinstance(when, Requirement):
         raise FanInError(
             f"when={when!r} is not a requirement: write upstream_succeeded(job) & …, or at_least(2)"

@@ -1,4 +1,4 @@
-"""Runs that have failed and that Dagster will run again: they are not over yet."""
+"""Failed runs that Dagster will retry: they are not over yet."""
 
 from datetime import datetime, timedelta
 
@@ -7,11 +7,11 @@ import dagster as dg
 RETRY_TAG = "dagster/will_retry"
 
 UNDECIDED = timedelta(minutes=1)
-"""For how long after a failure Dagster may not yet have said whether it retries the run."""
+"""How long after a failure Dagster may take to say whether it retries the run."""
 
 LONGEST_WAIT_FOR_RETRY = timedelta(hours=1)
-"""For how long after a failure its retry is waited for. Dagster starts one within minutes, or gives
-up without a word."""
+"""How long after a failure to wait for its retry. Dagster starts one within minutes or gives up
+silently."""
 
 
 def awaits_retry(record: dg.RunRecord, at: datetime, retries: bool) -> bool:
@@ -20,7 +20,7 @@ def awaits_retry(record: dg.RunRecord, at: datetime, retries: bool) -> bool:
 
     Args:
         record: The run.
-        at: The time.
+        at: The time of the tick.
         retries: Whether the instance retries runs.
     """
     run = record.dagster_run
@@ -28,6 +28,6 @@ def awaits_retry(record: dg.RunRecord, at: datetime, retries: bool) -> bool:
         return False
     ended = record.end_time or record.update_timestamp.timestamp()
     age = timedelta(seconds=at.timestamp() - ended)
-    # Dagster says it a moment after it has stored the failure.
+    # Dagster sets the tag shortly after it stores the failure.
     undecided = retries and RETRY_TAG not in run.tags and age < UNDECIDED
     return undecided or (run.is_complete_and_waiting_to_retry and age < LONGEST_WAIT_FOR_RETRY)

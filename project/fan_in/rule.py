@@ -8,13 +8,12 @@ a completion that
 
 Firing uses up, for every upstream, its newest completion known at that tick and all older ones.
 
-Three things may be asked for besides. ``when`` says which upstreams are enough, if not all are
-needed. ``settle`` holds a batch back until no upstream has completed for that time. And a batch
-may have to wait for a run, of the downstream or of an upstream, to end, or for another
-evaluation that may be about to request it.
+Three options refine it. ``when`` says which upstreams are enough, if not all. ``settle`` is a quiet
+period: a batch waits until no upstream has completed for this long. And a batch may wait for a run
+of the downstream or an upstream to end, or for another evaluation that may be about to request it.
 
-This module knows neither Dagster nor a clock. The job path (``sensor``) and the declarative path
-(``condition``) translate what their store holds into completions, and both ask ``decide``.
+This module imports no Dagster and reads no clock. The job path (``sensor``) and the declarative
+path (``condition``) translate stored events into completions and call ``decide``.
 """
 
 import hashlib
@@ -45,8 +44,8 @@ class Completion:
         position: Where the completion stands among those of its upstream; newer is greater.
             Any type with a total order. By default, the event time and then the id.
         run_id: The run that did the work, if a run did.
-        key: What it belongs to (a partition, the value of a run tag); completions only combine
-            with those of the same key. None where there are no keys.
+        key: A partition or the value of a run tag; only completions of the same key make a batch.
+            None without keys.
 
     Raises:
         FanInError: ``completed_at`` has no time zone.
@@ -72,7 +71,7 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Used:
-    """How far the completions of one upstream are used up: to ``position``, included.
+    """How far the completions of one upstream are used: up to and including ``position``.
 
     Args:
         position: The newest position that no longer counts.
@@ -84,7 +83,7 @@ class Used:
 
 
 def merge_used(used: Mapping[str, Used], more: Mapping[str, Used]) -> dict[str, Used]:
-    """Returns, for each upstream, the further of two accounts of what is used up."""
+    """Returns, for each upstream, whichever of the two positions is further."""
     further = dict(used)
     for upstream, mark in more.items():
         known = further.get(upstream)
@@ -94,7 +93,7 @@ def merge_used(used: Mapping[str, Used], more: Mapping[str, Used]) -> dict[str, 
 
 
 class State(Enum):
-    """Where an upstream stands at a tick."""
+    """The state of an upstream at a tick."""
 
     READY = "ready"
     NEVER = "never completed"
@@ -113,9 +112,9 @@ class UpstreamStatus:
         within: Its window.
         newest: The newest completion known, if there is one.
         used_at: When the newest completion was used, if it was and if that is known.
-        launch: The unfinished launch that made the newest completion and has the downstream to
-            make as well, so that it withholds it.
-        note: What else is known of it, in words, where it is not ready.
+        launch: The unfinished launch that made the newest completion and still has to make the
+            downstream, so it withholds the completion.
+        note: A detail to show when the upstream is not ready.
     """
 
     upstream: str
@@ -128,7 +127,7 @@ class UpstreamStatus:
 
     @property
     def ready(self) -> bool:
-        """True when this upstream's newest completion counts towards the next batch."""
+        """True if this upstream's newest completion counts towards the next batch."""
         return self.state is State.READY
 
 
@@ -141,7 +140,7 @@ class Batch:
 
     @property
     def id(self) -> str:
-        """An identifier computed from the batch alone: equal batches have equal ones."""
+        """An identifier computed from the batch alone: equal batches have equal ids."""
         members = sorted([c.upstream, c.id] for c in self.completions)
         named = members if self.key is None else [self.key, members]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
@@ -155,14 +154,14 @@ class Decision:
         at: The time of the tick.
         statuses: One for each upstream, in the order asked.
         when: Which upstreams are enough; None if all are needed.
-        settle: For how long no upstream must have completed; None if it does not matter.
-        key: What the decision is for, where there are keys.
+        settle: The quiet period that a batch waits for; None for none.
+        key: The key that the decision is for; None without keys.
         running: Unfinished runs of the downstream that this batch must wait for.
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
         evaluating: When another evaluation began that may be about to request this batch.
-        beside: An upstream that this tick requests, if the batch was given back by a launch of
-            both and must not be lost in the same way again.
+        beside: An upstream that this tick requests. A batch given back by a joint launch is not
+            requested together with its upstream again.
     """
 
     at: datetime
@@ -192,7 +191,7 @@ class Decision:
 
     @cached_property
     def complete(self) -> bool:
-        """True when enough upstreams have a completion that counts; never when none has."""
+        """True if enough upstreams have a completion that counts; never if none has."""
         if self.when is None:
             return len(self.ready) == len(self.statuses)
         ready = [s.upstream for s in self.ready]
@@ -200,7 +199,7 @@ class Decision:
 
     @property
     def unsettled(self) -> tuple[UpstreamStatus, ...]:
-        """The upstreams that completed too short a time ago for the batch to have settled."""
+        """The upstreams that completed within the quiet period."""
         if self.settle is None:
             return ()
         return tuple(
@@ -209,7 +208,7 @@ class Decision:
 
     @property
     def fires(self) -> bool:
-        """True when the downstream is to be requested; not while something holds it back."""
+        """True if the downstream is to be requested, not while something holds the batch back."""
         held_back = self.running or self.busy or self.unsettled or self.impossible or self.beside
         return self.complete and not held_back and self.evaluating is None
 
@@ -222,8 +221,8 @@ class Decision:
 
     @property
     def consumed(self) -> tuple[Completion, ...]:
-        """What a batch uses up: for every upstream, ready or not, its newest completion (and all
-        older ones). Those that are used up already are left out."""
+        """The completions that a batch uses: the newest of every upstream, ready or not (and
+        with it all older ones), without those already used."""
         return tuple(s.newest for s in self.statuses if s.newest and s.state is not State.USED)
 
 
@@ -249,10 +248,10 @@ def decide(
         used: For each upstream, how far its completions are used up for this key.
         within: How recent a completion must be; a mapping gives each upstream its own window.
         when: Which upstreams are enough; None if all are needed.
-        settle: For how long no upstream must have completed; None if it does not matter.
-        key: What the decision is for, where there are keys.
-        withheld: Upstreams whose newest completion an unfinished launch made that has the
-            downstream to make as well, and that launch.
+        settle: The quiet period that a batch waits for; None for none.
+        key: The key that the decision is for; None without keys.
+        withheld: Upstreams whose newest completion is withheld, each with the unfinished launch
+            that made it and still has to make the downstream.
 
     Raises:
         FanInError: ``at`` is naive, a window is not positive, or ``upstreams`` is empty or names

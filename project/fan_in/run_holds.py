@@ -1,4 +1,4 @@
-"""What a complete batch of the job path has to wait for, by key."""
+"""What holds a complete batch of the job path back, by key."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -19,12 +19,12 @@ _NOTHING = Holds()
 
 
 class RunHolds:
-    """Tells what holds the batches of a sensor back.
+    """Finds what holds the batches of a sensor back.
 
     Args:
         spec: The sensor's arguments.
-        instance: Whose runs.
-        repository: The definitions; None if they are not at hand.
+        instance: The instance that stores the runs.
+        repository: The loaded definitions; None if not available.
         at: The time of the tick.
         runs: Reads the runs.
         ticks: Reads the sensor's ticks.
@@ -56,8 +56,8 @@ class RunHolds:
         return self.repository.get_job(self.spec.job_name).partitions_def
 
     def on(self, keys: Collection[str | None]) -> Mapping[str | None, Holds]:
-        """Returns what complete batches of these keys have to wait for."""
-        # In this order: whoever is not seen evaluating any more has left its runs to be seen.
+        """Returns what holds complete batches of these keys back."""
+        # In this order: an evaluation that is no longer seen has created its runs by now.
         evaluating = self.ticks.another_evaluation
         running, busy = self._running(), self._busy()
         possible = self._possible(keys)
@@ -73,8 +73,7 @@ class RunHolds:
         return {key: hold for key, hold in held.items() if hold != _NOTHING}
 
     def among(self, keys: Collection[str | None]) -> Collection[str | None]:
-        """Returns those keys that have to wait for a run, or cannot be requested, as it seems now:
-        to look among the others for those that fire."""
+        """Returns the keys that currently wait for a run or cannot be requested."""
         impossible = set(keys) - set(self._possible(keys))
         return impossible | self._running().keys() | self._busy().keys()
 

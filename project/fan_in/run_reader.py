@@ -8,7 +8,7 @@ from functools import cached_property
 import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
-from .cursor import Request, run_completion
+from .cursor import SensorRequest, run_completion
 from .parts import WholeRuns
 from .rule import Completion
 from .windows import MOST_CLOCK_SKEW, just_after
@@ -217,7 +217,7 @@ class RunReader:
         about: a request of that very moment is what the question is about."""
         if self.until is None:
             return True
-        request = Request.from_tags(record.dagster_run.tags)
+        request = SensorRequest.from_tags(record.dagster_run.tags)
         return (request.at if request else record.create_timestamp) < self.until
 
     def pages(self, filters: RunsFilter) -> Iterator[RunRecord]:

@@ -1,10 +1,10 @@
 """The job path: a sensor that watches successful runs and requests the downstream job.
 
-One tick reads what succeeded since the last tick (one indexed query for all upstreams), asks the
-skeleton of a tick what is complete, held back or used, and returns requests or a reason.
+A tick reads what succeeded since the last tick (one indexed query for all upstreams), evaluates the
+rule, and returns run requests or a skip reason.
 
-Why not ``@run_status_sensor``: it is called once for each run and has no cursor of its own, so it
-cannot wait for several upstreams.
+``@run_status_sensor`` would not do: it is called once per run and has no cursor, so it cannot wait
+for several upstreams.
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 import dagster as dg
 
-from .cursor import Request
+from .cursor import SensorRequest
 from .definition_checks import check_arguments, check_code_location, check_partitions
 from .errors import FanInError
 from .evaluate import evaluate
@@ -53,47 +53,46 @@ def fan_in_sensor(
     description: str | None = None,
 ) -> dg.SensorDefinition:
     """Returns a sensor that requests ``job`` exactly once per batch: after every upstream job has
-    succeeded since the batch before, each of them within the window.
+    succeeded since the previous batch, each of them within the window.
 
-    It does not request the job for some of the upstreams (unless ``when`` says so), for runs that
-    did not succeed, for runs of a part of a job (some of its assets, ops or steps, but for a
-    re-execution from failure), for runs of a job with the same name in another code location, or a
-    second time for the same batch.
+    It does not request the job for only some of the upstreams (unless ``when`` allows it) or twice
+    for one batch. It ignores runs that did not succeed, partial runs of a job (a selection of its
+    assets, ops or steps, except a re-execution from failure), and runs of a job with the same name
+    in another code location.
 
     Args:
         name: The sensor's name.
         upstream_jobs: The jobs to wait for, one or more: job definitions, asset-job definitions,
-            or ``dg.JobSelector`` for a job in another code location. In a test, a run of such a job
-            is one that is executed in process with the tag ``.dagster/repository``, as
+            or ``dg.JobSelector`` for a job in another code location. In a test, simulate a run of
+            such a job by executing one in process with the tag ``.dagster/repository``, as
             ``job.execute_in_process(tags={".dagster/repository": "__repository__@elsewhere"})``.
         job: The downstream job to request.
         within: How recent a success must be when the sensor ticks: a timedelta, a CalendarDay, or
-            None for no window. A mapping gives an upstream its own, by the job's name (or
-            "name@location"); an upstream that it does not name has a day.
+            None for no window. A mapping by job name (or "name@location") gives upstreams
+            their own windows; an upstream that it does not name has one day.
         when: Which upstreams are enough, as ``upstream_succeeded(a) & (upstream_succeeded(b) |
-            upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses up
-            what all upstreams have, needed or not.
-        settle: Hold a batch back until no upstream has succeeded for so long.
-        wait_while_running: Hold a batch back until no run or backfill of the downstream is
-            unfinished, and none that failed will be retried.
-        wait_while_upstreams_run: Hold a batch back until no run of an upstream is unfinished.
+            upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses
+            the completions of all upstreams, needed or not.
+        settle: The quiet period: a batch waits until no upstream has succeeded for this long.
+        wait_while_running: Whether a batch waits while a run or backfill of the downstream is
+            unfinished, or a failed run of it will be retried.
+        wait_while_upstreams_run: Whether a batch waits while a run of an upstream is unfinished.
         correlate_by: A run tag, such as "dagster/partition": only successes with the same value
-            make a batch, and the downstream is requested with it, for each value by itself. If the
-            downstream has partitions, the value is the partition. A success without the tag is
-            ignored.
-        manual_runs: Whether a run of the downstream that this sensor did not request uses up
-            ("consume") what had completed when it was created, or nothing ("ignore").
+            make a batch, and the downstream is requested with that value. If the downstream has
+            partitions, the value is the partition. A success without the tag is ignored.
+        manual_runs: Whether a run of the downstream that this sensor did not request uses what had
+            completed when it was created ("consume") or nothing ("ignore").
         run_config: Returns the run config of the request for a batch.
-        minimum_interval_seconds: Seconds between two ticks, at the least.
-        default_status: Whether the sensor runs without being switched on.
-        description: Shown in the UI; by default, a sentence made from the arguments.
+        minimum_interval_seconds: The minimum number of seconds between ticks.
+        default_status: Whether the sensor starts as running. The default is stopped.
+        description: Shown in the UI; by default, generated from the arguments.
 
     Raises:
-        FanInError: No upstream, an upstream that is no job or is named twice, a downstream among
-            its own upstreams, a window, a settling time or an interval that is not positive, a
-            window or a requirement for an unknown upstream, a requirement that nothing or anything
-            meets, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that is
-            not correlated by them.
+        FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
+            its own upstreams, a window, quiet period or interval that is not positive, a window or
+            requirement for an unknown upstream, a requirement that can never be met or is met by
+            nothing, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
+            is not correlated by them.
     """
     _check_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -132,9 +131,9 @@ def fan_in_sensor(
 
 
 def upstream_succeeded(job: UpstreamJob) -> Requirement:
-    """Returns the requirement that an upstream job has a success that counts, for ``when``.
+    """Returns a requirement for ``when`` that is met if an upstream job has a success that counts.
 
-    It is not met by a success that is used up or outside the upstream's window.
+    It is not met by a success that is already used or outside the upstream's window.
 
     Raises:
         FanInError: ``job`` is not a job or a ``dg.JobSelector``.
@@ -182,7 +181,7 @@ class FanInSensor(SensorConfig):
         home: Home | None,
         until: datetime | None = None,
     ) -> "TickPreview":
-        """Returns what a tick would decide, without acting on it.
+        """Returns what a tick would decide, without requesting or storing anything.
 
         Args:
             context: With the instance, the definitions, and the stored cursor or None.
@@ -195,11 +194,11 @@ class FanInSensor(SensorConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TickPreview:
-    """What a tick would decide, read without acting on it.
+    """What a tick would decide, without requesting or storing anything.
 
     Args:
-        decisions: One for each key that is remembered; one for None if there are no keys.
-        ignored: For each upstream its newest success that does not count, since it has no key.
+        decisions: One for each known key; one for None without keys.
+        ignored: For each upstream, its newest success that is ignored because it has no key.
     """
 
     decisions: Mapping[str | None, Decision]
@@ -215,7 +214,7 @@ def fan_in_of(sensor: dg.SensorDefinition) -> "FanInSensor | None":
 
 
 class _Tick:
-    """One evaluation: has the facts evaluated, and answers Dagster."""
+    """One evaluation of the sensor."""
 
     def __init__(
         self,
@@ -237,7 +236,7 @@ class _Tick:
         decisions = evaluate(self.facts)
         firing = sorted((d for d in decisions.values() if d.fires), key=oldest)
         batches = [batch for decision in firing if (batch := decision.batch)]
-        requests = [Request.of(d, b) for d, b in zip(firing, batches, strict=True)]
+        requests = [SensorRequest.of(d, b) for d, b in zip(firing, batches, strict=True)]
         state = replace(self.facts.state, requested=tuple(requests))
         state = self.facts.catch_up.forgetting(state, self.facts.complete)
         cursor = self.facts.catch_up.leave(state)
@@ -250,10 +249,10 @@ class _Tick:
         )
 
     def read(self) -> "TickPreview":
-        """Returns what the tick would decide. It stores and requests nothing."""
+        """Returns what the tick would decide."""
         decisions = evaluate(self.facts)
         if self.facts.state.unsure and self.fan_in.tag is None:
-            # A tick looks for those that its reason names; who reads on wants to know of all.
+            # A tick searches only for the upstreams that its reason names; a preview for all.
             self.facts.search(self.facts.state.unsure)
             decisions = evaluate(self.facts)
         decisions = self.facts.decide(self.facts.known) | decisions
@@ -271,7 +270,7 @@ class _Tick:
             reason += f" | ignored, without {self.fan_in.tag}: {'; '.join(ignored[:MOST_NAMED])}"
         return reason
 
-    def _run_request(self, request: Request, batch: Batch) -> dg.RunRequest:
+    def _run_request(self, request: SensorRequest, batch: Batch) -> dg.RunRequest:
         upstreams = {_tag_key(c.upstream): c.id for c in batch.completions}
         tags = {
             SENSOR_TAG: self.fan_in.name,
@@ -295,7 +294,7 @@ def requested_batch(run_tags: Mapping[str, str]) -> Batch | None:
 
     It is None for a run that no fan-in sensor requested.
     """
-    request = Request.from_tags(run_tags)
+    request = SensorRequest.from_tags(run_tags)
     return request and request.batch
 
 
@@ -316,5 +315,5 @@ def _home(context: dg.SensorEvaluationContext) -> Home | None:
 
 
 def _tag_key(upstream: str) -> str:
-    """Returns the tag key for an upstream; what does not fit into a tag key is cut at its start."""
+    """Returns the tag key for an upstream; a long name is cut at its start."""
     return "fan_in/" + re.sub(r"[^A-Za-z0-9_.-]", ".", f"upstream.{upstream}")[-63:]

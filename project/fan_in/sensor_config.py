@@ -1,4 +1,4 @@
-"""What a fan-in sensor was told: its arguments, in the form in which its parts read them."""
+"""The arguments of a fan-in sensor, checked and normalized."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,13 +75,13 @@ class SensorConfig:
         repository: dg.RepositoryDefinition | None = None,
         until: datetime | None = None,
     ) -> RunReader:
-        """Returns the reader of its runs.
+        """Returns a reader of the runs of its upstreams and downstream.
 
         Args:
-            instance: Whose runs.
-            home: Its code location, if that is known.
-            repository: The definitions of that, if they are at hand.
-            until: What was known then; None for now.
+            instance: The instance that stores the runs.
+            home: The sensor's code location and repository, if known.
+            repository: The loaded definitions, if available.
+            until: The time asked about; None for now.
         """
         return RunReader(
             instance,

@@ -1,9 +1,9 @@
-"""Successes in the order in which they were stored, whatever the clocks of their hosts say.
+"""Successes in the order in which they were stored, independent of host clocks.
 
-A run carries the time of the host that ended it. One whose host is behind becomes visible among
-runs that seem newer, so that who reads on by time misses it. The event log numbers the events of
-runs as it stores them, in one order for all runs. It is read beside the runs, for the ids alone:
-events may be purged, while what counts is a run.
+A run carries the time of the host that ended it. If that clock is behind, the run becomes visible
+among runs that seem newer, and a reader that continues by time misses it. The event log numbers
+events in the order it stores them. It is read only for run ids: events may be purged, and what
+counts is the run.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,9 @@ from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStora
 SUCCESS = dg.DagsterEventType.RUN_SUCCESS
 
 LATE_COMMIT = timedelta(minutes=2)
-"""For how long a smaller number may still become visible after a greater one.
+"""How long a smaller number may become visible after a greater one.
 
-Postgres gives a number out before the transaction is committed. So what was stored since this long
-ago is read again at each tick.
+Postgres assigns a number before the transaction commits, so each tick reads this stretch again.
 """
 
 NEWEST = 500

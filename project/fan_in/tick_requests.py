@@ -1,7 +1,7 @@
-"""What the automation sensors' ticks tell of their requests.
+"""The requests that automation sensors' ticks have stored.
 
-A tick stores what it requests before the runs are created, and keeps it when they are deleted. So
-it knows of requests that no planned materialization tells of yet, or any more.
+A tick stores its requests before their runs exist and keeps them after the runs are deleted, so it
+also knows requests without planned materializations.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ class TickRequest:
     Args:
         tick_id: The tick's.
         at: Its time, in epoch seconds.
-        evaluation: Under what the tick's evaluations are stored.
-        id: The run or the backfill that was reserved for it; None if that is not told.
+        evaluation: The id of the tick's stored evaluations.
+        id: The run or backfill that was reserved for it; None if unknown.
         is_backfill: Whether it is a backfill.
         partitions: Those that it requested; None stands for an asset without.
     """

@@ -8,7 +8,7 @@ from logging import Logger
 
 import dagster as dg
 
-from .cursor import KeyState, Request, SensorState
+from .cursor import KeyState, SensorRequest, SensorState
 from .run_reader import Home, RunReader, origin_of
 from .sensor_config import SENSOR_TAG, SensorConfig
 from .ticks import LONGEST_EVALUATION, TickReader
@@ -35,7 +35,7 @@ class TicksRead:
 
     since: datetime
     to: datetime
-    requests: Mapping[tuple[str, datetime], Request]
+    requests: Mapping[tuple[str, datetime], SensorRequest]
 
 
 class UsedReader:
@@ -53,7 +53,7 @@ class UsedReader:
         self.runs = runs
         self.ticks = ticks
         self.log = log
-        self.elsewhere: list[tuple[Home, Request]] = []
+        self.elsewhere: list[tuple[Home, SensorRequest]] = []
         """Requests of sensors of this name in other code locations, as far as they were read."""
         self.ticks_read: TicksRead | None = None
         """What was read of the ticks, by this evaluation or those before it in the process."""
@@ -76,7 +76,7 @@ class UsedReader:
         return self._with(state, requests, keys)
 
     def _with(
-        self, state: SensorState, requests: Iterable[Request], keys: Collection[str | None]
+        self, state: SensorState, requests: Iterable[SensorRequest], keys: Collection[str | None]
     ) -> SensorState:
         known: dict[str | None, KeyState] = {}
         asked = set(keys)
@@ -92,7 +92,9 @@ class UsedReader:
                 break
         return state.with_keys(known)
 
-    def _in_runs(self, since: datetime | None, keys: Collection[str | None]) -> Iterable[Request]:
+    def _in_runs(
+        self, since: datetime | None, keys: Collection[str | None]
+    ) -> Iterable[SensorRequest]:
         """Yields the requests of which runs were made."""
         tags: dict[str, str | Sequence[str]] = {SENSOR_TAG: self.spec.name}
         if self.spec.tag is not None and keys:
@@ -100,7 +102,7 @@ class UsedReader:
             tags = {self.spec.tag: [str(key) for key in keys]}
         records = self.runs.of_downstream(tags=tags, created_after=since, everywhere=True)
         for record in islice(records, None if since else MOST_RUNS_SEARCHED):
-            request = Request.from_tags(record.dagster_run.tags)
+            request = SensorRequest.from_tags(record.dagster_run.tags)
             if request is None or record.dagster_run.tags.get(SENSOR_TAG) != self.spec.name:
                 continue
             if self.runs.is_at_home(record):
@@ -108,7 +110,7 @@ class UsedReader:
             elif (home := origin_of(record)) is not None:
                 self.elsewhere.append((home, request))
 
-    def _in_ticks(self, since: datetime) -> Iterable[Request]:
+    def _in_ticks(self, since: datetime) -> Iterable[SensorRequest]:
         """Returns the requests that ticks have made, whatever became of them."""
         read = self.ticks_read
         if read is None or since < read.since:
@@ -118,7 +120,7 @@ class UsedReader:
         for tick in self.ticks.with_requests(max(since, read.to - LONGEST_TICK)):
             newest = max(newest, datetime.fromtimestamp(tick.timestamp, UTC))
             for of_tick in tick.run_requests or ():
-                request = Request.from_tags(of_tick.tags)
+                request = SensorRequest.from_tags(of_tick.tags)
                 if request is not None and (until is None or request.at < until):
                     requests[request.batch_id, request.at] = request
         # A stretch that is asked for later may begin a little earlier, but not much.

@@ -1,8 +1,7 @@
 """Windows: how recent a completion must be at a tick.
 
-A window is a ``timedelta`` (sliding: so much elapsed time before the tick), a ``CalendarDay`` (the
-tick's own local day), or None (any age). Where a window is asked for, a mapping may give each
-upstream its own.
+A window is a ``timedelta`` (sliding: elapsed time before the tick), a ``CalendarDay`` (the tick's
+local day), or None (any age). A mapping gives each upstream its own window.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,28 +13,27 @@ from zoneinfo import ZoneInfo
 from .errors import FanInError
 
 ONE_DAY = timedelta(days=1)
-"""The default window: 24 hours of elapsed time, whatever the clocks on the wall do.
+"""The default window: 24 hours of elapsed time, regardless of daylight saving time.
 
-The edge is outside: a completion exactly 24 hours old is too old.
+A completion exactly 24 hours old is too old.
 """
 
 MOST_CLOCK_SKEW = timedelta(hours=1)
-"""How far two hosts' clocks may differ where the time of one bounds what is read of another's."""
+"""How far the clocks of two hosts may differ."""
 
 LONGEST_WINDOW = timedelta(days=36525)
-"""What is longer reaches further back than a datetime can."""
+"""A hundred years; a longer window would start before the first datetime."""
 
 LONGEST_DAY = timedelta(days=2)
-"""No local day lasts longer, whatever a country does to its clocks."""
+"""No local day lasts longer, whatever its time zone does."""
 
 
 @dataclass(frozen=True)
 class CalendarDay:
     """The tick's own day in a time zone: a completion counts if it is of the same local date.
 
-    It does not count once the zone's midnight has passed, be it a minute old. A day on which the
-    clocks change has 23 or 25 hours. A completion dated after the tick, by a host whose clock is
-    ahead, counts.
+    A completion does not count after the zone's next midnight, even if it is a minute old. A day on
+    which the clocks change has 23 or 25 hours. A completion dated after the tick counts.
 
     Args:
         zone: The name of the time zone, such as "Europe/Berlin".
@@ -73,7 +71,7 @@ Within = Window | Mapping[str, Window]
 
 
 def in_window(window: Window, completed_at: datetime, at: datetime) -> bool:
-    """True when a completion of that time counts at a tick; not when it is as old as the window."""
+    """True if a completion counts at a tick, not if it is exactly as old as the window."""
     if window is None:
         return True
     if isinstance(window, CalendarDay):
@@ -84,8 +82,7 @@ def in_window(window: Window, completed_at: datetime, at: datetime) -> bool:
 
 
 def falls_out(window: Window, completed_at: datetime) -> datetime | None:
-    """Returns from when on a completion of that time no longer counts, in UTC; None if it always
-    will."""
+    """Returns when a completion stops counting, in UTC; None if it never does."""
     if window is None:
         return None
     if isinstance(window, CalendarDay):
@@ -94,13 +91,12 @@ def falls_out(window: Window, completed_at: datetime) -> datetime | None:
 
 
 def just_after(time: datetime) -> datetime:
-    """Returns the next moment: asked for what was before a time, Dagster leaves that out."""
+    """Returns the next microsecond, since Dagster's "before" filters exclude the time itself."""
     return time + timedelta(microseconds=1)
 
 
 def in_utc(time: datetime) -> datetime:
-    """Returns the same moment in UTC, in which two times may be subtracted: in other zones Python
-    does so as if their clocks never changed."""
+    """Returns the same moment in UTC: in other zones, Python subtracts wall times."""
     return time if time.tzinfo is UTC else time.astimezone(UTC)
 
 
@@ -112,7 +108,7 @@ def window_of(within: Within, upstream: str) -> Window:
 
 
 def longest_window(windows: Iterable[Window]) -> timedelta | None:
-    """Returns an age at which a completion is outside all these windows; None if one is open."""
+    """Returns an age at which a completion is outside every window; None if one has no end."""
     lengths = [LONGEST_DAY if isinstance(window, CalendarDay) else window for window in windows]
     return None if None in lengths else max(lengths)
 
@@ -159,20 +155,19 @@ def check_settle(settle: timedelta | None, windows: Iterable[Window], name: str 
         return
     if not isinstance(settle, timedelta) or settle <= timedelta(0):
         raise FanInError(
-            f"{name}={settle!r} is not a positive timedelta: give the time in which nothing may"
-            " complete"
+            f"{name}={settle!r} is not a positive timedelta: give the length of the quiet period"
         )
     for window in windows:
         if isinstance(window, timedelta) and settle >= window:
             raise FanInError(
                 f"{name}={format_duration(settle)} is not shorter than the window of"
-                f" {format_duration(window)}, so what has settled is too old: shorten it, or"
+                f" {format_duration(window)}, so a settled batch is too old: shorten it, or"
                 " widen the window"
             )
 
 
 def window_words(window: Window) -> str:
-    """Returns the window as it stands after "updated" or "succeeded"."""
+    """Returns the window as a phrase that follows "updated" or "succeeded"."""
     if window is None:
         return "at any time"
     if isinstance(window, CalendarDay):
@@ -181,7 +176,7 @@ def window_words(window: Window) -> str:
 
 
 def within_words(within: Within) -> str:
-    """Returns the windows, those of a mapping one by one."""
+    """Returns the windows as a phrase; a mapping's windows one by one."""
     if not isinstance(within, Mapping):
         return window_words(within)
     parts = [f"{name} {window_words(window)}" for name, window in sorted(within.items())]

@@ -19,7 +19,6 @@ from project.fan_in import (
     upstream_succeeded,
     upstream_updated,
     upstreams_settled,
-    upstreams_updated,
 )
 from project.fan_in.cli.explain import explain
 from project.fan_in.cli.status import status
@@ -138,7 +137,7 @@ CASES = {
         "1 of 3 upstreams ready, at least 2 needed",
     ),
     "quorum, condition": (
-        *(DeclarativeWorld, with_condition(upstreams_updated(at_least=2), "ABC"), "AB"),
+        *(DeclarativeWorld, with_condition(all_upstreams_updated(at_least=2), "ABC"), "AB"),
         "2 of 3 upstreams ready, at least 2 of (a, b, c) needed; to be requested at the next tick",
     ),
     "requirement": (

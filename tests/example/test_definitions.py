@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from project.definitions import defs
-from project.defs.days import DAYS
+from project.defs.partitions import DAYS
 from project.paths import DATA_VARIABLE, ROOT
 
 FEEDS = {"flights", "weather"}

@@ -12,7 +12,6 @@ import duckdb
 import pytest
 
 from project.definitions import defs
-from project.defs.days import DAYS
 from project.defs.ingest import feeds
 from project.defs.ingest.feeds import (
     first_day_missing,
@@ -22,6 +21,7 @@ from project.defs.ingest.feeds import (
     weather_schedule,
 )
 from project.defs.ingest.landing import LandingError, land, source_folder
+from project.defs.partitions import DAYS
 from project.paths import DATA_VARIABLE, landing_folder
 
 HEADER = "year,month,day,number,note\n"

@@ -21,7 +21,7 @@ import duckdb
 import pytest
 
 from project.definitions import defs
-from project.defs import shown
+from project.defs import metadata
 from project.defs.ingest.landing import land
 from project.defs.marts import WAREHOUSE_POOL
 from project.fan_in import Batch, Completion
@@ -263,7 +263,7 @@ def test_a_materialization_shows_the_day_that_was_built(builds, mart):
         counts = [int(row[departures]) for row in rows]
         assert counts == sorted(counts, reverse=True)
         expected = [[None if v is None else str(v) for v in row] for row in of_day(day, left[mart])]
-        assert len(rows) == min(len(expected), shown.MOST_ROWS)
+        assert len(rows) == min(len(expected), metadata.MOST_ROWS)
         assert all(row in expected for row in rows)
         png = re.fullmatch(r"!\[.*\]\(data:image/png;base64,(.*)\)", metadata["picture"].value)
         assert base64.b64decode(png[1]).startswith(b"\x89PNG")
@@ -276,7 +276,7 @@ def test_a_day_without_rows_has_a_preview_and_no_picture(data):
             "create table weather_delays (business_day date, visibility varchar,"
             " departures int, mean_delay_minutes double)"
         )
-    of_nothing = shown.of_day("weather_delays", BLIZZARD)
+    of_nothing = metadata.of_day("weather_delays", BLIZZARD)
     warehouse_file().unlink()
     assert of_nothing.keys() == {"preview"}
     assert of_nothing["preview"].records == []
@@ -287,9 +287,9 @@ def test_a_materialization_links_to_the_runs_that_made_it():
     at = datetime(2013, 1, 1, tzinfo=UTC)
     by_run = Completion(upstream="flights", id="1", completed_at=at, run_id="a-run")
     reported = Completion(upstream="weather", id="2", completed_at=at)
-    links = shown.made_by(Batch(completions=(by_run, reported)))
+    links = metadata.made_by(Batch(completions=(by_run, reported)))
     assert links == {"made by flights": dg.MetadataValue.dagster_run("a-run")}
-    assert shown.made_by(None) == {}
+    assert metadata.made_by(None) == {}
 
 
 def test_a_failed_dbt_test_fails_the_run_and_hides_nothing(data):

@@ -11,6 +11,7 @@ from project.fan_in import (
     all_upstreams_updated,
     downstream_running,
     upstream_updated,
+    upstreams_updated,
 )
 from project.fan_in.evaluation_records import COMPLETIONS_METADATA_KEY, completions_seen
 from tests.support.drivers import DeclarativeWorld, World, declarative_definitions, with_condition
@@ -291,12 +292,25 @@ def test_an_asset_without_upstreams_never_fires():
         pytest.param(lambda: all_upstreams_updated(within=5), "not a timedelta", id="number"),
         pytest.param(lambda: upstream_updated("a", timedelta(days=-1)), "not positive", id="one"),
         pytest.param(lambda: upstream_updated(""), "key='' is empty: name the", id="empty key"),
+        pytest.param(
+            lambda: all_upstreams_updated(at_least=1, optional=["b"]),
+            r"at_least=1 and optional=\['b'\]",
+            id="quorum and optional",
+        ),
     ],
 )
 def test_a_condition_that_could_not_work_is_refused_when_it_is_defined(define, message):
     """The error names the value and the fix."""
     with pytest.raises(FanInError, match=message):
         define()
+
+
+def test_the_old_name_of_a_quorum_warns_and_means_the_same():
+    """``upstreams_updated`` names its successor, and never waited for the downstream's runs."""
+    with pytest.warns(DeprecationWarning, match=r"all_upstreams_updated\(at_least=2, wait"):
+        condition = upstreams_updated(2, timedelta(hours=6))
+    expected = all_upstreams_updated(timedelta(hours=6), at_least=2, wait_while_running=False)
+    assert condition == expected
 
 
 def test_the_condition_works_in_dagsters_own_tester():

@@ -11,8 +11,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from project.defs.days import DAYS
 from project.defs.ingest.feeds import flights
+from project.defs.partitions import DAYS
 from project.fan_in import all_upstreams_updated, fan_in_sensor
 from project.fan_in.batch import batch_of_run
 from project.fan_in.sensor import BATCH_TAG, requested_batch, upstream_runs
@@ -295,7 +295,7 @@ SHELL = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatuso
 READS_CODE = {"eval", "exec", "compile", "__import__", "pickle.loads", "pickle.load", "yaml.load"}
 SPEAK_TO_THE_WAREHOUSE = {
     "project/defs/ingest/landing.py",
-    "project/defs/shown.py",
+    "project/defs/metadata.py",
     "project/local/demo.py",
 }
 """Of what is in them, only a ``date`` and names that stand in the source get into SQL."""

@@ -15,7 +15,7 @@ from project.fan_in.cursor import (
     REQUEST_TAG,
     VERSION,
     KeyState,
-    Request,
+    SensorRequest,
     SensorState,
     run_completion,
 )
@@ -47,7 +47,7 @@ def full_state() -> SensorState:
         },
         unsure=frozenset({"c"}),
         keyless={"c": c},
-        requested=(Request.of(decision, decision.batch),),
+        requested=(SensorRequest.of(decision, decision.batch),),
     )
 
 
@@ -60,7 +60,7 @@ def test_a_state_survives_the_cursor_exactly():
 def test_a_request_survives_the_run_tag_exactly():
     """What was used up can be read back from the downstream's run."""
     (request,) = full_state().requested
-    assert Request.from_tags(request.to_tags()) == request
+    assert SensorRequest.from_tags(request.to_tags()) == request
 
 
 def test_a_request_of_a_thousand_upstreams_is_in_tags_that_every_storage_takes():
@@ -68,13 +68,13 @@ def test_a_request_of_a_thousand_upstreams_is_in_tags_that_every_storage_takes()
     names = [f"upstream_{i}" for i in range(1000)]
     completions = [run_completion(name, f"run-{name}", 1000.25, None) for name in names]
     decision = decide(at=AT, upstreams=names, completions=completions, used={}, within=None)
-    request = Request.of(decision, decision.batch)
+    request = SensorRequest.of(decision, decision.batch)
     tags = request.to_tags()
     assert max(map(len, tags.values())) <= LONGEST_TAG
     assert len(tags) > 10
-    assert Request.from_tags({**tags, "another": "tag"}) == request
+    assert SensorRequest.from_tags({**tags, "another": "tag"}) == request
     del tags[f"{REQUEST_TAG}.5"]
-    assert Request.from_tags(tags) is None
+    assert SensorRequest.from_tags(tags) is None
 
 
 def changed(**changes) -> str:
@@ -144,7 +144,7 @@ def test_no_text_is_fatal(text):
     """Whatever stands in a cursor or in a run's tag, reading it raises nothing."""
     text = text if isinstance(text, str) else json.dumps(text)
     assert SensorState.from_json(text, OWNER) is None
-    assert Request.from_tags({REQUEST_TAG: text}) is None
+    assert SensorRequest.from_tags({REQUEST_TAG: text}) is None
 
 
 @given(st.data())
@@ -191,7 +191,7 @@ def test_the_cursor_holds_two_entries_an_upstream_and_no_history():
 def test_a_request_tag_of_the_first_version_is_still_read():
     """What was used before an upgrade must not count again after it."""
     text = '{"at":1773144000.0,"key":"abc","positions":{"a":[1000.0,"run-a"]}}'
-    request = Request.from_tags({REQUEST_TAG: text})
+    request = SensorRequest.from_tags({REQUEST_TAG: text})
     assert (request.batch_id, request.key, request.members) == ("abc", None, {"a"})
     assert request.positions == {"a": (1000.0, "run-a")}
 

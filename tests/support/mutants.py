@@ -410,8 +410,8 @@ MUTANTS = (
     Mutant(
         "takes any partition for a downstream without, whatever the mapping",
         "partition_maps",
-        "            return How.SOME\n",
-        "            return How.ANY\n",
+        "            return Pairing.SOME\n",
+        "            return Pairing.ANY\n",
         "one partition of many",
     ),
     Mutant(

@@ -5,9 +5,9 @@ from datetime import date
 
 import dagster as dg
 
-from project.defs.days import DAYS
 from project.defs.ingest.landing import Landed, land
-from project.defs.shown import table
+from project.defs.metadata import table
+from project.defs.partitions import DAYS
 from project.paths import landing_folder
 
 OWNERS = ["team:data-platform"]

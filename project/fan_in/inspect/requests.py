@@ -8,7 +8,7 @@ from itertools import islice
 import dagster as dg
 
 from ..batch import batch_of_record
-from ..cursor import Request
+from ..cursor import SensorRequest
 from ..evaluation_records import EVALUATION_ID_TAG, evaluation_behind, record_behind
 from ..event_rows import Row
 from ..public_rows import rows_of
@@ -88,17 +88,17 @@ def requests_in(
 def _of_sensor(
     instance: dg.DagsterInstance, fan_in: FanInSpec, key: str | None, until: datetime | None
 ) -> Iterator[RequestedRun]:
-    spec = fan_in_of(fan_in.definition)
-    assert spec is not None, fan_in
-    runs = spec.runs(instance, fan_in.home, until=until and just_after(until))
-    tags = {SENSOR_TAG: fan_in.name, **({spec.tag: key} if spec.tag and key else {})}
+    of_sensor = fan_in_of(fan_in.definition)
+    assert of_sensor is not None, fan_in
+    runs = of_sensor.runs(instance, fan_in.home, until=until and just_after(until))
+    tags = {SENSOR_TAG: fan_in.name, **({of_sensor.tag: key} if of_sensor.tag and key else {})}
     for record in runs.of_downstream(tags=tags):
         if one := _by_sensor(record.dagster_run):
             yield one
 
 
 def _by_sensor(run: dg.DagsterRun) -> RequestedRun | None:
-    request = Request.from_tags(run.tags)
+    request = SensorRequest.from_tags(run.tags)
     return request and RequestedRun(
         run_id=run.run_id,
         status=run.status.value,

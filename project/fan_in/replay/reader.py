@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from ..batch import batch_of_run
-from ..cursor import Request
+from ..cursor import SensorRequest
 from ..evaluation_records import completions_seen
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import evaluator_of
@@ -216,7 +216,7 @@ class HistoryReader(Iterable[Event]):
         if self._is_by_another(run):
             return Requested(created, run.run_id, key, batch=OF_ANOTHER)
         ours = run.tags.get(SENSOR_TAG) == self.fan_in.name
-        request = Request.from_tags(run.tags) if ours else None
+        request = SensorRequest.from_tags(run.tags) if ours else None
         if request is None:
             return Requested(created, run.run_id, key)
         members = {
