@@ -18,7 +18,7 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from project.fan_in.in_progress import NOT_FINISHED_STATUSES
+from project.fan_in.launches import NOT_FINISHED_STATUSES
 from project.local.postgres import LocalPostgres
 
 from .checker import HOLD_BACK, check, cut_off

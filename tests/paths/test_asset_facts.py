@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import time_machine
 
 from project.fan_in import all_upstreams_updated, caches, public_rows
-from project.fan_in.asset_facts import AssetReader, Wanted
+from project.fan_in.asset_facts import AssetReader, ReadScope
 from project.fan_in.event_rows import Events
 from tests.support.drivers import DeclarativeWorld, World, declarative_definitions, with_condition
 
@@ -137,7 +137,7 @@ def test_a_deleted_last_materialization_counts_though_it_is_dated_before_another
         with instance.event_log_storage.index_connection() as connection:
             newest = connection.execute(sa.select(sa.func.max(Events.c.id))).scalar()
             connection.execute(Events.delete().where(Events.c.id == newest))
-        reader.refresh(instance, {'["a"]': Wanted(since=None)})
+        reader.refresh(instance, {'["a"]': ReadScope(since=None)})
     assert set(reader.facts['["a"]'].done) == {"x", "y"}
 
 
