@@ -9,8 +9,8 @@ _UNSEEN = object()
 
 
 class StoredCompletion(NamedTuple):
-    """A completion of an asset, or of one partition: its time in epoch seconds, the id of its
-    event, its run. Newer is greater."""
+    """A completion of an asset or partition: its event time in epoch seconds, its event id, its
+    run. The newer of two is the greater."""
 
     at: float
     id: int
@@ -19,8 +19,8 @@ class StoredCompletion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A planned materialization: the id and the time of its event, its run, and the id of the
-    materialization that the run has made of it, if it has."""
+    """A planned materialization: the id and time of its event, its run, and the id of the
+    materialization that followed in that run, if any."""
 
     id: int
     at: float
@@ -33,14 +33,12 @@ class AssetFacts:
     """The known events of one asset.
 
     Args:
-        done: The newest completion of each partition; None is that of an event without one.
-        planned: The planned materializations of each partition, the oldest first; of downstreams
-            alone.
-        newest: The newest completion of all partitions.
-        versions: Of an observed asset, the data version seen last in each partition.
-        last_id: The newest event that was taken in.
-        journal: The partitions that something happened to, in order: whoever follows the asset
-            keeps its place in it.
+        done: The newest completion of each partition; None stands for events without a partition.
+        planned: The planned materializations of each partition, oldest first; downstreams only.
+        newest: The newest completion of any partition.
+        versions: The last data version of each partition, for an observed asset.
+        last_id: The newest observation that was added.
+        journal: The partitions that changed, in order; each follower keeps its place in it.
     """
 
     done: dict[str | None, StoredCompletion] = field(default_factory=dict)
@@ -51,7 +49,7 @@ class AssetFacts:
     journal: list[str | None] = field(default_factory=list)
 
     def copy(self) -> "AssetFacts":
-        """Returns the same facts, to be changed."""
+        """Returns a copy that may be changed."""
         return AssetFacts(
             done=dict(self.done),
             planned=dict(self.planned),
@@ -62,7 +60,7 @@ class AssetFacts:
         )
 
     def complete(self, partition: str | None, fact: StoredCompletion) -> None:
-        """Takes in a completion; an older one than is known changes nothing."""
+        """Adds a completion; one that is older than the known one changes nothing."""
         known = self.done.get(partition)
         if known is None or fact > known:
             self.done[partition] = fact
@@ -71,7 +69,7 @@ class AssetFacts:
             self.newest = fact
 
     def observe(self, row: Row, version: str | None) -> None:
-        """Takes in an observation: a completion if its data version is another than the last."""
+        """Adds an observation; it is a completion if its data version differs from the last."""
         if row.id <= self.last_id:
             return
         self.last_id = row.id
@@ -81,7 +79,7 @@ class AssetFacts:
             self.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id))
 
     def plan(self, row: Row) -> None:
-        """Takes in a planned materialization."""
+        """Adds a planned materialization."""
         plans = self.planned.get(row.partition, ())
         if all(plan.id != row.id for plan in plans):
             more = (*plans, Plan(row.id, row.at, row.run_id))
@@ -89,7 +87,7 @@ class AssetFacts:
             self.journal.append(row.partition)
 
     def make(self, row: Row) -> None:
-        """Takes in that a run has made what it had planned."""
+        """Notes that a run has materialized what it planned."""
         plans = self.planned.get(row.partition, ())
         if any(plan.run_id == row.run_id for plan in plans):
             self.planned[row.partition] = tuple(
@@ -106,11 +104,11 @@ class ReadScope:
     """Which events of one asset to read.
 
     Args:
-        since: The time to read from, in epoch seconds; None for all of history.
-        planned: Whether to read planned materializations, too: it is a downstream.
+        since: Read from this time on, in epoch seconds; None for all of history.
+        planned: Whether to read planned materializations, too, as for a downstream.
         observed: Whether its completions are new data versions.
-        partitioned: Whether it has partitions. A run for a partition of time may plan assets
-            without any for that partition, too.
+        partitioned: Whether it is partitioned. A run for a time partition plans even unpartitioned
+            assets for that partition.
     """
 
     since: float | None

@@ -1,18 +1,18 @@
-"""Events of assets, read incrementally, once per tick for all downstreams.
+"""Reads the events of assets incrementally, once per tick for all downstreams.
 
-``AssetReader.refresh`` costs three statements a tick, whatever grows: the rows since the newest one
-that is known (the anchor), a count of those of the last minutes, and which assets were wiped.
+``AssetReader.refresh`` costs three statements a tick, however large the event log: the rows since
+the newest known one (the anchor), a count of the last minutes' rows, and which assets were wiped.
 
 | what happens | found by | then |
 | --- | --- | --- |
-| an event with a smaller id is committed late | the count | its assets are read anew |
-| a run is deleted, its events among the last minutes' | the count | its assets are read anew |
-| the newest event is gone, or the storage is another one | the anchor | everything is read anew |
-| an asset is wiped | the list of those | that asset is read anew |
-| a run is deleted, its events older than that | nothing cheap | what was used stays used |
+| an event with a smaller id is committed late | the count | its asset is read again |
+| a run is deleted with events of the last minutes | the count | its assets are read again |
+| the newest event is gone, or the storage was replaced | the anchor | everything is read again |
+| an asset is wiped | the wiped assets | that asset is read again |
+| a run is deleted with older events only | nothing cheap | what was used stays used |
 
-``AssetFacts`` are never changed, only replaced: what a tick decided on stays as it was until the
-tick has written it down, though another one may read on meanwhile.
+``AssetFacts`` are replaced, never changed: a tick keeps the facts it decided on until it has
+recorded them, even if another tick reads newer ones meanwhile.
 """
 
 import time
@@ -26,17 +26,17 @@ from .event_rows import MATERIALIZED, OBSERVED, PLANNED, Row, to_microsecond
 from .public_rows import AnyRows, rows_of
 
 READ_AGAIN = 300.0
-"""Seconds for which what was read may still change: a transaction may commit late, a run may be
-deleted. By this host's own clock that never jumps."""
+"""Seconds for which rows may still change: a transaction commits late, a run is deleted. Measured
+by this host's monotonic clock."""
 
 FIRST_STRETCH = 1000
-"""How many of the newest events are looked at again after everything was read anew."""
+"""How many of the newest events are watched for changes after everything was read."""
 
 MOST_JOURNAL = 50_000
-"""How many changes of one asset the journal holds; after that the asset is read anew."""
+"""How many changes of one asset its journal holds; beyond that, the asset is read again."""
 
 TRIM_EVERY = 600.0
-"""Seconds between two looks for facts that are outside every window."""
+"""Seconds between two searches for facts outside every window."""
 
 
 class RecentRows:
@@ -87,14 +87,14 @@ class AssetReader:
     """Reads the events of assets from one storage, and keeps what it has read.
 
     Args:
-        until: What was known then, in epoch seconds: nothing that happened later is taken in, and
-            no request of that very moment. None for now.
+        until: Read what was known then, in epoch seconds: no later events, and no request of that
+            very moment. None for now.
     """
 
     def __init__(self, until: float | None = None) -> None:
         self.facts: dict[str, AssetFacts] = {}
         self.times_anew = 0
-        """How often everything was read anew; a change means the storage may have been replaced."""
+        """How often everything was read; a change means the storage may have been replaced."""
         self.known: dict[str, ReadScope] = {}
         self.new_runs: set[str] = set()
         self.new_plans: list[tuple[str, str | None, str]] = []
@@ -106,15 +106,15 @@ class AssetReader:
 
     @property
     def newest_id(self) -> int:
-        """The id of the newest event that is known."""
+        """The id of the newest known event."""
         return self._recent.newest.id if self._recent.newest is not None else 0
 
     def refresh(self, instance: dg.DagsterInstance, wanted: Mapping[str, ReadScope]) -> None:
-        """Reads what is new of all assets that are wanted, now or before.
+        """Reads the new events of every asset ever wanted.
 
         Args:
-            instance: Whose storage; always the same one.
-            wanted: What is to be known of which assets, by their keys as the storage has them.
+            instance: The instance; always with the same storage.
+            wanted: Which events of which assets, by the storage's form of their keys.
         """
         more = {
             a: w for a, w in wanted.items() if not (a in self.known and self.known[a].covers(w))
@@ -133,7 +133,7 @@ class AssetReader:
     # --- what is new -------------------------------------------------------------------------
 
     def _read_on(self, rows: AnyRows, newest: Row) -> set[str] | None:
-        """Returns the assets to read anew; None for all, since the newest known event is gone."""
+        """Returns the assets to read again; None for all, since the newest known event is gone."""
         self._recent.shorten()
         new = rows.from_id(newest.id)
         if not new or new[0] != newest:
@@ -143,12 +143,12 @@ class AssetReader:
         anew = {a for a in wiped.keys() | self._wiped.keys() if wiped.get(a) != self._wiped.get(a)}
         self._wiped = wiped
         anew |= changed
-        self._take_in(rows, [row for row in new[1:] if row.asset not in anew])
+        self._add_new(rows, [row for row in new[1:] if row.asset not in anew])
         self._recent.append(new[1:])
         anew |= {a for a, facts in self.facts.items() if len(facts.journal) > MOST_JOURNAL}
         return anew & self.known.keys()
 
-    def _take_in(self, rows: AnyRows, new: Iterable[Row]) -> None:
+    def _add_new(self, rows: AnyRows, new: Iterable[Row]) -> None:
         by_asset: dict[str, list[Row]] = defaultdict(list)
         for row in new:
             if row.asset in self.known and row.at > self._wiped.get(row.asset, 0.0):
@@ -202,21 +202,21 @@ class AssetReader:
     # --- everything --------------------------------------------------------------------------
 
     def _read_anew(self, rows: AnyRows) -> set[str]:
-        """Returns all assets."""
+        """Starts over, and returns all assets."""
         self.times_anew += 1
         self._recent = RecentRows(rows.newest(FIRST_STRETCH))
         self._wiped = rows.wiped()
         return set(self.known)
 
     def _read_assets(self, rows: AnyRows, assets: Collection[str]) -> list[str]:
-        """Reads everything about assets, and returns those of which the last materialization may
-        be of a run that has been deleted."""
+        """Reads all events of assets; returns the assets whose last materialization may belong to a
+        deleted run."""
         if not assets:
             return []
         by_asset: dict[str, list[Row]] = {asset: [] for asset in assets}
         by_since: dict[float | None, list[str]] = defaultdict(list)
         windowed = [s for a in assets if (s := self.known[a].since) is not None]
-        for asset in assets:  # Two statements at most: what has a window, and what has none.
+        for asset in assets:  # At most two statements: with a window, and without.
             by_since[None if self.known[asset].since is None else min(windowed)].append(asset)
         for since, some in by_since.items():
             for row in rows.of_assets(some, since):
@@ -234,8 +234,8 @@ class AssetReader:
     def _maybe_deleted(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> list[str]:
         if self._until is not None:
             return []
-        asked = [asset for asset in by_asset if not self.known[asset].observed]
-        last = rows.last_times(asked)
+        materialized = [asset for asset in by_asset if not self.known[asset].observed]
+        last = rows.last_times(materialized)
         found = {
             asset: max(of_asset)
             for asset, of_asset in by_asset.items()
@@ -243,14 +243,14 @@ class AssetReader:
         }
         return [
             asset
-            for asset in asked
+            for asset in materialized
             if asset not in found
             or found[asset].kind != MATERIALIZED
             or found[asset].at != last[asset]
         ]
 
     def _read_what_is_older(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> None:
-        """Adds what stands before the window and says how what is inside it is to be read."""
+        """Adds the events before the window that decide how to read those inside it."""
         no_plan = [
             asset
             for asset, of_asset in by_asset.items()
@@ -270,8 +270,7 @@ class AssetReader:
     def _add_last_materializations(
         self, instance: dg.DagsterInstance, assets: Collection[str]
     ) -> None:
-        """Adds the last materialization of each asset, as Dagster keeps it when the run that made
-        it has been deleted."""
+        """Adds the last materialization of each asset, which outlives its run in Dagster."""
         keys = [key for a in assets if (key := dg.AssetKey.from_db_string(a)) is not None]
         for record in instance.get_asset_records(keys) if keys else ():
             event = record.asset_entry.last_materialization_record
@@ -286,7 +285,7 @@ class AssetReader:
 
     @property
     def run_ids(self) -> set[str]:
-        """The runs of everything that is known."""
+        """The runs of all known events."""
         facts = self.facts.values()
         return {
             *(fact.run_id for asset in facts for fact in asset.done.values()),
@@ -297,7 +296,7 @@ class AssetReader:
     # --- what is no longer needed ----------------------------------------------------------
 
     def _trim(self, wanted: Mapping[str, ReadScope]) -> None:
-        """Forgets, now and then, the partitions of which all is outside every window."""
+        """Forgets, now and then, the partitions with nothing inside any window."""
         if time.monotonic() - self._trimmed < TRIM_EVERY:
             return
         self._trimmed = time.monotonic()
