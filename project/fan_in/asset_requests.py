@@ -113,7 +113,7 @@ class AssetRequests:
         requests = []
         for name, plans in grouped.items():
             self.by_launch[name].add(partition)
-            requests.append(self._request(partition, name, plans, tick))
+            requests.append(self._planned_request(partition, name, plans, tick))
         evaluations = {
             launch.evaluation
             for name in grouped
@@ -122,17 +122,17 @@ class AssetRequests:
         for name, tick_request in self.by_ticks.get(partition, {}).items():
             if name not in grouped and tick_request.evaluation not in evaluations:
                 self.by_launch[name].add(partition)
-                requests.append(self._of_tick(partition, name, tick_request, tick))
+                requests.append(self._unplanned_request(partition, name, tick_request, tick))
         return sorted(requests, key=lambda request: (request.at, request.order), reverse=True)
 
-    def _request(
+    def _planned_request(
         self,
         partition: str | None,
         name: str,
         plans: Sequence[tuple[Plan, Run | None]],
         tick: "AssetTick",
     ) -> AssetRequest:
-        """Returns the request behind the planned materializations of one launch."""
+        """Returns the request that the planned materializations of one launch stand for."""
         (first, first_run), (last, last_run) = plans[0], plans[-1]
         request = AssetRequest(
             at=first.at,
@@ -144,9 +144,9 @@ class AssetRequests:
         )
         launch = tick.launches.launches.get(name)
         if launch is None or first_run is None or last_run is None:
-            return request  # The run is gone; its planned materialization is all that is left.
+            return request  # The run is gone; only its planned materialization is left.
         record = self._record(launch.evaluation, name, tick)
-        # Those of a re-execution repeat what its first run did, and use up nothing more.
+        # A re-execution repeats its root run's request, and uses up nothing more.
         repeats = first_run.is_re_execution and first_run.root not in request.runs
         request = replace(request, record=record, uses_before=record is None and not repeats)
         if last.made is not None:
@@ -157,14 +157,14 @@ class AssetRequests:
         if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:
             return replace(request, ended=last_run.ended)
         if record is None and not launch.requested:
-            return replace(request, uses_before=False)  # By hand, and it never started.
+            return replace(request, uses_before=False)  # It is manual, and never started.
         given_back = upstream_failed and not launch.canceled(last_run)
         return replace(request, never_started=True, given_back=given_back)
 
-    def _of_tick(
+    def _unplanned_request(
         self, partition: str | None, name: str, tick_request: TickRequest, tick: "AssetTick"
     ) -> AssetRequest:
-        """Returns a request that is known from its tick alone."""
+        """Returns the request of a tick without planned materializations."""
         record = self._record(tick_request.evaluation, name, tick)
         request = AssetRequest(
             at=tick_request.at,

@@ -201,8 +201,8 @@ class LaunchReader:
         self.launches: dict[str, Launch] = {}
         self.changes: list[str] = []
         self.epoch = 0
-        self._waiting: set[str] = set()
-        self._most = FEWEST_KEPT
+        self._active: set[str] = set()
+        self._limit = FEWEST_KEPT
 
     def refresh(
         self,
@@ -229,12 +229,12 @@ class LaunchReader:
         backfills = {
             run.backfill for run in map(self.runs.get, wanted) if run is not None and run.backfill
         }
-        self.read_backfills(instance, backfills | self._waiting)
+        self.read_backfills(instance, backfills | self._active)
 
     @property
     def is_full(self) -> bool:
         """True if it is time to forget what is no longer needed."""
-        return len(self.runs) > self._most or len(self.changes) > self._most
+        return len(self.runs) > self._limit or len(self.changes) > self._limit
 
     def forget(self, needed: Collection[str]) -> None:
         """Forgets the launches that are over and have no needed run.
@@ -250,7 +250,7 @@ class LaunchReader:
         self.runs = {run_id: run for launch in kept.values() for run_id, run in launch.runs.items()}
         self.changes.clear()
         self.epoch += 1
-        self._most = max(FEWEST_KEPT, 2 * len(self.runs))
+        self._limit = max(FEWEST_KEPT, 2 * len(self.runs))
 
     def _read_runs(
         self, instance: dg.DagsterInstance, at: datetime, run_ids: Collection[str]
@@ -313,7 +313,7 @@ class LaunchReader:
         known = launch.backfill
         launch.backfill = backfill
         launch.outcome = None
-        (self._waiting.add if backfill.active else self._waiting.discard)(backfill.id)
+        (self._active.add if backfill.active else self._active.discard)(backfill.id)
         if known is None or known.active != backfill.active:
             self.changes.append(name)
 
