@@ -18,6 +18,7 @@ from .asset_tick import AssetMemory, AssetTick
 from .condition_parts import Part
 from .downstreams import Downstream
 from .evaluation_lines import EvaluationLines
+from .named_upstreams import named_upstreams
 from .partition_maps import Pairing, PartitionMap, ancestors
 from .windows import MOST_CLOCK_SKEW, Window, longest_window
 
@@ -47,8 +48,6 @@ class AssetPlan:
                 self._add(key, condition)
 
     def _add(self, key: dg.AssetKey, condition: dg.AutomationCondition) -> None:
-        from .condition import named_upstreams
-
         windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
         via: dict[dg.AssetKey, dg.AssetKey] = {}
         lengths: list[Window] = []

@@ -1,6 +1,6 @@
-"""The requests of one downstream asset, manual ones included, and what each has used.
+"""The requests of one downstream asset, manual ones included, and what each of them used.
 
-A request is one launch's work on one partition of the downstream. It is read from the planned
+A request is what one launch does for one partition of the downstream. It is read from the planned
 materializations of the launch's runs or, before there are any, from the tick that requested it.
 """
 
@@ -29,17 +29,17 @@ class AssetRequest:
 
     Args:
         at: When it was requested, in epoch seconds.
-        order: Where its planned materialization stands among all events; 0 if it has none.
+        order: The event id of its planned materialization; 0 for none.
         launch: The name of the launch.
         runs: The launch's runs that planned it, or the run that a tick reserved.
-        record: What the evaluation knew that requested it.
-        uses_before: True if it used up what was stored before it: it was made by hand, or what its
-            evaluation knew is gone.
-        made: The id of the last materialization in it.
-        open: True while the launch has the downstream to make.
-        ended: When the downstream's run there ended, if it ran and made nothing.
-        never_started: True if the launch is over and never started the downstream.
-        given_back: True if that was since an upstream failed in it: then it used up nothing.
+        record: What the evaluation that requested it knew.
+        uses_before: Whether it uses up everything stored before it: it is manual, or its
+            evaluation's record is gone.
+        made: The event id of its last materialization.
+        open: Whether the launch still has to materialize the downstream.
+        ended: When the downstream's run ended, if that materialized nothing.
+        never_started: Whether the launch is over without having started the downstream.
+        given_back: Whether that is because an upstream failed in it; then it used up nothing.
     """
 
     at: float
@@ -57,7 +57,7 @@ class AssetRequest:
     def has_used(
         self, partition: str | None, upstream: str, fact: StoredCompletion, launch: str | None
     ) -> bool:
-        """True if it used a completion of an upstream that a launch made."""
+        """True if it used a completion of an upstream, made by a launch."""
         if launch == self.launch:
             if fact.id < self.made:
                 return True
@@ -68,7 +68,7 @@ class AssetRequest:
     def has_used_by_request(
         self, partition: str | None, upstream: str, fact: StoredCompletion
     ) -> bool:
-        """True if the request itself used a completion, before any giving back."""
+        """True if it used a completion when it was requested, given back or not."""
         if self.record is not None:
             return self.record.has_used(partition, upstream, fact.at, fact.id)
         if self.order:
@@ -76,7 +76,7 @@ class AssetRequest:
         return self.uses_before and fact.at <= self.at
 
     def withholds(self, fact: StoredCompletion, launch: str | None) -> bool:
-        """True if its launch made a completion and still has to make the downstream."""
+        """True if its launch made a completion and still has to materialize the downstream."""
         return self.open and launch == self.launch and fact.id > self.made
 
 
@@ -97,7 +97,7 @@ class AssetRequests:
         self._times_anew = 0
 
     def follow(self, tick: "AssetTick", facts: AssetFacts) -> None:
-        """Takes the downstream's facts, and drops the tick requests of a replaced storage."""
+        """Updates the downstream's facts; drops the tick requests of a replaced storage."""
         self.facts = facts
         if self._times_anew != tick.times_anew:
             self._times_anew = tick.times_anew
@@ -113,7 +113,7 @@ class AssetRequests:
         requests = []
         for name, plans in grouped.items():
             self.by_launch[name].add(partition)
-            requests.append(self._request(partition, name, plans, tick))
+            requests.append(self._planned_request(partition, name, plans, tick))
         evaluations = {
             launch.evaluation
             for name in grouped
@@ -122,17 +122,17 @@ class AssetRequests:
         for name, tick_request in self.by_ticks.get(partition, {}).items():
             if name not in grouped and tick_request.evaluation not in evaluations:
                 self.by_launch[name].add(partition)
-                requests.append(self._of_tick(partition, name, tick_request, tick))
+                requests.append(self._unplanned_request(partition, name, tick_request, tick))
         return sorted(requests, key=lambda request: (request.at, request.order), reverse=True)
 
-    def _request(
+    def _planned_request(
         self,
         partition: str | None,
         name: str,
         plans: Sequence[tuple[Plan, Run | None]],
         tick: "AssetTick",
     ) -> AssetRequest:
-        """Returns the request behind the planned materializations of one launch."""
+        """Returns the request that the planned materializations of one launch stand for."""
         (first, first_run), (last, last_run) = plans[0], plans[-1]
         request = AssetRequest(
             at=first.at,
@@ -144,9 +144,9 @@ class AssetRequests:
         )
         launch = tick.launches.launches.get(name)
         if launch is None or first_run is None or last_run is None:
-            return request  # The run is gone; its planned materialization is all that is left.
+            return request  # The run is gone; only its planned materialization is left.
         record = self._record(launch.evaluation, name, tick)
-        # Those of a re-execution repeat what its first run did, and use up nothing more.
+        # A re-execution repeats its root run's request, and uses up nothing more.
         repeats = first_run.is_re_execution and first_run.root not in request.runs
         request = replace(request, record=record, uses_before=record is None and not repeats)
         if last.made is not None:
@@ -157,14 +157,14 @@ class AssetRequests:
         if not upstream_failed and last_run.status is not dg.DagsterRunStatus.CANCELED:
             return replace(request, ended=last_run.ended)
         if record is None and not launch.requested:
-            return replace(request, uses_before=False)  # By hand, and it never started.
+            return replace(request, uses_before=False)  # It is manual, and never started.
         given_back = upstream_failed and not launch.canceled(last_run)
         return replace(request, never_started=True, given_back=given_back)
 
-    def _of_tick(
+    def _unplanned_request(
         self, partition: str | None, name: str, tick_request: TickRequest, tick: "AssetTick"
     ) -> AssetRequest:
-        """Returns a request that is known from its tick alone."""
+        """Returns the request of a tick without planned materializations."""
         record = self._record(tick_request.evaluation, name, tick)
         request = AssetRequest(
             at=tick_request.at,
@@ -181,7 +181,7 @@ class AssetRequests:
         launch = tick.launches.launches.get(name)
         if launch is None:
             return request
-        own = self.facts.done.get(partition)  # No plan says that it was made.
+        own = self.facts.done.get(partition)  # Without a plan, nothing else says it was made.
         if own is not None and tick.launches.of_run(own.run_id) == name:
             return replace(request, made=own.id)
         if not launch.over:
@@ -200,7 +200,7 @@ class AssetRequests:
         return tick.records.get(tick.instance, self.key, evaluation, name)
 
     def _upstream_failed(self, partition: str | None, name: str, tick: "AssetTick") -> bool:
-        """True when a launch that is over planned an upstream and did not make it."""
+        """True if a launch that is over planned an upstream and did not materialize it."""
         outcome = tick.outcome(name)
         if outcome is None:
             return False
@@ -208,7 +208,7 @@ class AssetRequests:
         return any(
             self._belongs(asset, theirs, partition, tick)
             for asset, theirs in outcome.planned - outcome.made
-            # Without partitions it may have been planned for one all the same.
+            # Dagster may plan an unpartitioned asset for the partition of its run.
             if not (asset in made and self._is_without_partitions(asset))
         )
 
@@ -219,7 +219,7 @@ class AssetRequests:
     def _belongs(
         self, asset: str, theirs: str | None, partition: str | None, tick: "AssetTick"
     ) -> bool:
-        """True when a partition of an asset is an upstream of a partition of the downstream."""
+        """True if a partition of an asset is an upstream of a partition of the downstream."""
         if asset not in self._relatives:
             return False
         of_asset = self._relatives[asset]
@@ -236,8 +236,8 @@ class AssetRequests:
 
     @cached_property
     def _relatives(self) -> Mapping[str, PartitionMap | None]:
-        """Every upstream by the graph, by the storage's name. What the condition alone names
-        does not keep Dagster from starting the downstream."""
+        """Every upstream in the graph, by the storage's form of its key. An upstream that only the
+        condition names does not keep Dagster from starting the downstream."""
         maps: dict[str, PartitionMap | None] = {}
         for key in upstreams_of(self.graph, self.key):
             try:
@@ -249,8 +249,8 @@ class AssetRequests:
     def read_ticks(
         self, partitions: Collection[str | None], tick: "AssetTick"
     ) -> Collection[str | None]:
-        """Reads the requests that automation ticks and active backfills have stored for these
-        partitions, and returns the partitions that have any."""
+        """Reads the requests of automation ticks and active backfills for these partitions;
+        returns the partitions that have any."""
         tick_requests = tick.requests_of(self.key)
         unplanned: set[str] = set()
         anything: list[str | None] = []
@@ -265,8 +265,8 @@ class AssetRequests:
         return anything
 
     def lost(self, tick: "AssetTick") -> Iterator[tuple[str | None, AssetRequest]]:
-        """Yields the newest request of each partition, or None, if it never started and stays used
-        all the same: it was cancelled, or nothing of an upstream failed in its launch."""
+        """Yields each partition's newest request if it never started and still uses up its batch:
+        it was canceled, or no upstream failed in its launch."""
         for partition in {*self.facts.planned, *self.by_ticks}:
             newest = next(iter(self.of(partition, tick)), None)
             if newest is not None and newest.never_started and not newest.given_back:

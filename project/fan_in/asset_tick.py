@@ -1,7 +1,7 @@
 """One tick of the declarative path, read once for all downstreams.
 
 ``AssetMemory`` keeps what was read of one storage between ticks. ``AssetTick`` belongs to one
-evaluation. Creating it runs the statements that ``asset_facts`` and ``launches`` name; what only a
+evaluation. Creating it runs the statements that ``asset_reader`` and ``launches`` name; what only a
 complete batch needs is read when the first one asks.
 """
 
@@ -14,7 +14,8 @@ from weakref import proxy
 
 import dagster as dg
 
-from .asset_facts import AssetFacts, AssetReader
+from .asset_facts import AssetFacts
+from .asset_reader import AssetReader
 from .evaluation_records import RecordReader
 from .launches import LaunchReader, Outcome, Unfinished
 from .partition_maps import Signatures

@@ -1,7 +1,7 @@
-"""From the last tick to this one: what completed since, and what was used.
+"""Brings the state of a sensor's last tick up to date: what completed since, and what was used.
 
-The cursor holds what the last tick knew. What it does not hold is read again: completions from the
-runs of the upstreams, what was used from the runs of the downstream and from the sensor's ticks.
+The cursor holds what the last tick knew. Everything else is read again: completions from upstream
+runs, what was used from downstream runs and the sensor's ticks.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -22,29 +22,29 @@ from .used_by_runs import MOST_RUNS_SEARCHED, TicksRead, UsedReader
 from .windows import MOST_CLOCK_SKEW
 
 READ_OVERLAP = timedelta(minutes=5)
-"""How far each read by time reaches back behind the last one.
+"""How far each read by time overlaps the last one.
 
-A run carries the time of the host that ended it and may become visible late, so neither the
-newest time seen nor the last tick's time is a safe place to go on from. Reading a run twice
-changes nothing. What is later still is found by ``stored_order``.
+A run has the end time of its host's clock and may become visible late, so neither the newest time
+seen nor the last tick's time is a safe start. Reading a run twice changes nothing. Runs that are
+later still are found by ``stored_order``.
 """
 
 KEYS_AT_ONCE = 100
-"""How many keys one query asks for, and how many batches one tick requests."""
+"""How many keys one query covers, and how many batches one tick requests."""
 
 MOST_KEY_QUERIES = 2
-"""How often a tick asks for so many keys. A database looks through the window each time, so that to
-ask more often takes longer than to read all of it once."""
+"""How many such queries a tick makes. Each one scans the window, so that more of them take longer
+than reading all of it once."""
 
 
 @dataclass(frozen=True)
-class Left:
-    """What a tick has left behind, for the next one in the same process.
+class LastTick:
+    """What a tick leaves for the next one in the same process.
 
     Args:
         state: What its cursor holds.
-        burst: The burst that it has read, if there was one.
-        ticks_read: What it has read of the sensor's ticks.
+        burst: The burst that it read, if any.
+        ticks_read: What it read from the sensor's ticks.
     """
 
     state: SensorState
@@ -53,11 +53,11 @@ class Left:
 
 
 class CatchUp:
-    """Brings what the last tick of a sensor knew up to a time.
+    """Brings the state of a sensor's last tick up to a time.
 
     Args:
         spec: The sensor's arguments.
-        context: With the instance, the cursor and the log.
+        context: The context of the evaluation.
         at: The time.
         runs: Reads the runs.
         used: Reads what was used.
@@ -76,37 +76,37 @@ class CatchUp:
         self.at = at
         self.runs = runs
         self.used = used
-        # What completed or was requested before is outside every window.
+        # Everything before it is outside every window.
         self.horizon = spec.longest_window and at - spec.longest_window
         self._burst: Burst | None = None
-        self._left: Left | None = sensor_ticks.get(context.cursor or "")
-        if self._left is not None:
-            used.ticks_read = self._left.ticks_read
+        self._last_tick: LastTick | None = sensor_ticks.get(context.cursor or "")
+        if self._last_tick is not None:
+            used.ticks_read = self._last_tick.ticks_read
 
     def state(self) -> SensorState:
-        """Returns what is known now."""
-        state = self._remember()
+        """Returns the state now."""
+        state = self._last_state()
         state = self.used.settle(state)
         state = self.used.by_hand(state, self._read_from(state))
         return self._read_completions(state)
 
     def leave(self, state: SensorState) -> str:
-        """Returns the cursor for the next tick, and keeps what it need not read again."""
+        """Returns the cursor for the next tick, and keeps what that need not read again."""
         cursor = state.to_json()
-        sensor_ticks.put(cursor, Left(state, self._burst, self.used.ticks_read))
+        sensor_ticks.put(cursor, LastTick(state, self._burst, self.used.ticks_read))
         return cursor
 
     def with_last(self, state: SensorState, names: Collection[str]) -> SensorState:
-        """Returns the state with the last success, however old, of these upstreams, one query
-        each. It changes no decision, since what is older than the window does not count."""
+        """Returns the state with the last success of these upstreams, however old; one query each.
+        It changes no decision: what is older than the window does not count."""
         found = [self.runs.newest_success(name) for name in names]
         known = state.of(None).with_completions(c for c in found if c is not None)
         state = replace(state.with_key(None, known), unsure=state.unsure - set(names))
         return self._with_ignored(state)
 
     def forgetting(self, state: SensorState, keep: Collection[str | None]) -> SensorState:
-        """Returns the state without the keys of which nothing can count any more, and with no more
-        others than it may hold and those to be kept."""
+        """Returns the state without the keys that can no longer count, and of the others only as
+        many as it may hold; keys to keep always stay."""
         if self.spec.tag is None:
             return state
         seen_after = datetime.fromtimestamp(state.read_to, UTC) - READ_OVERLAP
@@ -114,43 +114,43 @@ class CatchUp:
 
     # --- what the cursor holds -------------------------------------------------------------------
 
-    def _remember(self) -> SensorState:
-        """Returns the state of the last tick; what the cursor does not hold is read again."""
+    def _last_state(self) -> SensorState:
+        """Returns the state of the last tick; reads what the cursor does not hold."""
         keys = f" by {self.spec.tag}" if self.spec.tag else ""
         owner = f"{self.spec.name} -> {self.spec.job_name}{keys}"
         seconds = self.spec.longest_window and self.spec.longest_window.total_seconds()
         state = self._from_cursor(owner)
         if state is not None and self.horizon and state.read_to <= self.horizon.timestamp():
-            state = SensorState(owner=owner)  # All that it knows of is outside the window.
-        # A cursor of the future: a clock was set back, and nobody knows how much was missed.
+            state = SensorState(owner=owner)  # Everything in it is outside the window.
+        # A cursor from the future: a clock was set back, and how much was missed is unknown.
         of_now = state is not None and state.read_to <= self.at.timestamp()
         if of_now and state.covers(self.spec.names, seconds):
             return state.only(self.spec.names)
         if state is None and self.context.cursor:
             self.context.log.warning(
-                "The cursor is not one of this sensor's; reading what it held from the runs."
+                "The cursor does not belong to this sensor: reading the state from its runs."
             )
         state = (state or SensorState(owner=owner)).only(self.spec.names)
         return self._rebuild(replace(state, reach=seconds, read_to=0.0))
 
     def _from_cursor(self, owner: str) -> SensorState | None:
-        if self._left is not None and self._left.state.owner == owner:
-            state = self._left.state
+        if self._last_tick is not None and self._last_tick.state.owner == owner:
+            state = self._last_tick.state
         else:
             state = SensorState.from_json(self.context.cursor, owner)
         if state is None:
             return None
-        # Whoever is looked for in another repository now has runs there that were not read.
+        # An upstream that is now expected in another repository has unread runs there.
         moved = {
             name
-            for name, (looked_for, _) in state.elsewhere.items()
-            if name in self.spec.by_name and self.spec.by_name[name].repository != looked_for
+            for name, (expected, _) in state.elsewhere.items()
+            if name in self.spec.by_name and self.spec.by_name[name].repository != expected
         }
         return state.only(state.upstreams - moved) if moved else state
 
     def _rebuild(self, state: SensorState) -> SensorState:
-        """Returns the state with what the sensor's own runs say was used up, and ready for all
-        completions to be read again."""
+        """Returns the state with what the sensor's own runs used up; all completions are still to
+        be read again."""
         state = self.used.with_used(state, self.horizon)
         known_upstreams = {name for key in state.keys.values() for name in key.newest}
         unsure = frozenset(name for name in self.spec.names if name not in known_upstreams)
@@ -162,7 +162,7 @@ class CatchUp:
     # --- completions -----------------------------------------------------------------------------
 
     def _read_from(self, state: SensorState) -> datetime | None:
-        """Returns the time after which runs are to be read; None for all of history."""
+        """Returns the time from which to read runs; None for all of history."""
         last = min(state.read_to, self.at.timestamp())
         if last > 0:
             return datetime.fromtimestamp(last, UTC) - READ_OVERLAP
@@ -182,16 +182,16 @@ class CatchUp:
         updated = dict(burst.updated) if burst is not None else {}
         completions: dict[str | None, list[Completion]] = {}
         keyless = KeyState(newest=state.keyless)
-        for record, of_run in chain(by_time, self._late(state, updated)):
+        for record, of_run in chain(by_time, self._stored_late(state, updated)):
             updated[record.dagster_run.run_id] = record.update_timestamp.timestamp()
             if self.spec.tag is not None and self.runs.key(record) is None:
                 keyless = keyless.with_completions(of_run)
             elif of_run:
                 completions.setdefault(of_run[0].key, []).extend(of_run)
         newest_seen = max([state.read_to, *updated.values()])
-        # The older of the two clocks: a host that is ahead must not hide what others end later.
+        # The older of the two clocks: a host that is ahead must not hide later runs of others.
         read_to = min(newest_seen, self.at.timestamp())
-        # Nor is a burst read again at each tick for as long as nothing newer comes.
+        # And no tick reads a burst again while nothing newer comes.
         read_to = max(read_to, (self.at - MOST_CLOCK_SKEW).timestamp())
         state = replace(state, read_to=read_to, keyless=keyless.newest, places=self._places)
         self._burst = Burst.of(updated, self._read_from(state))
@@ -203,16 +203,16 @@ class CatchUp:
         seen = {c.upstream for cs in completions.values() for c in cs}
         return self._with_ignored(replace(state, unsure=state.unsure - seen))
 
-    def _late(
+    def _stored_late(
         self, state: SensorState, by_time: Collection[str]
     ) -> Iterable[tuple[dg.RunRecord, Sequence[Completion]]]:
-        """Yields what was stored since the last tick and was not found by its time."""
+        """Yields the successes that were stored since the last tick, but not found by time."""
         stored, self._places = StoredSuccesses(self.runs.instance).since(state.places, self.at)
         late = [run_id for run_id in stored if run_id not in by_time]
         yield from self.runs.successes_of(late)
 
     def _with_ignored(self, state: SensorState) -> SensorState:
-        """Returns the state with what was seen of the upstreams and does not count."""
+        """Returns the state with the upstream runs that were seen and do not count."""
         if not (self.runs.parts or self.runs.elsewhere):
             return state
         elsewhere = {
@@ -223,20 +223,18 @@ class CatchUp:
         return replace(state, elsewhere={**state.elsewhere, **elsewhere}, parts=parts)
 
     def _known_burst(self, state: SensorState, since: datetime | None) -> Burst | None:
-        """Returns the burst that the last tick has read and the cursor tells of; None if there is
-        none, or none of it would be found again."""
-        burst = self._left and self._left.burst
+        """Returns the burst of the last tick, if any of it would be read again; otherwise None."""
+        burst = self._last_tick and self._last_tick.burst
         if burst is None or not (since and state.read_to):
             return None
         return burst if since <= burst.updated_at else None
 
     def _recall(self, state: SensorState, keys: Sequence[str | None]) -> SensorState:
-        """Returns the state with what the storage knows of keys that it does not hold: never heard
-        of, or forgotten."""
-        asked = [key for key in keys if key is not None]
-        recalled = {key: KeyState() for key in asked}
+        """Returns the state with what is stored about keys that it lacks: new or forgotten ones."""
+        missing = [key for key in keys if key is not None]
+        recalled = {key: KeyState() for key in missing}
         parts: list[list[str]] = [
-            asked[start : start + KEYS_AT_ONCE] for start in range(0, len(asked), KEYS_AT_ONCE)
+            missing[start : start + KEYS_AT_ONCE] for start in range(0, len(missing), KEYS_AT_ONCE)
         ]
         if self.horizon is not None and len(parts) > MOST_KEY_QUERIES:
             parts = [[]]  # Whatever the key.
@@ -246,7 +244,7 @@ class CatchUp:
                     recalled[key] = recalled[key].with_completions(of_run)
             tags: dict[str, Any] = {str(self.spec.tag): some} if some else {}
             if self.spec.manual_runs_consume and self.spec.tag != PARTITION_TAG:
-                tags = {}  # A run by hand may know of its partition only.
+                tags = {}  # A manual run may have its partition, but not the key's tag.
             for record in self.runs.of_downstream(tags=tags, created_after=self.horizon):
                 if (key := self.runs.key_of_downstream(record)) not in recalled:
                     continue

@@ -4,7 +4,7 @@ The conditions keep no cursor: ``asset_tick`` reads the facts and ``condition_pa
 """
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -27,6 +27,7 @@ from .condition_parts import (
 from .errors import FanInError
 from .evaluation_lines import FanInResult, held_back_text, subset_of
 from .evaluation_records import record_metadata
+from .named_upstreams import NamesUpstreams
 from .partition_maps import upstreams_of
 from .requirement import check_count
 from .rule import Decision
@@ -169,7 +170,7 @@ def upstreams_running() -> "UpstreamsRunning":
 
 
 @dataclass(frozen=True, kw_only=True)
-class FanInCondition(dg.AutomationCondition):
+class FanInCondition(NamesUpstreams):
     """Base of all conditions: a label, no cursor, and the evaluation."""
 
     label: str | None = None
@@ -187,14 +188,6 @@ class FanInCondition(dg.AutomationCondition):
     @property
     def requires_cursor(self) -> bool:
         return False
-
-    def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
-        """Returns the upstreams that it names on an asset, with their windows."""
-        raise NotImplementedError
-
-    def longest(self) -> list[Window]:
-        """Returns the windows that bound how far back it reads."""
-        return []
 
     def part(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Any:
         """Returns the part that decides it for a downstream; None if it does not use the rule."""
@@ -574,24 +567,6 @@ def _record(context: dg.AutomationContext, tick: Any, part: Part) -> Mapping[str
     return record_metadata(
         seen, asked=downstream.upstreams, since=tick.since_of(downstream.key), to=tick.known_to
     )
-
-
-def named_upstreams(
-    graph: Any, target: dg.AssetKey, condition: dg.AutomationCondition
-) -> Iterator[tuple[FanInCondition, dg.AssetKey]]:
-    """Yields every fan-in condition within a condition, with the asset that it applies to."""
-    if isinstance(condition, FanInCondition):
-        yield condition, target
-        return
-    targets = [target]
-    if hasattr(condition, "allow_selection"):  # any_deps_match and all_deps_match
-        targets = sorted(graph.get(target).parent_keys)
-    elif isinstance(key := getattr(condition, "key", None), dg.AssetKey):  # asset_matches
-        targets = [key]
-    for child in condition.children:
-        for of_child in targets:
-            if graph.has(of_child):
-                yield from named_upstreams(graph, of_child, child)
 
 
 # --- arguments -----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""Launches: which runs belong together, whether they are over, and what they have made.
+"""Launches: which runs belong together, whether they are over, and what they materialized.
 
-A launch is a run with its re-executions, or a backfill with all its runs, whoever made it. It is
-over when its runs have ended, none of them will be retried, and its backfill has ended.
+A launch is a run with its re-executions, or a backfill with all its runs, manual or requested. It
+is over when its runs have ended, Dagster will retry none of them, and its backfill has ended.
 """
 
 from collections import defaultdict
@@ -12,8 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-# Private, since the backfills of an instance can be listed in no public way by status or id, and
-# the names of these tags are in no public module.
+# Private: no public call lists backfills by status or id, and no public module has these tags.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import (
@@ -29,7 +28,7 @@ from .public_rows import rows_of
 from .retries import awaits_retry
 
 FEWEST_KEPT = 10_000
-"""How many runs are kept before any is forgotten."""
+"""How many runs are kept before any are dropped."""
 
 ACTIVE_BACKFILLS = [
     BulkActionStatus.REQUESTED,
@@ -40,19 +39,19 @@ ACTIVE_BACKFILLS = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """The facts about a run that matter here.
+    """What the rule needs to know about a run.
 
     Args:
         id: Its id.
-        root: The id of the run that it re-executes in the end; its own if it re-executes none.
-        backfill: The backfill that it belongs to.
+        root: The id of its root run; its own if it is no re-execution.
+        backfill: Its backfill.
         evaluation: The evaluation, or else the tick, that requested it.
-        requested: Whether an evaluation did; the tick may be of anything.
+        requested: Whether an evaluation requested it; a tick may belong to any sensor or schedule.
         status: Its status.
         ended: When it ended, in epoch seconds.
-        retry: True if Dagster will retry it, or may yet say so, and has not.
-        targets: The assets and partitions that it selects. A run that was killed as soon as it was
-            stored has planned nothing.
+        retry: Whether a retry by Dagster is pending, or may still be announced.
+        targets: The assets and partitions that it selects, for a run that was killed before it
+            stored its planned materializations.
     """
 
     id: str
@@ -75,8 +74,13 @@ class Run:
 
     @staticmethod
     def of(record: dg.RunRecord, at: datetime, retries: bool) -> "Run":
-        """Returns the run of a record, at a time; ``retries`` says whether the instance retries
-        runs."""
+        """Returns the run of a record at a time.
+
+        Args:
+            record: The record.
+            at: The time.
+            retries: Whether the instance retries runs.
+        """
         run = record.dagster_run
         return Run(
             id=run.run_id,
@@ -96,7 +100,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a launch that is over had planned and has made, as assets with partitions."""
+    """What a launch planned and materialized by its end, as assets with partitions."""
 
     planned: frozenset[tuple[str, str | None]]
     made: frozenset[tuple[str, str | None]]
@@ -107,10 +111,10 @@ class Launch:
     """A run with its re-executions, or a backfill with its runs.
 
     Args:
-        name: In words, for a person.
-        runs: Those that are known, by their ids.
+        name: Its name in messages.
+        runs: The known runs, by id.
         backfill: The backfill, if it is one.
-        outcome: What it came to, once it is over and somebody asked.
+        outcome: What it planned and materialized; read only when needed, after its end.
     """
 
     name: str
@@ -125,31 +129,31 @@ class Launch:
         return all(run.over for run in self.runs.values())
 
     def canceled(self, run: Run | None) -> bool:
-        """True if somebody cancelled it: the backfill, or the run that had a downstream to make."""
+        """True if its backfill, or the downstream's run in it, was canceled."""
         if self.backfill is not None and self.backfill.canceled:
             return True
         return run is not None and run.status is dg.DagsterRunStatus.CANCELED
 
     @property
     def evaluation(self) -> int | None:
-        """The evaluation that requested it; None if it was made by hand."""
+        """The evaluation that requested it; None for a manual launch."""
         if self.backfill is not None and self.backfill.evaluation is not None:
             return self.backfill.evaluation
         return next((r.evaluation for r in self.runs.values() if r.evaluation is not None), None)
 
     @property
     def requested(self) -> bool:
-        """True if an evaluation requested it; not if it was made by hand, or by a schedule."""
+        """True if an evaluation requested it; false if it is manual, or a schedule's."""
         if self.backfill is not None and self.backfill.requested:
             return True
         return any(run.requested for run in self.runs.values())
 
 
 class Backfill:
-    """A backfill of assets.
+    """An asset backfill.
 
     Args:
-        stored: As Dagster stores it.
+        stored: Dagster's own record of it.
     """
 
     def __init__(self, stored: Any) -> None:
@@ -163,7 +167,7 @@ class Backfill:
         self._targets: dict[dg.AssetKey, frozenset[str | None]] = {}
 
     def targets(self, graph: Any, key: dg.AssetKey) -> frozenset[str | None]:
-        """Returns the partitions of an asset that it is to make; None for an asset without."""
+        """Returns the partitions of an asset that it targets; None for an unpartitioned asset."""
         if key not in self._targets:
             self._targets[key] = self._read_targets(graph, key)
         return self._targets[key]
@@ -179,17 +183,16 @@ class Backfill:
                 return frozenset()
             return frozenset(target.get_partitions_subset(key).get_partition_keys())
         except (dg.DagsterError, ValueError, KeyError):
-            return frozenset()  # Of definitions that have changed since; Dagster drops it, too.
+            return frozenset()  # The definitions have changed since; Dagster drops it, too.
 
 
 class LaunchReader:
-    """Reads the launches behind events, and keeps them.
+    """Reads the launches that events belong to, and keeps them.
 
-    A tick costs one statement for the runs that are new or were unfinished, and one for such
-    backfills.
+    A tick costs one statement for new and unfinished runs, and one for new and active backfills.
 
     Args:
-        until: What was known then, in epoch seconds; None for now.
+        until: Read what was known then, in epoch seconds; None for now.
     """
 
     def __init__(self, until: float | None = None) -> None:
@@ -198,8 +201,8 @@ class LaunchReader:
         self.launches: dict[str, Launch] = {}
         self.changes: list[str] = []
         self.epoch = 0
-        self._waiting: set[str] = set()
-        self._most = FEWEST_KEPT
+        self._active: set[str] = set()
+        self._limit = FEWEST_KEPT
 
     def refresh(
         self,
@@ -208,15 +211,15 @@ class LaunchReader:
         new: Collection[str],
         watched: Collection[str],
     ) -> None:
-        """Reads the runs that are new, and how those that are watched have gone on.
+        """Reads new runs, and watched ones again.
 
         Args:
-            instance: Whose.
+            instance: The instance.
             at: The time of the tick.
             new: The runs of new events.
             watched: The unfinished runs that a downstream waits for.
         """
-        # A run that a tick reserved may have been stored since.
+        # A known id may have no run yet: a tick reserves ids first.
         wanted = {run for run in new if self.runs.get(run) is None}
         for name in {n for run in watched if (n := self.of_run(run)) is not None}:
             wanted |= {r.id for r in self.launches[name].runs.values() if not r.over}
@@ -226,17 +229,17 @@ class LaunchReader:
         backfills = {
             run.backfill for run in map(self.runs.get, wanted) if run is not None and run.backfill
         }
-        self.read_backfills(instance, backfills | self._waiting)
+        self.read_backfills(instance, backfills | self._active)
 
     @property
     def is_full(self) -> bool:
-        """True when what is not needed any more is to be forgotten."""
-        return len(self.runs) > self._most or len(self.changes) > self._most
+        """True if it is time to forget what is no longer needed."""
+        return len(self.runs) > self._limit or len(self.changes) > self._limit
 
     def forget(self, needed: Collection[str]) -> None:
-        """Forgets the launches that are over and of which no run is needed.
+        """Forgets the launches that are over and have no needed run.
 
-        Whoever follows ``changes`` sees by the epoch that they begin anew.
+        A new ``epoch`` tells readers of ``changes`` that the list starts over.
         """
         kept = {
             name: launch
@@ -247,7 +250,7 @@ class LaunchReader:
         self.runs = {run_id: run for launch in kept.values() for run_id, run in launch.runs.items()}
         self.changes.clear()
         self.epoch += 1
-        self._most = max(FEWEST_KEPT, 2 * len(self.runs))
+        self._limit = max(FEWEST_KEPT, 2 * len(self.runs))
 
     def _read_runs(
         self, instance: dg.DagsterInstance, at: datetime, run_ids: Collection[str]
@@ -261,9 +264,9 @@ class LaunchReader:
                 run = Run.of(record, at, retries)
                 if self._until is not None and (run.ended or 0.0) > self._until:
                     run = replace(run, status=dg.DagsterRunStatus.STARTED, ended=None, retry=False)
-                self._take_in(run)
+                self._add(run)
 
-    def _take_in(self, run: Run) -> None:
+    def _add(self, run: Run) -> None:
         known = self.runs.get(run.id)
         self.runs[run.id] = run
         if known != run:
@@ -278,18 +281,18 @@ class LaunchReader:
         return Launch(f"run {run.root[:8]}")
 
     def name_of(self, run: Run) -> str:
-        """Returns under what its launch is kept: that of the run that it re-executes."""
+        """Returns the key of a run's launch in ``launches``."""
         root = self.runs.get(run.root)
         backfill = run.backfill or (root.backfill if root is not None else None)
         return f"backfill {backfill}" if backfill else f"run {run.root}"
 
     def of_run(self, run_id: str) -> str | None:
-        """Returns under what the launch of a run is kept; None if the run is not known."""
+        """Returns the key of a run's launch in ``launches``; None if the run is unknown."""
         run = self.runs.get(run_id)
         return None if run is None else self.name_of(run)
 
     def read_backfills(self, instance: dg.DagsterInstance, ids: Collection[str]) -> None:
-        """Reads backfills that are not known, or were active when they were read last."""
+        """Reads the backfills that are unknown, or were active when last read."""
         wanted = [
             i
             for i in ids
@@ -301,31 +304,31 @@ class LaunchReader:
             return
         for some in pages(wanted):
             for stored in instance.get_backfills(filters=BulkActionsFilter(backfill_ids=some)):
-                self.take_in_backfill(Backfill(stored))
+                self.add_backfill(Backfill(stored))
 
-    def take_in_backfill(self, backfill: Backfill) -> None:
-        """Takes in the state of a backfill."""
+    def add_backfill(self, backfill: Backfill) -> None:
+        """Adds a backfill, or its new state."""
         name = f"backfill {backfill.id}"
         launch = self.launches.setdefault(name, Launch(name))
         known = launch.backfill
         launch.backfill = backfill
         launch.outcome = None
-        (self._waiting.add if backfill.active else self._waiting.discard)(backfill.id)
+        (self._active.add if backfill.active else self._active.discard)(backfill.id)
         if known is None or known.active != backfill.active:
             self.changes.append(name)
 
     def read_outcomes(self, instance: dg.DagsterInstance, names: Iterable[str]) -> None:
-        """Reads what launches that are over had planned and have made, all with one statement."""
-        asked = {
+        """Reads the outcomes of launches that are over, all with one statement."""
+        missing = {
             name: launch
             for name in names
             if (launch := self.launches.get(name)) is not None
             and launch.outcome is None
             and launch.over
         }
-        if not asked:
+        if not missing:
             return
-        of_run = {run_id: name for name, launch in asked.items() for run_id in launch.runs}
+        of_run = {run_id: name for name, launch in missing.items() for run_id in launch.runs}
         planned: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
         made: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
         planning = set()
@@ -336,19 +339,19 @@ class LaunchReader:
                     planned[of_run[row.run_id]].add((row.asset, row.partition))
                 elif row.kind == MATERIALIZED:
                     made[of_run[row.run_id]].add((row.asset, row.partition))
-        for name, launch in asked.items():
+        for name, launch in missing.items():
             for run in launch.runs.values():
                 planned[name] |= run.targets if run.id not in planning else frozenset()
             launch.outcome = Outcome(frozenset(planned[name]), frozenset(made[name]))
 
 
 class Unfinished:
-    """What runs now: every unfinished run and active backfill of the instance, by two statements.
+    """Every unfinished run and active backfill of the instance, read with two statements.
 
     Args:
         instance: The instance.
-        launches: Takes in the backfills.
-        until: The time asked about; None for now.
+        launches: Gets the backfills, too.
+        until: Read what was unfinished then; None for now.
     """
 
     def __init__(
@@ -356,7 +359,7 @@ class Unfinished:
     ) -> None:
         self.backfills = [Backfill(stored) for stored in active_backfills(instance, until)]
         for backfill in self.backfills:
-            launches.take_in_backfill(backfill)
+            launches.add_backfill(backfill)
         self._runs: dict[dg.AssetKey, list[dg.DagsterRun]] = defaultdict(list)
         self._planned: dict[str, list[tuple[str | None, str]]] = defaultdict(list)
         runs = [
@@ -365,8 +368,8 @@ class Unfinished:
             for record in instance.get_run_records(filters)
             if was_unfinished(record, until)
         ]
-        # A whole job has no selection, and a re-execution has that of the run before it, whatever
-        # it leaves out: what they are to make is told by what they have planned.
+        # A run of a whole job has no selection, and a re-execution of some steps has its parent's:
+        # their planned materializations say what they target.
         unclear = [run.run_id for run in runs if not run.asset_selection or run.parent_run_id]
         planned = set(self._read_planned(instance, unclear) if unclear else ())
         for run in runs:
@@ -375,7 +378,7 @@ class Unfinished:
                     self._runs[key].append(run)
 
     def _read_planned(self, instance: dg.DagsterInstance, run_ids: list[str]) -> Iterator[str]:
-        """Reads what runs have planned; yields those that have planned something."""
+        """Reads the planned materializations of runs; yields the runs that have any."""
         with rows_of(instance) as rows:
             for row in rows.of_runs(run_ids):
                 if row.kind == PLANNED:
@@ -385,14 +388,14 @@ class Unfinished:
     def of(
         self, graph: Any, key: dg.AssetKey, partitions: dg.PartitionsDefinition | None
     ) -> Mapping[str | None, tuple[str, ...]]:
-        """Returns the unfinished runs and backfills that have an asset among their targets, by its
-        partitions; None for an asset without."""
+        """Returns the unfinished runs and backfills that target an asset, by partition; None for an
+        unpartitioned asset."""
         targets: dict[str | None, tuple[str, ...]] = {}
         for run in self._runs.get(key, ()):
             for partition in _partitions_of(run.tags, partitions):
                 targets[partition] = (*targets.get(partition, ()), run.run_id)
         for planned, run_id in self._planned.get(key.to_string(), ()):
-            # An asset without partitions may have been planned for one all the same.
+            # Dagster may plan an unpartitioned asset for the partition of its run.
             partition = planned if partitions is not None else None
             if partition is not None or partitions is None:
                 targets[partition] = (*targets.get(partition, ()), run_id)
@@ -403,14 +406,18 @@ class Unfinished:
 
 
 def unfinished_runs(until: datetime | None, job_name: str | None = None) -> list[dg.RunsFilter]:
-    """Returns what finds the unfinished runs of a job, by default of all; ``until`` is when, None
-    for now."""
+    """Returns the filters that find the unfinished runs of a job, by default of all jobs.
+
+    Args:
+        until: The runs that were unfinished then; None for now.
+        job_name: The job; None for all.
+    """
     now = dg.RunsFilter(
         job_name=job_name, statuses=list(NOT_FINISHED_STATUSES), created_before=until
     )
     if until is None:
         return [now]
-    # What has ended since was updated since.
+    # A run that has ended since was updated since.
     since = dg.RunsFilter(
         job_name=job_name,
         statuses=list(FINISHED_STATUSES),
@@ -421,14 +428,14 @@ def unfinished_runs(until: datetime | None, job_name: str | None = None) -> list
 
 
 def was_unfinished(record: dg.RunRecord, until: datetime | None) -> bool:
-    """True when a run that ``unfinished_runs`` finds had not ended."""
+    """True if a run that ``unfinished_runs`` finds was unfinished at that time."""
     if until is None or not record.dagster_run.is_finished:
         return True
     return record.end_time is not None and record.end_time > until.timestamp()
 
 
 def active_backfills(instance: dg.DagsterInstance, until: datetime | None) -> list[Any]:
-    """Returns the backfills that are active, or were at a time."""
+    """Returns the backfills that were active at a time; None for now."""
     if until is None:
         return list(
             instance.get_backfills(filters=BulkActionsFilter(statuses=list(ACTIVE_BACKFILLS)))
@@ -452,6 +459,6 @@ def _partitions_of(
         try:
             return partitions.get_partition_keys_in_range(dg.PartitionKeyRange(start, end))
         except (dg.DagsterError, ValueError, KeyError):
-            return []  # Of another partitions definition.
+            return []  # The partitions definition has changed since.
     partition = tags.get(PARTITION_NAME_TAG)
     return [] if partition is None else [partition]

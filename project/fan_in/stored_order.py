@@ -1,9 +1,8 @@
-"""Successes in the order in which they were stored, independent of host clocks.
+"""Reads run successes in the order of storage, whatever the clocks of hosts say.
 
-A run carries the time of the host that ended it. If that clock is behind, the run becomes visible
-among runs that seem newer, and a reader that continues by time misses it. The event log numbers
-events in the order it stores them. It is read only for run ids: events may be purged, and what
-counts is the run.
+A run has the end time of its host's clock. If that clock is behind, the run sorts before runs that
+were already read, and reading by time misses it. The event log numbers its events as it stores
+them. Only run ids are read from it: events may be purged, and the run is what counts.
 """
 
 from collections.abc import Sequence
@@ -13,29 +12,29 @@ from datetime import datetime, timedelta
 import dagster as dg
 import sqlalchemy as db
 
-# Private: the public call (fetch_run_status_changes) takes twenty times as long, since it makes an
-# object of every event. It serves a storage that is not one of Dagster's own.
+# Private: the public call (fetch_run_status_changes) deserializes every event, which takes twenty
+# times as long. It serves storages that are not Dagster's own.
 from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
 
 SUCCESS = dg.DagsterEventType.RUN_SUCCESS
 
 LATE_COMMIT = timedelta(minutes=2)
-"""How long a smaller number may become visible after a greater one.
+"""How late a smaller number may become visible after a greater one.
 
-Postgres assigns a number before the transaction commits, so each tick reads this stretch again.
+Postgres assigns numbers before transactions commit, so each tick reads this stretch again.
 """
 
 NEWEST = 500
-"""How many of the newest are read when it is not known how far the last tick has read."""
+"""How many of the newest successes are read when the last tick's place is lost."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """How far the event log was read at a tick.
+    """How far a tick read the event log.
 
     Args:
         at: The tick's time, in epoch seconds.
-        number: The number of the newest success then; 0 if there was none.
+        number: The number of the newest success; 0 for none.
     """
 
     at: float
@@ -43,12 +42,12 @@ class Place:
 
     @staticmethod
     def of(at: datetime, found: Sequence[tuple[int, str]]) -> "Place":
-        """Returns the place behind what was found."""
+        """Returns the place after these successes."""
         return Place(at.timestamp(), max((number for number, _ in found), default=0))
 
 
 class StoredSuccesses:
-    """Reads the successes of all runs of an instance, by their numbers."""
+    """Reads the run successes of an instance by their numbers."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance = instance
@@ -56,14 +55,14 @@ class StoredSuccesses:
     def since(
         self, places: Sequence[Place], at: datetime
     ) -> tuple[Sequence[str], tuple[Place, ...]]:
-        """Returns the runs whose success was stored since the first of these places, and the places
-        for the next tick: one that is older than ``LATE_COMMIT``, and one that will be.
+        """Returns the runs whose success was stored since the first place, and the places for the
+        next tick: one older than ``LATE_COMMIT``, and one that will be.
 
-        Without a place, no run. If the event at the place is gone, as it is when the event log was
-        purged or made anew, the newest runs.
+        Returns no runs without a place, and the newest runs if the event at the place is gone: the
+        event log was purged or replaced.
 
         Args:
-            places: What the last tick returned.
+            places: The last tick's places.
             at: The time of this tick.
         """
         if not places:

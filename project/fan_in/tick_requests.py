@@ -1,7 +1,7 @@
-"""The requests that automation sensors' ticks have stored.
+"""The requests that are stored with the ticks of automation sensors.
 
 A tick stores its requests before their runs exist and keeps them after the runs are deleted, so it
-also knows requests without planned materializations.
+also has requests without planned materializations.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from .windows import MOST_CLOCK_SKEW
 
 @dataclass(frozen=True, slots=True)
 class TickRequest:
-    """What one tick requested of one asset.
+    """One tick's request of one asset.
 
     Args:
-        tick_id: The tick's.
-        at: Its time, in epoch seconds.
+        tick_id: The id of the tick.
+        at: The time of the tick, in epoch seconds.
         evaluation: The id of the tick's stored evaluations.
-        id: The run or backfill that was reserved for it; None if unknown.
+        id: The id that the tick reserved for the run or backfill; None if unknown.
         is_backfill: Whether it is a backfill.
-        partitions: Those that it requested; None stands for an asset without.
+        partitions: The requested partitions; None stands for an unpartitioned asset.
     """
 
     tick_id: int
@@ -37,17 +37,17 @@ class TickRequest:
 
     @property
     def launch(self) -> str:
-        """The name of what was launched."""
+        """The name of the launch."""
         if self.id is None:
             return f"tick {self.tick_id}"
         return f"backfill {self.id}" if self.is_backfill else f"run {self.id}"
 
 
 class TickRequests:
-    """Keeps the requests of ticks; a tick that has ended well never changes.
+    """Reads the requests of ticks, and keeps them: a successful tick never changes.
 
-    Its clock is that of the host that ticks, so ticks are read again an hour back, and as far as
-    the newest one that is known: if that is there no more, the storage is another one.
+    A tick has its host's clock, so each read goes back an hour, and at least to the newest known
+    tick: if that is gone, the storage was replaced.
     """
 
     def __init__(self) -> None:
@@ -57,13 +57,13 @@ class TickRequests:
         self._storage = 0
 
     def refresh(self, ticks: TickReader, since: datetime, at: datetime, storage: int) -> None:
-        """Reads the ticks since a time that are not known.
+        """Reads the unknown ticks since a time.
 
         Args:
-            ticks: Reads them.
-            since: How far back.
+            ticks: Reads the ticks.
+            since: The time.
             at: The time of this tick.
-            storage: Another number than before if the storage may have become another one.
+            storage: A number that changes when the storage may have been replaced.
         """
         if storage != self._storage:
             self._storage, self._from = storage, None
@@ -73,21 +73,21 @@ class TickRequests:
             again = list(ticks.with_requests(max(since, min(known_to, at - MOST_CLOCK_SKEW))))
             if newest[1] < since.timestamp() or newest in map(_name, again):
                 for tick in again:
-                    self._take_in(tick)
+                    self._add(tick)
                 self._forget(since - timedelta(days=1))
                 return
         self._of_tick.clear()
         self._by_asset.clear()
         self._from = since
         for tick in ticks.with_requests(since):
-            self._take_in(tick)
+            self._add(tick)
 
     def of(self, key: dg.AssetKey, since: float) -> Sequence[TickRequest]:
-        """Returns the requests of an asset since a time in epoch seconds."""
+        """Returns the requests of an asset since a time, in epoch seconds."""
         return [r for r in self._by_asset.get(key, {}).values() if r.at >= since]
 
     def backfills(self, since: float) -> set[str]:
-        """Returns the ids of the backfills that were requested since a time in epoch seconds."""
+        """Returns the ids of the backfills requested since a time, in epoch seconds."""
         return {
             request.id
             for name, of_tick in self._of_tick.items()
@@ -97,7 +97,7 @@ class TickRequests:
             if request.is_backfill and request.id is not None
         }
 
-    def _take_in(self, tick: Any) -> None:
+    def _add(self, tick: Any) -> None:
         name = _name(tick)
         if name in self._of_tick:
             return
@@ -127,7 +127,7 @@ class TickRequests:
 
 
 Name = tuple[int, float, tuple[str, ...]]
-"""A tick by its id, its time and its runs: ids begin anew when a storage is wiped."""
+"""A tick's id, time and runs: ids start over when a storage is wiped."""
 
 
 def _name(tick: Any) -> Name:

@@ -1,4 +1,4 @@
-"""What was used, as the runs of the downstream and the sensor's ticks say."""
+"""What was used, according to the runs of the downstream and the sensor's ticks."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,22 +15,22 @@ from .ticks import LONGEST_EVALUATION, TickReader
 from .windows import MOST_CLOCK_SKEW
 
 LONGEST_TICK = 2 * LONGEST_EVALUATION
-"""For how long after a tick was closed one that began before it may be, too. One that is carried on
-later, by another daemon, is seen by its runs."""
+"""How long after a tick closes an earlier one may still close. If another daemon carries a tick on
+later than that, its runs show it."""
 
 MOST_RUNS_SEARCHED = 20_000
-"""How many runs are read at most when keys have no window and the cursor is lost."""
+"""The most runs to read when keys have no window and the cursor is lost."""
 
 
 @dataclass(frozen=True)
 class TicksRead:
-    """What the ticks of a stretch of time have requested: kept, since there may be a hundred
-    requests in each of them, and each tick asks again.
+    """The requests of the ticks in a stretch of time: kept, since each tick needs them again, and a
+    tick may have a hundred.
 
     Args:
-        since: When the stretch begins.
-        to: When the newest of the ticks began.
-        requests: What they requested, by batch and time.
+        since: The start of the stretch.
+        to: When the newest tick began.
+        requests: The requests, by batch and time.
     """
 
     since: datetime
@@ -39,13 +39,13 @@ class TicksRead:
 
 
 class UsedReader:
-    """Reads what the requests of a sensor, and runs by hand, used up.
+    """Reads what a sensor's requests, and manual runs, used up.
 
     Args:
         spec: The sensor's arguments.
         runs: Reads the runs.
         ticks: Reads the sensor's ticks.
-        log: Is told of requests of which nothing came.
+        log: Gets a warning for each request without a run.
     """
 
     def __init__(self, spec: SensorConfig, runs: RunReader, ticks: TickReader, log: Logger) -> None:
@@ -54,24 +54,24 @@ class UsedReader:
         self.ticks = ticks
         self.log = log
         self.elsewhere: list[tuple[Home, SensorRequest]] = []
-        """Requests of sensors of this name in other code locations, as far as they were read."""
+        """The requests seen of sensors of the same name in other code locations."""
         self.ticks_read: TicksRead | None = None
-        """What was read of the ticks, by this evaluation or those before it in the process."""
+        """What this evaluation, or an earlier one in the process, read from the ticks."""
 
     def with_used(
         self, state: SensorState, since: datetime | None, keys: Collection[str | None] = ()
     ) -> SensorState:
-        """Returns the state with what the requests since a time used up, as the tags of their runs
-        and the ticks say.
+        """Returns the state with what the requests since a time used up, according to the tags of
+        their runs and to the ticks.
 
         Args:
-            state: What is known already.
-            since: Requests before are left out; None for all of history.
-            keys: Of which keys; by default of all.
+            state: The state so far.
+            since: The time; None for all of history.
+            keys: Read requests of these keys only; by default of all.
         """
         requests = self._in_runs(since, keys)
         if since is not None:
-            # Of a run that was deleted, or stored without its tags' rows, only the tick can tell.
+            # Only the tick knows a run that was deleted, or is stored without the rows of its tags.
             requests = chain(requests, self._in_ticks(since))
         return self._with(state, requests, keys)
 
@@ -79,11 +79,11 @@ class UsedReader:
         self, state: SensorState, requests: Iterable[SensorRequest], keys: Collection[str | None]
     ) -> SensorState:
         known: dict[str | None, KeyState] = {}
-        asked = set(keys)
+        wanted = set(keys)
         for request in requests:
-            if asked and request.key not in asked:
+            if wanted and request.key not in wanted:
                 continue
-            # With keys now and without them before, or the other way round, it tells nothing.
+            # It says nothing if the sensor has gained or lost its keys since.
             if (request.key is None) is not (self.spec.tag is None):
                 continue
             of_key = known.get(request.key) or state.of(request.key)
@@ -95,10 +95,10 @@ class UsedReader:
     def _in_runs(
         self, since: datetime | None, keys: Collection[str | None]
     ) -> Iterable[SensorRequest]:
-        """Yields the requests of which runs were made."""
+        """Yields the requests that have runs."""
         tags: dict[str, str | Sequence[str]] = {SENSOR_TAG: self.spec.name}
         if self.spec.tag is not None and keys:
-            # Not by both: a database might look at all that the sensor ever requested first.
+            # Not by both tags: a database might scan everything the sensor ever requested.
             tags = {self.spec.tag: [str(key) for key in keys]}
         records = self.runs.of_downstream(tags=tags, created_after=since, everywhere=True)
         for record in islice(records, None if since else MOST_RUNS_SEARCHED):
@@ -111,7 +111,7 @@ class UsedReader:
                 self.elsewhere.append((home, request))
 
     def _in_ticks(self, since: datetime) -> Iterable[SensorRequest]:
-        """Returns the requests that ticks have made, whatever became of them."""
+        """Returns the requests of ticks, with or without runs."""
         read = self.ticks_read
         if read is None or since < read.since:
             read = TicksRead(since, since, {})
@@ -123,24 +123,23 @@ class UsedReader:
                 request = SensorRequest.from_tags(of_tick.tags)
                 if request is not None and (until is None or request.at < until):
                     requests[request.batch_id, request.at] = request
-        # A stretch that is asked for later may begin a little earlier, but not much.
+        # A later read may begin a little earlier, but not much.
         kept = max(read.since, since - 2 * MOST_CLOCK_SKEW)
         requests = {name: request for name, request in requests.items() if request.at > kept}
         self.ticks_read = TicksRead(kept, newest, requests)
         return requests.values()
 
     def _knows_all_used(self, keys: Mapping[str | None, KeyState]) -> bool:
-        """True when older requests cannot tell more: without a window, once one was seen for each
-        upstream."""
+        """True if older requests can add nothing: there is no window, and each upstream has one."""
         if self.spec.longest_window is not None or self.spec.tag is not None:
             return False
         return all(name in keys[None].used for name in self.spec.names)
 
     def settle(self, state: SensorState) -> SensorState:
-        """Returns the state with the last requests' batches used up, if runs were made of them.
+        """Returns the state with the batches of the last requests used up, if they have runs.
 
-        The cursor is stored before the runs are created. Should the daemon give up in between,
-        a batch was never used, and its completions count again.
+        The cursor is stored before the runs are created. If the daemon gives up in between, the
+        batch was never used, and its completions count again.
         """
         if not (requested := state.requested):
             return state
@@ -153,32 +152,32 @@ class UsedReader:
         for request in requested:
             if not state.of(request.key).has_used(request.positions):
                 self.log.warning(
-                    f"No run was made of batch {request.batch_id}, requested at"
-                    f" {request.at.isoformat()}. Its completions count again."
+                    f"Batch {request.batch_id}, requested at {request.at.isoformat()}, has no run:"
+                    " its completions count again."
                 )
         return state
 
     def by_hand(self, state: SensorState, since: datetime | None) -> SensorState:
-        """Returns the state with what runs of the downstream by hand since a time used up, if they
-        use up anything."""
+        """Returns the state with what manual runs of the downstream used up since a time, if
+        ``manual_runs`` says they do."""
         if not self.spec.manual_runs_consume:
             return state
         keys = [None] if self.spec.tag is None else state.keys
         for record in self.runs.of_downstream(created_after=since):
             key = self.runs.key_of_downstream(record)
-            # What is not known of other keys is read when something of them completes.
+            # Other keys are read when something completes for them.
             if key in keys and self.is_by_hand(record):
                 state = state.with_key(key, self.used_by_hand(state.of(key), record))
         return state
 
     def is_by_hand(self, record: dg.RunRecord) -> bool:
-        """True when a run of the whole downstream was not requested by this sensor."""
+        """True if a run of the whole downstream was not requested by this sensor."""
         of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
         return not of_sensor and self.runs.is_whole(record)
 
     def used_by_hand(self, known: KeyState, record: dg.RunRecord) -> KeyState:
-        """Returns what is known of a key, with all used up that had completed before a run by hand
-        was created."""
+        """Returns the state of a key with everything used up that completed before a manual run was
+        created."""
         created = record.create_timestamp
         everything = (created.timestamp(), chr(0x10FFFF))
         return known.with_used(dict.fromkeys(self.spec.names, everything), created)

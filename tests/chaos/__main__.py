@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from project.fan_in.launches import NOT_FINISHED_STATUSES
 from project.local.postgres import LocalPostgres
 
-from .checker import HOLD_BACK, check, cut_off
+from .checker import check
 from .definitions import FAN_INS, SENSORS
 from .feeds import Watcher, all_feeds
 from .hand import Hand
@@ -29,6 +29,7 @@ from .history import DOWNSTREAMS, downstreams_of, read_history, tick_of
 from .monkey import Monkey
 from .processes import LiveDagster
 from .report import Report, write
+from .ticks import HOLD_BACK, cut_off
 from .upstreams import UpstreamRunner
 
 STORAGES = ("SQLite", "Postgres")

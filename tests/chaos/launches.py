@@ -1,8 +1,8 @@
 """Judges a history with launches: runs by hand, re-executions, both ends of an edge in one run.
 
-The history is written down as facts for the referee of graphs (`tests/graphs/referee.py`), in the
-order in which they were stored, and at each tick it is asked whether the downstream is due. Each
-tick is judged after what did happen, so that one fault is found once.
+The history is written down as facts for the referee of graphs (`tests/graphs/referee`), and at each
+tick it is asked whether the downstream is due. Each tick is judged after what did happen, so that
+one fault is found once.
 
 Where a request stands among the facts the log cannot tell: somewhere between its tick's begin and
 the creation of its run. So it is right if the downstream was due anywhere there; it stands at the
@@ -12,59 +12,17 @@ first such place, after what it says it used, and before whatever is newer than 
 import ast
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property
-from itertools import count
 
-from tests.graphs.history import Fact, Materialized, RunEnded, RunStarted, Ticked
-from tests.graphs.notation import Asset, Dep, Graph, Target
-from tests.graphs.referee import FIRST, OTHERS, Hindsight, Launch, Reading
-from tests.support.timeline import in_hours
+from tests.graphs.history import Ticked
+from tests.graphs.notation import Target
+from tests.graphs.referee.hindsight import Hindsight
+from tests.graphs.referee.launches import Launch
+from tests.graphs.referee.readings import FIRST, OTHERS, Reading
 
-from .history import OWN, Completion, History, Request, Tick
-
-PLAIN_REQUESTS_KEPT = 2
-"""How many requests back the referee looks, which is slow: what was stored before a request of the
-downstream alone is used."""
-
-D: Target = (OWN.lower(), None)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Happening:
-    """Something that happened, at a place among all that did.
-
-    Args:
-        at: When.
-        fact: As the referee is told it; a run's ``tick`` is filled in later.
-        launch: The first run of its launch, if it is of one.
-        tick: The id of the tick it is, or that requested it.
-        completion: What completed.
-    """
-
-    at: datetime
-    fact: Fact
-    launch: str = ""
-    tick: str | None = None
-    completion: Completion | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """A request that the referee would not have made, or one that it missed.
-
-    Args:
-        kind: As a violation's.
-        at: When.
-        why: In words.
-        timeline: What had happened.
-    """
-
-    kind: str
-    at: datetime
-    why: str
-    timeline: str
+from .findings import Finding
+from .happenings import D, Happening, Happenings
+from .history import Completion, History, Request, Tick
 
 
 class LaunchJudge:
@@ -91,107 +49,19 @@ class LaunchJudge:
         self.quiet = quiet
         self.suspects = suspects
         self.doubt = doubt
-        self.runs = {run.id: run for run in history.runs}
-        self.happened = self._happened()
+        self.written = Happenings(history)
+        self.happened = self.written.in_order()
         self.wrong: list[Finding] = []
         for request, used in decided:
             self._place(request, used)
-
-    @cached_property
-    def graph(self) -> Graph:
-        """The downstream with its upstreams, of which nothing else is said."""
-        downstream = self.history.downstream
-        names = [letter.lower() for letter in sorted(downstream.upstreams)]
-        within, wait = in_hours(downstream.within), not downstream.overlap
-        condition = f"all(within={within}, wait={wait})"
-        own = Asset(D[0], tuple(map(Dep, names)), condition=condition)
-        return Graph((*map(Asset, names), own))
-
-    # --- what happened -----------------------------------------------------------------------
-
-    def _root(self, run_id: str) -> str:
-        run = self.runs[run_id]
-        return self._root(run.parent) if run.parent in self.runs else run_id
-
-    def _happened(self) -> list[Happening]:
-        """Returns all that happened but the requests, in order: what has a place in the log by
-        that, as it is stored, and the rest by time."""
-        stored = []
-        for completion in (*self.history.completions, *self.history.made):
-            run = completion.run if completion.run in self.runs else None
-            target = (completion.letter.lower(), None)
-            fact = Materialized(target, self._since(completion.at), run)
-            happening = Happening(
-                at=completion.at,
-                fact=fact,
-                launch=self._root(run) if run else "",
-                completion=completion if completion.letter != OWN else None,
-            )
-            stored.append((completion.place, happening))
-        timed = []
-        for run in self.history.runs:
-            targets = frozenset((letter.lower(), None) for letter in run.letters)
-            launch = self._root(run.id)
-            fact = RunStarted(run.id, targets, parent=run.parent)
-            started = Happening(at=run.at, fact=fact, launch=launch, tick=run.tick)
-            if run.place is None:
-                timed.append(started)
-            else:
-                stored.append((run.place, started))
-            for at, how in run.ends[:1]:
-                timed.append(Happening(at=at, fact=RunEnded(run.id, how), launch=launch))
-        ordered = []
-        if self.history.downstream.path == "declarative":
-            latest = None
-            for _, happening in sorted(stored, key=lambda pair: pair[0]):
-                latest = happening.at if latest is None else max(latest, happening.at)
-                ordered.append((latest, happening))
-        else:
-            ordered = [(happening.at, happening) for _, happening in stored]
-        ordered += [(happening.at, happening) for happening in timed]
-        return [happening for _, happening in sorted(ordered, key=lambda pair: pair[0])]
-
-    @cached_property
-    def began(self) -> datetime:
-        moments = [c.at for c in self.history.completions] + [run.at for run in self.history.runs]
-        return min(moments)
-
-    def _since(self, at: datetime) -> timedelta:
-        return at - self.began
-
-    def _facts(self, happened: Sequence[Happening]) -> list[Fact]:
-        """Returns what the referee is told."""
-        ticks = {h.tick: n for n, h in enumerate(happened) if isinstance(h.fact, Ticked)}
-        return [
-            replace(h.fact, tick=ticks.get(h.tick)) if isinstance(h.fact, RunStarted) else h.fact
-            for h in happened
-        ]
-
-    def _recent(self, happened: Sequence[Happening]) -> Sequence[Happening]:
-        """Returns what matters still: all since one of the last requests of the downstream alone,
-        which has used up what came before, and the launches that went on then."""
-        plain = [
-            place
-            for place, h in enumerate(happened)
-            if isinstance(h.fact, Ticked) and not self._with_upstream(h.tick)
-        ]
-        if len(plain) < PLAIN_REQUESTS_KEPT:
-            return happened
-        since = plain[-PLAIN_REQUESTS_KEPT]
-        launches = {h.launch for h in happened[since:]} - {""}
-        return [h for n, h in enumerate(happened) if n >= since or h.launch in launches]
-
-    def _with_upstream(self, tick: str | None) -> bool:
-        """Whether some run that a tick wanted of the downstream is of an upstream, too."""
-        return any(run.tick == tick and run.letters != {OWN} for run in self.history.runs)
 
     # --- what is due -------------------------------------------------------------------------
 
     def _hindsight(
         self, happened: Sequence[Happening], at: datetime, reading: Reading = FIRST
     ) -> Hindsight:
-        facts = tuple(self._facts(self._recent(happened)))
-        return Hindsight(self.graph, facts, self._since(at), reading)
+        facts = tuple(self.written.facts(self.written.recent(happened)))
+        return Hindsight(self.written.graph, facts, self.written.since(at), reading)
 
     def _is_due(
         self, happened: Sequence[Happening], at: datetime, tick: str, reading: Reading = FIRST
@@ -207,7 +77,7 @@ class LaunchJudge:
 
     def _place(self, request: Request, used: Mapping[str, Completion]) -> None:
         """Puts a request among all that happened, and judges it."""
-        own = self.runs[request.run_id]
+        own = self.written.runs[request.run_id]
         first = request.tick_at - self.doubt
         last = max(request.tick_at, request.created) + self.doubt
         low = sum(h.at <= first for h in self.happened)
@@ -231,7 +101,7 @@ class LaunchJudge:
                 self._object([*before, *seen], request)
         ticked = Happening(
             at=request.tick_at,
-            fact=Ticked(self._since(request.tick_at), frozenset([D])),
+            fact=Ticked(self.written.since(request.tick_at), frozenset([D])),
             tick=own.tick,
         )
         rest = [h for h in window if h not in seen]
@@ -240,7 +110,7 @@ class LaunchJudge:
     def _object(self, happened: Sequence[Happening], request: Request) -> None:
         kind, why = self._deviation(happened, request)
         why = f"run {request.run_id[:8]} {why}"
-        text = self._write(happened, request.tick_at)
+        text = self.written.write(happened, request.tick_at)
         self.wrong.append(Finding(kind=kind, at=request.tick_at, why=why, timeline=text))
 
     def _known(self, window: Sequence[Happening], used: Mapping[str, Completion]) -> set[Happening]:
@@ -261,7 +131,7 @@ class LaunchJudge:
     ) -> set[Happening]:
         """Returns what a request cannot have known: what is newer than what it used, what came
         after that in its launch, and what became of itself."""
-        unknown, launches = set(), {self._root(own)}
+        unknown, launches = set(), {self.written.root(own)}
         for happening in window:
             completion = happening.completion
             newer = completion and completion > used.get(completion.letter, completion)
@@ -281,10 +151,10 @@ class LaunchJudge:
             newest = seen.newest(letter.lower(), D)
             if newest is None:
                 return "early", f"was requested though {letter} never completed"
-            when = f"{letter} of {self.began + newest.dated:%H:%M:%S.%f}"
+            when = f"{letter} of {self.written.began + newest.dated:%H:%M:%S.%f}"
             if any(newest <= one for one in seen.consumed(letter.lower(), D)):
                 return "duplicate", f"used {when}, which had been used up"
-            launch = seen._joint(newest, D)
+            launch = seen.joint(newest, D)
             if launch is not None and seen.is_to_make(launch, D):
                 return "early", f"used {when}, of a launch that has the downstream to make"
         return "stale", "used what is outside the window"
@@ -320,14 +190,14 @@ class LaunchJudge:
         batch = {
             letter: seen.newest(letter.lower(), D) for letter in self.history.downstream.upstreams
         }
-        owed = {(letter, self.began + newest.dated) for letter, newest in batch.items()}
+        owed = {(letter, self.written.began + newest.dated) for letter, newest in batch.items()}
         later = [used for request, used in self.decided if request.tick_at > tick.at][:1]
         came = any((letter, c.at) in owed for used in later for letter, c in used.items())
         told = " and ".join(f"{letter} of {at:%H:%M:%S.%f}" for letter, at in sorted(owed))
         why = f"requests nothing, with {told}: the batch " + (
             "comes later" if came else "never comes"
         )
-        text = self._write(happened, tick.at)
+        text = self.written.write(happened, tick.at)
         return Finding(kind="late" if came else "lost", at=tick.at, why=why, timeline=text)
 
     def _is_doubtful(self, tick: Tick) -> bool:
@@ -344,42 +214,12 @@ class LaunchJudge:
             for run in self.history.runs
         )
 
-    # --- words -------------------------------------------------------------------------------
-
-    def _write(self, happened: Sequence[Happening], at: datetime) -> str:
-        """Writes down what happened, much as a timeline of graphs, with seconds behind each."""
-        numbers: dict[str, int] = {}
-        following = count(1)
-        words = []
-        recent = self._recent(happened)
-        for happening in recent:
-            fact = happening.fact
-            match fact:
-                case Ticked():
-                    word = f".{happening.tick}"
-                case RunStarted():
-                    numbers[fact.run] = next(following)
-                    again = f"={numbers.get(fact.parent, '?')}" if fact.parent else ""
-                    asked = f"(.{happening.tick})" if happening.tick else ""
-                    assets = " ".join(sorted(name for name, _ in fact.targets))
-                    word = f"{numbers[fact.run]}{again}{asked}[{assets}]"
-                case RunEnded():
-                    end = {"success": "!", "failure": "#", "canceled": "^"}[fact.how]
-                    word = f"{numbers.get(fact.run, '?')}{end}"
-                case Materialized():
-                    name = fact.target[0]
-                    word = f"{numbers.get(fact.run, '?')}+{name}" if fact.run else name
-            words.append(f"{word}@{(happening.at - recent[0].at).total_seconds():.2f}s")
-        if recent:
-            words.append(f".@{(at - recent[0].at).total_seconds():.2f}s")
-        return f"  {self.graph} >> {' '.join(words)}"
-
     # --- counts ------------------------------------------------------------------------------
 
     def launches(self) -> Counter[str]:
         """Returns how many launches there were of each kind that the contract tells apart."""
         found: Counter[str] = Counter()
-        seen = Hindsight(self.graph, tuple(self._facts(self.happened)), timedelta(0))
+        seen = Hindsight(self.written.graph, tuple(self.written.facts(self.happened)), timedelta(0))
         for launch in seen.launches().values():
             if D not in launch.targets:
                 continue

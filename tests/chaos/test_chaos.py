@@ -22,7 +22,7 @@ import pytest
 import project.fan_in as fan_in
 from project.paths import ROOT
 from tests.chaos import daemon, hand
-from tests.chaos.checker import HOLD_BACK, SEGMENT, Judgement, Violation, check
+from tests.chaos.checker import Judgement, Violation, check
 from tests.chaos.daemon import (
     CARRIED_OUT,
     CRASH_POINTS,
@@ -32,6 +32,7 @@ from tests.chaos.daemon import (
 )
 from tests.chaos.definitions import FAILS_AT, FAN_INS, SENSORS, definitions
 from tests.chaos.feeds import families, plan_round
+from tests.chaos.flat import SEGMENT
 from tests.chaos.history import (
     DOWNSTREAMS,
     OWN,
@@ -46,6 +47,7 @@ from tests.chaos.history import (
 from tests.chaos.monkey import AUTOMATION_CURSORS, CURSORS, KINDS, ON_POSTGRES, plan
 from tests.chaos.processes import environment
 from tests.chaos.report import Report, write
+from tests.chaos.ticks import HOLD_BACK
 from tests.chaos.upstreams import UpstreamRunner
 from tests.graphs.named import NAMED, Named
 from tests.graphs.notation import Do, Kind, parse

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,6 +34,29 @@ from project.paths import ROOT
 pytestmark = pytest.mark.slow
 
 
+def assert_one_run_for_each_day(
+    instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun]
+) -> None:
+    """Both paths ran once for each day, with the runs of the feeds that made it."""
+    flights, weather, job_path = (
+        runs_by_day(runs, lambda run, name=name: run.job_name == name)
+        for name in ("flights_job", "weather_job", DOWNSTREAM_JOB)
+    )
+    declarative = runs_by_day(runs, lambda run: run.asset_selection == {DECLARATIVE_MART})
+    assert {day: len(of_day) for day, of_day in flights.items()} == {FIRST: 1, SECOND: 1}
+    assert {day: len(of_day) for day, of_day in weather.items()} == {FIRST: 2, SECOND: 1}
+    assert len(runs) == 9
+    assert all(r.status is dg.DagsterRunStatus.SUCCESS for r in runs)
+    for day in (FIRST, SECOND):
+        made_by = (flights[day][0].run_id, weather[day][0].run_id)
+        (by_sensor,), (by_condition,) = job_path[day], declarative[day]
+        assert upstream_runs(by_sensor.tags) == dict(zip(FEED_JOBS, made_by, strict=True))
+        batch = batch_of_run(instance, by_condition)
+        assert (batch.key, {c.run_id for c in batch.completions}) == (day, set(made_by))
+    for mart in (DECLARATIVE_MART, dg.AssetKey("carrier_days")):
+        assert instance.get_materialized_partitions(mart) == {FIRST, SECOND}
+
+
 def test_both_paths_fire_exactly_once_for_each_day_under_a_real_daemon(tmp_path):
     """Each feed another day: nothing. Both the same day: both paths, once, for that day, each with
     the runs that made it. A repeat of one: nothing. And the demo, which plays this story, can tell
@@ -47,24 +70,7 @@ def test_both_paths_fire_exactly_once_for_each_day_under_a_real_daemon(tmp_path)
         demo.play()
         demo.account()
         runs = dagster.instance.get_runs()
-
-        flights, weather, job_path = (
-            runs_by_day(runs, lambda run, name=name: run.job_name == name)
-            for name in ("flights_job", "weather_job", DOWNSTREAM_JOB)
-        )
-        declarative = runs_by_day(runs, lambda run: run.asset_selection == {DECLARATIVE_MART})
-        assert {day: len(of_day) for day, of_day in flights.items()} == {FIRST: 1, SECOND: 1}
-        assert {day: len(of_day) for day, of_day in weather.items()} == {FIRST: 2, SECOND: 1}
-        assert len(runs) == 9
-        assert all(r.status is dg.DagsterRunStatus.SUCCESS for r in runs)
-        for day in (FIRST, SECOND):
-            made_by = (flights[day][0].run_id, weather[day][0].run_id)
-            (by_sensor,), (by_condition,) = job_path[day], declarative[day]
-            assert upstream_runs(by_sensor.tags) == dict(zip(FEED_JOBS, made_by, strict=True))
-            batch = batch_of_run(dagster.instance, by_condition)
-            assert (batch.key, {c.run_id for c in batch.completions}) == (day, set(made_by))
-        for mart in (DECLARATIVE_MART, dg.AssetKey("carrier_days")):
-            assert dagster.instance.get_materialized_partitions(mart) == {FIRST, SECOND}
+        assert_one_run_for_each_day(dagster.instance, runs)
         assert demo.wrong == []
 
         reasons = [t.skip_reason or "" for t in dagster.ticks("both_feeds_succeeded")]

@@ -10,10 +10,11 @@ import warnings
 
 from rich.console import Console
 
+from tests.graphs.daemons import FAILED
 from tests.graphs.named import NAMED
 from tests.graphs.notation import GraphTimeline, parse, write_requests
 from tests.graphs.referee import due
-from tests.graphs.world import FAILED, play
+from tests.graphs.world import play
 
 
 def lines(timeline: GraphTimeline, expected: str | None = None) -> str:

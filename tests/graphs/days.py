@@ -19,13 +19,14 @@ from typing import ClassVar
 from rich.console import Console
 from rich.table import Table
 
+from tests.graphs.daemons import FAILED
 from tests.graphs.filed import FiledReferee
 from tests.graphs.history import Materialized
 from tests.graphs.notation import Target, write_target
 from tests.graphs.real import ByDate, RealGraph
 from tests.graphs.real_world import Cost, RealGraphWorld
-from tests.graphs.referee import OTHERS
-from tests.graphs.world import FAILED, Run
+from tests.graphs.referee.readings import OTHERS
+from tests.graphs.workers import Run
 
 SHOWN = 5
 """So many partings of a tick are written out."""

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.graphs.generated import features, played_features
+from tests.graphs.daemons import FAILED, Decide
+from tests.graphs.features import features, played_features
 from tests.graphs.notation import (
     Do,
     Graph,
@@ -17,7 +18,7 @@ from tests.graphs.notation import (
     write_target,
 )
 from tests.graphs.referee import due, is_open
-from tests.graphs.world import FAILED, Decide, GraphWorld
+from tests.graphs.world import GraphWorld
 
 Note = Callable[[set[str]], None]
 

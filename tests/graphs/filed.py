@@ -23,7 +23,8 @@ from tests.graphs.history import (
     Ticked,
 )
 from tests.graphs.notation import Graph, Target
-from tests.graphs.referee import FIRST, Hindsight, Reading
+from tests.graphs.referee.hindsight import Hindsight
+from tests.graphs.referee.readings import FIRST, Reading
 
 Facts = dict[Target, list[int]]
 

@@ -14,7 +14,7 @@ import dagster as dg
 
 from tests.graphs.definitions import condition
 from tests.graphs.notation import Asset, Dep, Graph, Target
-from tests.graphs.referee import Hindsight
+from tests.graphs.referee.hindsight import Hindsight
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "graphs"
 LIMIT = 500

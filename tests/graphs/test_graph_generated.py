@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.graphs.disagree import disagreement
-from tests.graphs.generated import features, graph_timelines, share
+from tests.graphs.features import features, share
+from tests.graphs.generated import graph_timelines
 from tests.graphs.named import NAMED
 from tests.graphs.notation import GraphTimeline, parse
 from tests.graphs.referee import due

@@ -11,14 +11,18 @@ from datetime import timedelta
 
 from tests.graphs.history import BackfillStarted, Fact, RunStarted
 from tests.graphs.notation import Graph, GraphTimeline, Kind, Target, named_in
-from tests.graphs.referee import ANY, Completion, Hindsight, Launch, due
+from tests.graphs.referee import due
+from tests.graphs.referee.completions import Completion
+from tests.graphs.referee.hindsight import Hindsight
+from tests.graphs.referee.launches import Launch
+from tests.graphs.referee.upstreams import ANY
 from tests.graphs.world import play
 
 
 class Joint(Hindsight):
     """Takes what the downstream's own launch completed for new."""
 
-    def _joint(self, completion: Completion, own: Target) -> Launch | None:
+    def joint(self, completion: Completion, own: Target) -> Launch | None:
         return None
 
 
@@ -85,7 +89,7 @@ class Lost(Hindsight):
 class Generous(Hindsight):
     """Gives back what was cancelled, too."""
 
-    def _was_canceled(self, launch: Launch, own: Target) -> bool:
+    def was_canceled(self, launch: Launch, own: Target) -> bool:
         return False
 
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 import time_machine
 
 from project.fan_in import all_upstreams_updated, caches, public_rows
-from project.fan_in.asset_facts import AssetReader, ReadScope
+from project.fan_in.asset_facts import ReadScope
+from project.fan_in.asset_reader import AssetReader
 from project.fan_in.event_rows import Events
 from tests.support.drivers import DeclarativeWorld, World, declarative_definitions, with_condition
 

@@ -11,7 +11,6 @@ import pytest
 
 from project.fan_in import CalendarDay, all_upstreams_updated, fan_in_sensor
 from tests.support.drivers import (
-    START,
     DeclarativeWorld,
     JobPathWorld,
     World,
@@ -22,6 +21,7 @@ from tests.support.drivers import (
     with_condition,
     with_sensor,
 )
+from tests.support.pinned import START
 
 MINUTE = 1 / 60
 

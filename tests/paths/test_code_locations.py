@@ -6,13 +6,13 @@ import pytest
 from project.fan_in import fan_in_sensor
 from tests.support.drivers import (
     ELSEWHERE,
-    HERE,
     JobPathWorld,
     d_job,
     upstream_job,
     upstreams,
     with_sensor,
 )
+from tests.support.pinned import HERE
 
 BEFORE, AFTER = HERE, "the_new_name"
 

@@ -11,16 +11,14 @@ from project.fan_in import fan_in_sensor
 from project.fan_in.retries import LONGEST_WAIT_FOR_RETRY
 from tests.support.drivers import (
     ELSEWHERE,
-    HERE,
-    PARTITION,
     JobPathWorld,
-    _repository,
     downstream_job,
     job_path_definitions,
     upstream_job,
     upstreams,
     with_sensor,
 )
+from tests.support.pinned import HERE, PARTITION, repository_origin
 
 KEYS = ("x", "y", "z")
 
@@ -141,7 +139,7 @@ def backfill(world, *keys: str, location: str = HERE, job: str = "d_job") -> Par
         tags={},
         backfill_timestamp=world.now.timestamp(),
         partition_set_origin=RemotePartitionSetOrigin(
-            repository_origin=_repository(location), partition_set_name=f"{job}_partition_set"
+            repository_origin=repository_origin(location), partition_set_name=f"{job}_partition_set"
         ),
         partition_names=list(keys),
     )

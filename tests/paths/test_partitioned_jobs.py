@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 
 from project.fan_in import FanInError, fan_in_sensor
-from tests.support.drivers import PARTITION, JobPathWorld, d_job, upstream_job, upstreams
+from tests.support.drivers import JobPathWorld, d_job, upstream_job, upstreams
+from tests.support.pinned import PARTITION
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01")
 WEEKS = dg.WeeklyPartitionsDefinition("2026-01-01")

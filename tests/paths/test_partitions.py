@@ -5,9 +5,13 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+# Private: what the daemon writes has no public maker.
+from dagster._core.execution.backfill import PartitionBackfill
+
 from project.fan_in import all_upstreams_updated, upstream_updated, upstreams_settled
 from project.fan_in.batch import batch_of_run
-from tests.support.drivers import START, DeclarativeWorld
+from tests.support.drivers import DeclarativeWorld
+from tests.support.pinned import START
 
 D = dg.AssetKey("d")
 FIRST = START.date().isoformat()
@@ -55,6 +59,22 @@ class Partitioned(DeclarativeWorld):
         before = len(self.requested)
         self.wait(minutes=1).tick()
         return sorted(str(self.key_of(run_id)) for run_id in self.requested[before:])
+
+    def submit_backfill(self, request: dg.RunRequest) -> None:
+        """Makes a backfill of a tick's request, as the daemon does; it has no runs yet."""
+        with self.pinned():
+            self.instance.add_backfill(
+                PartitionBackfill.from_asset_graph_subset(
+                    backfill_id="the_backfill",
+                    dynamic_partitions_store=self.instance,
+                    backfill_timestamp=self.now.timestamp(),
+                    asset_graph_subset=request.asset_graph_subset,
+                    tags={**request.tags, "dagster/asset_evaluation_id": str(self.ticks)},
+                    title=None,
+                    description=None,
+                    run_config=None,
+                )
+            )
 
 
 def test_an_hour_counts_for_its_day():

@@ -19,7 +19,8 @@ from project.fan_in.parts import WholeRuns
 from project.paths import ROOT
 from tests.locations import parts
 from tests.support.daemons import open_instance
-from tests.support.drivers import ELSEWHERE, HERE, JobPathWorld, with_sensor
+from tests.support.drivers import ELSEWHERE, JobPathWorld, with_sensor
+from tests.support.pinned import HERE
 
 MODULE = "tests.locations.parts"
 

@@ -8,7 +8,8 @@ from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStora
 
 from benchmarks.measure import heard_statements
 from project.fan_in.stored_order import LATE_COMMIT, Place, StoredSuccesses
-from tests.support.drivers import START, JobPathWorld, job_path_definitions
+from tests.support.drivers import JobPathWorld, job_path_definitions
+from tests.support.pinned import START
 
 MINUTE = 1 / 60
 

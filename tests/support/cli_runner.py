@@ -6,7 +6,8 @@ import click
 from click.testing import CliRunner, Result
 
 from project.fan_in.cli.location import App
-from tests.support.drivers import HERE, World
+from tests.support.drivers import World
+from tests.support.pinned import HERE
 
 
 def app_of(world: World, location: str = HERE) -> App:

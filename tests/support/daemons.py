@@ -34,7 +34,7 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon import sensor as sensor_daemon
 
 from project.paths import ROOT
-from tests.support.drivers import HERE
+from tests.support.pinned import HERE
 
 LOCATION = "tests.locations.both_paths"
 

@@ -10,25 +10,19 @@ requests are stored, and the runs created.
 import atexit
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import AbstractContextManager
 from copy import copy
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
-import time_machine
-from dagster._core.definitions.run_request import InstigatorType
 
-# Private, and the only such uses: what the daemon and a run worker write has no public maker.
-from dagster._core.events import StepMaterializationData
-from dagster._core.execution.backfill import PartitionBackfill
+# Private: what the daemon writes has no public maker.
+from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
     RemoteInstigatorOrigin,
-    RemoteJobOrigin,
-    RemoteRepositoryOrigin,
 )
 from dagster._core.scheduler.instigation import (
     InstigatorState,
@@ -41,17 +35,18 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.utils import make_new_run_id
 
 import project.fan_in as fan_in
-from project.fan_in import caches
+from tests.support.pinned import (
+    PARTITION,
+    REPOSITORY,
+    START,
+    PinnedInstance,
+    repository_origin,
+)
 
-START = datetime(2026, 1, 5, tzinfo=UTC)
-"""Hour 0 of a world, by default."""
-
-PARTITION = "dagster/partition"
-REPOSITORY = "__repository__"
-HERE, ELSEWHERE = "here", "elsewhere"
+ELSEWHERE = "elsewhere"
 
 
-class World(AbstractContextManager["World"]):
+class World(PinnedInstance):
     """A Dagster instance at a pinned time, with upstream jobs and one mechanism under test.
 
     Args:
@@ -67,8 +62,6 @@ class World(AbstractContextManager["World"]):
     """False if somebody else plays the daemon, and stores the ticks."""
     key_tag = PARTITION
     """The run tag that holds the correlation key of a run that has one."""
-    location = HERE
-    """The name of the code location."""
 
     def __init__(
         self,
@@ -76,43 +69,18 @@ class World(AbstractContextManager["World"]):
         start: datetime = START,
         instance: dg.DagsterInstance | None = None,
     ) -> None:
-        self.instance = instance or (_idle_instances.pop() if _idle_instances else _new_instance())
-        self.start_of_time = self.now = start
         self.cursor: str | None = None
         self.ticks = 0
         self.skip_reason: str | None = None
         self.evaluations: list[Any] = []
         self.requested: list[str] = []
         self.unfinished: list[str] = []
-        self.define(definitions)
+        instance = instance or (_idle_instances.pop() if _idle_instances else _new_instance())
+        super().__init__(definitions, instance, start)
 
     def __exit__(self, *exc: object) -> None:
-        self.instance.run_storage.wipe()
-        self.instance.event_log_storage.wipe()
-        self.instance.schedule_storage.wipe()
-        # The next world counts its ticks from 1 again at the same time, which no real one does.
-        caches.sensor_ticks.clear()
+        super().__exit__(*exc)
         _idle_instances.append(self.instance)
-
-    def define(self, definitions: dg.Definitions) -> None:
-        """Loads other definitions, as a new deployment does; storage and cursor stay."""
-        self.definitions = definitions
-
-    # --- time --------------------------------------------------------------------------------
-
-    def at(self, hours: float | timedelta) -> "World":
-        """Moves to a time, in hours since the start."""
-        since = hours if isinstance(hours, timedelta) else timedelta(hours=hours)
-        self.now = self.start_of_time + since
-        return self
-
-    def wait(self, **duration: float) -> "World":
-        self.now += timedelta(**duration)
-        return self
-
-    def pinned(self) -> time_machine.travel:
-        # Real clocks are finer than the microseconds of a datetime; so is this one.
-        return time_machine.travel(self.now.timestamp() + 3e-7, tick=False)
 
     # --- upstreams ---------------------------------------------------------------------------
 
@@ -219,7 +187,7 @@ class World(AbstractContextManager["World"]):
             return  # The mechanism is evaluated otherwise.
         sensor = repository.get_sensor_def(self.sensor_name)
         state = InstigatorState(
-            origin=RemoteInstigatorOrigin(_repository(self.location), self.sensor_name),
+            origin=RemoteInstigatorOrigin(repository_origin(self.location), self.sensor_name),
             instigator_type=InstigatorType.SENSOR,
             status=InstigatorStatus.RUNNING,
             instigator_data=SensorInstigatorData(sensor_type=sensor.sensor_type),
@@ -248,32 +216,16 @@ class World(AbstractContextManager["World"]):
     def _create_requested_run(
         self, request: dg.RunRequest, tags: dict[str, str], run_id: str
     ) -> str | None:
+        by_sensor = {"dagster/sensor_name": self.sensor_name}
         if self.downstream_asset is None:
-            tags = {**tags, "dagster/sensor_name": self.sensor_name}
+            tags = {**tags, **by_sensor}
         if request.run_key:
-            run_key = {"dagster/run_key": request.run_key, "dagster/sensor_name": self.sensor_name}
-            tags = {**tags, **run_key}
+            tags = {**tags, **(run_key := {"dagster/run_key": request.run_key, **by_sensor})}
             if self.instance.get_runs(dg.RunsFilter(tags=run_key)):
                 return None
         run_id = self._create_downstream_run({**tags, **request.tags}, run_id=run_id)
         self.requested.append(run_id)
         return run_id
-
-    def submit_backfill(self, request: dg.RunRequest) -> None:
-        """Makes a backfill of a tick's request, as the daemon does; it has no runs yet."""
-        with self.pinned():
-            self.instance.add_backfill(
-                PartitionBackfill.from_asset_graph_subset(
-                    backfill_id="the_backfill",
-                    dynamic_partitions_store=self.instance,
-                    backfill_timestamp=self.now.timestamp(),
-                    asset_graph_subset=request.asset_graph_subset,
-                    tags={**request.tags, "dagster/asset_evaluation_id": str(self.ticks)},
-                    title=None,
-                    description=None,
-                    run_config=None,
-                )
-            )
 
     def tick(self) -> int:
         """Evaluates one tick and acts on it; returns how many runs were requested."""
@@ -329,34 +281,6 @@ class World(AbstractContextManager["World"]):
 
     def _tags(self, key: str | None) -> dict[str, str]:
         return {} if key is None else {self.key_tag: key}
-
-    def _create_run(self, job: dg.JobDefinition, location: str | None = None, **kwargs: Any) -> str:
-        repository = _repository(location or self.location)
-        origin = RemoteJobOrigin(repository_origin=repository, job_name=job.name)
-        return self.instance.create_run_for_job(
-            job, status=dg.DagsterRunStatus.STARTED, remote_job_origin=origin, **kwargs
-        ).run_id
-
-    def _end_run(self, run_id: str, assets: Iterable[dg.AssetKey], success: bool) -> None:
-        run = self.instance.get_run_by_id(run_id)
-        graph = self.definitions.resolve_asset_graph()
-
-        def report(kind: dg.DagsterEventType, data: Any = None) -> None:
-            event = dg.DagsterEvent(kind.value, job_name=run.job_name, event_specific_data=data)
-            self.instance.report_dagster_event(event, run_id)
-
-        for key in assets:
-            partition = run.tags.get(PARTITION) if graph.get(key).is_partitioned else None
-            materialization = dg.AssetMaterialization(key, partition=partition)
-            data = StepMaterializationData(materialization)
-            report(dg.DagsterEventType.ASSET_MATERIALIZATION, data)
-        report(dg.DagsterEventType.RUN_SUCCESS if success else dg.DagsterEventType.RUN_FAILURE)
-
-
-def _repository(location: str) -> RemoteRepositoryOrigin:
-    return RemoteRepositoryOrigin(
-        code_location_origin=RegisteredCodeLocationOrigin(location), repository_name=REPOSITORY
-    )
 
 
 _idle_instances: list[dg.DagsterInstance] = []

@@ -24,7 +24,8 @@ from dagster._core.storage.dagster_run import make_new_run_id
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.error import SerializableErrorInfo
 
-from tests.support.drivers import HERE, REPOSITORY, World
+from tests.support.drivers import World
+from tests.support.pinned import HERE, REPOSITORY
 
 
 class Daemon:

@@ -22,7 +22,8 @@ from rich.console import Console
 
 from tests.graphs.disagree import disagreement as graph_disagreement
 from tests.graphs.disagree import smallest
-from tests.graphs.generated import graph_timelines, share
+from tests.graphs.features import share
+from tests.graphs.generated import graph_timelines
 from tests.graphs.notation import GraphTimeline
 from tests.support.generated import timelines
 from tests.support.mechanisms import OUR_SENSOR_BY_TAG, OURS, Mechanism

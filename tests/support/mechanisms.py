@@ -15,7 +15,6 @@ import dagster as dg
 
 import project.fan_in as fan_in
 from tests.support.drivers import (
-    PARTITION,
     DeclarativeWorld,
     JobConditionWorld,
     JobPathWorld,
@@ -28,6 +27,7 @@ from tests.support.drivers import (
     with_job_condition,
     with_sensor,
 )
+from tests.support.pinned import PARTITION
 from tests.support.timeline import Day, Timeline, Window
 
 C = dg.AutomationCondition

@@ -118,11 +118,7 @@ def explain_at(
         found = outlook(instance, repository, fan_in, sensor, None, now=at, at=time).by_key
         return {of: one for of, one in found.items() if key is None or of == key}
 
-    outlooks = dict(known_at(decided_at))
-    for of, one in made.items():
-        # Of this key nothing but the request may be stored any more.
-        decision = Decision(at=one.at, statuses=(), key=of)
-        outlooks.setdefault(of, Outlook(decision=decision, words=fan_in.words))
+    outlooks = _with_requested(known_at(decided_at), made, fan_in)
     before = requests_of(instance, fan_in, key=key, until=at)
     run_ids = {one.run_id for one in made.values()}
     last = next((one for one in before if one.run_id not in run_ids), None)
@@ -181,6 +177,20 @@ def _made_at(
         if key is None or one.key == key:
             made.setdefault(one.key, one)
     return made
+
+
+def _with_requested(
+    outlooks: Mapping[str | None, Outlook],
+    made: Mapping[str | None, RequestedRun],
+    fan_in: FanInSpec,
+) -> Mapping[str | None, Outlook]:
+    """Returns the outlooks, and one for each requested key of which nothing else is stored."""
+    requested = {
+        key: Outlook(decision=Decision(at=one.at, statuses=(), key=key), words=fan_in.words)
+        for key, one in made.items()
+        if key not in outlooks
+    }
+    return {**outlooks, **requested}
 
 
 def _answer(known: Outlook, made: RequestedRun | None, evaluation: Evaluation | None) -> Answer:

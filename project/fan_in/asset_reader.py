@@ -1,0 +1,322 @@
+"""Reads the events of assets incrementally, once per tick for all downstreams.
+
+``AssetReader.refresh`` costs three statements a tick, however large the event log: the rows since
+the newest known one (the anchor), a count of the last minutes' rows, and which assets were wiped.
+
+| what happens | found by | then |
+| --- | --- | --- |
+| an event with a smaller id is committed late | the count | its asset is read again |
+| a run is deleted with events of the last minutes | the count | its assets are read again |
+| the newest event is gone, or the storage was replaced | the anchor | everything is read again |
+| an asset is wiped | the wiped assets | that asset is read again |
+| a run is deleted with older events only | nothing cheap | what was used stays used |
+
+``AssetFacts`` are replaced, never changed: a tick keeps the facts it decided on until it has
+recorded them, even if another tick reads newer ones meanwhile.
+"""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import dagster as dg
+
+from .asset_facts import AssetFacts, Plan, ReadScope, StoredCompletion
+from .event_rows import MATERIALIZED, OBSERVED, PLANNED, Row, to_microsecond
+from .public_rows import AnyRows, rows_of
+
+READ_AGAIN = 300.0
+"""Seconds for which rows may still change: a transaction commits late, a run is deleted. Measured
+by this host's monotonic clock."""
+
+FIRST_STRETCH = 1000
+"""How many of the newest events are watched for changes after everything was read."""
+
+MOST_JOURNAL = 50_000
+"""How many changes of one asset its journal holds; beyond that, the asset is read again."""
+
+TRIM_EVERY = 600.0
+"""Seconds between two searches for facts outside every window."""
+
+
+class RecentRows:
+    """The newest known events, which may still change in the storage.
+
+    Args:
+        rows: The newest events, in order.
+    """
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self._rows = deque(rows)
+        self._sum = sum(row.id for row in self._rows)
+        self._newest_ids: deque[tuple[float, int]] = deque()
+
+    @property
+    def newest(self) -> Row | None:
+        """The anchor: the newest event that is known."""
+        return self._rows[-1] if self._rows else None
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Adds newer events."""
+        for row in rows:
+            self._rows.append(row)
+            self._sum += row.id
+
+    def shorten(self) -> None:
+        """Forgets events that can no longer change; keeps the newest."""
+        now, safe = time.monotonic(), 0
+        self._newest_ids.append((now, self._rows[-1].id))
+        while self._newest_ids[0][0] <= now - READ_AGAIN:
+            safe = self._newest_ids.popleft()[1]
+        while len(self._rows) > 1 and self._rows[0].id <= safe:
+            self._sum -= self._rows.popleft().id
+
+    def changed(self, rows: AnyRows) -> set[str]:
+        """Returns the assets of events that were committed late or are gone."""
+        first, last = self._rows[0].id, self._rows[-1].id
+        if rows.count_and_sum(first, last) == (len(self._rows), self._sum):
+            return set()
+        there = rows.from_id(first, last)
+        changed = {row.asset for row in set(there) ^ set(self._rows)}
+        self._rows = deque(there)
+        self._sum = sum(row.id for row in there)
+        return changed
+
+
+class AssetReader:
+    """Reads the events of assets from one storage, and keeps what it has read.
+
+    Args:
+        until: Read what was known then, in epoch seconds: no later events, and no request of that
+            very moment. None for now.
+    """
+
+    def __init__(self, until: float | None = None) -> None:
+        self.facts: dict[str, AssetFacts] = {}
+        self.times_anew = 0
+        """How often everything was read; a change means the storage may have been replaced."""
+        self.known: dict[str, ReadScope] = {}
+        self.new_runs: set[str] = set()
+        self.new_plans: list[tuple[str, str | None, str]] = []
+        self.planning: dict[str, set[tuple[str, str | None]]] = {}
+        self._until = until
+        self._recent = RecentRows()
+        self._wiped: Mapping[str, float] = {}
+        self._trimmed = time.monotonic()
+
+    @property
+    def newest_id(self) -> int:
+        """The id of the newest known event."""
+        return self._recent.newest.id if self._recent.newest is not None else 0
+
+    def refresh(self, instance: dg.DagsterInstance, wanted: Mapping[str, ReadScope]) -> None:
+        """Reads the new events of every asset ever wanted.
+
+        Args:
+            instance: The instance; always with the same storage.
+            wanted: Which events of which assets, by the storage's form of their keys.
+        """
+        more = {
+            a: w for a, w in wanted.items() if not (a in self.known and self.known[a].covers(w))
+        }
+        for asset, scope in more.items():
+            self.known[asset] = self.known[asset].with_more(scope) if asset in self.known else scope
+        with rows_of(instance) as rows:
+            newest = self._recent.newest
+            anew = self._read_on(rows, newest) if newest is not None else None
+            if anew is None:
+                anew = self._read_anew(rows)
+            maybe_deleted = self._read_assets(rows, anew | set(more))
+        self._add_last_materializations(instance, maybe_deleted)
+        self._trim(wanted)
+
+    # --- what is new -------------------------------------------------------------------------
+
+    def _read_on(self, rows: AnyRows, newest: Row) -> set[str] | None:
+        """Returns the assets to read again; None for all, since the newest known event is gone."""
+        self._recent.shorten()
+        new = rows.from_id(newest.id)
+        if not new or new[0] != newest:
+            return None
+        changed = self._recent.changed(rows)
+        wiped = rows.wiped()
+        anew = {a for a in wiped.keys() | self._wiped.keys() if wiped.get(a) != self._wiped.get(a)}
+        self._wiped = wiped
+        anew |= changed
+        self._add_new(rows, [row for row in new[1:] if row.asset not in anew])
+        self._recent.append(new[1:])
+        anew |= {a for a, facts in self.facts.items() if len(facts.journal) > MOST_JOURNAL}
+        return anew & self.known.keys()
+
+    def _add_new(self, rows: AnyRows, new: Iterable[Row]) -> None:
+        by_asset: dict[str, list[Row]] = defaultdict(list)
+        for row in new:
+            if row.asset in self.known and row.at > self._wiped.get(row.asset, 0.0):
+                by_asset[row.asset].append(row)
+        versions = self._versions(rows, by_asset)
+        for asset, of_asset in by_asset.items():
+            facts = self.facts[asset].copy()
+            self._add(facts, self.known[asset], of_asset, versions)
+            self.facts[asset] = facts
+
+    def _versions(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> Mapping[int, str]:
+        observed = [
+            row.id
+            for asset, of_asset in by_asset.items()
+            if self.known[asset].observed
+            for row in of_asset
+            if row.kind == OBSERVED
+        ]
+        return rows.data_versions(observed) if observed else {}
+
+    def _add(
+        self, facts: AssetFacts, scope: ReadScope, rows: Iterable[Row], versions: Mapping[int, str]
+    ) -> None:
+        for row in rows:
+            if self._until is not None and row.at >= self._until + (row.kind != PLANNED) * 1e-6:
+                continue
+            if scope.planned and not scope.partitioned:
+                row = row._replace(partition=None)
+            if row.kind == PLANNED:
+                if scope.planned:
+                    facts.plan(row)
+                    self.new_plans.append((row.asset, row.partition, row.run_id))
+                    self.planning.setdefault(row.run_id, set()).add((row.asset, row.partition))
+            elif row.kind == OBSERVED:
+                if scope.observed:
+                    facts.observe(row, versions.get(row.id))
+                continue
+            else:
+                if not scope.observed:
+                    facts.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id))
+                if scope.planned:
+                    facts.make(row)
+                    self._has_made(row)
+            if row.run_id:
+                self.new_runs.add(row.run_id)
+
+    def _has_made(self, row: Row) -> None:
+        if (plans := self.planning.get(row.run_id)) is not None:
+            plans.discard((row.asset, row.partition))
+
+    # --- everything --------------------------------------------------------------------------
+
+    def _read_anew(self, rows: AnyRows) -> set[str]:
+        """Starts over, and returns all assets."""
+        self.times_anew += 1
+        self._recent = RecentRows(rows.newest(FIRST_STRETCH))
+        self._wiped = rows.wiped()
+        return set(self.known)
+
+    def _read_assets(self, rows: AnyRows, assets: Collection[str]) -> list[str]:
+        """Reads all events of assets; returns the assets whose last materialization may belong to a
+        deleted run."""
+        if not assets:
+            return []
+        by_asset: dict[str, list[Row]] = {asset: [] for asset in assets}
+        by_since: dict[float | None, list[str]] = defaultdict(list)
+        windowed = [s for a in assets if (s := self.known[a].since) is not None]
+        for asset in assets:  # At most two statements: with a window, and without.
+            by_since[None if self.known[asset].since is None else min(windowed)].append(asset)
+        for since, some in by_since.items():
+            for row in rows.of_assets(some, since):
+                by_asset[row.asset].append(row)
+        self._read_what_is_older(rows, by_asset)
+        versions = self._versions(rows, by_asset)
+        for asset, of_asset in by_asset.items():
+            facts, wiped = AssetFacts(), self._wiped.get(asset, 0.0)
+            kept = (row for row in sorted(of_asset) if row.at > wiped)
+            self._add(facts, self.known[asset], kept, versions)
+            facts.journal.clear()
+            self.facts[asset] = facts
+        return self._maybe_deleted(rows, by_asset)
+
+    def _maybe_deleted(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> list[str]:
+        if self._until is not None:
+            return []
+        materialized = [asset for asset in by_asset if not self.known[asset].observed]
+        last = rows.last_times(materialized)
+        found = {
+            asset: max(of_asset)
+            for asset, of_asset in by_asset.items()
+            if of_asset and asset in last
+        }
+        return [
+            asset
+            for asset in materialized
+            if asset not in found
+            or found[asset].kind != MATERIALIZED
+            or found[asset].at != last[asset]
+        ]
+
+    def _read_what_is_older(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> None:
+        """Adds the events before the window that decide how to read those inside it."""
+        no_plan = [
+            asset
+            for asset, of_asset in by_asset.items()
+            if self.known[asset].planned and not any(row.kind == PLANNED for row in of_asset)
+        ]
+        older = rows.newest_planned(no_plan) if no_plan else []
+        observed = [
+            a for a in by_asset if self.known[a].observed and self.known[a].since is not None
+        ]
+        if observed:
+            since = min(s for a in observed if (s := self.known[a].since) is not None)
+            older += rows.newest_observed_before(observed, since)
+        for row in older:
+            if row not in by_asset[row.asset]:
+                by_asset[row.asset].append(row)
+
+    def _add_last_materializations(
+        self, instance: dg.DagsterInstance, assets: Collection[str]
+    ) -> None:
+        """Adds the last materialization of each asset, which outlives its run in Dagster."""
+        keys = [key for a in assets if (key := dg.AssetKey.from_db_string(a)) is not None]
+        for record in instance.get_asset_records(keys) if keys else ():
+            event = record.asset_entry.last_materialization_record
+            if event is None:
+                continue
+            asset = record.asset_entry.asset_key.to_string()
+            fact = StoredCompletion(
+                to_microsecond(event.timestamp), event.storage_id, event.run_id or ""
+            )
+            if fact.at > self._wiped.get(asset, 0.0):
+                self.facts[asset].complete(event.partition_key, fact)
+
+    @property
+    def run_ids(self) -> set[str]:
+        """The runs of all known events."""
+        facts = self.facts.values()
+        return {
+            *(fact.run_id for asset in facts for fact in asset.done.values()),
+            *(asset.newest.run_id for asset in facts if asset.newest is not None),
+            *(p.run_id for asset in facts for plans in asset.planned.values() for p in plans),
+        }
+
+    # --- what is no longer needed ----------------------------------------------------------
+
+    def _trim(self, wanted: Mapping[str, ReadScope]) -> None:
+        """Forgets, now and then, the partitions with nothing inside any window."""
+        if time.monotonic() - self._trimmed < TRIM_EVERY:
+            return
+        self._trimmed = time.monotonic()
+        for asset, scope in wanted.items():
+            facts, since = self.facts[asset], scope.since
+            if since is None:
+                continue
+            self.known[asset] = scope
+            kept = {p: fact for p, fact in facts.done.items() if fact.at > since}
+            if 2 * len(kept) < len(facts.done) - 100:
+                self.facts[asset] = AssetFacts(
+                    done=kept,
+                    planned={
+                        p: tuple(_recent_plans(plans, since)) for p, plans in facts.planned.items()
+                    },
+                    newest=facts.newest,
+                    versions=facts.versions,
+                    last_id=facts.last_id,
+                )
+
+
+def _recent_plans(plans: tuple[Plan, ...], since: float) -> Iterator[Plan]:
+    return (plan for plan in plans if plan.at > since or plan is plans[-1])

@@ -1,0 +1,183 @@
+"""Graphs of assets that nobody thought of, made by Hypothesis.
+
+Graphs as real ones are: chains, diamonds and shortcuts of conditioned assets, downstreams that
+share upstreams, multi-assets that cannot be subset, with and without partitions, with mappings,
+sources and expressions by key.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from tests.graphs.notation import Asset, Dep, Graph, Kind, parse, read_condition
+
+STATIC = "x,y"
+
+
+def one_in(number: int) -> st.SearchStrategy[bool]:
+    return st.integers(1, number).map(lambda drawn: drawn == number)
+
+
+SHAPES = (
+    # Upstreams of each asset that has any, in order; "+" stands for an asset of its own.
+    {"d": "ab"},
+    {"d": "abc"},
+    {"s": "a", "d": "sb"},
+    {"s": "a", "t": "s", "d": "t"},
+    {"s": "a", "t": "sb", "d": "t", "e": "d"},
+    {"b": "a", "c": "a", "d": "bc"},
+    {"b": "ar", "c": "a", "d": "bc", "e": "dr"},
+    {"b": "a", "d": "ab"},
+    {"b": "ar", "c": "ab", "d": "abc"},
+    {"d": "ab", "e": "bc"},
+    {"d": "ab", "e": "ac", "f": "de"},
+    {"u": "r", "v": "s", "d": "uv"},
+)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    """Draws a graph."""
+    deps = dict(draw(st.sampled_from(SHAPES)))
+    group: tuple[str, ...] = ()
+    if draw(one_in(6)):
+        below = draw(st.sampled_from(sorted(deps)))
+        deps |= {"p": below, "q": draw(st.sampled_from(["p", "pz"]))}
+        group = ("p", "q")
+        if draw(st.booleans()):
+            deps["w"] = "q"
+    roots = sorted({name for names in deps.values() for name in names} - set(deps))
+    parts = _partitions(draw, deps, roots, group)
+    kinds = {}
+    if draw(one_in(4)):
+        kinds[draw(st.sampled_from(roots))] = Kind.SOURCE
+    if draw(one_in(10)):
+        name = draw(st.sampled_from(roots))
+        kinds[name], parts[name] = Kind.KEY_ONLY, ""
+    assets = []
+    for name in [*roots, *deps]:
+        declared = tuple(
+            _dep(draw, up, name, parts, kinds, name in group) for up in deps.get(name, "")
+        )
+        kind = kinds.get(name, Kind.ASSET)
+        if parts[name] and name not in roots and name not in group and draw(one_in(6)):
+            kind = Kind.SINGLE_RUN
+        conditioned = name in deps and (name == "d" or not draw(one_in(5)))
+        ups = [up for up in deps.get(name, "") if not (name in group and up in group)]
+        own = _condition(draw, ups, deps, roots) if conditioned and ups else ""
+        if conditioned and not ups:
+            own = "all"
+        assets.append(Asset(name, declared, parts[name], kind, own, 0 if name in group else None))
+    graph = Graph(tuple(assets), backfills=not draw(one_in(4)))
+    if draw(one_in(12)):
+        bare = [replace(a, condition="" if a.condition == "all" else a.condition) for a in assets]
+        graph = replace(graph, assets=tuple(bare), default="all")
+    return parse(f"{graph} >> .").graph
+
+
+def _partitions(
+    draw: st.DrawFn, deps: dict[str, str], roots: Sequence[str], group: Sequence[str]
+) -> dict[str, str]:
+    """Draws which assets have which partitions."""
+    names = [*roots, *deps]
+    scheme = draw(
+        st.sampled_from(("none", "none", "none", "static", "static", "mixed", "mixed", "time"))
+    )
+    if scheme == "none":
+        return dict.fromkeys(names, "")
+    if scheme == "time":
+        last = draw(st.sampled_from(["daily", "weekly"])) if not group else "daily"
+        late = {name: "daily@3" for name in roots if draw(one_in(3))}
+        downstream = {name: last for name in deps if not any(name in ups for ups in deps.values())}
+        return dict.fromkeys(names, "daily") | late | downstream
+    parts = dict.fromkeys(names, STATIC)
+    if scheme == "mixed":
+        parts |= {name: "" for name in names if draw(one_in(3))}
+        if group:
+            parts |= dict.fromkeys(group, parts[group[0]])
+    return parts
+
+
+def _dep(
+    draw: st.DrawFn,
+    up: str,
+    name: str,
+    parts: dict[str, str],
+    kinds: dict[str, Kind],
+    grouped: bool,
+) -> Dep:
+    if up in kinds and kinds[up] is Kind.KEY_ONLY:
+        return Dep(up)
+    if parts[up].startswith("daily") and parts[name]:
+        return Dep(up, "time?")
+    if parts[up] == STATIC and not grouped and draw(one_in(2 if not parts[name] else 8)):
+        return Dep(up, draw(st.sampled_from(["x", "last"])))
+    if parts[up].startswith("daily") and not parts[name] and draw(one_in(2)):
+        return Dep(up, "last")
+    return Dep(up)
+
+
+def _condition(
+    draw: st.DrawFn, ups: Sequence[str], deps: dict[str, str], roots: Sequence[str]
+) -> str:
+    """Draws a condition of an asset with these upstreams."""
+    if draw(one_in(3)):
+        one_of = _PATTERNS[min(len(ups), 3)]
+        if one_of and draw(st.booleans()):
+            names = dict(zip("xyz", draw(st.permutations(ups)), strict=False))
+            return read_condition(draw(st.sampled_from(one_of)).format(**names))
+        return read_condition(draw(_expressions(ups, deps)))
+    return read_condition(draw(all_updated(ups, roots)))
+
+
+_PATTERNS = {
+    1: (),
+    2: ("all | {x}", "all(optional={x}) | {x}", "all | ({x} & settled(0.5))", "{x} & ~{y}"),
+    3: (
+        "{x} | ({y} & {z})",
+        "({x} & {y}) | {z}",
+        "{x} & ~({y} & {z})",
+        "all(optional={x}) | {x}",
+        "all | ({x} & settled(0.5))",
+        "({x} & {y}) | (up({x}, 1) & {z})",
+    ),
+}
+"""Expressions whose parts have upstreams in common, by the number of upstreams."""
+
+
+@st.composite
+def all_updated(draw: st.DrawFn, ups: Sequence[str], others: Sequence[str] = ()) -> str:
+    fields = []
+    if draw(one_in(4)):
+        windows = ["1", "2", "48", "None", f"{{{draw(st.sampled_from(ups))}: 1}}"]
+        fields.append(f"within={draw(st.sampled_from(windows))}")
+    if draw(one_in(5)):
+        fields.append(f"at_least={draw(st.integers(1, len(ups)))}")
+    elif len(ups) > 1 and draw(one_in(5)):
+        fields.append(f"optional={draw(st.sampled_from([*ups, *others]))}")
+    if draw(one_in(4)):
+        fields.append("wait=True")
+    return f"all({', '.join(fields)})" if fields else "all"
+
+
+def _expressions(ups: Sequence[str], deps: dict[str, str]) -> st.SearchStrategy[str]:
+    """Expressions that need something new."""
+    above = sorted({x for up in ups for x in deps.get(up, "")})
+    name = st.sampled_from(ups)
+    leaves = [name, name, name, name.map(lambda n: f"up({n}, 1)"), all_updated(ups)]
+    if above:
+        leaves.append(st.sampled_from(above).map(lambda x: f"any_deps({x})"))
+    leaf = st.one_of(leaves)
+    guards = st.sampled_from(
+        ["settled(0.5)", "settled(1)", "~running", "~upstreams_running", "cron", "~missing"]
+    )
+    both = st.tuples(leaf, st.sampled_from("&|"), leaf).map(lambda p: f"({' '.join(p)})")
+    spared = st.tuples(leaf, name).map(lambda p: f"({p[0]} & ~{p[1]})")
+    guarded = st.tuples(leaf, guards).map(lambda p: f"({p[0]} & {p[1]})")
+    part = st.one_of(both, both, spared, guarded)
+    return st.one_of(
+        part,
+        st.tuples(part, st.sampled_from("&|"), leaf).map(" ".join),
+        st.tuples(part, st.just("|"), part).map(" ".join),
+    )

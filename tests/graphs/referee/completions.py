@@ -1,0 +1,134 @@
+"""Completions, and which of them a downstream's partition has used up."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tests.graphs.history import BackfillEnded, Materialized, Observed, Ticked
+from tests.graphs.notation import Target
+
+from .launches import Launch, Launches
+from .upstreams import ANY
+
+
+@dataclass(frozen=True, order=True)
+class Completion:
+    """A completion; the later one of two, by event time, is the greater."""
+
+    dated: timedelta
+    place: int
+    target: Target
+    run: str | None
+
+
+class Completions(Launches):
+    """The completions before a tick, and what is left of them."""
+
+    def completions(self, upstream: str, own: Target) -> list[Completion]:
+        """What counts as a completion of an upstream for a downstream's partition."""
+        gone, versions, found = self.deleted(), {}, []
+        keys = self.mapped(upstream, own)
+        for place, fact in enumerate(self.facts):
+            if not isinstance(fact, Materialized | Observed) or fact.target[0] != upstream:
+                continue
+            if isinstance(fact, Observed):
+                before = versions.get(fact.target)
+                versions[fact.target] = fact.version
+                if fact.version == before:
+                    continue
+            run = fact.run if isinstance(fact, Materialized) else None
+            if run not in gone and (fact.target[1] in keys or ANY in keys):
+                found.append(Completion(fact.dated, place, fact.target, run))
+        return found
+
+    def newest(self, upstream: str, own: Target) -> Completion | None:
+        return max(self.completions(upstream, own), default=None)
+
+    def requests(self, own: Target) -> list[int]:
+        """The places of the ticks that requested a downstream's partition."""
+        return [
+            place
+            for place, fact in enumerate(self.facts)
+            if isinstance(fact, Ticked) and own in fact.requested
+        ]
+
+    def is_given_back(self, request: int, own: Target) -> bool:
+        """Whether a request has given its batch back."""
+        for launch in self.launches().values():
+            if launch.tick != request or own not in launch.targets:
+                continue
+            if not self.is_over(launch) or self.was_started(launch, own):
+                return False
+            if not self.upstreams_in(launch, own):
+                return False
+            return not self.was_canceled(launch, own)
+        return False
+
+    def was_canceled(self, launch: Launch, own: Target) -> bool:
+        ends = [self.end_of(run.run) for _, run in launch.runs if own in run.targets]
+        if launch.backfill and any(
+            isinstance(f, BackfillEnded) and f.backfill == launch.backfill.backfill and f.canceled
+            for f in self.facts
+        ):
+            return True
+        return bool(ends) and ends[-1] is not None and ends[-1][1].how == "canceled"
+
+    def cuts(self, own: Target) -> Iterator[tuple[int, set[str] | None]]:
+        """Yields each place before which all is used up, and of which upstreams (None: of all)."""
+        for place in self.requests(own):
+            if not self.is_given_back(place, own):
+                yield place, self.named(own, place)
+        for launch in self.launches().values():
+            planned = [place for place, run in launch.runs if own in run.targets]
+            if launch.tick is not None:
+                if launch.backfill and planned and self.reading.backfill_run_uses:
+                    yield planned[0], None
+                continue
+            if not planned or (self.is_over(launch) and not self.was_started(launch, own)):
+                continue
+            place = planned[0]
+            if launch.backfill and self.reading.backfill_uses_from_start:
+                place = self.facts.index(launch.backfill)
+            yield place, None
+            for place, run in launch.runs[1:]:
+                joint = {name for name, _ in run.targets} & set(self.upstreams(own))
+                if self.reading.part_again_uses and own in run.targets and joint:
+                    yield place, None
+
+    def consumed(self, upstream: str, own: Target) -> list[Completion]:
+        """The completions of an upstream that a downstream's partition has used up."""
+        all_of_it = self.completions(upstream, own)
+        found = [
+            completion
+            for place, names in self.cuts(own)
+            for completion in all_of_it
+            if completion.place < place and (names is None or upstream in names)
+        ]
+        for completion in all_of_it:
+            launch = self.joint(completion, own)
+            if launch is None:
+                continue
+            ends = self.made_in(launch, own)
+            if self.is_over(launch) and self.was_started(launch, own):
+                runs = [run for _, run in launch.runs if own in run.targets]
+                ends = [*ends, *(self.end_of(run.run)[0] for run in runs)]
+            if any(completion.place < end for end in ends):
+                found.append(completion)
+        return found
+
+    def joint(self, completion: Completion, own: Target) -> Launch | None:
+        """The launch that a completion is of, if the downstream is of it, too."""
+        for launch in self.launches().values():
+            if completion.run in {run.run for _, run in launch.runs} and own in launch.targets:
+                return launch
+        return None
+
+    def is_ready(self, upstream: str, own: Target, within: timedelta | None) -> bool:
+        """Whether an upstream's newest completion is new, young enough and nobody's to use."""
+        newest = self.newest(upstream, own)
+        if newest is None or (within is not None and self.at - newest.dated >= within):
+            return False
+        if any(newest <= used for used in self.consumed(upstream, own)):
+            return False
+        launch = self.joint(newest, own)
+        return launch is None or not self.is_to_make(launch, own)

@@ -1,0 +1,83 @@
+"""Which upstreams, and which of their partitions, count for a downstream's partition."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tests.graphs.history import Fact, Redeployed
+from tests.graphs.notation import DAYS, Graph, Kind, Target, named_in
+
+from .readings import FIRST, Reading
+
+ANY = "any partition"
+OF_DEPS = re.compile(r"(any|all)_deps\([^()]*\)")
+
+
+@dataclass(frozen=True)
+class Upstreams:
+    """The graph, and all that has happened before a tick."""
+
+    graph: Graph
+    facts: Sequence[Fact]
+    at: timedelta
+    reading: Reading = FIRST
+
+    def upstreams(self, own: Target) -> list[str]:
+        """The upstreams of a downstream's partition; not what is only built together with it."""
+        together = self.graph.together(own[0])
+        names = [dep.name for dep in self.graph[own[0]].deps if dep.name not in together]
+        return [name for name in names if self.mapped(name, own)]
+
+    def mapped(self, upstream: str, own: Target) -> Sequence[str | None]:
+        """The partitions of an upstream that count for a downstream's partition."""
+        asset, downstream, key = self.graph[upstream], self.graph[own[0]], own[1]
+        mapping = next((dep.mapping for dep in downstream.deps if dep.name == upstream), None)
+        if mapping is None and (between := self.between(upstream, own[0])):
+            theirs = [self.mapped(upstream, (between, k)) for k in self.mapped(between, own)]
+            return list(dict.fromkeys(k for keys in theirs for k in keys))
+        mapping = mapping or ""
+        if asset.kind is Kind.KEY_ONLY:
+            return [ANY, None] if key is None else [None]
+        if not asset.partitions:
+            return [None]
+        if mapping == "last":
+            return asset.keys[-1:]
+        if mapping and not mapping.startswith("time"):
+            return mapping.split("+")
+        if key is None:
+            return asset.keys
+        if not asset.is_time:
+            return [key] if key in asset.keys else []
+        return [other for other in asset.keys if set(_days(other)) & set(_days(key))]
+
+    def between(self, upstream: str, downstream: str) -> str | None:
+        """The dep through which an upstream is asked, where it is asked of deps alone: the first
+        that has it as a dep itself."""
+        asked = named_in(OF_DEPS.sub("missing", self.graph.condition(downstream) or ""))
+        deps = sorted(dep.name for dep in self.graph[downstream].deps if not dep.mapping)
+        theirs = [d for d in deps if upstream in (dep.name for dep in self.graph[d].deps)]
+        return None if upstream in asked or not theirs else theirs[0]
+
+    def condition_at(self, name: str, place: int) -> str:
+        """The condition that an asset had."""
+        for fact in self.facts[place:]:
+            if isinstance(fact, Redeployed) and fact.name == name:
+                return fact.before
+        return self.graph.condition(name)
+
+    def named(self, own: Target, place: int) -> set[str]:
+        """The upstreams that a downstream's condition named anywhere."""
+        condition = self.condition_at(own[0], place)
+        found = set(named_in(condition))
+        if any(word in condition for word in ("all", "settled", "upstreams_running")):
+            found |= set(self.upstreams(own))
+        return found
+
+
+def _days(key: str) -> Sequence[str]:
+    """The days of a day or a week."""
+    if key.startswith("w"):
+        first = 7 * (int(key[1:]) - 1)
+        return DAYS[first : first + 7]
+    return [key]
