@@ -220,14 +220,18 @@ class RunReader:
         request = SensorRequest.from_tags(record.dagster_run.tags)
         return (request.at if request else record.create_timestamp) < self.until
 
-    def pages(self, filters: RunsFilter) -> Iterator[RunRecord]:
-        """Yields all matching runs, the newest created first, read a page at a time."""
-        for page in self._by_page(filters):
+    def pages(self, filters: RunsFilter, *, oldest_first: bool = False) -> Iterator[RunRecord]:
+        """Yields all matching runs, by default the newest created first, read a page at a time."""
+        for page in self._by_page(filters, oldest_first):
             yield from page
 
-    def _by_page(self, filters: RunsFilter) -> Iterator[Sequence[RunRecord]]:
+    def _by_page(
+        self, filters: RunsFilter, oldest_first: bool = False
+    ) -> Iterator[Sequence[RunRecord]]:
         cursor = None
-        while records := self.instance.get_run_records(filters, limit=PAGE, cursor=cursor):
+        while records := self.instance.get_run_records(
+            filters, limit=PAGE, cursor=cursor, ascending=oldest_first
+        ):
             yield records
             if len(records) < PAGE:
                 return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from project.fan_in import CalendarDay, at_least
@@ -108,6 +108,7 @@ def written(of: History, path: Path) -> Path:
     return path
 
 
+@settings(deadline=None)
 @given(st.lists(events, max_size=8), rules)
 def test_what_is_written_is_read_again(tmp_path_factory, some, rule):
     """Every event and every rule comes back as it was, whatever the names are."""
@@ -196,10 +197,11 @@ def test_what_no_mechanism_sees_is_not_read(contender, paths, kinds):
 def test_materializations_count_for_the_partitions_that_they_map_to():
     """Hourly upstreams of a daily asset: any hour is one for its day, as for the condition."""
     import dagster as dg
+    from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 
     from project.fan_in import all_upstreams_updated
     from project.fan_in.inspect.fan_ins import fan_ins_of
-    from project.fan_in.replay.partitions import PartitionsOf
+    from project.fan_in.replay.partitions import KeysOfPartitions
 
     days = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-10")
     hours = dg.HourlyPartitionsDefinition("2026-01-01-00:00", end_date="2026-01-10-00:00")
@@ -215,16 +217,17 @@ def test_materializations_count_for_the_partitions_that_they_map_to():
     )
     def daily() -> None: ...
 
-    repository = dg.Definitions(assets=[hourly, shared, daily]).get_repository_def()
-    (fan_in,) = fan_ins_of(repository, "here")
-    of_hourly, of_shared = (
-        PartitionsOf(repository.asset_graph, dg.AssetKey(name), fan_in)
-        for name in ("hourly", "shared")
-    )
-    assert of_hourly.keys("2026-01-05-13:00") == ["2026-01-05"]
-    assert of_hourly.keys("2030-01-05-13:00") == []
-    assert of_hourly.keys(None) == []
-    assert of_shared.keys(None) == [None]
+    definitions = dg.Definitions(assets=[hourly, shared, daily])
+    (fan_in,) = fan_ins_of(definitions.get_repository_def(), "here")
+    with dg.DagsterInstance.ephemeral() as instance:
+        view = AssetGraphView.for_test(definitions, instance)
+        hours_to, shared_to = (
+            KeysOfPartitions(view, dg.AssetKey(name), fan_in) for name in ("hourly", "shared")
+        )
+        assert hours_to.of("2026-01-05-13:00") == ["2026-01-05"]
+        assert hours_to.of("2030-01-05-13:00") == []
+        assert hours_to.of(None) == []
+        assert shared_to.of(None) == [None]
 
 
 # --- damaged files -------------------------------------------------------------------------------

@@ -78,9 +78,7 @@ class HistoryCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except errors.NoHistory as error:
-            raise NoHistory(str(error)) from error
-        except errors.DamagedFile as error:
-            raise DamagedFile(str(error)) from error
         except errors.FanInError as error:
-            raise click.UsageError(str(error), ctx) from error
+            known = {errors.NoHistory: NoHistory, errors.DamagedFile: DamagedFile}
+            kind = known.get(type(error))
+            raise (kind(str(error)) if kind else click.UsageError(str(error), ctx)) from error

@@ -15,22 +15,17 @@ from ..windows import format_duration, format_time
 from .errors import CommandError, NoHistory
 from .location import App, pass_app
 from .output import (
+    MOST_KEYS_SHOWN,
     UPSTREAM_HEADS,
     Page,
     fan_in_data,
-    iso,
-    made_data,
     made_words,
     outlook_data,
-    tick_data,
     title,
     upstream_row,
     write_json,
 )
 from .times import TIME
-
-MOST_KEYS_SHOWN = 10
-"""How many keys are shown in tables. The JSON has them all."""
 
 
 @click.command()
@@ -140,16 +135,16 @@ def _data(app: App, found: Explanation) -> Mapping[str, Any]:
     evaluation = found.evaluation
     return {
         "command": "explain",
-        "at": iso(found.at),
+        "at": found.at,
         "location": app.location_name,
         **fan_in_data(found.fan_in),
         "requested": any(answer.made for answer in found.answers),
-        "decided_at": iso(found.decided_at),
+        "decided_at": found.decided_at,
         "answers": [
             {
                 **outlook_data(answer.outlook, found.decided_at),
                 "reason": answer.reason,
-                "requested": made_data(answer.made),
+                "requested": answer.made,
                 "disagrees": answer.disagrees,
                 "evaluation": [
                     {"true": true, "line": words}
@@ -158,8 +153,8 @@ def _data(app: App, found: Explanation) -> Mapping[str, Any]:
             }
             for answer in found.answers
         ],
-        "evaluated_at": iso(evaluation and evaluation.at),
-        "tick": tick_data(found.tick),
+        "evaluated_at": evaluation and evaluation.at,
+        "tick": found.tick,
         "tick_is_near": found.near,
-        "last_batch": made_data(found.last),
+        "last_batch": found.last,
     }

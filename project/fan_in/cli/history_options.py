@@ -2,25 +2,25 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress, TimeElapsedColumn
 
-from ..durations import parse_duration
-from ..errors import FanInError, NoHistory
-from ..inspect.fan_ins import FanInSpec, Kind, Rule
-from ..replay import recording as files
-from ..replay.events import Event, History, moment
+from ..errors import NoHistory
+from ..replay import recording
+from ..replay.alternatives import Alternative
+from ..replay.events import History
 from ..replay.reader import PATHS, read_history
 from ..windows import format_time
 from .location import App, pass_app
-from .times import TIME
+from .times import SINCE, TIME
 
 DEFAULT_PERIOD = timedelta(days=30)
 
@@ -28,37 +28,29 @@ STEP = 1000
 """How many events pass between two steps of the progress bar."""
 
 
-class Since(click.ParamType):
-    """A time with a zone, or how long ago: 30d."""
-
-    name = "time"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime | timedelta:
-        if isinstance(value, datetime | timedelta):
-            return value
-        try:
-            return parse_duration(value)
-        except FanInError:
-            return TIME.convert(value, param, ctx)
-
-
-class Duration(click.ParamType):
-    """A duration, such as 10m or 1h30m."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        try:
-            return value if isinstance(value, timedelta) else parse_duration(value)
-        except FanInError as error:
-            self.fail(str(error), param, ctx)
-
-
-DURATION = Duration()
+OPTIONS = (
+    click.argument("downstream", required=False),
+    click.option(
+        "--file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Read the history from a file that fan-in export wrote, and no instance.",
+    ),
+    click.option(
+        "--since",
+        type=SINCE,
+        metavar="TIME",
+        help="From when on: a time with a zone, or how long before --until, like 7d."
+        " By default 30d, or what the file has.",
+    ),
+    click.option(
+        "--requested-by",
+        metavar="SENSOR",
+        help="Take the runs that this other sensor requested for the fan-in's own: to see what a"
+        " move from that sensor would change.",
+    ),
+    click.option("--until", type=TIME, metavar="TIME", help="Until when; by default now."),
+)
 
 
 def history_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,52 +59,11 @@ def history_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @pass_app
     @wraps(command)
-    def with_source(
-        app: App,
-        *args: Any,
-        downstream: str | None,
-        file: Path | None,
-        since: datetime | timedelta | None,
-        until: datetime | None,
-        requested_by: str | None,
-        **others: Any,
-    ) -> Any:
-        source = Source(
-            app=app,
-            downstream=downstream,
-            file=file,
-            since=since,
-            until=until,
-            requested_by=requested_by,
-        )
-        return command(*args, source=source, **others)
+    def with_source(app: App, *args: Any, **given: Any) -> Any:
+        of_source = {f.name: given.pop(f.name) for f in fields(Source) if f.name != "app"}
+        return command(*args, source=Source(app=app, **of_source), **given)
 
-    for option in reversed(
-        (
-            click.argument("downstream", required=False),
-            click.option(
-                "--file",
-                "file",
-                type=click.Path(path_type=Path),
-                metavar="FILE",
-                help="Read the history from a file that fan-in export wrote, and no instance.",
-            ),
-            click.option(
-                "--since",
-                type=Since(),
-                metavar="TIME",
-                help="From when on: a time with a zone, or how long before --until, like 7d."
-                " By default 30d, or what the file has.",
-            ),
-            click.option(
-                "--requested-by",
-                metavar="SENSOR",
-                help="Take the runs that this other sensor requested for the fan-in's own: to see"
-                " what a move from that sensor would change.",
-            ),
-            click.option("--until", type=TIME, metavar="TIME", help="Until when; by default now."),
-        )
-    ):
+    for option in reversed(OPTIONS):
         with_source = option(with_source)
     return with_source
 
@@ -137,23 +88,18 @@ class Source:
     until: datetime | None
     requested_by: str | None
 
-    def open(
-        self,
-        rules: Callable[[FanInSpec], Collection[Rule]] = lambda fan_in: (),
-        paths: Callable[[FanInSpec], Collection[Kind]] = lambda fan_in: PATHS,
-    ) -> History:
+    def open(self, alternatives: Collection[Alternative] | None = None) -> History:
         """Returns the history, whose events are read when they are gone through.
 
         Args:
-            rules: Returns what other rules will be asked of the fan-in's history.
-            paths: Returns on which paths there will be mechanisms.
+            alternatives: What will be played beside the fan-in's own rule; None for anything.
         """
         if self.file is not None:
             if self.downstream is not None:
                 raise click.UsageError("give DOWNSTREAM or --file: a file is of one downstream")
             if self.requested_by is not None:
                 raise click.UsageError("give --requested-by when the file is exported")
-            return self._narrowed(files.read(self.file))
+            return self._narrowed(recording.read(self.file))
         fan_in = self.app.fan_in(self.downstream)
         until = self.until or datetime.now(UTC)
         since = self._since(until, until - DEFAULT_PERIOD)
@@ -163,9 +109,9 @@ class Source:
             fan_in,
             since,
             until,
-            rules(fan_in),
-            paths(fan_in),
-            self.requested_by,
+            rules=[a.rule(fan_in) for a in alternatives or ()],
+            paths=PATHS if alternatives is None else [a.kind(fan_in) for a in alternatives],
+            requested_by=self.requested_by,
         )
 
     def _since(self, until: datetime, default: datetime) -> datetime:
@@ -185,17 +131,8 @@ class Source:
                 f"{self.file} has the history from {format_time(history.since)} to"
                 f" {format_time(history.until)}: give a --since and --until within"
             )
-        return replace(history, since=since, until=until, events=_Until(history.events, until))
-
-
-class _Until:
-    """Events before a time, read again each time they are gone through."""
-
-    def __init__(self, events: Any, until: datetime) -> None:
-        self._events, self._until = events, until
-
-    def __iter__(self) -> Iterator[Event]:
-        return (event for event in self._events if moment(event)[0] < self._until)
+        events = replace(history.events, until=until)
+        return replace(history, since=since, until=until, events=events)
 
 
 @contextmanager
@@ -205,23 +142,13 @@ def progress(history: History, what: str) -> Iterator[Callable[[datetime], None]
     if not console.is_terminal:
         yield lambda at: None
         return
-    begins = history.begins or history.since
-    total = (history.until - begins).total_seconds()
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
+    begins, passed = history.begins or history.since, count(1)
+    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        passed = 0
+        task = bar.add_task(what, total=(history.until - begins).total_seconds())
 
         def tell(at: datetime) -> None:
-            nonlocal passed
-            passed += 1
-            if passed % STEP == 0:
+            if next(passed) % STEP == 0:
                 bar.update(task, completed=max(0.0, (at - begins).total_seconds()))
 
         yield tell

@@ -110,9 +110,7 @@ class App:
             )
         if name is None and len(self.fan_ins) == 1:
             return next(iter(self.fan_ins.values()))
-        known = ", ".join(
-            f"{fan_in.downstream} ({fan_in.kind})" for fan_in in self.fan_ins.values()
-        )
+        known = ", ".join(f"{one.downstream} ({one.kind})" for one in self.fan_ins.values())
         if name is None:
             raise UnknownDownstream(f"name one of the downstreams: {known}")
         if name in self.fan_ins:

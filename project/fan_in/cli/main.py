@@ -78,7 +78,5 @@ def main(context: click.Context, location: str | None, home: str | None, **optio
     context.obj = App(WorkspaceOpts.extract_from_cli_options(options), location, home)
 
 
-main.add_command(status)
-main.add_command(explain)
-main.add_command(replay)
-main.add_command(export)
+for command in (status, explain, replay, export):
+    main.add_command(command)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -17,18 +17,14 @@ from ..inspect.requests import RequestedRun
 from ..messages import explain_upstream
 from ..rule import Batch, UpstreamStatus
 from ..ticks import TickRecord
-from ..windows import (
-    CalendarDay,
-    Window,
-    falls_out,
-    format_duration,
-    format_time,
-)
+from ..windows import CalendarDay, falls_out, format_duration, format_time
 
 VERSION = 1
 """Of the JSON. A new field leaves it as it is; a field that changes or goes does not."""
 
-INDENT = 2
+
+MOST_KEYS_SHOWN = 10
+"""How many keys of a fan-in are shown in tables. The JSON has them all."""
 
 
 class Page:
@@ -65,7 +61,33 @@ def plain(text: str) -> str:
 
 
 def write_json(data: Mapping[str, Any]) -> None:
-    click.echo(json.dumps({"version": VERSION, **data}, indent=2))
+    """Writes for programs: times in UTC, in ISO 8601."""
+    click.echo(json.dumps({"version": VERSION, **data}, indent=2, default=_as_json))
+
+
+def _as_json(value: Any) -> Any:
+    """Returns what JSON has no form of in one that it has."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case timedelta():
+            return {"seconds": value.total_seconds()}
+        case CalendarDay(zone):
+            return {"calendar_day": zone}
+        case Batch():
+            names = ("upstream", "id", "run_id", "completed_at")
+            return {"id": value.id, "upstreams": [_fields(c, *names) for c in value.completions]}
+        case RequestedRun():
+            run = {"run_id": value.run_id, "run_status": value.status, "requested_at": value.at}
+            return {**run, **_fields(value, "key", "batch")}
+        case TickRecord():
+            others = _fields(value, "status", "reason", "error", "run_ids")
+            return {"at": value.at, "ended_at": value.ended, **others}
+    raise TypeError(f"{value!r} has no form in JSON")
+
+
+def _fields(of: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(of, name) for name in names}
 
 
 # --- parts that both commands show ---------------------------------------------------------------
@@ -118,11 +140,6 @@ def made_words(made: RequestedRun, at: datetime) -> str:
     )
 
 
-def iso(time: datetime | None) -> str | None:
-    """Returns a time in UTC, as in JSON."""
-    return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Mapping[str, Any]:
     newest = status.newest
     until = newest and falls_out(status.within, newest.completed_at)
@@ -131,72 +148,17 @@ def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Map
         "counts": status.ready,
         "state": status.state.value,
         "reason": explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure),
-        "completed_at": iso(newest and newest.completed_at),
+        "completed_at": newest and newest.completed_at,
         "age_seconds": (at - newest.completed_at).total_seconds() if newest else None,
         "run_id": newest and newest.run_id,
-        "used_at": iso(status.used_at),
-        "window": window_data(status.within),
-        "falls_out_at": iso(until),
-    }
-
-
-def window_data(window: Window) -> Mapping[str, Any] | None:
-    if window is None:
-        return None
-    if isinstance(window, CalendarDay):
-        return {"calendar_day": window.zone}
-    return {"seconds": window.total_seconds()}
-
-
-def made_data(made: RequestedRun | None) -> Mapping[str, Any] | None:
-    if made is None:
-        return None
-    return {
-        "run_id": made.run_id,
-        "run_status": made.status,
-        "requested_at": iso(made.at),
-        "key": made.key,
-        "batch": batch_data(made.batch),
-    }
-
-
-def batch_data(batch: Batch | None) -> Mapping[str, Any] | None:
-    if batch is None:
-        return None
-    return {
-        "id": batch.id,
-        "upstreams": [
-            {
-                "upstream": c.upstream,
-                "id": c.id,
-                "run_id": c.run_id,
-                "completed_at": iso(c.completed_at),
-            }
-            for c in batch.completions
-        ],
+        "used_at": status.used_at,
+        "window": status.within,
+        "falls_out_at": until,
     }
 
 
 def fan_in_data(fan_in: FanInSpec) -> Mapping[str, Any]:
-    return {
-        "name": fan_in.name,
-        "kind": fan_in.kind,
-        "downstream": fan_in.downstream,
-        "key_tag": fan_in.key_tag,
-    }
-
-
-def tick_data(tick: TickRecord | None) -> Mapping[str, Any] | None:
-    if tick is None:
-        return None
-    return {
-        "at": iso(tick.at),
-        "ended_at": iso(tick.ended),
-        "status": tick.status,
-        "reason": tick.reason,
-        "error": tick.error,
-        "run_ids": list(tick.run_ids),
-    }
+    return _fields(fan_in, "name", "kind", "downstream", "key_tag")
 
 
 def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
@@ -207,7 +169,7 @@ def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
         "of": len(decision.statuses),
         "needed": None if decision.when is None else str(decision.when),
         "complete": decision.complete,
-        "complete_since": iso(outlook.complete_since),
+        "complete_since": outlook.complete_since,
         "requests": outlook.requests,
         "reason": outlook.reason,
         "upstreams": [upstream_data(status, outlook, at) for status in decision.statuses],

@@ -5,7 +5,6 @@ from a sub-folder, the name of a dg project (``code_location_name``, or else its
 ``src/`` on the path.
 """
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -159,7 +158,7 @@ def _found_in(folder: Path) -> Sequence[Project]:
                 f"{folder} is a workspace of several projects: run this in one of {paths}"
             )
     pyproject = folder / "pyproject.toml"
-    if _is_there(pyproject):
+    if pyproject.exists():
         block = load_toml_as_dict(pyproject).get("tool", {}).get("dagster", {})
         if found := _of_toml({"dagster": block}, folder):
             return found
@@ -168,15 +167,6 @@ def _found_in(folder: Path) -> Sequence[Project]:
             origins = WorkspaceFileTarget([str(workspace)]).create_origins()
             return [_of_origin(origin, folder) for origin in origins]
     return []
-
-
-def _is_there(path: Path) -> bool:
-    """True unless a file is missing: one that cannot be read is there."""
-    try:
-        os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
 
 
 def _of_toml(tool: Any, folder: Path, name: str | None = None) -> Sequence[Project]:

@@ -1,8 +1,6 @@
 """``fan-in replay``: what other rules would have requested, had they been there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,54 +11,12 @@ from ..replay.alternatives import LIKES, Alternative, parse
 from ..replay.replay import Replay
 from ..replay.report import Report, Table
 from .errors import DIVERGENCE, HistoryCommand
-from .export import opened_beside
-from .history_options import DURATION, Source, history_options, progress
+from .export import written
+from .history_options import Source, history_options, progress
 from .output import Page
+from .times import DURATION
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What is asked of a replay, beside its history and its first alternative.
-
-    Args:
-        no_window: Whether the first alternative has no window.
-        tries: More alternatives, as they are written.
-        interval: The time between two ticks.
-        runs_last: How long a run lasts that never was.
-        tolerance: How far apart two requests may be and count as at the same time.
-        show: How many rows of each table are printed.
-        plots: Where to draw it.
-        html: Where to write the report.
-        out: Where to write every request and every divergence.
-    """
-
-    no_window: bool
-    tries: Sequence[str]
-    interval: timedelta | None
-    runs_last: timedelta | None
-    tolerance: timedelta | None
-    show: int
-    plots: Sequence[Path]
-    html: Path | None
-    out: Path | None
-
-    def alternatives(self, given: Alternative) -> Sequence[Alternative]:
-        """Returns the alternatives, the one of the other options first if they make one."""
-        if self.no_window and given.within is not None:
-            raise click.UsageError("give --within or --no-window, not both")
-        if self.no_window:
-            given = Alternative(**{**vars(given), "within": "none"})
-        return [*[given] * (given != Alternative()), *map(parse, self.tries)]
-
-    def check(self) -> None:
-        """Raises an error if it could not be drawn."""
-        for path in self.plots:
-            if path.suffix.lower() not in (".png", ".svg"):
-                raise click.UsageError(f"--plot {path}: name it .png or .svg")
-        if self.plots or self.html is not None:
-            plot.check_installed()
 
 
 @click.command("replay", cls=HistoryCommand)
@@ -119,7 +75,17 @@ class Options:
     help="Write every request and every divergence as JSON lines.",
 )
 @click.pass_context
-def replay(context: click.Context, source: Source, **given: Any) -> None:
+def replay(
+    context: click.Context,
+    source: Source,
+    no_window: bool,
+    tries: Sequence[str],
+    show: int,
+    plots: Sequence[Path],
+    html: Path | None,
+    out: Path | None,
+    **given: Any,
+) -> None:
     """Plays what really happened to DOWNSTREAM through its own rule and through others.
 
     It prints when each would have requested a run, what was really requested, and every batch on
@@ -127,32 +93,25 @@ def replay(context: click.Context, source: Source, **given: Any) -> None:
     one alternative; each --try makes one more. DOWNSTREAM is a job, an asset's key, or a sensor's
     name; it may be left out if there is only one.
     """
+    if any(path.suffix.lower() not in (".png", ".svg") for path in plots):
+        raise click.UsageError(f"--plot {', '.join(map(str, plots))}: name it .png or .svg")
+    if plots or html is not None:
+        plot.check_installed()
     rule = {name: given.pop(name) for name in Alternative.__dataclass_fields__}
-    options = Options(**given)
-    options.check()
-    alternatives = options.alternatives(Alternative(**rule))
-    history = source.open(
-        lambda fan_in: [a.rule(fan_in) for a in alternatives],
-        lambda fan_in: [a.kind(fan_in) for a in alternatives],
-    )
-    played = Replay(
-        history,
-        alternatives,
-        interval=options.interval,
-        runs_last=options.runs_last,
-        tolerance=options.tolerance,
-    )
-    out = options.out
-    with opened_beside(out.parent if out else None) as (path, lines):
-        with progress(history, "replaying") as tell:
-            for at in played.run(lines if out else None):
-                tell(at)
-        lines.close()
-        if out is not None:
-            path.replace(out)
+    if no_window and rule["within"] is not None:
+        raise click.UsageError("give --within or --no-window, not both")
+    if no_window:
+        rule["within"] = "none"
+    first = Alternative(**rule)
+    alternatives = [*[first] * (first != Alternative()), *map(parse, tries)]
+    history = source.open(alternatives)
+    played = Replay(history, alternatives, **given)
+    with written(out) as lines, progress(history, "replaying") as tell:
+        for at in played.run(lines if out else None):
+            tell(at)
     report = Report(played)
-    _print(Page(), report, options.show)
-    _draw(report, options)
+    _print(Page(), report, show)
+    _draw(report, plots, html)
     if played.diverges:
         context.exit(DIVERGENCE)
 
@@ -182,16 +141,16 @@ def _print_table(page: Page, table: Table) -> None:
         page.line(f"{table.more}; -o FILE writes all", style="dim")
 
 
-def _draw(report: Report, options: Options) -> None:
-    if not options.plots and options.html is None:
+def _draw(report: Report, plots: Sequence[Path], html: Path | None) -> None:
+    if not plots and html is None:
         return
     figure = plot.draw(report.replay.picture)
     try:
-        for path in options.plots:
+        for path in plots:
             plot.save(figure, path)
             click.echo(f"{path}: a picture", err=True)
-        if options.html is not None:
-            options.html.write_text(report.html(plot.as_svg(figure)), "utf-8")
-            click.echo(f"{options.html}: a report", err=True)
+        if html is not None:
+            html.write_text(report.html(plot.as_svg(figure)), "utf-8")
+            click.echo(f"{html}: a report", err=True)
     except OSError as error:
         raise click.UsageError(f"{error.filename} cannot be written: {error.strerror}") from error

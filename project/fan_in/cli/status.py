@@ -14,21 +14,16 @@ from ..ticks import TickRecord
 from ..windows import format_duration
 from .location import App, pass_app
 from .output import (
+    MOST_KEYS_SHOWN,
     UPSTREAM_HEADS,
     Page,
     fan_in_data,
-    iso,
-    made_data,
     made_words,
     outlook_data,
-    tick_data,
     title,
     upstream_row,
     write_json,
 )
-
-MOST_KEYS_SHOWN = 10
-"""How many keys of a fan-in the table shows. The JSON has them all."""
 
 ATTENTION = 1
 """The exit code when something needs attention."""
@@ -55,11 +50,11 @@ def status(context: click.Context, app: App, downstream: str | None, as_json: bo
     problem = daemon_problem(reported_at, at)
     attention = bool(problem) or any(one.problems for one in statuses)
     if as_json:
-        daemon = {"heard_of_at": iso(reported_at), "problem": problem}
+        daemon = {"heard_of_at": reported_at, "problem": problem}
         write_json(
             {
                 "command": "status",
-                "at": iso(at),
+                "at": at,
                 "location": app.location_name,
                 "daemon": daemon,
                 "attention": attention,
@@ -139,14 +134,13 @@ def _one_data(one: Status, at: datetime) -> Mapping[str, Any]:
         "sensor": evaluator_data(one.evaluator, one.last_tick),
         "problems": list(one.problems),
         "pending": [
-            {**outlook_data(o, at), "last_batch": made_data(one.last_of_key[o.key])}
-            for o in one.pending
+            {**outlook_data(o, at), "last_batch": one.last_of_key[o.key]} for o in one.pending
         ],
         "ignored": [
-            {"upstream": name, "run_id": c.run_id, "completed_at": iso(c.completed_at)}
+            {"upstream": name, "run_id": c.run_id, "completed_at": c.completed_at}
             for name, c in (one.outlooks.ignored if one.outlooks else {}).items()
         ],
-        "last_batch": made_data(one.last),
+        "last_batch": one.last,
     }
 
 
@@ -157,5 +151,5 @@ def evaluator_data(evaluator: Evaluator, last: TickRecord | None) -> Mapping[str
         "name": evaluator.name,
         "on": evaluator.on,
         "interval_seconds": evaluator.interval.total_seconds(),
-        "last_tick": tick_data(last),
+        "last_tick": last,
     }

@@ -1,34 +1,58 @@
-"""Times as they are given to a command: with a zone, always."""
+"""Times and durations as they are given to a command: a time has a zone, always."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
+from ..durations import parse_duration
+from ..errors import FanInError
 from .errors import NaiveTime
 
 
-class Time(click.ParamType):
-    """A time in ISO 8601 with a zone, such as "2026-11-24 10:00+01:00" or "2026-11-24T09:00Z"."""
+class Parsed(click.ParamType):
+    """A word that a function reads.
 
-    name = "time"
+    Args:
+        name: What it stands for.
+        parse: Returns what it stands for, or raises FanInError.
+    """
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        if isinstance(value, datetime):
-            return value
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self.parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            time = datetime.fromisoformat(value.strip())
-            in_utc = time.astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time: write it like 2026-11-24 10:00+01:00", param, ctx)
-        if time.tzinfo is None:
-            clock = value if ":" in value else f"{value} 00:00"
-            raise NaiveTime(
-                f"{value} has no time zone: write {clock}Z for UTC, or an offset like {clock}+01:00"
-            )
-        return in_utc
+            return self.parse(value) if isinstance(value, str) else value
+        except FanInError as error:
+            self.fail(str(error), param, ctx)
 
 
-TIME = Time()
+def _time(text: str) -> datetime:
+    """Returns a time in UTC, from ISO 8601 such as "2026-11-24 10:00+01:00"."""
+    try:
+        time = datetime.fromisoformat(text.strip())
+        in_utc = time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise FanInError(f"{text!r} is no time: write it like 2026-11-24 10:00+01:00") from error
+    if time.tzinfo is None:
+        clock = text if ":" in text else f"{text} 00:00"
+        raise NaiveTime(
+            f"{text} has no time zone: write {clock}Z for UTC, or an offset like {clock}+01:00"
+        )
+    return in_utc
+
+
+def _since(text: str) -> datetime | timedelta:
+    """Returns a time, or how long ago: 30d."""
+    try:
+        return parse_duration(text)
+    except FanInError:
+        return _time(text)
+
+
+TIME = Parsed("time", _time)
+SINCE = Parsed("time", _since)
+DURATION = Parsed("duration", parse_duration)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..durations import parse_duration
 from ..errors import FanInError
@@ -13,7 +13,6 @@ from ..windows import (
     ONE_DAY,
     CalendarDay,
     Window,
-    Within,
     check_settle,
     check_within,
     format_duration,
@@ -25,7 +24,7 @@ from .mechanisms import Mechanism
 from .simulated import SimulatedFanIn
 
 Like = Literal["sensor", "condition", "example"]
-LIKES = ("sensor", "condition", "example")
+LIKES = get_args(Like)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +54,13 @@ class Alternative:
     @property
     def name(self) -> str:
         """How it is called: as it is written."""
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        words = [
-            f"{name.replace('_', '-')}={_written(value)}"
-            for name, value in given.items()
-            if name != "like"
+        words = {True: "yes", False: "no"}
+        given = [
+            f"{name.replace('_', '-')}={words.get(value, value)}"
+            for name, value in vars(self).items()
+            if value is not None
         ]
-        return ", ".join([*[str(self.like)] * bool(self.like), *words]) or "as it is"
+        return ", ".join(given).removeprefix("like=") or "as it is"
 
     def kind(self, fan_in: FanInSpec) -> Kind:
         """Returns on which path it is."""
@@ -81,23 +80,24 @@ class Alternative:
             raise FanInError(f"{self.name}: {error}") from error
 
     def _rule(self, fan_in: FanInSpec) -> Rule:
-        rule = _on_path(fan_in, self.kind(fan_in))
+        kind = self.kind(fan_in)
+        rule = _on_path(fan_in, kind)
+        changes: dict[str, Any] = {}
         if self.within is not None:
-            rule = replace(rule, within=_window(self.within))
+            changes["within"] = _window(self.within)
         if self.at_least is not None:
-            rule = replace(rule, when=self._quorum(rule))
+            changes["when"] = self._quorum(rule)
         if self.settle is not None:
-            rule = replace(
-                rule, settle=None if self.settle == "none" else parse_duration(self.settle)
-            )
+            changes["settle"] = None if self.settle == "none" else parse_duration(self.settle)
         if self.overlap is not None:
-            rule = replace(rule, overlap=self.overlap)
+            changes["overlap"] = self.overlap
         if self.idle is not None:
-            rule = replace(rule, idle=self.idle)
+            changes["idle"] = self.idle
         if self.manual is not None:
-            if self.kind(fan_in) == "condition" and self.manual == "ignore":
+            if kind == "condition" and self.manual == "ignore":
                 raise FanInError("a condition cannot ignore a run by hand: only a sensor can")
-            rule = replace(rule, manual_runs=_one_of("manual", self.manual, ("ignore", "consume")))
+            changes["manual_runs"] = _one_of("manual", self.manual, ("ignore", "consume"))
+        rule = replace(rule, **changes)
         check_within(rule.within, rule.upstreams)
         check_settle(rule.settle, [window_of(rule.within, name) for name in rule.upstreams])
         return rule
@@ -113,23 +113,19 @@ class Alternative:
 
     def mechanism(
         self,
+        name: str,
         fan_in: FanInSpec,
-        *,
         since: datetime,
         patience: timedelta,
-        runs_last: timedelta | None = None,
-        name: str | None = None,
+        runs_last: timedelta | None,
     ) -> Mechanism:
         """Returns it as a mechanism that takes over when the period begins."""
-        name = name or self.name
         rule = self.rule(fan_in)
         if self.like == "example":
             return self._example(name, fan_in, rule, since)
         if self.zone is not None:
             raise FanInError(f"{self.name}: only like=example has a zone")
-        return SimulatedFanIn(
-            name, self.kind(fan_in), rule, fan_in, since, patience=patience, runs_last=runs_last
-        )
+        return SimulatedFanIn(name, self.kind(fan_in), rule, fan_in, since, patience, runs_last)
 
     def _example(self, name: str, fan_in: FanInSpec, rule: Rule, since: datetime) -> Mechanism:
         settings = ("at_least", "settle", "overlap", "idle", "manual")
@@ -154,15 +150,14 @@ def parse(text: str) -> Alternative:
         FanInError: It is none.
     """
     fields: dict[str, Any] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, sign, value = part.partition("=")
-        name = name.strip().replace("-", "_")
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, sign, value = map(str.strip, part.partition("="))
+        name = name.replace("-", "_")
         if not sign or name not in Alternative.__dataclass_fields__ or name in fields:
             raise FanInError(
                 f"--try {text!r}: {part!r} is not one of like=, within=, at-least=, settle=,"
                 " overlap=, idle=, manual=, zone=, each once"
             )
-        value = value.strip()
         try:
             if name in ("overlap", "idle"):
                 value = _one_of(name, value, ("yes", "no")) == "yes"
@@ -186,10 +181,6 @@ def rule_words(rule: Rule) -> str:
     return "; ".join(parts)
 
 
-def _written(value: Any) -> str:
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else value
-
-
 def _one_of(name: str, value: str, values: Collection[str]) -> str:
     if value not in values:
         raise FanInError(f"{name}={value} is none of {', '.join(values)}")
@@ -211,17 +202,13 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
     """Returns a fan-in's rule on a path, in that path's names."""
     if kind == fan_in.kind:
         return fan_in.rule
-    names = _names_on_other_path(fan_in)
-    rule = fan_in.rule
-    within: Within = rule.within
-    if isinstance(within, Mapping):
-        within = {
-            other: window_of(within, name) for name in rule.upstreams for other in names[name]
-        }
+    rule, names = fan_in.rule, _names_on_other_path(fan_in)
+    # In the order of the upstreams; the window of a job is that of the last of its assets.
+    windows = {o: window_of(rule.within, name) for name in rule.upstreams for o in names[name]}
     return replace(
         rule,
-        upstreams=tuple(dict.fromkeys(other for name in rule.upstreams for other in names[name])),
-        within=within,
+        upstreams=tuple(windows),
+        within=windows if isinstance(rule.within, Mapping) else rule.within,
         when=rule.when and _renamed(rule.when, names, rule.upstreams),
         manual_runs="consume" if kind == "condition" else "ignore",
     )
@@ -250,10 +237,8 @@ def _renamed(
             return others[0] if len(others) == 1 else AllOf(others)
         case Not(part):
             return Not(_renamed(part, names, upstreams))
-        case AllOf(parts):
-            return AllOf(tuple(_renamed(part, names, upstreams) for part in parts))
-        case AnyOf(parts):
-            return AnyOf(tuple(_renamed(part, names, upstreams) for part in parts))
+        case AllOf(parts) | AnyOf(parts):
+            return type(when)(tuple(_renamed(part, names, upstreams) for part in parts))
         case AtLeast(parts, count):
             of = parts or tuple(map(Needs, upstreams))
             return AtLeast(tuple(_renamed(part, names, upstreams) for part in of), count)

@@ -5,14 +5,15 @@ both paths by its id. Where they part, the cause is asked of the side that did n
 very time: of the mechanism, or of the rule as it stood with what was really used up.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from ..inspect.fan_ins import Kind
-from ..messages import ASSET_WORDS, RUN_WORDS, Words, explain
+from ..messages import ASSET_WORDS, RUN_WORDS, explain
 from ..rule import Completion, Decision, State, UpstreamStatus
 from ..windows import ONE_DAY
 from .events import Ended, Event, Materialized, Requested, Started, work_of
@@ -22,11 +23,11 @@ from .simulated import SimulatedFanIn
 WhyNot = Callable[[], tuple[str, str]]
 """Returns a cause, and what was said."""
 
-WORDS: Mapping[Kind, Words] = {"sensor": RUN_WORDS, "condition": ASSET_WORDS}
+MOST_WAITING = 20_000
+"""At most this many requests of one side wait for the other's."""
 
 MOST_WORK = 100_000
-"""Of how much of the latest work it is known how it ended."""
-
+"""Of how much of the latest work it is known how it ended, and who used it."""
 
 OUTSIDE = "an upstream asset is materialized outside its job"
 FAILED = "an upstream run fails after it materialized the asset"
@@ -42,12 +43,7 @@ RUNNING = "the downstream is still running"
 UNSETTLED = "the upstreams have not settled"
 BUSY = "an upstream is still running"
 ANOTHER_BATCH = "another batch"
-REALITY = ""
 NO_KEYS = "keys are not regarded"
-
-
-MOST_WAITING = 20_000
-"""At most this many requests of one side wait for the other's."""
 
 
 class DivergenceKind(Enum):
@@ -90,21 +86,8 @@ class Score:
 
     fired: int = 0
     same: int = 0
-    parts: dict[DivergenceKind, int] = field(
-        default_factory=lambda: dict.fromkeys(DivergenceKind, 0)
-    )
-    causes: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A request that the other side has not made, or not yet."""
-
-    firing: Firing
-    ask: Callable[[], WhyNot]
-    forget_at: datetime
-    why_not: WhyNot | None = None
-    gone: bool = False
+    parts: Counter[DivergenceKind] = field(default_factory=Counter)
+    causes: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -118,20 +101,33 @@ class _Work:
     key: str | None = None
 
 
-class _Recent:
-    """What work one side has used, of the latest."""
+class _Latest(OrderedDict[Any, Any]):
+    """A dictionary of no more than the latest, so that a long history does not fill the memory."""
 
-    def __init__(self) -> None:
-        self._used: OrderedDict[tuple[str | None, str], None] = OrderedDict()
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        if len(self) > MOST_WORK:
+            self.popitem(last=False)
 
-    def adds(self, firing: Firing) -> bool:
-        """Notes what a request uses; returns whether some of it was used before."""
-        names = [(firing.key, work) for work in firing.work]
-        again = any(name in self._used for name in names)
-        self._used.update(dict.fromkeys(names))
-        while len(self._used) > MOST_WORK:
-            self._used.popitem(last=False)
-        return again
+
+@dataclass(slots=True)
+class _Waiting:
+    """A request that the other side has not made, or not yet.
+
+    Args:
+        kind: On which path it was made.
+        other: The side that did not make it, to be asked why.
+        again: Whether the side that made it had used some of its work before.
+        forget_at: When it is certain that the other side does not make it.
+    """
+
+    firing: Firing
+    kind: Kind
+    other: Mechanism
+    again: bool
+    forget_at: datetime
+    why_not: WhyNot | None = None
+    gone: bool = False
 
 
 class _Side:
@@ -145,13 +141,12 @@ class _Side:
     def add(self, waiting: _Waiting) -> None:
         self.count += 1
         self.waiting[self.count] = waiting
-        for work in waiting.firing.work:
-            self.by_work[work] = self.count
+        self.by_work |= dict.fromkeys(waiting.firing.work, self.count)
 
     def take(self, firing: Firing) -> _Waiting | None:
         """Returns the oldest request that shares work with this one, and no longer keeps it."""
-        numbers = [self.by_work[work] for work in firing.work if work in self.by_work]
-        for number in sorted(set(numbers)):
+        numbers = {self.by_work[work] for work in firing.work if work in self.by_work}
+        for number in sorted(numbers):
             waiting = self.waiting[number]
             if None in (waiting.firing.key, firing.key) or waiting.firing.key == firing.key:
                 self._drop(number)
@@ -176,6 +171,17 @@ class _Side:
                 del self.by_work[work]
 
 
+class _Compared:
+    """One mechanism beside reality."""
+
+    def __init__(self, mechanism: Mechanism, patience: timedelta) -> None:
+        self.mechanism = mechanism
+        self.patience = patience
+        self.score = Score()
+        self.used = _Latest()
+        self.here, self.there = _Side(), _Side()
+
+
 class Comparison:
     """Compares, while a history is played, each mechanism with what really happened.
 
@@ -189,7 +195,7 @@ class Comparison:
 
     def __init__(
         self,
-        mechanisms: list[Mechanism],
+        mechanisms: Collection[Mechanism],
         reality: SimulatedFanIn,
         *,
         since: datetime,
@@ -200,24 +206,23 @@ class Comparison:
         self.since = since
         self.tolerance = tolerance
         self.report = report
-        self.scores = {mechanism.name: Score() for mechanism in mechanisms}
         self.really = 0
         self.by_hand = 0
-        self._mechanisms = mechanisms
-        self._here = {mechanism.name: _Side() for mechanism in mechanisms}
-        self._there = {mechanism.name: _Side() for mechanism in mechanisms}
+        self._compared = {
+            m.name: _Compared(
+                m, max(ONE_DAY, getattr(m, "longest_window", None) or ONE_DAY) + 2 * tolerance
+            )
+            for m in mechanisms
+        }
+        self.scores = {name: compared.score for name, compared in self._compared.items()}
         # Of what is seen by one path alone, it has to be known how it ended.
         self._paths_differ = any(
             m.kind != reality.kind or not isinstance(m, SimulatedFanIn) for m in mechanisms
         )
         self._not_asked: list[_Waiting] = []
-        self._used = {name: _Recent() for name in (REALITY, *self.scores)}
-        self._work: OrderedDict[str, _Work] = OrderedDict()
-        self._patience = {
-            mechanism.name: max(ONE_DAY, getattr(mechanism, "longest_window", None) or ONE_DAY)
-            + 2 * tolerance
-            for mechanism in mechanisms
-        }
+        self._used = _Latest()
+        self._work = _Latest()
+        self._by_hand_at: dict[str | None, datetime] = {}
 
     # --- what happens ------------------------------------------------------------------------
 
@@ -239,8 +244,12 @@ class Comparison:
                 work.succeeded, work.key = event.success, event.key
                 work.elsewhere = event.elsewhere is not None
             case Materialized():
-                work = self._know(event.run_id or f"event {event.id}")
-                work.materialized = True
+                self._know(event.run_id or f"event {event.id}").materialized = True
+
+    def _know(self, name: str) -> _Work:
+        if name not in self._work:
+            self._work[name] = _Work()
+        return self._work[name]
 
     def now(self, at: datetime) -> None:
         """Asks about what only one side has requested, before something happens after it."""
@@ -250,111 +259,90 @@ class Comparison:
     def _ask(self) -> None:
         for waiting in self._not_asked:
             if not waiting.gone:
-                waiting.why_not = waiting.ask()
+                waiting.why_not = self._asking(waiting)
         self._not_asked.clear()
 
-    def _know(self, name: str) -> _Work:
-        work = self._work.get(name)
-        if work is None:
-            work = self._work[name] = _Work()
-            if len(self._work) > MOST_WORK:
-                self._work.popitem(last=False)
-        return work
-
     def _requested(self, event: Requested) -> Firing | None:
+        key = event.key if self.reality.rule.by_key else None
+        if event.batch is None and not event.again:
+            self._by_hand_at[key] = event.at
         if event.at < self.since or event.again:
             return None
         if event.batch is None:
             self.by_hand += 1
             return None
         self.really += 1
-        key = event.key if self.reality.rule.by_key else None
         firing = Firing(event.at, key, event.batch)
-        again = self._used[REALITY].adds(firing)
-        for mechanism in self._mechanisms:
-            self._give_up(mechanism, event.at)
-            waiting = self._here[mechanism.name].take(firing)
-            if waiting is None:
-                kind = self.reality.kind
-                self._wait(self._there[mechanism.name], firing, mechanism, mechanism, kind, again)
-            else:
-                self._pair(mechanism, waiting.firing, firing, waiting)
+        again = _adds(self._used, firing)
+        for compared in self._compared.values():
+            self._take(compared, firing, again, really=True)
         return firing
 
     def firing(self, mechanism: Mechanism, firing: Firing) -> None:
         """Takes a request that a mechanism would have made."""
-        if firing.at < self.since:
-            return
-        self.scores[mechanism.name].fired += 1
-        self._give_up(mechanism, firing.at)
-        again = self._used[mechanism.name].adds(firing)
-        waiting = self._there[mechanism.name].take(firing)
-        if waiting is None:
-            side = self._here[mechanism.name]
-            self._wait(side, firing, mechanism, self.reality, mechanism.kind, again)
-        else:
-            self._pair(mechanism, firing, waiting.firing, waiting)
+        if firing.at >= self.since:
+            compared = self._compared[mechanism.name]
+            compared.score.fired += 1
+            self._take(compared, firing, _adds(compared.used, firing), really=False)
 
     def finish(self) -> None:
         """Tells of what the other side did not request in all of the period."""
         self._ask()
-        for mechanism in self._mechanisms:
-            self._give_up(mechanism, None)
+        for compared in self._compared.values():
+            self._give_up(compared, None)
 
-    def _give_up(self, mechanism: Mechanism, now: datetime | None) -> None:
-        for side, part in (
-            (self._here, DivergenceKind.ONLY_HERE),
-            (self._there, DivergenceKind.ONLY_REALLY),
-        ):
-            for waiting in side[mechanism.name].given_up(now):
-                really = waiting.firing.at if part is DivergenceKind.ONLY_REALLY else None
-                self._part(mechanism, part, waiting, waiting.firing, really)
-
-    def _wait(
-        self,
-        side: _Side,
-        firing: Firing,
-        mechanism: Mechanism,
-        other: Mechanism,
-        kind: Kind,
-        again: bool,
-    ) -> None:
-        forget_at = firing.at + self._patience[mechanism.name]
-        waiting = _Waiting(firing, lambda: self._asking(other, firing, kind, again), forget_at)
-        side.add(waiting)
+    def _take(self, compared: _Compared, firing: Firing, again: bool, *, really: bool) -> None:
+        """Takes a request of one side: of the batch that the other has requested, or a new one."""
+        mechanism, own, others = compared.mechanism, compared.here, compared.there
+        made_by, other = mechanism, self.reality
+        if really:
+            own, others, made_by, other = others, own, other, made_by
+        self._give_up(compared, firing.at)
+        waiting = others.take(firing)
+        if waiting is not None:
+            here, there = (waiting.firing, firing) if really else (firing, waiting.firing)
+            self._pair(compared, here, there, waiting)
+            return
+        forget_at = firing.at + compared.patience
+        waiting = _Waiting(firing, made_by.kind, other, again, forget_at)
+        own.add(waiting)
         if self._not_asked and self._not_asked[0].firing.at != firing.at:
             self._ask()
         self._not_asked.append(waiting)
 
-    def _pair(self, mechanism: Mechanism, here: Firing, there: Firing, waiting: _Waiting) -> None:
+    def _give_up(self, compared: _Compared, now: datetime | None) -> None:
+        for waiting in compared.here.given_up(now):
+            self._part(compared, DivergenceKind.ONLY_HERE, waiting, waiting.firing, None)
+        for waiting in compared.there.given_up(now):
+            firing = waiting.firing
+            self._part(compared, DivergenceKind.ONLY_REALLY, waiting, firing, firing.at)
+
+    def _pair(self, compared: _Compared, here: Firing, there: Firing, waiting: _Waiting) -> None:
         if abs(here.at - there.at) <= self.tolerance:
-            self.scores[mechanism.name].same += 1
+            compared.score.same += 1
             return
         part = DivergenceKind.EARLIER if here.at < there.at else DivergenceKind.LATER
-        self._part(mechanism, part, waiting, here, there.at)
+        self._part(compared, part, waiting, here, there.at)
 
     def _part(
         self,
-        mechanism: Mechanism,
+        compared: _Compared,
         part: DivergenceKind,
         waiting: _Waiting,
         firing: Firing,
         really_at: datetime | None,
     ) -> None:
-        cause, told = (waiting.why_not or waiting.ask())()
-        if part in (DivergenceKind.EARLIER, DivergenceKind.LATER) and cause in (
-            LOST,
-            ANOTHER_BATCH,
-        ):
+        cause, told = (waiting.why_not or self._asking(waiting))()
+        in_the_end = part in (DivergenceKind.EARLIER, DivergenceKind.LATER)
+        if in_the_end and cause in (LOST, ANOTHER_BATCH):
             # It could have been requested, and was in the end: nobody looked before.
             cause = LATE
-        score = self.scores[mechanism.name]
-        score.parts[part] += 1
-        score.causes[cause] = score.causes.get(cause, 0) + 1
+        compared.score.parts[part] += 1
+        compared.score.causes[cause] += 1
         self.report(
             Divergence(
                 at=firing.at,
-                mechanism=mechanism.name,
+                mechanism=compared.mechanism.name,
                 part=part,
                 cause=cause,
                 told=told,
@@ -366,29 +354,24 @@ class Comparison:
 
     # --- why not -----------------------------------------------------------------------------
 
-    def _asking(self, other: Mechanism, firing: Firing, kind: Kind, again: bool) -> WhyNot:
+    def _asking(self, waiting: _Waiting) -> WhyNot:
         """Asks the side that does not request why, as it stands now; returns the answer, to be
-        put into words if anybody wants to know.
-
-        Args:
-            other: That side.
-            firing: The request of the other one.
-            kind: On which path that was.
-            again: Whether that side had used some of it before.
-        """
-        by_key = other is self.reality and self.reality.rule.by_key
-        if by_key and firing.key is None:
+        put into words if anybody wants to know."""
+        firing, other = waiting.firing, waiting.other
+        is_rule = other is self.reality
+        if is_rule and self.reality.rule.by_key and firing.key is None:
             return lambda: (NO_KEYS, "it fires without regard to keys")
         decision = other.decision(firing.at, firing.key)
-        by_hand = set(other.used_by_hand(firing.key))
+        by_hand_at = self._by_hand_at.get(firing.key)
         known = [
             (member, name, self._work.get(work_of(member)))
             for member in firing.members
-            for name in other.names_of(member.upstream, kind)
+            for name in other.names_of(member.upstream, waiting.kind)
         ]
 
         def why_not() -> tuple[str, str]:
-            told = explain(decision, words=WORDS[other.kind])
+            words = RUN_WORDS if other.kind == "sensor" else ASSET_WORDS
+            told = explain(decision, words=words)
             statuses = {status.upstream: status for status in decision.statuses}
             for member, name, work in known:
                 if _is_newest(statuses[name], member):
@@ -396,9 +379,18 @@ class Comparison:
                 difference = _difference(other.kind, work, decision.key is not None)
                 if difference is not None:
                     return difference, f"{name}: {difference}; {told}"
-            return _cause(decision, by_hand, other is self.reality, again), told
+            return _cause(decision, by_hand_at, is_rule, waiting.again), told
 
         return why_not
+
+
+def _adds(used: _Latest, firing: Firing) -> bool:
+    """Notes what work a request uses; returns whether some of it was used before."""
+    names = [(firing.key, work) for work in firing.work]
+    again = any(name in used for name in names)
+    for name in names:
+        used[name] = None
+    return again
 
 
 def _is_newest(status: UpstreamStatus, member: Completion) -> bool:
@@ -423,25 +415,26 @@ def _difference(kind: Kind, work: _Work | None, by_key: bool) -> str | None:
 
 
 def _cause(
-    decision: Decision, used_by_hand: Collection[str], asked_the_rule: bool, again: bool
+    decision: Decision, by_hand_at: datetime | None, asked_the_rule: bool, again: bool
 ) -> str:
     """Returns why a decision was to wait.
 
     Args:
         decision: Of the side that did not request.
-        used_by_hand: The upstreams whose newest completion a run by hand has used up.
+        by_hand_at: When the downstream was last run by hand, if it was.
         asked_the_rule: Whether it is the rule itself, as things really were, that was asked.
         again: Whether the side that requested had used some of it before.
     """
     if decision.fires:
         return LOST if asked_the_rule else ANOTHER_BATCH
     if not decision.complete:
-        states = {status.upstream: status.state for status in decision.missing}
-        if any(name in used_by_hand for name, state in states.items() if state is State.USED):
+        used = [status for status in decision.missing if status.state is State.USED]
+        if any(status.used_at and status.used_at == by_hand_at for status in used):
             return BY_HAND
-        if State.USED in states.values():
+        if used:
             return DUPLICATE if again else AFTERWARDS
-        return STALE if State.TOO_OLD in states.values() else EARLY
+        too_old = any(status.state is State.TOO_OLD for status in decision.missing)
+        return STALE if too_old else EARLY
     if decision.running:
         return RUNNING
     return BUSY if decision.busy else UNSETTLED

@@ -4,11 +4,11 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from ..inspect.fan_ins import FanInSpec, Kind
+from ..inspect.fan_ins import FanInSpec
 from ..rule import Completion, Decision, Used, decide
 from ..windows import ONE_DAY
 from .events import Event, Requested
-from .mechanisms import LAST, NEVER, Firing, Mechanism, translation
+from .mechanisms import LAST, NEVER, Firing, Mechanism
 
 
 class DocumentationExample(Mechanism):
@@ -35,12 +35,10 @@ class DocumentationExample(Mechanism):
         zone: str = "UTC",
         takes_over: datetime | None = None,
     ) -> None:
-        super().__init__(name, "sensor")
+        super().__init__(name, "sensor", fan_in, upstreams, takes_over)
         self.upstreams = tuple(upstreams)
-        self.translated = translation(fan_in, "sensor")
         self.within = within
         self.zone = ZoneInfo(zone)
-        self.takes_over = takes_over
         self.last: dict[str, Completion] = {}
         self.cursor: dict[str, datetime] = {}
         self.look = False
@@ -86,10 +84,6 @@ class DocumentationExample(Mechanism):
             used={name: Used(position=(time, LAST), at=None) for name, time in self.cursor.items()},
             within=self.within,
         )
-
-    def names_of(self, upstream: str, kind: Kind) -> Collection[str]:
-        names = self.translated(upstream, kind)
-        return [name for name in names if name in self.upstreams]
 
     def _is_recent(self, completion: Completion, at: datetime) -> bool:
         if self.within is None:

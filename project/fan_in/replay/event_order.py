@@ -67,6 +67,5 @@ def _first_seen(completion: Ended | Materialized, coming: Iterable[Event]) -> da
 
 
 def _is_older(member: Completion, completion: Ended | Materialized) -> bool:
-    if isinstance(completion, Ended):
-        return (member.completed_at, member.id) < (completion.at, completion.run_id)
-    return (member.completed_at, int(member.id)) < (completion.at, completion.id)
+    own = completion.run_id if isinstance(completion, Ended) else completion.id
+    return (member.completed_at, type(own)(member.id)) < (completion.at, own)

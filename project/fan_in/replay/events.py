@@ -6,7 +6,7 @@ depends on the mechanism that looks: ``Ended`` with success on the job path, ``M
 the declarative path.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, AwareDatetime, GetPydanticSchema
 from pydantic_core import core_schema
 
 from ..errors import NoHistory
-from ..inspect.fan_ins import FanInSpec
+from ..inspect.fan_ins import FanInSpec, Kind
 from ..rule import Completion
 from ..windows import format_time, in_utc
 
@@ -164,6 +164,16 @@ def moment(event: Event) -> tuple[datetime, int]:
     return (seen or event.at), RANKS[type(event)]
 
 
+def completes(event: Event, kind: Kind) -> bool:
+    """True when an event is a completion of an upstream on a path."""
+    match event:
+        case Ended(success=True, elsewhere=None):
+            return kind == "sensor"
+        case Materialized():
+            return kind == "condition"
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class History:
     """What happened to a fan-in in a period, and for its longest window before it.
@@ -192,19 +202,24 @@ class History:
         return iter(self.events)
 
 
+@dataclass
 class Counted:
-    """Events that are counted as they pass, those of the period that are more than ticks."""
+    """The events of a history, counted as they pass: those of the period that are more than ticks.
 
-    def __init__(self, history: History) -> None:
-        self.history = history
-        self.count = 0
-        self.requests = 0
-        self.all = 0
+    Args:
+        history: The history.
+        tell: Called with the time of each event.
+    """
+
+    history: History
+    tell: Callable[[datetime], None] = lambda at: None
+    count: int = 0
+    requests: int = 0
 
     def __iter__(self) -> Iterator[Event]:
         since = self.history.since
         for event in self.history.events:
-            self.all += 1
+            self.tell(event.at)
             if type(event) is not Tick and event.at >= since:
                 self.count += 1
                 self.requests += type(event) is Requested and bool(event.batch)
@@ -212,17 +227,15 @@ class Counted:
 
     def check(self) -> None:
         """Raises NoHistory if there was nothing, or nothing of the sensor that was asked for."""
-        history, fan_in = self.history, self.history.fan_in
-        if self.count and history.requested_by and not self.requests:
+        history, downstream = self.history, self.history.fan_in.downstream
+        period = f"from {format_time(history.since)} to {format_time(history.until)}"
+        if not self.count:
             raise NoHistory(
-                f"sensor {history.requested_by!r} requested no run of {fan_in.downstream} from"
-                f" {format_time(history.since)} to {format_time(history.until)}: correct its name,"
-                " or give another --since and --until"
+                f"nothing happened to {downstream} or its upstreams {period}: give another --since"
+                " and --until, or check --instance and --location"
             )
-        if self.count:
-            return
-        raise NoHistory(
-            f"nothing happened to {fan_in.downstream} or its upstreams from"
-            f" {format_time(history.since)} to {format_time(history.until)}: give another --since"
-            " and --until, or check --instance and --location"
-        )
+        if history.requested_by and not self.requests:
+            raise NoHistory(
+                f"sensor {history.requested_by!r} requested no run of {downstream} {period}:"
+                " correct its name, or give another --since and --until"
+            )

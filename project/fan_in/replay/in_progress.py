@@ -1,7 +1,7 @@
-"""What is in progress: runs that have not ended, and how long runs last."""
+"""What is in progress: runs that have not ended, and those that a mechanism imagines."""
 
+import heapq
 from datetime import datetime, timedelta
-from typing import Any
 
 from .events import DownstreamEnded, Requested
 
@@ -15,50 +15,100 @@ class InProgressRuns:
 
     def __init__(self, newest_only: bool) -> None:
         self._newest_only = newest_only
-        self._going: dict[Any, dict[str, dict[str, None]]] = {}
+        self._runs: dict[str | None, dict[tuple[str, str], None]] = {}
 
     def began(self, run: str, key: str | None, name: str = "") -> None:
-        going = self._going.setdefault(key, {}).setdefault(name, {})
+        runs = self._runs.setdefault(key, {})
         if self._newest_only:
-            going.clear()
-        going[run] = None
+            for other in [one for one in runs if one[1] == name]:
+                del runs[other]
+        runs[run, name] = None
 
     def ended(self, run: str, key: str | None, name: str = "") -> None:
-        of_key = self._going.get(key)
-        if of_key is None or name not in of_key:
-            return
-        of_key[name].pop(run, None)
-        if not of_key[name]:
-            del of_key[name]
-        if not of_key:
-            del self._going[key]
+        runs = self._runs.get(key, {})
+        runs.pop((run, name), None)
+        if not runs:
+            self._runs.pop(key, None)
 
     def of(self, key: str | None) -> tuple[str, ...]:
         """Returns what is in progress for a key: the names of those that run, or the runs."""
-        of_key = self._going.get(key, {})
-        return tuple(name for name in of_key if name) or tuple(of_key.get("", ()))
+        return tuple(dict.fromkeys(name or run for run, name in self._runs.get(key, ())))
 
 
-class RunDurations:
-    """How long the runs of the downstream last."""
+class DownstreamRuns(InProgressRuns):
+    """The runs of the downstream: those that there were, and those of a mechanism's own requests,
+    which are imagined until a run of the history is taken for them.
 
-    def __init__(self, fixed: timedelta | None) -> None:
-        self._fixed = fixed
+    Args:
+        newest_only: Whether only the newest counts.
+        patience: For how long a run of the history may be the one that was requested.
+        lasts: How long a run lasts that never was; None for the average of those that there were.
+    """
+
+    def __init__(self, newest_only: bool, patience: timedelta, lasts: timedelta | None) -> None:
+        super().__init__(newest_only)
+        self.patience = patience
+        self._lasts = lasts
         self._began: dict[str, datetime] = {}
         self._sum, self._count = timedelta(0), 0
+        self._requests = 0
+        self._imagined: dict[str | None, dict[str, datetime]] = {}
+        self._ends: list[tuple[datetime, str, str | None]] = []
+        self._is_run: dict[str, str] = {}
 
-    def began(self, event: Requested) -> None:
-        if self._fixed is None:
+    def request(self, at: datetime, key: str | None) -> None:
+        """Imagines the run of a request."""
+        self._requests += 1
+        run = f"imagined {self._requests}"
+        self._imagined.setdefault(key, {})[run] = at
+        self.began(run, key)
+        heapq.heappush(self._ends, (at + max(self.patience, self._average), run, key))
+
+    def take(self, event: Requested) -> None:
+        """Learns how long runs last."""
+        if self._lasts is None:
             self._began[event.run_id] = event.at
 
-    def ended(self, event: DownstreamEnded) -> None:
+    def bind(self, event: Requested, key: str | None) -> None:
+        """Takes a run that there really was for the one that was requested here."""
+        for run, at in self._imagined.get(key, {}).items():
+            if event.at - at <= self.patience:
+                self._is_no_more_imagined(run, key)
+                self._is_run[event.run_id] = run
+                return
+
+    def end(self, event: DownstreamEnded, key: str | None) -> None:
+        """Ends a run that there really was."""
         began = self._began.pop(event.run_id, None)
         if began is not None:
             self._sum += event.at - began
             self._count += 1
+        self.ended(self._is_run.pop(event.run_id, event.run_id), key)
+
+    def due(self) -> datetime | None:
+        """Returns when the next imagined run ends."""
+        return self._ends[0][0] if self._ends else None
+
+    def end_until(self, at: datetime) -> list[str | None]:
+        """Ends the imagined runs that are over by a time; returns their keys."""
+        keys = []
+        while self._ends and self._ends[0][0] <= at:
+            _, run, key = heapq.heappop(self._ends)
+            if self._is_no_more_imagined(run, key):
+                self.ended(run, key)
+                keys.append(key)
+        return keys
 
     @property
-    def on_average(self) -> timedelta:
-        if self._fixed is not None:
-            return self._fixed
+    def _average(self) -> timedelta:
+        if self._lasts is not None:
+            return self._lasts
         return self._sum / self._count if self._count else timedelta(0)
+
+    def _is_no_more_imagined(self, run: str, key: str | None) -> bool:
+        """Returns whether it was, until now."""
+        imagined = self._imagined.get(key, {})
+        was = imagined.pop(run, None) is not None
+        if not imagined:
+            self._imagined.pop(key, None)
+        return was

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from ..inspect.fan_ins import Kind
 from ..rule import Completion
-from .events import Ended, Event, Materialized, Requested, completed
+from .events import Event, Requested, completes
+from .mechanisms import completion_of
 
 OF_ANOTHER = ()
 """The batch of a request until it is paired."""
@@ -20,9 +21,8 @@ def paired(events: Iterable[Event], kind: Kind) -> Iterator[Event]:
     """
     newest: dict[str | None, dict[str, Completion]] = {}
     for event in events:
-        member = _completed(event, kind)
-        if member is not None:
-            of_key = newest.setdefault(event.key, {})
+        if completes(event, kind):
+            member, of_key = completion_of(event), newest.setdefault(event.key, {})
             known = of_key.get(member.upstream)
             if known is None or member.completed_at >= known.completed_at:
                 of_key[member.upstream] = member
@@ -31,12 +31,3 @@ def paired(events: Iterable[Event], kind: Kind) -> Iterator[Event]:
             members = tuple({**shared, **newest.get(event.key, {})}.values())
             event = replace(event, batch=members or None, used=members)
         yield event
-
-
-def _completed(event: Event, kind: Kind) -> Completion | None:
-    match event:
-        case Ended(success=True, elsewhere=None) if kind == "sensor":
-            return completed(event.upstream, event.at, event.run_id, event.run_id)
-        case Materialized() if kind == "condition":
-            return completed(event.upstream, event.at, str(event.id), event.run_id)
-    return None

@@ -1,12 +1,13 @@
 """Mechanisms, to be played: each takes what happens and, at a tick, tells what it requests."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from ..inspect.fan_ins import FanInSpec, Kind
+from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..rule import Completion, Decision
+from ..windows import longest_window, window_of
 from .events import Ended, Event, Materialized, work_of
 
 LAST = chr(0x10FFFF)
@@ -40,16 +41,34 @@ class Mechanism:
 
     Args:
         name: How it is called.
-        kind: Which completions it sees.
+        kind: On which path: which completions it sees.
+        fan_in: Whose history is played.
+        upstreams: The upstreams, by their names on its path.
+        takes_over: From when on it requests; before, what was really requested was.
     """
 
-    def __init__(self, name: str, kind: Kind) -> None:
+    watches_upstreams = False
+    """Whether it wants to be told when runs of upstreams begin and end."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        fan_in: FanInSpec,
+        upstreams: Collection[str],
+        takes_over: datetime | None,
+    ) -> None:
         self.name = name
         self.kind = kind
+        self.fan_in = fan_in
+        self.names = frozenset(upstreams)
+        self.takes_over = takes_over
         self.now = NEVER
         """Where the history is, told by who plays it."""
-        self.watches_upstreams = False
-        """Whether it wants to be told when runs of upstreams begin and end."""
+        self._jobs: dict[str, list[str]] = {}
+        for job, assets in fan_in.assets.items():
+            for asset in assets:
+                self._jobs.setdefault(asset, []).append(job)
 
     def take(self, event: Event) -> None:
         """Takes an event that is no completion."""
@@ -70,58 +89,28 @@ class Mechanism:
         """Returns what its rule says at a tick, of what it knows."""
         raise NotImplementedError
 
-    def used_by_hand(self, key: str | None) -> Collection[str]:
-        """Returns the upstreams whose newest completion a run by hand has used up."""
-        return ()
-
     def names_of(self, upstream: str, kind: Kind) -> Collection[str]:
         """Returns by which names it knows an upstream of a path."""
-        return (upstream,)
+        if kind == self.kind:
+            return (upstream,) if upstream in self.names else ()
+        names = (self.fan_in.assets if kind == "sensor" else self._jobs).get(upstream, ())
+        return [name for name in names if name in self.names]
 
 
-def translation(fan_in: FanInSpec, kind: Kind) -> Callable[[str, Kind], Collection[str]]:
-    """Returns a function from an upstream's name on a path to its names on this one."""
-    assets = fan_in.assets
-    jobs: dict[str, list[str]] = {}
-    for job, keys in assets.items():
-        for key in keys:
-            jobs.setdefault(key, []).append(job)
-
-    def translated(name: str, of: Kind) -> Collection[str]:
-        if of == kind:
-            return (name,)
-        return assets.get(name, ()) if of == "sensor" else jobs.get(name, ())
-
-    return translated
-
-
-def with_key(completion: Completion, key: str | None) -> Completion:
-    return Completion(
-        upstream=completion.upstream,
-        id=completion.id,
-        completed_at=completion.completed_at,
-        position=completion.position,
-        run_id=completion.run_id,
-        key=key,
-    )
+def longest_of(*rules: Rule) -> timedelta | None:
+    """Returns an age at which a completion is outside every window of these rules; None if one has
+    no end."""
+    return longest_window(window_of(r.within, name) for r in rules for name in r.upstreams)
 
 
 def completion_of(event: Ended | Materialized) -> Completion:
     """Returns the completion that an event is for those who see it."""
-    if isinstance(event, Ended):
-        return Completion(
-            upstream=event.upstream,
-            id=event.run_id,
-            completed_at=event.at,
-            position=(event.at, event.run_id),
-            run_id=event.run_id,
-            key=event.key,
-        )
+    own = event.run_id if isinstance(event, Ended) else event.id
     return Completion(
         upstream=event.upstream,
-        id=str(event.id),
+        id=str(own),
         completed_at=event.at,
-        position=(event.at, event.id),
+        position=(event.at, own),
         run_id=event.run_id,
         key=event.key,
     )

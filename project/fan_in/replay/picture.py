@@ -1,12 +1,11 @@
 """What a picture of a replay shows: a bounded sample of a history, without anything that draws."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ..windows import falls_out, window_of
 from .compare import Divergence
-from .events import Ended, Event, History, Materialized, Requested
+from .events import Ended, Event, History, Requested, completes
 from .mechanisms import Firing
 
 MOST_MARKS = 1500
@@ -51,32 +50,24 @@ class Picture:
         self.really = Lane("really requested")
         self.mechanisms = {name: Lane(name) for name in mechanisms}
         self.divergences = {name: Lane(name) for name in mechanisms}
-        self._place = self._places()
-        self._sees: type = Ended if self.fan_in.kind == "sensor" else Materialized
-
-    def _places(self) -> Callable[[datetime], int]:
-        width = (self.until - self.since) / MOST_MARKS
-        return lambda at: (at - self.since) // max(width, timedelta(microseconds=1))
+        self._step = max((self.until - self.since) / MOST_MARKS, timedelta(microseconds=1))
 
     def event(self, event: Event) -> None:
         if event.at < self.since:
             return
         if isinstance(event, Requested):
             if not event.again:
-                what = BY_HAND if event.batch is None else FIRED
-                self._mark(self.really, event.at, what)
+                self._mark(self.really, event.at, BY_HAND if event.batch is None else FIRED)
             return
-        if not isinstance(event, self._sees):
+        lane = self.upstreams.get(getattr(event, "upstream", ""))
+        if lane is None:
             return
-        lane = self.upstreams.get(event.upstream)
-        if lane is None or getattr(event, "elsewhere", None) is not None:
-            return
-        if not getattr(event, "success", True):
+        if completes(event, self.fan_in.kind):
+            if self._mark(lane, event.at, COMPLETED) and len(lane.windows) <= MOST_WINDOWS:
+                end = falls_out(window_of(self.fan_in.rule.within, lane.name), event.at)
+                lane.windows.append((event.at, min(end or self.until, self.until)))
+        elif isinstance(event, Ended) and event.elsewhere is None and not event.success:
             self._mark(lane, event.at, FAILED)
-        elif self._mark(lane, event.at, COMPLETED) and len(lane.windows) <= MOST_WINDOWS:
-            window = window_of(self.fan_in.rule.within, event.upstream)
-            end = falls_out(window, event.at)
-            lane.windows.append((event.at, min(end or self.until, self.until)))
 
     def firing(self, mechanism: str, firing: Firing) -> None:
         if firing.at >= self.since:
@@ -86,7 +77,7 @@ class Picture:
         self._mark(self.divergences[divergence.mechanism], divergence.at, FIRED)
 
     def _mark(self, lane: Lane, at: datetime, what: str) -> bool:
-        place = (self._place(at), what)
+        place = ((at - self.since) // self._step, what)
         if place in lane.marks:
             return False
         lane.marks[place] = at

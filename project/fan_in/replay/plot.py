@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FanInError
+from ..messages import plain
 from .picture import BY_HAND, COMPLETED, FAILED, FIRED, MOST_WINDOWS, Lane, Picture
 
 INK, BLUE, AMBER, RED, GREY = "#1f2933", "#2b6cb0", "#b7791f", "#c53030", "#a0aec0"
@@ -16,7 +17,7 @@ NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 MOST_LANES = 24
 """How many upstreams have a lane; the others are only counted."""
 
-LONGEST_NAME = 40
+LONGEST_LABEL = 40
 
 
 def check_installed() -> None:
@@ -75,7 +76,7 @@ def _draw(picture: Picture) -> Any:
     names = [_short(lane.name) for lane in lanes]
     axes.set_yticks(range(len(lanes), 0, -1), names)
     axes.set_ylim(0.4, len(lanes) + 0.6)
-    axes.set_xlim(_number(picture.since), _number(picture.until))
+    axes.set_xlim(picture.since, picture.until)
     locator = AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
@@ -90,7 +91,7 @@ def _draw(picture: Picture) -> Any:
 
 def _upstream(axes: Any, lane: Lane, y: float) -> None:
     if 0 < len(lane.windows) <= MOST_WINDOWS:
-        spans = [(_number(a), _number(b) - _number(a)) for a, b in lane.windows]
+        spans = [(begins, ends - begins) for begins, ends in lane.windows]
         axes.broken_barh(spans, (y - 0.22, 0.44), color=BLUE, alpha=0.12, zorder=0, label="window")
     _marks(axes, lane.of(COMPLETED), y, marker="o", color=BLUE, label="completed")
     _marks(axes, lane.of(FAILED), y, marker="x", color=AMBER, label="failed")
@@ -99,33 +100,20 @@ def _upstream(axes: Any, lane: Lane, y: float) -> None:
 def _marks(axes: Any, times: list[datetime], y: float, **style: Any) -> None:
     if times:
         style = {"linestyle": "none", "markersize": 5, "zorder": 3, **style}
-        axes.plot([_number(at) for at in times], [y] * len(times), **style)
+        axes.plot(times, [y] * len(times), **style)
 
 
 def _legend(axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     known = dict(zip(labels, handles, strict=True))
     if known:
-        axes.legend(
-            known.values(),
-            known.keys(),
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1.0),
-            ncols=len(known),
-            frameon=False,
-            fontsize=8,
-        )
-
-
-def _number(at: datetime) -> float:
-    from matplotlib.dates import date2num
-
-    return float(date2num(at))
+        place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": len(known)}
+        axes.legend(known.values(), known.keys(), **place, frameon=False, fontsize=8)
 
 
 def _short(name: str) -> str:
-    name = "".join(c if c.isprintable() else "?" for c in name)
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    name = plain(name)
+    return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
 
 
 def save(figure: Any, path: Path) -> None:

@@ -6,22 +6,23 @@ in which what is stored may be out of order.
 
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
-from ..batch import batch_of_run
+# Private, since no public name maps partitions as of a time.
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
+
 from ..cursor import SensorRequest
 from ..evaluation_records import completions_seen
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import evaluator_of
 from ..launches import NOT_FINISHED_STATUSES
 from ..rule import Completion
-from ..run_reader import Home, Upstream
+from ..run_reader import RunReader, Upstream, origin_of
 from ..sensor import PARTITION_TAG, SENSOR_TAG
-from ..windows import longest_window, window_of
 from .event_order import OUT_OF_ORDER, as_seen, by_time, in_order
 from .events import (
     DownstreamEnded,
@@ -36,7 +37,8 @@ from .events import (
     moment,
 )
 from .infer_batches import OF_ANOTHER, paired
-from .partitions import PartitionsOf
+from .mechanisms import longest_of
+from .partitions import KeysOfPartitions
 from .stored_ticks import PAGE, StoredTicks
 
 SENSOR_NAME_TAG = "dagster/sensor_name"
@@ -46,8 +48,6 @@ LONGEST_RUN = timedelta(days=2)
 """How long a run of the downstream may have gone on before all that is read, to be known of."""
 
 PATHS: Collection[Kind] = ("sensor", "condition")
-
-UNFINISHED = NOT_FINISHED_STATUSES
 
 
 def read_history(
@@ -73,13 +73,10 @@ def read_history(
         requested_by: Another sensor, whose requests are taken for the fan-in's.
     """
     rules = [fan_in.rule, *rules]
-    windows = [window_of(rule.within, name) for rule in rules for name in rule.upstreams]
-    length = longest_window(windows)
+    length = longest_of(*rules)
     begins = None if length is None else since - length
     evaluator = evaluator_of(instance, repository, fan_in)
-    paths = {fan_in.kind, *paths, *["sensor" for rule in rules if rule.idle]}
     ticks = StoredTicks(instance, fan_in, evaluator, begins, until)
-    reader = HistoryReader(instance, fan_in, repository, ticks, begins, until, paths, requested_by)
     return History(
         fan_in=fan_in,
         since=since,
@@ -87,44 +84,55 @@ def read_history(
         begins=begins,
         interval=evaluator.interval.total_seconds(),
         ticks_from=ticks.known_from(since),
-        events=reader,
+        events=HistoryReader(
+            fan_in=fan_in,
+            view=AssetGraphView(
+                temporal_context=TemporalContext(effective_dt=until, last_event_id=None),
+                instance=instance,
+                asset_graph=repository.asset_graph,
+            ),
+            runs=RunReader(
+                instance,
+                upstreams=fan_in.jobs,
+                by_job={},
+                downstream=fan_in.downstream,
+                home=fan_in.home,
+                tag=fan_in.key_tag,
+                repository=repository,
+            ),
+            ticks=ticks,
+            begins=begins,
+            until=until,
+            paths={fan_in.kind, *paths, *["sensor" for rule in rules if rule.idle]},
+            requested_by=requested_by,
+        ),
         requested_by=requested_by,
     )
 
 
+@dataclass(frozen=True, kw_only=True)
 class HistoryReader(Iterable[Event]):
     """The events of an instance, read anew each time they are gone through."""
 
-    def __init__(
-        self,
-        instance: dg.DagsterInstance,
-        fan_in: FanInSpec,
-        repository: dg.RepositoryDefinition,
-        ticks: Iterable[Tick],
-        begins: datetime | None,
-        until: datetime,
-        paths: Collection[str],
-        requested_by: str | None,
-    ) -> None:
-        self.instance = instance
-        self.paths = paths
-        self.requested_by = requested_by
-        self.fan_in = fan_in
-        self.graph = repository.asset_graph
-        self.ticks = ticks
-        self.begins = begins
-        self.until = until
+    fan_in: FanInSpec
+    view: Any  # The assets, at the end of the period.
+    runs: RunReader
+    ticks: Iterable[Tick]
+    begins: datetime | None
+    until: datetime
+    paths: Collection[str]
+    requested_by: str | None
 
     def __iter__(self) -> Iterator[Event]:
         """Yields everything, in the order in which it could be seen."""
         upstreams: list[Iterator[Event]] = []
         if "sensor" in self.paths:
-            upstreams += [self._runs_of(*named) for named in self.fan_in.jobs.items()]
+            upstreams += [by_time(self._runs_of(*job)) for job in self.fan_in.jobs.items()]
         if "condition" in self.paths:
             upstreams += [self._materializations(name) for name in _assets(self.fan_in)]
         by_asset = self.fan_in.kind == "condition"
         requests = self._requests_of_asset() if by_asset else self._requests_of_job()
-        seen = as_seen(heapq.merge(*upstreams, key=moment), requests)
+        seen = as_seen(heapq.merge(*upstreams, key=moment), by_time(requests))
         merged = heapq.merge(in_order(seen), self.ticks, key=moment)
         if self.requested_by is not None:
             merged = paired(merged, self.fan_in.kind)
@@ -132,85 +140,58 @@ class HistoryReader(Iterable[Event]):
 
     def _in_period(self, event: Event) -> bool:
         at, _ = moment(event)
-        if at >= self.until:
-            return False
         # A run that began before all that is read comes first, since it is in progress.
-        return self.begins is None or at >= self.begins or isinstance(event, Started | Requested)
+        begun = isinstance(event, Started | Requested)
+        return at < self.until and (begun or not self._is_before(at))
+
+    def _is_before(self, at: datetime) -> bool:
+        return self.begins is not None and at < self.begins
 
     # --- runs --------------------------------------------------------------------------------
 
-    def _created(self, job_name: str | None = None) -> Iterator[dg.RunRecord]:
+    def _created(self, job_name: str) -> Iterator[dg.RunRecord]:
         """Yields the runs that were created, or in progress, in the period, the oldest first."""
         if self.begins is not None:
             # Few: what had begun before and was not over.
             before = {"job_name": job_name, "created_before": self.begins}
-            yield from self._pages(dg.RunsFilter(**before, updated_after=self.begins))
-            for record in self._pages(dg.RunsFilter(**before, statuses=UNFINISHED)):
+            yield from self._read(dg.RunsFilter(**before, updated_after=self.begins))
+            for record in self._read(dg.RunsFilter(**before, statuses=NOT_FINISHED_STATUSES)):
                 if record.update_timestamp <= self.begins:
                     yield record
         # A run created at that very time is in neither range but for the microsecond.
         after = self.begins and self.begins - timedelta(microseconds=1)
-        yield from self._pages(
+        yield from self._read(
             dg.RunsFilter(job_name=job_name, created_after=after, created_before=self.until)
         )
 
-    def _pages(self, filters: dg.RunsFilter) -> Iterator[dg.RunRecord]:
-        cursor = None
-        while records := self.instance.get_run_records(
-            filters, limit=PAGE, cursor=cursor, ascending=True
-        ):
-            yield from records
-            if len(records) < PAGE:
-                return
-            cursor = records[-1].dagster_run.run_id
+    def _read(self, filters: dg.RunsFilter) -> Iterator[dg.RunRecord]:
+        return self.runs.pages(filters, oldest_first=True)
 
-    def _key(self, run: dg.DagsterRun) -> str | None:
-        return run.tags.get(self.fan_in.key_tag) if self.fan_in.key_tag else None
-
-    def _runs_of(self, name: str, upstream: Upstream) -> Iterator[Event]:
+    def _runs_of(self, name: str, upstream: Upstream) -> Iterator[tuple[datetime, Sequence[Event]]]:
         """Yields what happened to the runs of an upstream job."""
-
-        def of(record: dg.RunRecord) -> tuple[datetime, Sequence[Event]]:
-            run, created = record.dagster_run, record.create_timestamp
-            key, elsewhere = self._key(run), self._elsewhere(upstream, run)
+        for record in self._created(upstream.job_name):
+            run, key, elsewhere = record.dagster_run, self.runs.key(record), None
             events: list[Event] = []
-            if elsewhere is None:
-                events.append(Started(created, name, run.run_id, key))
+            if self.runs.is_of(upstream, record):
+                events.append(Started(record.create_timestamp, name, run.run_id, key))
+            else:
+                elsewhere, _ = origin_of(record) or ("nowhere", "")
             if (end := _end(record)) is not None:
                 success = run.status is dg.DagsterRunStatus.SUCCESS
                 events.append(Ended(end, name, run.run_id, success, key, elsewhere))
-            return created, events
-
-        return by_time(map(of, self._created(upstream.job_name)))
-
-    def _elsewhere(self, upstream: Upstream, run: dg.DagsterRun) -> str | None:
-        """Returns the code location of a run if it is not the upstream's."""
-        origin, home = _origin(run), self.fan_in.home
-        if upstream.location is None:
-            # As the sensor does: a run without an origin is of whoever executed it.
-            return None if origin is None or home is None or origin == home else origin[0]
-        named = (upstream.location, upstream.repository)
-        return None if origin == named else (origin or ("nowhere",))[0]
-
-    def _is_at_home(self, run: dg.DagsterRun) -> bool:
-        origin = _origin(run)
-        return origin is None or self.fan_in.home is None or origin == self.fan_in.home
+            yield record.create_timestamp, events
 
     # --- requests ----------------------------------------------------------------------------
 
-    def _requests_of_job(self) -> Iterator[Event]:
+    def _requests_of_job(self) -> Iterator[tuple[datetime, Sequence[Event]]]:
         """Yields what happened to the runs of the downstream job."""
-
-        def of(record: dg.RunRecord) -> tuple[datetime, Sequence[Event]]:
-            requested = self._by_sensor(record)
-            return record.create_timestamp, [requested, *_ended(record, requested)]
-
-        records = self._created(self.fan_in.downstream)
-        return by_time(of(record) for record in records if self._is_at_home(record.dagster_run))
+        for record in self._created(self.fan_in.downstream):
+            if self.runs.is_at_home(record):
+                requested = self._by_sensor(record)
+                yield record.create_timestamp, [requested, *_ended(record, requested)]
 
     def _by_sensor(self, record: dg.RunRecord) -> Requested:
-        run, created = record.dagster_run, record.create_timestamp
-        key = self._key(run)
+        run, created, key = record.dagster_run, record.create_timestamp, self.runs.key(record)
         if run.parent_run_id is not None:
             return Requested(created, run.run_id, key, again=True)
         if self._is_by_another(run):
@@ -235,70 +216,55 @@ class HistoryReader(Iterable[Event]):
         by = run.tags.get(SENSOR_NAME_TAG)
         return by is not None and by == self.requested_by
 
-    def _requests_of_asset(self) -> Iterator[Event]:
+    def _requests_of_asset(self) -> Iterator[tuple[datetime, Sequence[Event]]]:
         """Yields what happened to the planned materializations of the downstream asset."""
-
-        def of(
-            planned: dg.EventLogRecord, runs: Mapping[str, dg.RunRecord]
-        ) -> tuple[datetime, Sequence[Event]]:
-            record = runs.get(planned.run_id)
-            key = planned.partition_key if self.fan_in.key_tag else None
-            requested = self._by_condition(planned, record, key)
-            ended = _ended(record, requested)
-            if self.begins is not None and requested.at < self.begins:
+        planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        for page in self._pages_of(planned, self.fan_in.asset_key, LONGEST_RUN):
+            runs = self._runs(page)
+            for event in page:
+                record = runs.get(event.run_id)
+                requested = self._by_condition(event, record)
+                ended = _ended(record, requested)
+                over = record is None or (ended and self._is_before(ended[0].at))
                 # Of what was requested before, only the unfinished matters.
-                over = record is None or (ended and ended[0].at < self.begins)
-                return requested.at, [] if over else [requested, *ended]
-            return requested.at, [requested, *ended]
+                if not (over and self._is_before(requested.at)):
+                    yield requested.at, [requested, *ended]
 
-        pages = self._pages_of(
-            dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, self.fan_in.asset_key, LONGEST_RUN
-        )
-        return by_time(
-            of(event, runs) for page, runs in map(self._with_runs, pages) for event in page
-        )
-
-    def _by_condition(
-        self, planned: dg.EventLogRecord, record: dg.RunRecord | None, key: str | None
-    ) -> Requested:
-        at, run = _time(planned), record and record.dagster_run
+    def _by_condition(self, planned: dg.EventLogRecord, record: dg.RunRecord | None) -> Requested:
+        key = planned.partition_key if self.fan_in.key_tag else None
+        run = record and record.dagster_run
         again = run is not None and run.parent_run_id is not None
-        requested = Requested(at, planned.run_id, key, again=again, id=planned.storage_id)
+        requested = Requested(
+            _time(planned), planned.run_id, key, again=again, id=planned.storage_id
+        )
         if run is None or again:
             return requested
         if self._is_by_another(run):
             return replace(requested, batch=OF_ANOTHER)
-        asset = self.fan_in.asset_key
-        seen = completions_seen(self.instance, asset, run.tags, key)
-        batch = batch_of_run(self.instance, run, asset)
-        if seen is None or batch is None:
-            return requested
+        seen = completions_seen(self.runs.instance, self.fan_in.asset_key, run.tags, key) or {}
         members = [completed(n, m.at, str(m.storage_id), m.run_id) for n, m in seen.items()]
-        return replace(
-            requested,
-            batch=tuple(m for m in members if seen[m.upstream].ready),
-            used=tuple(members),
-        )
+        batch = tuple(member for member in members if seen[member.upstream].ready)
+        return replace(requested, batch=batch, used=tuple(members)) if batch else requested
 
     # --- materializations --------------------------------------------------------------------
 
     def _materializations(self, name: str) -> Iterator[Event]:
         """Yields the materializations of an upstream asset, or its new data versions."""
         key = dg.AssetKey.from_user_string(name)
-        if _is_observed(self.graph, key):
+        if _is_observed(self.view.asset_graph, key):
             return self._new_data_versions(name, key)
         return in_order(self._materialized(name, key))
 
     def _materialized(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
-        partitions = PartitionsOf(self.graph, key, self.fan_in)
+        keys_of = KeysOfPartitions(self.view, key, self.fan_in)
         by_tag = self.fan_in.key_tag not in (None, PARTITION_TAG)
         for page in self._pages_of(dg.DagsterEventType.ASSET_MATERIALIZATION, key):
-            runs = _runs(self.instance, [event.run_id for event in page]) if by_tag else {}
+            runs = self._runs(page) if by_tag else {}
             for event in page:
-                keys = partitions.keys(event.partition_key)
+                keys = keys_of.of(event.partition_key)
                 if by_tag:
                     run = runs.get(event.run_id)
-                    keys = [self._key(run.dagster_run) if run else None]
+                    keys = [self.runs.key(run) if run else None]
                 for key_of_event in keys:
                     yield Materialized(
                         _time(event), name, event.storage_id, event.run_id or None, key_of_event
@@ -320,7 +286,7 @@ class HistoryReader(Iterable[Event]):
         """Yields the events of an asset, oldest first, and those of a while before."""
         after = None
         while True:
-            page = self.instance.event_log_storage.get_event_records(
+            page = self.runs.instance.event_log_storage.get_event_records(
                 dg.EventRecordsFilter(
                     event_type=kind,
                     asset_key=key,
@@ -336,10 +302,13 @@ class HistoryReader(Iterable[Event]):
                 return
             after = page[-1].storage_id
 
-    def _with_runs(
-        self, events: Sequence[dg.EventLogRecord]
-    ) -> tuple[Sequence[dg.EventLogRecord], Mapping[str, dg.RunRecord]]:
-        return events, _runs(self.instance, [event.run_id for event in events])
+    def _runs(self, events: Iterable[dg.EventLogRecord]) -> Mapping[str, dg.RunRecord]:
+        """Returns the runs of events, by their ids."""
+        wanted = sorted({event.run_id for event in events if event.run_id})
+        if not wanted:
+            return {}
+        records = self.runs.instance.get_run_records(dg.RunsFilter(run_ids=wanted))
+        return {record.dagster_run.run_id: record for record in records}
 
 
 # --- what is read of a record ----------------------------------------------------------------
@@ -358,14 +327,6 @@ def _end(record: dg.RunRecord) -> datetime | None:
         return None
     # The update time moves when tags are added later; the end time does not.
     return datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
-
-
-def _origin(run: dg.DagsterRun) -> Home | None:
-    origin = run.remote_job_origin
-    if origin is None:
-        return None
-    repository = origin.repository_origin
-    return repository.code_location_origin.location_name, repository.repository_name
 
 
 def _ended(record: dg.RunRecord | None, requested: Requested) -> Sequence[Event]:
@@ -390,11 +351,3 @@ def _assets(fan_in: FanInSpec) -> Collection[str]:
 def _is_observed(graph: Any, key: dg.AssetKey) -> bool:
     node = graph.get(key) if graph.has(key) else None
     return bool(node and node.is_observable and not node.is_materializable)
-
-
-def _runs(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> Mapping[str, dg.RunRecord]:
-    wanted = sorted({run_id for run_id in run_ids if run_id})
-    if not wanted:
-        return {}
-    records = instance.get_run_records(dg.RunsFilter(run_ids=wanted))
-    return {record.dagster_run.run_id: record for record in records}

@@ -7,8 +7,8 @@ another version is refused with its line.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, replace
-from datetime import timedelta
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
@@ -28,7 +28,7 @@ from ..errors import DamagedFile
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..rule import check_upstreams
-from ..windows import CalendarDay, Window, Within, check_within
+from ..windows import CalendarDay, Within, check_within
 from .events import (
     DownstreamEnded,
     Ended,
@@ -104,7 +104,7 @@ def read(path: Path) -> History:
     try:
         with path.open(encoding="utf-8") as file:
             line = file.readline()
-        return _Header.model_validate_json(line).history(_Lines(path))
+        return _Header.model_validate_json(line).history(Lines(path))
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise DamagedFile(
@@ -112,22 +112,26 @@ def read(path: Path) -> History:
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
+        fault = (
+            f", line 1: no header of an exported history ({_fault(error)}): name a file that fan-in"
+            " export wrote"
+        )
         if first["loc"] == ("fan_in_history",) and first["type"] == "literal_error":
-            raise DamagedFile(
-                f"{path} is of version {first['input']!r}, and this reads {VERSION}: export it"
-                " again"
-            ) from error
-        raise DamagedFile(
-            f"{path}, line 1: no header of an exported history ({_fault(error)}): name a file that"
-            " fan-in export wrote"
-        ) from error
+            fault = f" is of version {first['input']!r}, and this reads {VERSION}: export it again"
+        raise DamagedFile(f"{path}{fault}") from error
 
 
-class _Lines(Iterable[Event]):
-    """The events of a file, read line by line each time they are gone through."""
+@dataclass(frozen=True)
+class Lines(Iterable[Event]):
+    """The events of a file, read line by line each time they are gone through.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: The file.
+        until: What happened from then on is left out; None for nothing.
+    """
+
+    path: Path
+    until: datetime | None = None
 
     def __iter__(self) -> Iterator[Event]:
         last, count, ended = None, 0, False
@@ -140,7 +144,7 @@ class _Lines(Iterable[Event]):
                         raise ValueError("a line after the end")
                     if line.startswith('{"end"'):
                         ended = True
-                        if json.loads(line) != {"end": count}:
+                        if line.rstrip("\n") != _dump({"end": count}):
                             raise ValueError(f"{count} events instead of {line.strip()}")
                         continue
                     event = _EVENT.validate_json(line)
@@ -151,7 +155,8 @@ class _Lines(Iterable[Event]):
                         raise ValueError("older than the line before it")
                     last = now
                     count += 1
-                    yield event
+                    if self.until is None or now[0] < self.until:
+                        yield event
                 if not ended:
                     raise ValueError("the file ends before its end")
         except (OSError, ValueError) as error:
@@ -162,8 +167,6 @@ class _Lines(Iterable[Event]):
 
 def _fault(error: Exception) -> str:
     """Returns what is wrong, in one line."""
-    if isinstance(error, json.JSONDecodeError):
-        return "no JSON"
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors()[0]
@@ -177,54 +180,44 @@ def _fault(error: Exception) -> str:
 # --- the header ----------------------------------------------------------------------------------
 
 
-def _window_to_data(window: Window) -> Any:
-    if isinstance(window, CalendarDay):
-        return {"day": window.zone}
-    return window and window.total_seconds()
-
-
-def _window_from_data(data: Any) -> Window:
-    match data:
-        case {"day": str(zone)}:
-            return CalendarDay(zone)
-        case None:
-            return None
-        case int() | float():
-            return timedelta(seconds=data)
-    raise ValueError(f"{data!r} is no window")
-
-
-def _within_to_data(within: Within) -> Any:
-    if isinstance(within, Mapping):
-        return {"of": {name: _window_to_data(window) for name, window in within.items()}}
-    return _window_to_data(within)
+def _to_data(value: Any) -> Any:
+    """Returns a window, windows by upstream, or a requirement, as files have it."""
+    match value:
+        case timedelta():
+            return value.total_seconds()
+        case CalendarDay(zone):
+            return {"day": zone}
+        case Mapping():
+            return {"of": {name: _to_data(window) for name, window in value.items()}}
+        case Needs(upstream):
+            return upstream
+        case Not(part):
+            return {"not": _to_data(part)}
+        case AllOf(parts):
+            return {"all": list(map(_to_data, parts))}
+        case AnyOf(parts):
+            return {"any": list(map(_to_data, parts))}
+        case AtLeast(parts, count):
+            return {"at_least": count, "of": list(map(_to_data, parts))}
+    return value
 
 
 def _within_from_data(data: Any) -> Within:
     match data:
         case {"of": {**windows}}:
-            within: Within = {str(name): _window_from_data(w) for name, w in windows.items()}
+            within: Any = {str(name): _within_from_data(w) for name, w in windows.items()}
+        case {"day": str(zone)}:
+            within = CalendarDay(zone)
+        case int() | float():
+            within = timedelta(seconds=data)
         case _:
-            within = _window_from_data(data)
+            within = data
     check_within(within)
     return within
 
 
-def _requirement_to_data(when: Requirement | None) -> Any:
-    match when:
-        case None:
-            return None
-        case Needs(upstream):
-            return upstream
-        case Not(part):
-            return {"not": _requirement_to_data(part)}
-        case AllOf(parts):
-            return {"all": [_requirement_to_data(part) for part in parts]}
-        case AnyOf(parts):
-            return {"any": [_requirement_to_data(part) for part in parts]}
-        case AtLeast(parts, count):
-            return {"at_least": count, "of": [_requirement_to_data(part) for part in parts]}
-    raise TypeError(f"{when!r} is a requirement that cannot be written")
+def _when_from_data(data: Any) -> Requirement | None:
+    return None if data is None else _requirement_from_data(data)
 
 
 def _requirement_from_data(data: Any) -> Requirement:
@@ -247,6 +240,9 @@ def _checked(upstreams: tuple[str, ...]) -> tuple[str, ...]:
     return upstreams
 
 
+_AS_DATA = PlainSerializer(_to_data)
+
+
 class _Header(BaseModel):
     """The first line: the fan-in, its rule and the period, flat."""
 
@@ -255,15 +251,11 @@ class _Header(BaseModel):
     kind: Kind
     downstream: str
     upstreams: Annotated[tuple[str, ...], AfterValidator(_checked)]
-    within: Annotated[Any, PlainValidator(_within_from_data), PlainSerializer(_within_to_data)]
+    within: Annotated[Any, PlainValidator(_within_from_data), _AS_DATA]
     when: Annotated[
-        Any,
-        PlainValidator(lambda data: data and _requirement_from_data(data)),
-        PlainSerializer(_requirement_to_data),
+        Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA
     ]
-    settle: Annotated[
-        timedelta | None, PlainSerializer(lambda settle: settle and settle.total_seconds())
-    ]
+    settle: Annotated[timedelta | None, _AS_DATA]
     overlap: bool
     idle: bool
     by_key: bool

@@ -10,8 +10,8 @@ from pydantic_core import to_json
 from ..inspect.fan_ins import FanInSpec
 from ..rule import Completion
 from .alternatives import Alternative
-from .compare import Comparison, Divergence
-from .events import Counted, Ended, Event, History, Materialized
+from .compare import Comparison, Divergence, DivergenceKind
+from .events import Counted, Event, History, completes
 from .mechanisms import Firing, Mechanism
 from .picture import Picture
 from .simulated import SimulatedFanIn
@@ -61,9 +61,7 @@ class Replay:
         alternatives = [a for a in alternatives if not _is_own(a, fan_in)]
         self.names = _different([AS_IT_IS, *(alternative.name for alternative in alternatives)])
         self.mechanisms: list[Mechanism] = [
-            alternative.mechanism(
-                fan_in, since=history.since, patience=two_ticks, runs_last=runs_last, name=name
-            )
+            alternative.mechanism(name, fan_in, history.since, two_ticks, runs_last)
             for name, alternative in zip(self.names, [Alternative(), *alternatives], strict=True)
         ]
         self.rules = [a.rule(fan_in) for a in alternatives if a.like != "example"]
@@ -81,21 +79,14 @@ class Replay:
             report=self._diverges,
         )
         self._lines: IO[str] | None = None
-        self._sees: type = Ended if fan_in.kind == "sensor" else Materialized
         self._simulation = Simulation(
-            replace(history, events=self.events),
-            self.mechanisms,
-            [reality],
-            interval=interval,
-            on_event=self._event,
-            on_tick=self.comparison.now,
-            on_firing=self._fire,
+            replace(history, events=self.events), self.mechanisms, [reality], interval=interval
         )
 
     @property
     def diverges(self) -> int:
         """How many divergences there are, of all mechanisms."""
-        return sum(sum(score.parts.values()) for score in self.comparison.scores.values())
+        return sum(score.parts.total() for score in self.comparison.scores.values())
 
     def run(self, lines: IO[str] | None = None) -> Iterator[datetime]:
         """Plays it, and yields where it is; writes what comes of it as JSON lines, if anywhere.
@@ -104,18 +95,26 @@ class Replay:
             NoHistory: Nothing happened in the period.
         """
         self._lines = lines
-        yield from self._simulation.run()
+        for happened in self._simulation.run():
+            if isinstance(happened, datetime):
+                self.comparison.now(happened)
+                yield happened
+            elif isinstance(happened, tuple):
+                self._fire(*happened)
+            else:
+                self._event(happened)
+                yield happened.at
         self.comparison.finish()
         for name, score in self.comparison.scores.items():
-            parts = {part.value: count for part, count in score.parts.items()}
+            parts = {part.value: score.parts[part] for part in DivergenceKind}
             self._write(
                 score=name, requests=score.fired, same=score.same, causes=score.causes, **parts
             )
         self.events.check()
 
     def _event(self, event: Event) -> None:
-        if event.at >= self.history.since and isinstance(event, self._sees):
-            self.completions += getattr(event, "success", True)
+        if event.at >= self.history.since:
+            self.completions += completes(event, self.history.fan_in.kind)
         self.picture.event(event)
         firing = self.comparison.event(event)
         if firing is not None:
@@ -136,16 +135,9 @@ class Replay:
         if len(self.divergences) < MOST_KEPT:
             self.divergences.append(divergence)
         self.picture.divergence(divergence)
-        self._write(
-            divergence=divergence.part,
-            mechanism=divergence.mechanism,
-            at=divergence.at,
-            really_at=divergence.really_at,
-            key=divergence.key,
-            cause=divergence.cause,
-            told=divergence.told,
-            batch=_lists(divergence.members),
-        )
+        data = dict(vars(divergence))
+        batch = _lists(data.pop("members"))
+        self._write(divergence=data.pop("part"), **data, batch=batch)
 
     def _batch(self, who: str, firing: Firing) -> None:
         name = (firing.key, firing.work)
@@ -164,9 +156,8 @@ class Replay:
 
 def _is_own(alternative: Alternative, fan_in: FanInSpec) -> bool:
     """True when an alternative is nothing else than what the fan-in is."""
-    if alternative.like == "example" or alternative.kind(fan_in) != fan_in.kind:
-        return False
-    return alternative.rule(fan_in) == fan_in.rule
+    same = alternative.like != "example" and alternative.kind(fan_in) == fan_in.kind
+    return same and alternative.rule(fan_in) == fan_in.rule
 
 
 def _different(names: Sequence[str]) -> list[str]:

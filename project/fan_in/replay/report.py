@@ -8,9 +8,10 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from ..windows import format_duration, format_time, longest_window, window_of
+from ..windows import format_duration, format_time
 from .alternatives import rule_words
 from .compare import Divergence, DivergenceKind
+from .mechanisms import longest_of
 from .replay import REALLY, Replay
 
 MOST_ROWS = 500
@@ -60,11 +61,7 @@ class Report:
             notes.append(f"Ticks are stored from {format_time(ticks_from)} on: before, {every}")
         if history.fan_in.others:
             notes.append(f"Taken as true: {', '.join(history.fan_in.others)}.")
-        needed = longest_window(
-            window_of(rule.within, name)
-            for rule in [history.fan_in.rule, *self.replay.rules]
-            for name in rule.upstreams
-        )
+        needed = longest_of(history.fan_in.rule, *self.replay.rules)
         begins = history.begins
         if begins is not None and (needed is None or history.since - begins < needed):
             notes.append(
@@ -77,7 +74,7 @@ class Report:
         """Returns how each mechanism did."""
         kinds = list(DivergenceKind)
         rows = [
-            (name, *(f"{n:,}" for n in (score.fired, score.same, *map(score.parts.get, kinds))))
+            (name, *(f"{n:,}" for n in (score.fired, score.same, *(score.parts[k] for k in kinds))))
             for name, score in self.replay.comparison.scores.items()
         ]
         heads = ("mechanism", "requests", "same batch", *(kind.value for kind in kinds))

@@ -1,6 +1,7 @@
 """The stored ticks of a fan-in, of those that requested nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ EVALUATED = ("SKIPPED", "SUCCESS")
 """The ticks at which the mechanism has decided; one that failed or was killed has not."""
 
 
+@dataclass(frozen=True)
 class StoredTicks(Iterable[Tick]):
     """The ticks that requested nothing, read by the day; one that did is told by its run.
 
@@ -28,43 +30,27 @@ class StoredTicks(Iterable[Tick]):
         until: Until when, not included.
     """
 
-    def __init__(
-        self,
-        instance: dg.DagsterInstance,
-        fan_in: FanInSpec,
-        evaluator: Evaluator,
-        begins: datetime | None,
-        until: datetime,
-    ) -> None:
-        self.instance = instance
-        self.fan_in = fan_in
-        self.evaluator = evaluator
-        self.begins = begins
-        self.until = until
+    instance: dg.DagsterInstance
+    fan_in: FanInSpec
+    evaluator: Evaluator
+    begins: datetime | None
+    until: datetime
 
     def __iter__(self) -> Iterator[Tick]:
         """Yields the ticks that requested nothing, the oldest first."""
-        if self.evaluator.state is None:
-            return
-        until = self.until
-        since = self.begins or self._first(until)
-        while since is not None and since < until:
-            # By the day, since Dagster gives the newest first.
-            end = min(since + ONE_DAY, until)
-            yield from self._between(since, end)
-            since = end
+        return self._since(self.begins or self._first(self.until))
 
     def known_from(self, since: datetime) -> datetime | None:
         """Returns from when on, in the period, all ticks are known: from the first one that
         requested nothing. Older ones of those are what Dagster forgets first."""
-        if self.evaluator.state is None:
-            return None
-        while since < self.until:
+        return next((tick.at for tick in self._since(since)), None)
+
+    def _since(self, since: datetime | None) -> Iterator[Tick]:
+        # By the day, since Dagster gives the newest first.
+        while since is not None and since < self.until:
             end = min(since + ONE_DAY, self.until)
-            if ticks := list(self._between(since, end)):
-                return ticks[0].at
+            yield from self._between(since, end)
             since = end
-        return None
 
     def _between(self, since: datetime, until: datetime) -> Iterable[Tick]:
         found = self._stored(after=since.timestamp() - 1e-6, before=until.timestamp(), limit=None)
@@ -84,6 +70,8 @@ class StoredTicks(Iterable[Tick]):
 
     def _stored(self, *, after: float | None, before: float, limit: int | None) -> Sequence[Any]:
         state = self.evaluator.state
+        if state is None:
+            return []
         return self.instance.get_ticks(
             state.instigator_origin_id, state.selector_id, before=before, after=after, limit=limit
         )
