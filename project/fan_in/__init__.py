@@ -9,6 +9,7 @@ from .condition import (
     upstreams_settled,
     upstreams_updated,
 )
+from .definitions import with_fan_in
 from .errors import FanInError
 from .requirement import at_least
 from .rule import Batch, Completion
@@ -30,4 +31,5 @@ __all__ = [
     "upstreams_running",
     "upstreams_settled",
     "upstreams_updated",
+    "with_fan_in",
 ]
