@@ -1,6 +1,7 @@
 """Fan-in coordination: run a downstream exactly once per batch of upstream completions."""
 
 from .batch import batch_of
+from .component import FanInSensorComponent
 from .condition import (
     all_upstreams_updated,
     downstream_running,
@@ -21,6 +22,7 @@ __all__ = [
     "CalendarDay",
     "Completion",
     "FanInError",
+    "FanInSensorComponent",
     "all_upstreams_updated",
     "at_least",
     "batch_of",

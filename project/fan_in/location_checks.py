@@ -145,12 +145,13 @@ class _Checks:
                     f"the asset check {name} has a fan-in as its condition, which is never true of"
                     " a check: set it on an asset"
                 )
-        for job in sorted(self.repository.get_all_jobs(), key=lambda job: job.name):
-            # Jobs have conditions in newer releases of Dagster only.
-            condition = getattr(job, "automation_condition", None)
+        # Jobs have conditions in newer releases only, and the default sensor has them all.
+        jobs = [key.job_name for s in self.sensors for key in getattr(s, "asset_job_keys", ())]
+        for name in sorted(jobs):
+            condition = self.repository.get_job(name).automation_condition
             if condition is not None and holds_fan_in(condition):
                 yield Finding(
-                    f"the job {job.name!r} has a fan-in as its condition, which the daemon does not"
+                    f"the job {name!r} has a fan-in as its condition, which the daemon does not"
                     " evaluate: use fan_in_sensor, or set the condition on its assets"
                 )
 

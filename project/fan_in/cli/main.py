@@ -9,6 +9,7 @@ import click
 import dagster as dg
 from dagster_shared.cli import WorkspaceOpts
 
+from .check import check
 from .errors import NoCodeLocation, OtherCopy, exit_codes
 from .explain import explain
 from .export import export
@@ -78,6 +79,7 @@ def main(context: click.Context, location: str | None, home: str | None, **optio
     context.obj = App(WorkspaceOpts.extract_from_cli_options(options), location, home)
 
 
+main.add_command(check)
 main.add_command(status)
 main.add_command(explain)
 main.add_command(replay)
