@@ -1,6 +1,7 @@
 """Fan-in coordination: run a downstream exactly once per batch of upstream completions."""
 
 from .batch import batch_of
+from .component import FanInSensorComponent
 from .condition import (
     all_upstreams_updated,
     downstream_running,
@@ -9,6 +10,7 @@ from .condition import (
     upstreams_settled,
     upstreams_updated,
 )
+from .definitions import with_fan_in
 from .errors import FanInError
 from .requirement import at_least
 from .rule import Batch, Completion
@@ -20,6 +22,7 @@ __all__ = [
     "CalendarDay",
     "Completion",
     "FanInError",
+    "FanInSensorComponent",
     "all_upstreams_updated",
     "at_least",
     "batch_of",
@@ -30,4 +33,5 @@ __all__ = [
     "upstreams_running",
     "upstreams_settled",
     "upstreams_updated",
+    "with_fan_in",
 ]

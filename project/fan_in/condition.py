@@ -189,6 +189,14 @@ class FanInCondition(NamesUpstreams):
     def requires_cursor(self) -> bool:
         return False
 
+    def strangers(self, graph: Any) -> Sequence[str]:
+        """Returns the keys that it names and must not, since they are no assets of the graph."""
+        return []
+
+    def fault(self, graph: Any, target: dg.AssetKey) -> str | None:
+        """Returns why it can never be true on an asset, as far as the graph tells."""
+        return None
+
     def part(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Any:
         """Returns the part that decides it for a downstream; None if it does not use the rule."""
         return None
@@ -376,23 +384,24 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             at_least=self.at_least,
             optional=optional,
             waits=self.wait_while_running,
-            fault=plan.nested_fault(downstream, target)
-            or self._fault(plan.graph, list(windows), optional),
+            fault=plan.nested_fault(downstream, target) or self.fault(plan.graph, target),
         )
 
-    def _fault(self, graph: Any, upstreams: list[str], optional: frozenset[str]) -> str | None:
-        """Returns why it can never be true on an asset with these upstreams."""
+    def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
         named = {key.to_user_string() for key in self.optional}
         named |= within.keys() if isinstance(within, Mapping) else set()
-        strangers = [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
-        if strangers:
+        return [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
+
+    def fault(self, graph: Any, target: dg.AssetKey) -> str | None:
+        upstreams = self.upstreams(graph, target)
+        if strangers := self.strangers(graph):
             return f"{', '.join(strangers)}: no asset of this code location: correct the key"
         if not upstreams:
             return "no upstream assets: give it deps, or remove the condition"
         if self.at_least is not None and self.at_least > len(upstreams):
             return f"at least {self.at_least} of {len(upstreams)} upstreams can never be"
-        if len(optional) == len(upstreams):
+        if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
         return None
 

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from .errors import FanInError
+from .messages import those_there_are
 from .requirement import check_requirement
 from .run_reader import PARTITION_TAG, Home
 from .sensor_config import SensorConfig
@@ -51,13 +52,14 @@ def check_code_location(
         )
     if repository is None:
         return
-    known = set(repository.job_names)
+    known = {name for name in repository.job_names if not name.startswith("__")}
     for upstream in spec.upstreams:
         if upstream.location is None and upstream.job_name not in known:
             raise FanInError(
                 f"sensor {spec.name!r} waits for {upstream.job_name!r}, which is not a"
                 " job of its code location, so it could never fire: add the job to the"
-                " definitions, or name its location with dg.JobSelector"
+                " definitions, or name its location with dg.JobSelector; the jobs here are"
+                f" {those_there_are(known, upstream.job_name)}"
             )
     check_partitions(
         spec.name,

@@ -1,10 +1,11 @@
-"""Durations as people write them: 30s, 12h or 1h30m, and ISO 8601 such as PT1H30M."""
+"""Durations as people write them: 30s, 12h or 1h30m, and ISO 8601 such as PT1H30M; and windows."""
 
 from datetime import timedelta
 
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import FanInError
+from .windows import CalendarDay, Window
 
 _TIMEDELTA = TypeAdapter(timedelta)
 
@@ -24,6 +25,19 @@ def parse_duration(text: str) -> timedelta:
     if duration <= timedelta(0):
         raise FanInError(f"{text!r} is no time at all: write a duration like 30s")
     return duration
+
+
+def parse_window(text: str) -> Window:
+    """Returns the window that a text stands for: a duration, day/Europe/Berlin, or none.
+
+    Raises:
+        FanInError: It stands for none of them.
+    """
+    if text == "none":
+        return None
+    if text.startswith("day/"):
+        return CalendarDay(text.removeprefix("day/"))
+    return parse_duration(text)
 
 
 def _as_iso(text: str) -> str:

@@ -1,8 +1,9 @@
 """Decisions in words: the same text wherever a decision is shown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 
 from .rule import Decision, State, UpstreamStatus
 from .windows import CalendarDay, format_duration, format_time
@@ -142,6 +143,12 @@ def plain(name: str) -> str:
     long name is cut."""
     text = "".join(character if character.isprintable() else "\ufffd" for character in name)
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+
+
+def those_there_are(names: Collection[str], like: str) -> str:
+    """Returns names in one line, the five that are most like another first."""
+    nearest = get_close_matches(like, sorted(names), n=MOST_NAMED, cutoff=0)
+    return _some(nearest, ", ", more=len(names) - len(nearest)) or "none"
 
 
 def _moment(time: datetime, at: datetime | None) -> str:

@@ -35,6 +35,14 @@ Job = dg.JobDefinition | AssetJob
 UpstreamJob = Job | dg.JobSelector
 
 
+@dataclass(frozen=True)
+class JobName:
+    """A job of the same code location by its name alone, as YAML has it."""
+
+    name: str
+    partitions_def: None = None
+
+
 def fan_in_sensor(
     *,
     name: str,
@@ -120,9 +128,10 @@ def fan_in_sensor(
     check_arguments(fan_in)
     known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
     check_partitions(name, correlate_by, job.name, job.partitions_def, known)
+    target = {"job_name": job.name} if isinstance(job, JobName) else {"job": job}
     return dg.SensorDefinition(
         name=name,
-        job=job,
+        **target,
         evaluation_fn=fan_in.tick,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
@@ -142,7 +151,7 @@ def upstream_succeeded(job: UpstreamJob) -> Requirement:
 
 
 def _check_job(argument: str, job: object) -> None:
-    if not isinstance(job, Job):
+    if not isinstance(job, Job | JobName):
         raise FanInError(
             f"{argument}={job!r} is not a job: pass a job definition or an asset-job definition"
         )

@@ -65,7 +65,7 @@ def exit_codes() -> str:
     """Returns the exit codes, one a line, for a command's help."""
     codes = [
         (NO_DIVERGENCE, "fine"),
-        (DIVERGENCE, "fine, and status found what needs attention, or replay a divergence"),
+        (DIVERGENCE, "check, status or replay found something"),
         (2, "wrong usage"),
         *((kind.exit_code, kind.what) for kind in KINDS),
     ]

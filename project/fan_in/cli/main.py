@@ -9,6 +9,7 @@ import click
 import dagster as dg
 from dagster_shared.cli import WorkspaceOpts
 
+from .check import check
 from .errors import NoCodeLocation, OtherCopy, exit_codes
 from .explain import explain
 from .export import export
@@ -78,5 +79,5 @@ def main(context: click.Context, location: str | None, home: str | None, **optio
     context.obj = App(WorkspaceOpts.extract_from_cli_options(options), location, home)
 
 
-for command in (status, explain, replay, export):
+for command in (check, status, explain, replay, export):
     main.add_command(command)

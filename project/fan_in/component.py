@@ -1,0 +1,136 @@
+"""The job form of a fan-in as a component, so that it can be written in YAML."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import dagster as dg
+
+# Private: Dagster's own components write their YAML with it.
+from dagster.components.component_scaffolding import scaffold_component
+from pydantic import BaseModel
+
+from .in_yaml import REQUIREMENTS, duration_of, in_template, within_of
+from .sensor import JobName, UpstreamJob, fan_in_sensor
+from .windows import ONE_DAY
+
+TEMPLATE = r"\{\{.*\}\}"
+ONLY_TEMPLATE = f"^{TEMPLATE}$"
+NAME = rf"^([A-Za-z0-9_]+|{TEMPLATE})$"
+UPSTREAM = rf"^([A-Za-z0-9_]+(@.+)?|{TEMPLATE})$"
+DURATION = r"(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?|P.+"
+WINDOW = rf"^({DURATION}|day/.+|none|{TEMPLATE})$"
+
+
+def _field(pattern: str, **schema: Any) -> dg.Resolver:
+    """Returns how a field is checked that YAML gives as it is: where it is text, by a pattern,
+    since dg allows text in every field for the sake of templates."""
+    return dg.Resolver.default(json_schema_extra={"pattern": pattern, **schema})
+
+
+def _made_by_template(description: str) -> dg.Resolver:
+    return dg.Resolver(
+        lambda context, value: value,
+        model_field_type=str | None,
+        description=description,
+        json_schema_extra={"pattern": ONLY_TEMPLATE},
+    )
+
+
+class FanInSensorParams(BaseModel):
+    """What ``dg scaffold defs`` may be given."""
+
+    job: str = "downstream_job"
+    upstream_jobs: list[str] = ["first_upstream_job", "second_upstream_job"]
+
+
+class FanInSensorScaffolder(dg.Scaffolder[FanInSensorParams]):
+    """Writes a component with what is required: a sensor that is named like its folder."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[FanInSensorParams]:
+        return FanInSensorParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[FanInSensorParams]) -> None:
+        name = re.sub(r"\W", "_", request.target_path.stem)
+        scaffold_component(request, {"name": name, **request.params.model_dump()})
+
+
+@dg.scaffold_with(FanInSensorScaffolder)
+class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
+    """Requests a job exactly once per batch: after every upstream job has succeeded since the
+    previous batch, each of them within the window. The attributes are the arguments of
+    ``fan_in_sensor``."""
+
+    name: Annotated[str, _field(NAME, description="The sensor's name.")]
+    job: Annotated[str, _field(NAME, description="The downstream job to request.")]
+    upstream_jobs: Annotated[
+        list[str],
+        _field(
+            ONLY_TEMPLATE,
+            items={"type": "string", "pattern": UPSTREAM},
+            minItems=1,
+            description="The jobs to wait for; job@location for one of another code location.",
+        ),
+    ]
+    within: Annotated[
+        Any,
+        dg.Resolver(
+            lambda context, value: within_of(context.resolve_value(value)),
+            model_field_type=str | dict[str, str | None] | None,
+            description="How recent a success must be: 12h, 1h30m, day/Europe/Berlin, or null for"
+            " any; or a mapping of upstream jobs to windows.",
+            json_schema_extra={
+                "pattern": WINDOW,
+                "additionalProperties": {"type": ["string", "null"], "pattern": WINDOW},
+            },
+        ),
+    ] = ONE_DAY
+    when: Annotated[
+        Any,
+        _made_by_template(
+            "Which upstreams are enough, if not all: '{{ at_least(2) }}', or all_of, any_of,"
+            " none_of of upstream_succeeded('a_job')."
+        ),
+    ] = None
+    settle: Annotated[
+        Any,
+        dg.Resolver(
+            lambda context, value: duration_of(value),
+            model_field_type=str | None,
+            description="The quiet period: a batch waits until no upstream has succeeded for this"
+            " long.",
+            json_schema_extra={"pattern": f"^({DURATION}|{TEMPLATE})$"},
+        ),
+    ] = None
+    wait_while_running: Annotated[bool, _field(ONLY_TEMPLATE)] = True
+    wait_while_upstreams_run: Annotated[bool, _field(ONLY_TEMPLATE)] = False
+    correlate_by: str | None = None
+    manual_runs: Annotated[str, _field(f"^(ignore|consume|{TEMPLATE})$")] = "ignore"
+    run_config: Annotated[
+        Any,
+        _made_by_template("A template variable of yours: a function from the batch to run config."),
+    ] = None
+    minimum_interval_seconds: Annotated[int, _field(ONLY_TEMPLATE, minimum=1)] = 30
+    default_status: Annotated[str, _field(f"^(RUNNING|STOPPED|{TEMPLATE})$")] = "STOPPED"
+    description: str | None = None
+
+    @classmethod
+    def get_additional_scope(cls) -> Mapping[str, Any]:
+        return {name: in_template(function) for name, function in REQUIREMENTS.items()}
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        arguments = {name: getattr(self, name) for name in type(self).model_fields}
+        arguments |= {
+            "job": JobName(self.job),
+            "upstream_jobs": [_upstream(name) for name in self.upstream_jobs],
+            "default_status": dg.DefaultSensorStatus[self.default_status],
+        }
+        return dg.Definitions(sensors=[fan_in_sensor(**arguments)])
+
+
+def _upstream(name: str) -> UpstreamJob | JobName:
+    job, _, location = name.partition("@")
+    if not location:
+        return JobName(job)
+    return dg.JobSelector(location_name=location, job_name=job)

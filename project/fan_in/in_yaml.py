@@ -1,0 +1,126 @@
+"""Conditions and requirements as the templates of YAML write them.
+
+Jinja has no ``&``, ``|`` and ``~``, so ``all_of``, ``any_of`` and ``none_of`` stand for them. Its
+``and``, ``or`` and ``not`` look right and are not: of ``a and b`` it keeps b alone, and the asset
+is requested without regard to a. So they are errors here.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from functools import reduce, wraps
+from operator import and_, or_
+from typing import Any
+
+from jinja2 import Environment, nodes
+
+from . import condition, requirement
+from .durations import parse_duration, parse_window
+from .errors import FanInError
+from .windows import ONE_DAY, Within
+
+INSTEAD_OF = {
+    nodes.And: ("and", "all_of"),
+    nodes.Or: ("or", "any_of"),
+    nodes.Not: ("not", "none_of"),
+}
+"""Jinja's operators, and what stands for them."""
+
+DAGSTERS = ("dg", "automation_condition")
+"""The variables by which YAML names Dagster's own conditions."""
+
+
+def within_of(value: Any) -> Within:
+    """Returns the window that a text stands for, or those of a mapping; others as they are."""
+    if isinstance(value, Mapping):
+        return {name: within_of(window) for name, window in value.items()}
+    return parse_window(value) if isinstance(value, str) else value
+
+
+def duration_of(value: Any) -> timedelta | None:
+    """Returns the duration that a text stands for; others as they are."""
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _all_upstreams_updated(within: Any = ONE_DAY, **arguments: Any) -> Any:
+    return condition.all_upstreams_updated(within_of(within), **arguments)
+
+
+def _upstream_updated(key: Any, within: Any = ONE_DAY) -> Any:
+    return condition.upstream_updated(key, within_of(within))
+
+
+def _upstreams_settled(quiet: Any) -> Any:
+    return condition.upstreams_settled(parse_duration(quiet))
+
+
+def _all_of(*parts: Any) -> Any:
+    return reduce(and_, parts)
+
+
+def _any_of(*parts: Any) -> Any:
+    return reduce(or_, parts)
+
+
+def _none_of(*parts: Any) -> Any:
+    return ~_any_of(*parts)
+
+
+COMBINATIONS = {"all_of": _all_of, "any_of": _any_of, "none_of": _none_of}
+
+CONDITIONS = {
+    "all_upstreams_updated": _all_upstreams_updated,
+    "upstream_updated": _upstream_updated,
+    "upstreams_settled": _upstreams_settled,
+    "downstream_running": condition.downstream_running,
+    "upstreams_running": condition.upstreams_running,
+    **COMBINATIONS,
+}
+"""What makes the condition of an asset."""
+
+REQUIREMENTS = {
+    "upstream_succeeded": requirement.Needs,
+    "at_least": requirement.at_least,
+    **COMBINATIONS,
+}
+"""What makes the ``when`` of a sensor; its upstreams are named by text."""
+
+
+def in_template(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function that raises FanInError if the template that calls it has an ``and``,
+    ``or`` or ``not`` of conditions."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for operator, instead in _operators(_text_of_template()):
+            raise FanInError(
+                f"{operator!r} does not combine conditions, since Jinja keeps one of them and drops"
+                f" the others: write {instead}(…) instead"
+            )
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _text_of_template() -> str:
+    """Returns the template that is being rendered; an empty text outside of one."""
+    # Jinja gives a function no text, and no value tells: of "a and b", b alone is left. Private:
+    # the text is where Dagster renders it.
+    frame: Any = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "_resolve_inner_value":
+        frame = frame.f_back
+    return str(frame.f_locals.get("val", "")) if frame is not None else ""
+
+
+def _operators(text: str) -> Iterator[tuple[str, str]]:
+    """Yields the operators that a template has between conditions, and what stands for them."""
+    for node in Environment().parse(text).find_all(tuple(INSTEAD_OF)):
+        if any(map(_is_condition, node.iter_child_nodes())):
+            yield INSTEAD_OF[type(node)]
+
+
+def _is_condition(node: nodes.Node) -> bool:
+    while isinstance(node, nodes.Call | nodes.Getattr):
+        node = node.node
+    names = (*CONDITIONS, *REQUIREMENTS, *DAGSTERS)
+    return isinstance(node, nodes.Name) and node.name in names

@@ -1,0 +1,229 @@
+"""What is wrong with the fan-ins of a code location, as far as its definitions tell.
+
+An error is a fan-in that can never work as it is written. A warning is one that may: an upstream
+that another code location may define, a condition that is set on many assets and suits most.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from .condition import FanInCondition, named_upstreams
+from .definition_checks import check_code_location
+from .errors import FanInError
+from .messages import MOST_NAMED, those_there_are
+from .sensor import fan_in_of
+from .sensor_targets import LIMIT
+
+AutomationSensor = dg.AutomationConditionSensorDefinition
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with a fan-in: what it is, and the fix."""
+
+    text: str
+    is_error: bool = True
+
+    def __str__(self) -> str:
+        return f"{'error' if self.is_error else 'warning'}: {self.text}"
+
+
+class FaultyFanIns(FanInError):
+    """Raised for definitions with fan-ins that can never work.
+
+    Args:
+        findings: All that was found, warnings too.
+    """
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        super().__init__("\n".join(finding.text for finding in findings if finding.is_error))
+
+
+def check_location(repository: dg.RepositoryDefinition) -> Sequence[Finding]:
+    """Returns what is wrong with the fan-ins of a code location, errors first."""
+    checks = _Checks(repository)
+    found = [
+        *checks.of_fan_in_sensors(),
+        *checks.of_automation_sensors(),
+        *checks.of_misplaced_conditions(),
+        *checks.of_evaluators(),
+        *checks.of_conditions(),
+    ]
+    return sorted(dict.fromkeys(found), key=lambda finding: not finding.is_error)
+
+
+def automation_sensors(sensors: Collection[Any]) -> Sequence[AutomationSensor]:
+    """Returns the automation sensors among all, by name."""
+    found = [sensor for sensor in sensors if isinstance(sensor, AutomationSensor)]
+    return sorted(found, key=lambda sensor: sensor.name)
+
+
+def is_in_user_code(sensor: AutomationSensor) -> bool:
+    """True when a sensor evaluates its conditions in user code, not in the daemon, which evaluates
+    none but Dagster's own."""
+    return sensor.sensor_type.value == "AUTOMATION"
+
+
+class _Checks:
+    def __init__(self, repository: dg.RepositoryDefinition) -> None:
+        self.repository = repository
+        self.graph = repository.asset_graph
+        self.sensors = automation_sensors(repository.sensor_defs)
+
+    @cached_property
+    def targets(self) -> Mapping[str, Collection[dg.AssetKey]]:
+        """The assets that each automation sensor targets, by its name."""
+        return {s.name: s.asset_selection.resolve(self.graph) for s in self.sensors}
+
+    @cached_property
+    def fan_ins(self) -> Mapping[dg.AssetKey, dg.AutomationCondition]:
+        """The conditions of assets in which there is a fan-in: their own, or the default one of
+        the sensor that targets them, which is meant for those that have upstreams."""
+        graph = self.graph
+        found = {
+            key: condition
+            for key in sorted(graph.get_all_asset_keys())
+            if (condition := graph.get(key).automation_condition) is not None
+        }
+        for sensor in self.sensors:
+            if sensor.default_condition is not None:
+                for key in sorted(self.targets[sensor.name]):
+                    if graph.get(key).parent_keys:
+                        found.setdefault(key, sensor.default_condition)
+        return {key: condition for key, condition in found.items() if holds_fan_in(condition)}
+
+    def of_fan_in_sensors(self) -> Iterator[Finding]:
+        for sensor in sorted(self.repository.sensor_defs, key=lambda sensor: sensor.name):
+            fan_in = fan_in_of(sensor)
+            if fan_in is not None:
+                try:
+                    check_code_location(fan_in, self.repository, None)
+                except FanInError as error:
+                    yield Finding(str(error))
+
+    def of_automation_sensors(self) -> Iterator[Finding]:
+        """Yields what fails the ticks of a sensor that evaluates a fan-in."""
+        graph = self.graph
+        for sensor in filter(is_in_user_code, self.sensors):
+            target = self.targets[sensor.name]
+            if target.isdisjoint(self.fan_ins):
+                continue
+            entities = [*target, *sensor.asset_selection.resolve_checks(graph)]
+            conditioned = {
+                key
+                for key in entities
+                if sensor.default_condition or graph.get(key).automation_condition is not None
+            }
+            if len(conditioned) > LIMIT:
+                yield Finding(
+                    f"sensor {sensor.name!r} evaluates {len(conditioned)} assets and checks, and"
+                    f" Dagster refuses its ticks above {LIMIT} in user code: give it fewer, and"
+                    " leave the others to with_fan_in"
+                )
+            for key in sorted(key for key in conditioned if isinstance(key, dg.AssetKey)):
+                missing = sorted(set(graph.get(key).execution_set_asset_keys) - set(target))
+                if missing:
+                    yield Finding(
+                        f"sensor {sensor.name!r} targets {_name(key)} without {_names(missing)},"
+                        " which is only made together with it, so its ticks fail once it requests"
+                        " it: add the rest of the multi-asset to the target, or give it"
+                        " can_subset=True"
+                    )
+
+    def of_misplaced_conditions(self) -> Iterator[Finding]:
+        """Yields the fan-ins on what is no asset."""
+        for check in sorted(self.graph.asset_check_keys):
+            condition = self.graph.get(check).automation_condition
+            if condition is not None and holds_fan_in(condition):
+                name = f"{check.name} of {_name(check.asset_key)}"
+                yield Finding(
+                    f"the asset check {name} has a fan-in as its condition, which is never true of"
+                    " a check: set it on an asset"
+                )
+        # Jobs have conditions in newer releases only, and the default sensor has them all.
+        jobs = [key.job_name for s in self.sensors for key in getattr(s, "asset_job_keys", ())]
+        for name in sorted(jobs):
+            condition = self.repository.get_job(name).automation_condition
+            if condition is not None and holds_fan_in(condition):
+                yield Finding(
+                    f"the job {name!r} has a fan-in as its condition, which the daemon does not"
+                    " evaluate: use fan_in_sensor, or set the condition on its assets"
+                )
+
+    def of_evaluators(self) -> Iterator[Finding]:
+        """Yields the fan-ins of assets that nothing evaluates."""
+        skipped: dict[str | None, list[dg.AssetKey]] = {}
+        for key in self.fan_ins:
+            sensor = next((s for s in self.sensors if key in self.targets[s.name]), None)
+            if sensor is None or not is_in_user_code(sensor):
+                skipped.setdefault(sensor and sensor.name, []).append(key)
+        for name, keys in skipped.items():
+            if name is None:
+                yield Finding(
+                    f"no sensor evaluates the condition of {_names(keys)}: wrap the definitions in"
+                    " with_fan_in"
+                )
+            else:
+                yield Finding(
+                    f"only {name} evaluates the condition of {_names(keys)}, in the daemon, which"
+                    " skips every condition that is not Dagster's own: wrap the definitions in"
+                    " with_fan_in, or, if that sensor is yours, give it use_user_code_server=True"
+                )
+
+    def of_conditions(self) -> Iterator[Finding]:
+        """Yields the conditions that can never be true, and those that wait for what may not be."""
+        graph = self.graph
+        never: dict[str, list[dg.AssetKey]] = {}
+        undefined: dict[dg.AssetKey, list[dg.AssetKey]] = {}
+        for key, condition in self.fan_ins.items():
+            for part, target in named_upstreams(graph, key, condition):
+                if strangers := part.strangers(graph):
+                    yield Finding(
+                        f"the condition of {_name(key)} names {', '.join(strangers)}, no asset of"
+                        " this code location, so it is never true: correct the key; the assets"
+                        f" here are {self._assets_like(strangers[0])}"
+                    )
+                elif fault := part.fault(graph, target):
+                    never.setdefault(fault, []).append(key)
+                for upstream in part.windows(graph, target):
+                    if self._is_undefined(upstream):
+                        undefined.setdefault(upstream, []).append(key)
+        for fault, keys in never.items():
+            yield Finding(f"the condition of {_names(keys)} is never true: {fault}", False)
+        for upstream, keys in sorted(undefined.items()):
+            name = _name(upstream)
+            yield Finding(
+                f"the condition of {_names(keys)} waits for {name}, which nothing in this code"
+                f" location defines: if another one does, add dg.AssetSpec({name!r}) to the"
+                f" definitions here, else correct the key; the assets here are"
+                f" {self._assets_like(name)}",
+                False,
+            )
+
+    def _is_undefined(self, key: dg.AssetKey) -> bool:
+        # Dagster makes a stub for a dependency that is not defined.
+        return not self.graph.has(key) or self.graph.get(key).assets_def.is_auto_created_stub
+
+    def _assets_like(self, name: str) -> str:
+        keys = [key for key in self.graph.get_all_asset_keys() if not self._is_undefined(key)]
+        return those_there_are(list(map(_name, keys)), name)
+
+
+def holds_fan_in(condition: dg.AutomationCondition) -> bool:
+    """True when a condition is a fan-in, or any part of it is."""
+    return isinstance(condition, FanInCondition) or any(map(holds_fan_in, condition.children))
+
+
+def _name(key: dg.AssetKey) -> str:
+    return key.to_user_string()
+
+
+def _names(keys: Iterable[dg.AssetKey]) -> str:
+    names = [_name(key) for key in dict.fromkeys(keys)]
+    more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+    return " and ".join([", ".join(names[:MOST_NAMED]), *more])

@@ -1,0 +1,63 @@
+"""The conditions as template variables, for the YAML of other components and ``post_processing``.
+
+With ``template_vars_module`` naming this module in a folder's ``defs.yaml``, every YAML below may
+say ``automation_condition: "{{ all_upstreams_updated(within='12h') }}"``. Windows and quiet periods
+are texts: 12h, 1h30m, day/Europe/Berlin, or none.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+from .in_yaml import CONDITIONS, in_template
+
+
+@dg.template_var
+def all_upstreams_updated() -> Callable[..., Any]:
+    """True if every upstream asset was materialized since the asset's last request: ``within``,
+    ``at_least``, ``optional``, ``wait_while_running``."""
+    return in_template(CONDITIONS["all_upstreams_updated"])
+
+
+@dg.template_var
+def upstream_updated() -> Callable[..., Any]:
+    """True if the named upstream asset was materialized since the last request: ``key``,
+    ``within``."""
+    return in_template(CONDITIONS["upstream_updated"])
+
+
+@dg.template_var
+def upstreams_settled() -> Callable[..., Any]:
+    """True if no upstream asset was materialized within the quiet period: ``quiet``."""
+    return in_template(CONDITIONS["upstreams_settled"])
+
+
+@dg.template_var
+def downstream_running() -> Callable[..., Any]:
+    """True if an unfinished run targets the asset."""
+    return in_template(CONDITIONS["downstream_running"])
+
+
+@dg.template_var
+def upstreams_running() -> Callable[..., Any]:
+    """True if an unfinished run targets an upstream."""
+    return in_template(CONDITIONS["upstreams_running"])
+
+
+@dg.template_var
+def all_of() -> Callable[..., Any]:
+    """True if all of these conditions are, Dagster's own too."""
+    return in_template(CONDITIONS["all_of"])
+
+
+@dg.template_var
+def any_of() -> Callable[..., Any]:
+    """True if any of these conditions is, Dagster's own too."""
+    return in_template(CONDITIONS["any_of"])
+
+
+@dg.template_var
+def none_of() -> Callable[..., Any]:
+    """True if none of these conditions is, Dagster's own too."""
+    return in_template(CONDITIONS["none_of"])

@@ -1,0 +1,275 @@
+"""Fan-ins in YAML, as ``dg`` lists, scaffolds, checks and loads them."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+from dagster_dg_cli.cli import cli
+
+from project.fan_in import FanInSensorComponent, at_least, template_vars, with_fan_in
+from project.fan_in.condition import upstream_updated
+from project.fan_in.in_yaml import CONDITIONS
+from project.fan_in.sensor import fan_in_of
+from project.paths import ROOT
+
+PAGE = (ROOT / "docs" / "components.md").read_text()
+IMPORTED_AS = "dagster_fan_in"
+"""The library's name where it is installed; here it is ``project.fan_in``."""
+TYPE = "project.fan_in.FanInSensorComponent"
+VALID = "All component YAML validated successfully."
+
+SHOP = """\
+import dagster as dg
+
+
+@dg.asset
+def orders() -> None: ...
+
+
+@dg.asset
+def payments() -> None: ...
+
+
+@dg.asset(deps=[orders, payments])
+def revenue() -> None: ...
+
+
+@dg.asset(deps=[orders, payments, revenue])
+def report() -> None: ...
+
+
+jobs = [
+    dg.define_asset_job(f"{asset.key.path[-1]}_job", selection=[asset])
+    for asset in (orders, payments, revenue)
+]
+orders_job, payments_job, revenue_job = jobs
+"""
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.S | re.M)
+    return [block.replace(IMPORTED_AS, "project.fan_in") for block in found]
+
+
+class Project:
+    """A project of ``dg``, with the library registered as if it were installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = re.sub(r"\W", "_", f"shop_{folder.name}")
+        self.root = folder / "my-shop"
+        self.package = self.root / self.name
+        self.write(
+            {
+                "../../pyproject.toml": '[tool.dg]\ndirectory_type = "project"\n'
+                f'[tool.dg.project]\nroot_module = "{self.name}"\n',
+                "../__init__.py": "",
+                "__init__.py": "",
+                "shop.py": SHOP,
+            }
+        )
+
+    def write(self, files: dict[str, str]) -> None:
+        """Writes files below ``defs``."""
+        for name, text in files.items():
+            path = self.package / "defs" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def dg(self, *arguments: str) -> tuple[int, str]:
+        """Returns the exit code of ``dg`` and what it prints."""
+        result = CliRunner().invoke(cli, arguments)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, click.unstyle(result.output)
+
+    def load(self) -> dg.Definitions:
+        return dg.load_from_defs_folder(path_within_project=self.package)
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A project in a folder of its own, and in it."""
+    registered = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    metadata = tmp_path / "registered" / "dagster_fan_in-0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: dagster-fan-in\nVersion: 0\n")
+    ((group, points),) = registered.items()
+    lines = [f"[{group}]", *(f"{name} = {module}" for name, module in points.items())]
+    (metadata / "entry_points.txt").write_text("\n".join(lines))
+    monkeypatch.setattr(sys, "path", [str(metadata.parent), *sys.path])
+    project = Project(tmp_path)
+    monkeypatch.syspath_prepend(str(project.root))
+    monkeypatch.chdir(project.root)
+    return project
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+
+def test_the_page_is_a_project_that_is_valid_and_loads(shop):
+    """Each file of docs/components.md, written as it stands; ``dg check yaml`` finds nothing."""
+    (scaffold,) = blocks("sh")
+    code, output = shop.dg(*scaffold.split()[1:])
+    assert code == 0, output
+    assert "job: revenue_job" in (shop.package / "defs/orders_and_payments/defs.yaml").read_text()
+    assert VALID in shop.dg("check", "yaml")[1]
+
+    files = {block.splitlines()[0].removeprefix("# defs/"): block for block in blocks("yaml")}
+    assert len(files) == 3
+    shop.write(files)
+    assert VALID in shop.dg("check", "yaml")[1]
+    (shop.package / "defs/marts/defs.yaml").unlink()  # There is no such dbt project.
+    (definitions,) = blocks("python")
+    (shop.package / "definitions.py").write_text(definitions)
+    names: dict[str, Any] = {"__file__": str(shop.package / "definitions.py")}
+    exec(compile(definitions, "definitions.py", "exec"), names)
+    repository = names["defs"]().get_repository_def()
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "orders_and_payments",
+        "fan_in_automation_sensor",
+    }
+    fan_in = fan_in_of(repository.get_sensor_def("orders_and_payments"))
+    assert fan_in.names == ["orders_job", "payments_job", "refunds_job@billing"]
+    assert str(fan_in.when) == "(orders_job and at least 2)"
+    graph = repository.asset_graph
+    conditions = {
+        key.to_user_string(): graph.get(key).automation_condition
+        for key in graph.get_all_asset_keys()
+    }
+    assert conditions["orders"] is None
+    assert conditions["revenue"].name == "all_upstreams_updated(within 12 h)"
+    assert conditions["report"].operator_type == "and"
+
+
+# --- dg ------------------------------------------------------------------------------------------
+
+
+def test_dg_lists_the_component_and_scaffolds_something_valid(shop):
+    """Also without parameters: a sensor that is named like its folder, for jobs to be filled in."""
+    code, output = shop.dg("list", "components", "--json")
+    assert code == 0, output
+    assert f'"{TYPE}"' in output
+    code, output = shop.dg("scaffold", "defs", TYPE, "after-both")
+    assert code == 0, output
+    assert "name: after_both" in (shop.package / "defs/after-both/defs.yaml").read_text()
+    assert VALID in shop.dg("check", "yaml")[1]
+
+
+MISTAKES = f"""\
+type: {TYPE}
+
+attributes:
+  name: orders and payments
+  upstream_jobs: [orders_job, "payments job"]
+  within: 1 day
+  when: all
+  settle: soon
+  wait_while_running: maybe
+  manual_runs: consumed
+  minimum_interval_seconds: 0
+  default_status: running
+  settel: 10m
+"""
+LINES = {
+    4: "'orders and payments' does not match",
+    5: "'payments job' does not match",
+    6: "'1 day' does not match",
+    7: "'all' does not match",
+    8: "'soon' does not match",
+    9: "'maybe' does not match",
+    10: "'consumed' does not match",
+    11: "0 is less than the minimum of 1",
+    12: "'running' does not match",
+    13: "'settel' was unexpected",
+    3: "'job' is a required property",
+}
+
+
+def test_dg_check_yaml_names_file_and_line_of_each_mistake(shop):
+    shop.write({"mistaken/defs.yaml": MISTAKES})
+    code, output = shop.dg("check", "yaml")
+    assert code == 1
+    file = str(shop.package / "defs/mistaken/defs.yaml")
+    found = re.findall(rf"^{re.escape(file)}:(\d+) - (.*)$", output, re.M)
+    for line, text in LINES.items():
+        assert [t for n, t in found if n == str(line) and text in t], (line, text, output)
+    assert len(found) == len(LINES)
+
+
+def test_what_only_loading_finds_is_an_error_that_names_it(shop):
+    """The downstream job, by Dagster; an upstream job, with those that there are."""
+    yaml = "type: {}\nattributes: {{name: s, job: {}, upstream_jobs: [{}]}}\n"
+    shop.write({"sensor/defs.yaml": yaml.format(TYPE, "revenue_job", "order_job")})
+    with pytest.raises(Exception, match=r"waits for 'order_job', which .*; the jobs here are o"):
+        with_fan_in(shop.load())
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+class Named(dg.Resolvable, dg.Model):
+    condition: Annotated[Any, dg.Resolver(lambda context, value: value, model_field_type=str)]
+
+
+def rendered(expression: str) -> Any:
+    """Returns what the expression makes in the YAML of a component."""
+    scope = {name: getattr(template_vars, name)() for name in CONDITIONS}
+    text = f'condition: "{{{{ {expression} }}}}"'
+    return Named.resolve_from_yaml(text, scope=scope).condition
+
+
+def test_the_template_variables_make_the_conditions_that_python_makes():
+    """Each of them, with windows as texts; combinations are Dagster's own."""
+    C = dg.AutomationCondition
+    assert rendered("upstream_updated('a', '90m')").name == "upstream_updated(a, within 90 min)"
+    day = rendered("all_upstreams_updated('day/Europe/Berlin', at_least=2)")
+    assert day.name == "all_upstreams_updated(at_least=2, today in Europe/Berlin)"
+    assert rendered("all_upstreams_updated(within={'a': 'none'})").within == (("a", None),)
+    assert rendered("upstreams_settled('10m')").name == "upstreams_settled(10 min)"
+    a, b = upstream_updated("a"), upstream_updated("b")
+    assert rendered("all_of(upstream_updated('a'), upstream_updated('b'))") == a & b
+    assert rendered("any_of(upstream_updated('a'), dg.AutomationCondition.missing())") == (
+        a | C.missing()
+    )
+    assert rendered("none_of(downstream_running(), upstreams_running())").operator_type == "not"
+
+
+@pytest.mark.parametrize(
+    ("expression", "instead"),
+    [
+        ("upstream_updated('a') and upstream_updated('b')", "'and' .* write all_of"),
+        ("dg.AutomationCondition.missing() and all_upstreams_updated()", "'and' .* write all_of"),
+        ("all_upstreams_updated() and dg.AutomationCondition.missing()", "'and' .* write all_of"),
+        ("upstream_updated('a') or upstream_updated('b')", "'or' .* write any_of"),
+        ("all_of(upstream_updated('a'), not downstream_running())", "'not' .* write none_of"),
+        ("all_upstreams_updated(within='1 day')", "'1 day' is no duration: write one like 30s"),
+        ("all_upstreams_updated(withn='1d')", "withn"),
+    ],
+)
+def test_what_cannot_be_meant_does_not_load(expression, instead):
+    """Whichever condition is first: Jinja would drop it without a word."""
+    with pytest.raises(Exception, match=instead):
+        rendered(expression)
+
+
+def test_jinjas_operators_between_other_values_are_its_own():
+    expression = "all_upstreams_updated(wait_while_running=not (env.NOT_SET and true))"
+    assert rendered(expression).wait_while_running is True
+
+
+def test_the_component_in_python_is_the_sensor():
+    """Its attributes are those of ``fan_in_sensor``, with the same defaults."""
+    component = FanInSensorComponent(
+        name="s", job="d_job", upstream_jobs=["a_job", "b_job"], when=at_least(1)
+    )
+    tree = dg.ComponentTree.for_test()
+    (sensor,) = component.build_defs(tree.load_context).sensors
+    assert sensor.job_name == "d_job"
+    assert fan_in_of(sensor).names == ["a_job", "b_job"]
+    assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
