@@ -124,8 +124,10 @@ def own(timeline: Timeline, contender) -> Replay:
         middle = lived.since + (lived.until - lived.since) / 2
         ticks = (lived.zero + step.at for step in timeline.steps if step.kind is Kind.TICK)
         since = next((tick for tick in ticks if tick >= middle), None)
-        if since is not None:
-            later = Replay(lived.history(since), [])
+        history = since and lived.history(since)
+        # Else it would tick by the sensor's interval up to the first tick that is stored.
+        if history and history.ticks_from and history.ticks_from <= since:
+            later = Replay(history, [])
             with suppress(NoHistory):  # All may have happened by then.
                 list(later.run())
             assert fired(later) == [(at, key) for at, key in due if at >= since], str(timeline)
