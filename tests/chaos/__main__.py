@@ -157,6 +157,14 @@ class Run:
             raise ChaosError(f"waited {timeout:.0f} s for {what}, in vain; see {self.live.home}")
 
     def _step(self, *, calm: bool, feeds: bool = True) -> None:
+        self._attack(calm)
+        for one in (*self.feeds, self.hand) if feeds and not self.crowded else ():
+            one.step()
+            # A feed may have run an upstream for a second; a doomed run would be over by then.
+            self._attack(calm)
+        time.sleep(STEP)
+
+    def _attack(self, calm: bool) -> None:
         self.live.supervise()
         self.monkey.step(calm=calm)
         if time.monotonic() - self.looked > LOOK:
@@ -167,9 +175,6 @@ class Run:
             self.crowded = self.live.instance.get_runs_count(unfinished) > MOST_UNFINISHED
             self.looked = time.monotonic()
             self._tell(len(self.watcher.requests), sum(self.monkey.kills.values()))
-        for one in (*self.feeds, self.hand) if feeds and not self.crowded else ():
-            one.step()
-        time.sleep(STEP)
 
     def _tell(self, batches: int, kills: int) -> None:
         self.progress.update(self.batches, completed=batches)

@@ -332,7 +332,7 @@ def test_what_is_remembered_does_not_grow_with_the_history(within):
     fired, most = [], 0
     for happened in Simulation(lived, [player]).run():
         fired += [happened[1].key] if isinstance(happened, tuple) else []
-        most = max(most, len(player.states))
+        most = max(most, len(player.keys))
     assert (len(fired), len(set(fired))) == (10_000, 10_000)
     assert most <= MOST_FORGOTTEN_LATER + 1
     assert len(player.downstream._ends) < 10

@@ -256,16 +256,16 @@ def test_a_materialization_shows_the_day_that_was_built(builds, mart):
     for day, result, left in zip(
         (BLIZZARD, LAST), builds[mart].results, builds[mart].tables, strict=False
     ):
-        metadata = materialized(result, mart).metadata
-        rows = [list(record.data.values()) for record in metadata["preview"].records]
-        columns = [column.name for column in metadata["preview"].schema.columns]
+        shown = materialized(result, mart).metadata
+        rows = [list(record.data.values()) for record in shown["preview"].records]
+        columns = [column.name for column in shown["preview"].schema.columns]
         departures = columns.index("departures")
         counts = [int(row[departures]) for row in rows]
         assert counts == sorted(counts, reverse=True)
         expected = [[None if v is None else str(v) for v in row] for row in of_day(day, left[mart])]
         assert len(rows) == min(len(expected), metadata.MOST_ROWS)
         assert all(row in expected for row in rows)
-        png = re.fullmatch(r"!\[.*\]\(data:image/png;base64,(.*)\)", metadata["picture"].value)
+        png = re.fullmatch(r"!\[.*\]\(data:image/png;base64,(.*)\)", shown["picture"].value)
         assert base64.b64decode(png[1]).startswith(b"\x89PNG")
 
 

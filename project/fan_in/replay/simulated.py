@@ -95,7 +95,7 @@ class SimulatedFanIn(Mechanism):
             self._add(completion)
         elif self.kind == "condition":
             self._shared[upstream] = completion
-            for key in {*self._states, *self._new}:
+            for key in self.keys:
                 self._add(replace(completion, key=key))
 
     def _add(self, completion: Completion) -> None:
@@ -116,18 +116,22 @@ class SimulatedFanIn(Mechanism):
     def _forget(self) -> None:
         """Forgets the keys of which nothing can count any more."""
         horizon = self.longest_window and self.now - self.longest_window
-        known = SensorState(owner=self.name, keys=self.states)
+        states = {key: self.state(key) for key in self.keys}
+        known = SensorState(owner=self.name, keys=states)
         self._states = dict(known.forgetting(self.now - SLACK, horizon).keys)
         self._forget_at = max(MOST_FORGOTTEN_LATER, 2 * len(self._states))
 
     @property
-    def states(self) -> Mapping[str | None, KeyState]:
-        """What is known of each key by now."""
-        for key, new in self._new.items():
-            known = self._states.get(key, NOTHING)
-            self._states[key] = known.with_completions(new.values())
-        self._new.clear()
-        return self._states
+    def keys(self) -> Collection[str | None]:
+        """The keys of which anything is known."""
+        return {**self._states, **self._new}.keys()
+
+    def state(self, key: str | None) -> KeyState:
+        """Returns what is known of a key by now."""
+        known = self._states.get(key, NOTHING)
+        if (new := self._new.pop(key, None)) is not None:
+            known = self._states[key] = known.with_completions(new.values())
+        return known
 
     # --- ticks -------------------------------------------------------------------------------
 
@@ -169,8 +173,11 @@ class SimulatedFanIn(Mechanism):
         return evaluate(SimulatedFacts(self, at, keys)).values() if keys else ()
 
     def _may_be_complete(self, key: str | None) -> bool:
-        unused = self.states.get(key, NOTHING).unused
-        return bool(unused) and (self.rule.when is not None or len(unused) == len(self.names))
+        if self.rule.when is None:
+            # Most keys still wait: told by the names alone, before what is new is taken in.
+            there = self._states.get(key, NOTHING).unused.keys() | self._new.get(key, {}).keys()
+            return len(there) == len(self.names) and len(self.state(key).unused) == len(self.names)
+        return bool(self.state(key).unused)
 
     def _fire(self, decision: Decision) -> Firing:
         key, batch = decision.key, decision.batch
@@ -262,7 +269,7 @@ class SimulatedFanIn(Mechanism):
         if not own:
             # On the other path, what its runs completed may be a little later.
             runs = {used.run_id for used in event.used if used.run_id is not None}
-            known = [c for c in self.states[key].newest.values() if c.run_id in runs]
+            known = [c for c in self.state(key).newest.values() if c.run_id in runs]
             self._use(key, {c.upstream: c.position for c in known}, event.at)
             self._adopted |= dict.fromkeys(runs - {c.run_id for c in known}, event.at)
 
@@ -275,7 +282,7 @@ class SimulatedFanIn(Mechanism):
     def _use(self, key: str | None, positions: Mapping[str, Any], at: datetime) -> None:
         """Uses up the completions of a key to these positions, never less than before."""
         self._new_of(key)
-        self._states[key] = self.states[key].with_used(positions, at)
+        self._states[key] = self.state(key).with_used(positions, at)
 
 
 class SimulatedFacts:
@@ -283,8 +290,8 @@ class SimulatedFacts:
 
     def __init__(self, fan_in: SimulatedFanIn, at: datetime, keys: Collection[str | None]) -> None:
         self.fan_in = fan_in
-        rule, states = fan_in.rule, fan_in.states
-        of_keys = ((key, states.get(key, NOTHING)) for key in keys)
+        rule = fan_in.rule
+        of_keys = ((key, fan_in.state(key)) for key in keys)
         self.decisions = {
             key: decide(
                 at=at,
