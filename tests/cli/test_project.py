@@ -1,9 +1,11 @@
 """The code location is found as ``dg`` and ``dagster`` find it, and every name is theirs."""
 
+import os
 import re
 import shutil
 import sys
 from pathlib import Path
+from unittest import mock
 
 import dagster as dg
 import pytest
@@ -22,9 +24,11 @@ LIBRARY = Path(sys.modules["project.fan_in"].__file__).parent
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """Writes files under a folder of its own, and goes to one of its folders."""
+    """Writes files under a folder of its own, and goes to one of its folders.
+
+    What a project's .env adds to the environment is taken out of it again.
+    """
     monkeypatch.setattr(sys, "path", sys.path[:])
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
 
     def write(files: dict[str, str], here: str = ".") -> Path:
         for name, text in files.items():
@@ -34,7 +38,8 @@ def write(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path / here)
         return tmp_path
 
-    return write
+    with mock.patch.dict(os.environ):
+        yield write
 
 
 def found(location: str | None = None, **options):
@@ -155,9 +160,9 @@ def status(folder: Path, *arguments: str, code: int = 1, env: dict | None = None
     return re.sub(r"\s+", " ", result.output)
 
 
-def test_src_is_on_the_path_and_the_env_file_is_read(write, monkeypatch):
+def test_src_is_on_the_path_and_the_env_file_is_read(write):
     """As dg loads a project; DAGSTER_HOME may be in the file, too."""
-    monkeypatch.setenv("IN_ENV", "not of the file")
+    os.environ["IN_ENV"] = "not of the file"
     definitions = DEFINITIONS.format(library="project.fan_in")
     folder = write(
         {
@@ -171,7 +176,7 @@ def test_src_is_on_the_path_and_the_env_file_is_read(write, monkeypatch):
     assert "of_the_file, requested by its condition" in status(folder)
     (folder / "p/home").mkdir()
     (folder / "p/home/dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", "/nowhere")
+    os.environ["DAGSTER_HOME"] = "/nowhere"
     with App().instance as instance:
         assert instance.root_directory == str(folder / "p/home")
 
