@@ -54,23 +54,12 @@ def with_fan_in(
         raise FanInError(
             f"with_fan_in({defs!r}): give it dg.Definitions, as dg.load_from_defs_folder returns"
         )
-    graph = defs.get_repository_def().asset_graph
-    own = automation_sensors(defs.sensors or ())
-    divided = targets(_candidates(graph, own))
-    sensors = [
-        _sensor(
-            name if number == 1 else f"{name}_{number}",
-            target=_target(keys, own),
-            default_status=default_status,
-            minimum_interval_seconds=minimum_interval_seconds,
-            run_tags=run_tags,
-            description=(
-                f"Evaluates the conditions of {len(keys)} assets in user code: those with a fan-in,"
-                " and those connected to them."
-            ),
-        )
-        for number, keys in enumerate(divided, start=1)
-    ]
+    shared = {
+        "default_status": default_status,
+        "minimum_interval_seconds": minimum_interval_seconds,
+        "run_tags": run_tags,
+    }
+    sensors = _sensors(defs, name, shared)
     whole = dg.Definitions.merge(defs, dg.Definitions(sensors=sensors)) if sensors else defs
     findings = check_location(whole.get_repository_def())
     if any(finding.is_error for finding in findings):
@@ -78,6 +67,26 @@ def with_fan_in(
     for finding in findings:
         warnings.warn(finding.text, stacklevel=2)
     return whole
+
+
+def _sensors(
+    defs: dg.Definitions, name: str, arguments: Mapping[str, Any]
+) -> Sequence[AutomationSensor]:
+    """Returns the sensors that are missing; the arguments are those of each."""
+    graph = defs.get_repository_def().asset_graph
+    own = automation_sensors(defs.sensors or ())
+    return [
+        _sensor(
+            name if number == 1 else f"{name}_{number}",
+            target=_target(keys, own),
+            description=(
+                f"Evaluates the conditions of {len(keys)} assets in user code: those with a fan-in,"
+                " and those connected to them."
+            ),
+            **arguments,
+        )
+        for number, keys in enumerate(targets(_candidates(graph, own)), start=1)
+    ]
 
 
 def _sensor(name: str, **arguments: Any) -> AutomationSensor:

@@ -11,10 +11,11 @@ from typing import Any
 
 import dagster as dg
 
-from .condition import FanInCondition, named_upstreams
+from .condition import FanInCondition
 from .definition_checks import check_code_location
 from .errors import FanInError
 from .messages import MOST_NAMED, those_there_are
+from .named_upstreams import named_upstreams
 from .sensor import fan_in_of
 from .sensor_targets import LIMIT
 

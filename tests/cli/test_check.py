@@ -31,6 +31,7 @@ def check(tmp_path, monkeypatch):
     def check(text: str, *options: str, deps: str = "['a']", arguments: str = ""):
         file = tmp_path / "defs_to_check.py"
         file.write_text(text.format(deps=deps, arguments=arguments))
+        sys.modules.pop(file.stem, None)  # Dagster loads a file once in a process.
         result = CliRunner().invoke(main, ["-f", str(file), "check", *options])
         return result.exit_code, result.output.splitlines()
 

@@ -81,7 +81,7 @@ class Project:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def dg(self, *arguments: str) -> tuple[int, str]:
+    def run(self, *arguments: str) -> tuple[int, str]:
         """Returns the exit code of ``dg`` and what it prints."""
         result = CliRunner().invoke(cli, arguments)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -115,15 +115,15 @@ def shop(tmp_path, monkeypatch):
 def test_the_page_is_a_project_that_is_valid_and_loads(shop):
     """Each file of docs/components.md, written as it stands; ``dg check yaml`` finds nothing."""
     (scaffold,) = blocks("sh")
-    code, output = shop.dg(*scaffold.split()[1:])
+    code, output = shop.run(*scaffold.split()[1:])
     assert code == 0, output
     assert "job: revenue_job" in (shop.package / "defs/orders_and_payments/defs.yaml").read_text()
-    assert VALID in shop.dg("check", "yaml")[1]
+    assert VALID in shop.run("check", "yaml")[1]
 
     files = {block.splitlines()[0].removeprefix("# defs/"): block for block in blocks("yaml")}
     assert len(files) == 3
     shop.write(files)
-    assert VALID in shop.dg("check", "yaml")[1]
+    assert VALID in shop.run("check", "yaml")[1]
     (shop.package / "defs/marts/defs.yaml").unlink()  # There is no such dbt project.
     (definitions,) = blocks("python")
     (shop.package / "definitions.py").write_text(definitions)
@@ -152,13 +152,13 @@ def test_the_page_is_a_project_that_is_valid_and_loads(shop):
 
 def test_dg_lists_the_component_and_scaffolds_something_valid(shop):
     """Also without parameters: a sensor that is named like its folder, for jobs to be filled in."""
-    code, output = shop.dg("list", "components", "--json")
+    code, output = shop.run("list", "components", "--json")
     assert code == 0, output
     assert f'"{TYPE}"' in output
-    code, output = shop.dg("scaffold", "defs", TYPE, "after-both")
+    code, output = shop.run("scaffold", "defs", TYPE, "after-both")
     assert code == 0, output
     assert "name: after_both" in (shop.package / "defs/after-both/defs.yaml").read_text()
-    assert VALID in shop.dg("check", "yaml")[1]
+    assert VALID in shop.run("check", "yaml")[1]
 
 
 MISTAKES = f"""\
@@ -193,7 +193,7 @@ LINES = {
 
 def test_dg_check_yaml_names_file_and_line_of_each_mistake(shop):
     shop.write({"mistaken/defs.yaml": MISTAKES})
-    code, output = shop.dg("check", "yaml")
+    code, output = shop.run("check", "yaml")
     assert code == 1
     file = str(shop.package / "defs/mistaken/defs.yaml")
     found = re.findall(rf"^{re.escape(file)}:(\d+) - (.*)$", output, re.M)
@@ -227,7 +227,7 @@ def rendered(expression: str) -> Any:
 def test_the_template_variables_make_the_conditions_that_python_makes():
     """Each of them, with windows as texts; combinations are Dagster's own."""
     C = dg.AutomationCondition
-    assert rendered("upstream_updated('a', '90m')").name == "upstream_updated(a, within 90 min)"
+    assert rendered("upstream_updated('a', '90m')").name == "upstream_updated(a, within 1 h 30 min)"
     day = rendered("all_upstreams_updated('day/Europe/Berlin', at_least=2)")
     assert day.name == "all_upstreams_updated(at_least=2, today in Europe/Berlin)"
     assert rendered("all_upstreams_updated(within={'a': 'none'})").within == (("a", None),)

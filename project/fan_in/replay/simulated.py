@@ -43,11 +43,10 @@ class SimulatedFanIn(Mechanism):
         kind: On which path: which completions it sees, and when the downstream runs for it.
         rule: Its rule.
         fan_in: Whose history is played.
-        takes_over: From when on it requests; before, what was really requested was.  None if it
+        takes_over: From when on it requests; before, what was really requested was. None if it
             never does: then it tells what the rule says of what really happened.
         patience: For how long a run of the history may be the one that it has requested.
-        runs_last: How long the runs of the downstream last that never were; by default, as those
-            that there were so far do on average.
+        runs_last: How long runs of the downstream last that never were; by default, the average.
     """
 
     def __init__(
