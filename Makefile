@@ -83,7 +83,7 @@ lock: setup ## Resolve pyproject.toml anew into requirements.lock.
 		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
 
 clean: ## Remove what was landed, built and logged here; the virtual environment stays.
-	@rm -rf .data .dagster_home dbt_project/target dbt_project/logs .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .data .dagster_home dbt_project/target dbt_project/logs .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is %s; name another: make PYTHON=python3.12" % sys.version.split()[0] if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0)'

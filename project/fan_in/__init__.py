@@ -13,6 +13,7 @@ from .errors import FanInError
 from .requirement import at_least
 from .rule import Batch, Completion
 from .sensor import fan_in_sensor, upstream_succeeded
+from .version import __version__
 from .windows import CalendarDay
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "CalendarDay",
     "Completion",
     "FanInError",
+    "__version__",
     "all_upstreams_updated",
     "at_least",
     "batch_of",
