@@ -1,5 +1,6 @@
 """Fan-in coordination: run a downstream exactly once per batch of upstream completions."""
 
+from . import compat  # First: it fails on a Dagster that is too old.
 from .batch import batch_of
 from .condition import (
     all_upstreams_updated,
@@ -15,6 +16,8 @@ from .rule import Batch, Completion
 from .sensor import fan_in_sensor, upstream_succeeded
 from .version import __version__
 from .windows import CalendarDay
+
+compat.register(__version__)
 
 __all__ = [
     "Batch",

@@ -6,13 +6,14 @@ runs of the upstreams, what was used from the runs of the downstream and from th
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any
 
 import dagster as dg
 
 from .caches import sensor_ticks
+from .compat.python import UTC
 from .cursor import KeyState, SensorRequest, SensorState
 from .rule import Completion
 from .run_reader import PARTITION_TAG, Burst, RunReader
@@ -77,7 +78,8 @@ class CatchUp:
         self.runs = runs
         self.used = used
         # What completed or was requested before is outside every window.
-        self.horizon = spec.longest_window and at - spec.longest_window
+        longest = spec.longest_window
+        self.horizon = None if longest is None else at - longest
         self._burst: Burst | None = None
         self._left: Left | None = sensor_ticks.get(context.cursor or "")
         if self._left is not None:
@@ -118,13 +120,17 @@ class CatchUp:
         """Returns the state of the last tick; what the cursor does not hold is read again."""
         keys = f" by {self.spec.tag}" if self.spec.tag else ""
         owner = f"{self.spec.name} -> {self.spec.job_name}{keys}"
-        seconds = self.spec.longest_window and self.spec.longest_window.total_seconds()
+        longest = self.spec.longest_window
+        seconds = None if longest is None else longest.total_seconds()
         state = self._from_cursor(owner)
         if state is not None and self.horizon and state.read_to <= self.horizon.timestamp():
             state = SensorState(owner=owner)  # All that it knows of is outside the window.
         # A cursor of the future: a clock was set back, and nobody knows how much was missed.
-        of_now = state is not None and state.read_to <= self.at.timestamp()
-        if of_now and state.covers(self.spec.names, seconds):
+        if (
+            state is not None
+            and state.read_to <= self.at.timestamp()
+            and state.covers(self.spec.names, seconds)
+        ):
             return state.only(self.spec.names)
         if state is None and self.context.cursor:
             self.context.log.warning(
@@ -134,6 +140,7 @@ class CatchUp:
         return self._rebuild(replace(state, reach=seconds, read_to=0.0))
 
     def _from_cursor(self, owner: str) -> SensorState | None:
+        state: SensorState | None
         if self._left is not None and self._left.state.owner == owner:
             state = self._left.state
         else:
@@ -225,7 +232,7 @@ class CatchUp:
     def _known_burst(self, state: SensorState, since: datetime | None) -> Burst | None:
         """Returns the burst that the last tick has read and the cursor tells of; None if there is
         none, or none of it would be found again."""
-        burst = self._left and self._left.burst
+        burst = None if self._left is None else self._left.burst
         if burst is None or not (since and state.read_to):
             return None
         return burst if since <= burst.updated_at else None
@@ -234,7 +241,7 @@ class CatchUp:
         """Returns the state with what the storage knows of keys that it does not hold: never heard
         of, or forgotten."""
         asked = [key for key in keys if key is not None]
-        recalled = {key: KeyState() for key in asked}
+        recalled: dict[str | None, KeyState] = {key: KeyState() for key in asked}
         parts: list[list[str]] = [
             asked[start : start + KEYS_AT_ONCE] for start in range(0, len(asked), KEYS_AT_ONCE)
         ]
