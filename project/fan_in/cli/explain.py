@@ -1,11 +1,12 @@
 """``fan-in explain``: why a downstream was requested, or was not, at a time."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 
+from ..compat.python import UTC
 from ..errors import FanInError
 from ..inspect.evaluations import lines
 from ..inspect.explanation import Explanation, explain_at
@@ -158,7 +159,7 @@ def _data(app: App, found: Explanation) -> Mapping[str, Any]:
             }
             for answer in found.answers
         ],
-        "evaluated_at": iso(evaluation and evaluation.at),
+        "evaluated_at": iso(None if evaluation is None else evaluation.at),
         "tick": tick_data(found.tick),
         "tick_is_near": found.near,
         "last_batch": made_data(found.last),

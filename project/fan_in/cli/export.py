@@ -2,9 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -12,7 +13,7 @@ import click
 
 from ..replay import notation
 from ..replay import recording as files
-from ..replay.events import Counted, History
+from ..replay.events import Counted, Event, History
 from .errors import HistoryCommand
 from .history_options import Source, history_options, progress
 from .output import plain
@@ -59,7 +60,7 @@ def _write(history: History, path: Path) -> int:
     return count
 
 
-def _told(events: Counted, tell) -> Iterator:
+def _told(events: Counted, tell: Callable[[datetime], None]) -> Iterator[Event]:
     for event in events:
         tell(event.at)
         yield event

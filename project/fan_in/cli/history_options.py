@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ..compat.python import UTC
 from ..durations import parse_duration
 from ..errors import FanInError, NoHistory
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
@@ -28,7 +29,7 @@ STEP = 1000
 """How many events pass between two steps of the progress bar."""
 
 
-class Since(click.ParamType):
+class Since(click.ParamType):  # type: ignore[type-arg]  # Of one type in newer clicks alone.
     """A time with a zone, or how long ago: 30d."""
 
     name = "time"
@@ -44,7 +45,7 @@ class Since(click.ParamType):
             return TIME.convert(value, param, ctx)
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # Of one type in newer clicks alone.
     """A duration, such as 10m or 1h30m."""
 
     name = "duration"
@@ -69,6 +70,7 @@ def history_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_source(
         app: App,
+        /,
         *args: Any,
         downstream: str | None,
         file: Path | None,

@@ -58,7 +58,7 @@ class Group(click.Group):
 )
 @click.version_option(f"{__version__} (dagster {dg.__version__})", message="%(prog)s %(version)s")
 @click.pass_context
-def main(context: click.Context, location: str | None, home: str | None, **options: Any) -> None:
+def main(context: click.Context, /, location: str | None, home: str | None, **options: Any) -> None:
     """Asks a Dagster instance about its fan-ins: what they wait for, what made a run, and what
     another rule would have done. Reads only.
 

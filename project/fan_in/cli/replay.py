@@ -119,7 +119,7 @@ class Options:
     help="Write every request and every divergence as JSON lines.",
 )
 @click.pass_context
-def replay(context: click.Context, source: Source, **given: Any) -> None:
+def replay(context: click.Context, /, source: Source, **given: Any) -> None:
     """Plays what really happened to DOWNSTREAM through its own rule and through others.
 
     It prints when each would have requested a run, what was really requested, and every batch on

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ..durations import parse_duration
 from ..errors import FanInError
@@ -26,6 +26,8 @@ from .simulated import SimulatedFanIn
 
 Like = Literal["sensor", "condition", "example"]
 LIKES = ("sensor", "condition", "example")
+
+ChoiceT = TypeVar("ChoiceT", bound=str)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,15 +164,14 @@ def parse(text: str) -> Alternative:
                 f"--try {text!r}: {part!r} is not one of like=, within=, at-least=, settle=,"
                 " overlap=, idle=, manual=, zone=, each once"
             )
-        value = value.strip()
+        fields[name] = value = value.strip()
         try:
             if name in ("overlap", "idle"):
-                value = _one_of(name, value, ("yes", "no")) == "yes"
+                fields[name] = _one_of(name, value, ("yes", "no")) == "yes"
             if name == "like":
-                value = _one_of(name, value, LIKES)
+                fields[name] = _one_of(name, value, LIKES)
         except FanInError as error:
             raise FanInError(f"--try {text!r}: {error}") from error
-        fields[name] = value
     return Alternative(**fields)
 
 
@@ -190,10 +191,11 @@ def _written(value: Any) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else value
 
 
-def _one_of(name: str, value: str, values: Collection[str]) -> str:
-    if value not in values:
-        raise FanInError(f"{name}={value} is none of {', '.join(values)}")
-    return value
+def _one_of(name: str, value: str, values: Collection[ChoiceT]) -> ChoiceT:
+    for one in values:
+        if one == value:
+            return one
+    raise FanInError(f"{name}={value} is none of {', '.join(values)}")
 
 
 def _window(text: str) -> Window:

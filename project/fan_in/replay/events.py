@@ -94,7 +94,8 @@ def as_list(completion: Completion) -> list[Any]:
 
 
 def _from_list(data: tuple[Any, ...]) -> Completion:
-    return completed(*data) if len(data) == 4 else completed(*data, data[2])
+    upstream, at, id, *run_id = data
+    return completed(upstream, at, id, *(run_id or [id]))
 
 
 _LIST = tuple[str, AwareDatetime, str] | tuple[str, AwareDatetime, str, str | None]

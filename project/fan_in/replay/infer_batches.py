@@ -20,8 +20,7 @@ def paired(events: Iterable[Event], kind: Kind) -> Iterator[Event]:
     """
     newest: dict[str | None, dict[str, Completion]] = {}
     for event in events:
-        member = _completed(event, kind)
-        if member is not None:
+        if isinstance(event, Ended | Materialized) and (member := _completed(event, kind)):
             of_key = newest.setdefault(event.key, {})
             known = of_key.get(member.upstream)
             if known is None or member.completed_at >= known.completed_at:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 
+from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec, Kind
 from ..rule import Completion, Decision
 from .events import Ended, Event, Materialized, work_of

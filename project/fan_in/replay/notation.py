@@ -7,10 +7,11 @@ used before the period begins is left out, and what had not comes first.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from itertools import combinations
 from string import ascii_uppercase
 
+from ..compat.python import UTC
 from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement

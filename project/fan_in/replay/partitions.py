@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from ..compat.releases import is_virtual
 from ..inspect.fan_ins import FanInSpec
 
 
@@ -54,7 +55,7 @@ class PartitionsOf:
             return set()
         mapped: set[str] = set()
         for child in self._graph.get(key).child_keys:
-            if child != self._target and not self._graph.get(child).is_virtual:
+            if child != self._target and not is_virtual(self._graph, child):
                 continue
             of_child = self._graph.get(child).partitions_def
             if of_child is None:
@@ -72,6 +73,6 @@ class PartitionsOf:
         seen: set[dg.AssetKey] = set()
         for child in self._graph.get(key).child_keys:
             seen.add(child)
-            if self._graph.get(child).is_virtual:
+            if is_virtual(self._graph, child):
                 seen |= self._behind(child)
         return seen

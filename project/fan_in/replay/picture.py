@@ -52,7 +52,8 @@ class Picture:
         self.mechanisms = {name: Lane(name) for name in mechanisms}
         self.divergences = {name: Lane(name) for name in mechanisms}
         self._place = self._places()
-        self._sees: type = Ended if self.fan_in.kind == "sensor" else Materialized
+        by_runs = self.fan_in.kind == "sensor"
+        self._sees: type[Ended | Materialized] = Ended if by_runs else Materialized
 
     def _places(self) -> Callable[[datetime], int]:
         width = (self.until - self.since) / MOST_MARKS

@@ -7,20 +7,23 @@ in which what is stored may be out of order.
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
+# Private: the statuses have public names, these sets of them have none.
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
 from ..batch import batch_of_run
+from ..compat.python import UTC
 from ..cursor import SensorRequest
 from ..evaluation_records import completions_seen
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import evaluator_of
-from ..launches import NOT_FINISHED_STATUSES
 from ..rule import Completion
-from ..run_reader import Home, Upstream
-from ..sensor import PARTITION_TAG, SENSOR_TAG
+from ..run_reader import PARTITION_TAG, Home, Upstream
+from ..sensor_config import SENSOR_TAG
 from ..windows import longest_window, window_of
 from .event_order import OUT_OF_ORDER, as_seen, by_time, in_order
 from .events import (
@@ -77,9 +80,11 @@ def read_history(
     length = longest_window(windows)
     begins = None if length is None else since - length
     evaluator = evaluator_of(instance, repository, fan_in)
-    paths = {fan_in.kind, *paths, *["sensor" for rule in rules if rule.idle]}
+    seen: set[Kind] = {fan_in.kind, *paths}
+    if any(rule.idle for rule in rules):
+        seen.add("sensor")
     ticks = StoredTicks(instance, fan_in, evaluator, begins, until)
-    reader = HistoryReader(instance, fan_in, repository, ticks, begins, until, paths, requested_by)
+    reader = HistoryReader(instance, fan_in, repository, ticks, begins, until, seen, requested_by)
     return History(
         fan_in=fan_in,
         since=since,
@@ -125,7 +130,7 @@ class HistoryReader(Iterable[Event]):
         by_asset = self.fan_in.kind == "condition"
         requests = self._requests_of_asset() if by_asset else self._requests_of_job()
         seen = as_seen(heapq.merge(*upstreams, key=moment), requests)
-        merged = heapq.merge(in_order(seen), self.ticks, key=moment)
+        merged: Iterator[Event] = heapq.merge(in_order(seen), self.ticks, key=moment)
         if self.requested_by is not None:
             merged = paired(merged, self.fan_in.kind)
         return (event for event in merged if self._in_period(event))
@@ -143,13 +148,13 @@ class HistoryReader(Iterable[Event]):
         """Yields the runs that were created, or in progress, in the period, the oldest first."""
         if self.begins is not None:
             # Few: what had begun before and was not over.
-            before = {"job_name": job_name, "created_before": self.begins}
+            before: dict[str, Any] = {"job_name": job_name, "created_before": self.begins}
             yield from self._pages(dg.RunsFilter(**before, updated_after=self.begins))
             for record in self._pages(dg.RunsFilter(**before, statuses=UNFINISHED)):
                 if record.update_timestamp <= self.begins:
                     yield record
         # A run created at that very time is in neither range but for the microsecond.
-        after = self.begins and self.begins - timedelta(microseconds=1)
+        after = None if self.begins is None else self.begins - timedelta(microseconds=1)
         yield from self._pages(
             dg.RunsFilter(job_name=job_name, created_after=after, created_before=self.until)
         )
@@ -261,7 +266,7 @@ class HistoryReader(Iterable[Event]):
     def _by_condition(
         self, planned: dg.EventLogRecord, record: dg.RunRecord | None, key: str | None
     ) -> Requested:
-        at, run = _time(planned), record and record.dagster_run
+        at, run = _time(planned), None if record is None else record.dagster_run
         again = run is not None and run.parent_run_id is not None
         requested = Requested(at, planned.run_id, key, again=again, id=planned.storage_id)
         if run is None or again:
@@ -318,13 +323,14 @@ class HistoryReader(Iterable[Event]):
         self, kind: dg.DagsterEventType, key: dg.AssetKey, before: timedelta = OUT_OF_ORDER
     ) -> Iterator[Sequence[dg.EventLogRecord]]:
         """Yields the events of an asset, oldest first, and those of a while before."""
+        from_ = None if self.begins is None else (self.begins - before).timestamp()
         after = None
         while True:
             page = self.instance.event_log_storage.get_event_records(
                 dg.EventRecordsFilter(
                     event_type=kind,
                     asset_key=key,
-                    after_timestamp=self.begins and (self.begins - before).timestamp(),
+                    after_timestamp=from_,
                     before_timestamp=self.until.timestamp(),
                     after_cursor=after,
                 ),
@@ -369,7 +375,7 @@ def _origin(run: dg.DagsterRun) -> Home | None:
 
 
 def _ended(record: dg.RunRecord | None, requested: Requested) -> Sequence[Event]:
-    end = record and _end(record)
+    end = None if record is None else _end(record)
     if record is None or end is None:
         return []
     success = record.dagster_run.status is dg.DagsterRunStatus.SUCCESS

@@ -6,7 +6,7 @@ another version is refused with its line.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -63,7 +63,9 @@ class _ByName:
 
 
 _EVENT = TypeAdapter(Annotated[Event, _ByName()])
-_TO_DATA = {kind: TypeAdapter(kind).dump_python for kind in NAMES}
+_TO_DATA: Mapping[type, Callable[..., Any]] = {
+    kind: TypeAdapter(kind).dump_python for kind in NAMES
+}
 
 
 # --- writing -------------------------------------------------------------------------------------

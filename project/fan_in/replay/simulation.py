@@ -4,8 +4,9 @@ Ticks that cannot do anything are not visited: a mechanism says from when on it 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from ..compat.python import UTC
 from .events import Ended, Event, History, Materialized, Requested, Started, Tick, moment
 from .mechanisms import Firing, Mechanism, completion_of
 
@@ -51,7 +52,7 @@ class Simulation:
 
     def run(self) -> Iterator[datetime]:
         """Plays it; yields where it is, after each event."""
-        take = {
+        take: dict[type, Callable[..., None]] = {
             Started: self._started,
             Ended: self._ended,
             Materialized: self._materialized,
@@ -66,7 +67,7 @@ class Simulation:
                 if self.recorded:
                     self._tick(now)
             else:
-                if kind is Requested and self.recorded and event.batch is not None:
+                if isinstance(event, Requested) and self.recorded and event.batch is not None:
                     self._tick(now)
                 self.on_event(event)
                 take.get(kind, self._take)(event)

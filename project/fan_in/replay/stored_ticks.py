@@ -1,11 +1,12 @@
 """The stored ticks of a fan-in, of those that requested nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
+from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.sensors import Evaluator
 from ..windows import ONE_DAY
@@ -83,7 +84,7 @@ class StoredTicks(Iterable[Tick]):
         return oldest
 
     def _stored(self, *, after: float | None, before: float, limit: int | None) -> Sequence[Any]:
-        state = self.evaluator.state
+        state: Any = self.evaluator.state
         return self.instance.get_ticks(
             state.instigator_origin_id, state.selector_id, before=before, after=after, limit=limit
         )
