@@ -8,7 +8,7 @@ MANIFEST := dbt_project/target/manifest.json
 REPLAYED := --file tests/recordings/chaos_g8_job.jsonl --like example --try within=1m
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test slow check comparison fuzz mutants graphs chaos benchmarks load million audit \
+.PHONY: help setup demo dev test slow check comparison fuzz mutants graphs compat chaos benchmarks load million audit \
 	ui pictures distributed lock clean
 
 help: ## Print this list.
@@ -47,6 +47,9 @@ mutants: setup ## Show which timelines catch which small wrong rule.
 
 graphs: setup ## Play a whole day of each real graph; GRAPHS="shop schools" is over in minutes.
 	@$(BIN)/python -m tests.graphs.days $(GRAPHS)
+
+compat: setup ## Play the wheel on Dagster 1.12 to the newest; COMPAT="--releases 1.12.0 newest".
+	@$(BIN)/python -m tests.compat $(COMPAT)
 
 ui: setup ## Look at the UI in Chromium, which it installs if it may.
 	@$(BIN)/python -m pytest -n 0 -m browser tests/example/test_ui.py
