@@ -67,10 +67,10 @@ class Room:
 
     def fill(self) -> None:
         """Puts the tests here, which import the installed wheel and not this repository."""
-        for name in ("tests", "benchmarks", "project"):
+        for name in ("tests", "benchmarks", "docs", "project"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         unwanted = shutil.ignore_patterns("__pycache__")
-        for name in ("tests", "benchmarks"):
+        for name in ("tests", "benchmarks", "docs"):
             shutil.copytree(ROOT / name, self.folder / name, ignore=unwanted)
             for path in (self.folder / name).rglob("*.py"):
                 path.write_text(_of_wheel(path.read_text()))

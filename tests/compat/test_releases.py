@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from datetime import datetime
+from types import SimpleNamespace
 
 import dagster
 import pytest
 from dagster_shared.libraries import DagsterLibraryRegistry
 
 from project.fan_in import __version__
-from project.fan_in.compat import check_release
+from project.fan_in.compat import check_release, releases
 from project.fan_in.compat.python import parse_time
 from project.paths import ROOT
 
@@ -56,3 +57,20 @@ def test_its_version_is_shown_beside_dagsters():
 )
 def test_a_time_is_read_as_newer_pythons_read_it(text, the_same):
     assert parse_time(text) == datetime.fromisoformat(the_same)
+
+
+def test_before_virtual_assets_the_upstreams_are_the_parents():
+    """Dagster 1.12: no graph looks through views, and no asset is one."""
+    a, d = dagster.AssetKey("a"), dagster.AssetKey("d")
+    graph = SimpleNamespace(get={d: SimpleNamespace(parent_keys={a})}.__getitem__)
+    assert releases.parents_through_views(graph, d) == {a}
+    assert not releases.is_virtual(graph, d)
+
+
+def test_before_its_own_way_a_subset_is_made_of_assets_partitions():
+    """Dagster 1.12.0: the view takes pairs of an asset and a partition."""
+    of_key = dagster.StaticPartitionsDefinition(["x", "y"])
+    view = SimpleNamespace(get_asset_subset_from_asset_partitions=lambda key, pairs: (key, pairs))
+    d = dagster.AssetKey("d")
+    key, pairs = releases.subset_of_partitions(view, d, of_key, ["x"])
+    assert (key, [(p.asset_key, p.partition_key) for p in pairs]) == (d, [(d, "x")])
