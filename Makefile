@@ -28,10 +28,11 @@ test: setup ## Run the tests.
 slow: setup ## Run the tests that take longer: a live Dagster, dbt's builds, every mutant.
 	@$(BIN)/python -m pytest -m slow
 
-check: setup ## Lint, check the format, the imports, and that the definitions load.
+check: setup ## Lint, check the format, the imports, the types, and that the definitions load.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/mypy
 	@VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
 
 comparison: setup ## Play what docs/comparison.md has not, and write the tables; COMPARISON=--all plays all.
