@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
 
     # Here, before there are workers: two of them would both make it, each in the other's way.
-    if not (DBT_PROJECT / "target" / "manifest.json").exists():
+    if DBT_PROJECT.exists() and not (DBT_PROJECT / "target" / "manifest.json").exists():
         importlib.import_module("project.defs.marts")
 
     for warning in (

@@ -1,5 +1,6 @@
 """Fan-in coordination: run a downstream exactly once per batch of upstream completions."""
 
+from . import compat  # First: it fails on a Dagster that is too old.
 from .batch import batch_of
 from .component import FanInSensorComponent
 from .condition import (
@@ -15,7 +16,10 @@ from .errors import FanInError
 from .requirement import at_least
 from .rule import Batch, Completion
 from .sensor import fan_in_sensor, upstream_succeeded
+from .version import __version__
 from .windows import CalendarDay
+
+compat.register(__version__)
 
 __all__ = [
     "Batch",
@@ -23,6 +27,7 @@ __all__ = [
     "Completion",
     "FanInError",
     "FanInSensorComponent",
+    "__version__",
     "all_upstreams_updated",
     "at_least",
     "batch_of",

@@ -15,11 +15,12 @@ import dagster as dg
 from . import caches
 from .asset_facts import ReadScope
 from .asset_tick import AssetMemory, AssetTick
+from .compat.releases import parents_through_views
 from .condition_parts import Part
 from .downstreams import Downstream
 from .evaluation_lines import EvaluationLines
 from .named_upstreams import named_upstreams
-from .partition_maps import Pairing, PartitionMap, ancestors
+from .partition_maps import Pairing, PartitionMap
 from .windows import MOST_CLOCK_SKEW, Window, longest_window
 
 PartT = TypeVar("PartT", bound=Part)
@@ -34,7 +35,7 @@ class AssetPlan:
 
     def __init__(self, graph: Any) -> None:
         self.graph = graph
-        self._conditions: dict[dg.AssetKey, dg.AutomationCondition] = {}
+        self._conditions: dict[dg.AssetKey, dg.AutomationCondition[Any]] = {}
         self._downstreams: dict[dg.AssetKey, Downstream] = {}
         self._parts: dict[Any, Part] = {}
         self._lines: dict[int, EvaluationLines] = {}
@@ -47,7 +48,7 @@ class AssetPlan:
             if condition is not None:
                 self._add(key, condition)
 
-    def _add(self, key: dg.AssetKey, condition: dg.AutomationCondition) -> None:
+    def _add(self, key: dg.AssetKey, condition: dg.AutomationCondition[Any]) -> None:
         windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
         via: dict[dg.AssetKey, dg.AssetKey] = {}
         lengths: list[Window] = []
@@ -76,7 +77,8 @@ class AssetPlan:
         if known == key or target == key:
             return known != key
         theirs = (
-            upstream in ancestors(self.graph, asset) and not self.nested_fault(key, asset)
+            upstream in parents_through_views(self.graph, asset)
+            and not self.nested_fault(key, asset)
             for asset in (target, known)
         )
         return tuple(theirs) == (True, False)
@@ -91,7 +93,7 @@ class AssetPlan:
         longest = None if known is None or length is None else max(known, length)
         self._looks[asset] = (longest, before.with_more(scope))
 
-    def ensure(self, key: dg.AssetKey, condition: dg.AutomationCondition) -> bool:
+    def ensure(self, key: dg.AssetKey, condition: dg.AutomationCondition[Any]) -> bool:
         """Returns True if an asset has another condition than was known, as a sensor's
         ``default_condition`` is on no asset of the graph. It is then taken for that of all assets
         that have none."""
@@ -153,7 +155,7 @@ def is_observed(graph: Any, key: dg.AssetKey) -> bool:
 
 
 def tick_and_plan(
-    context: dg.AutomationContext, until: datetime | None = None
+    context: dg.AutomationContext[dg.AssetKey], until: datetime | None = None
 ) -> tuple[AssetTick, AssetPlan]:
     """Returns the tick, read once for all of its evaluations, and the plan of its asset graph.
 
@@ -172,6 +174,7 @@ def tick_and_plan(
         return caches.of_object(view, ("until", until, root.key), rebuild)
     storage = view.instance.event_log_storage
     memory = caches.of_storage(storage, "assets", AssetMemory)
+    plans: WeakKeyDictionary[AssetMemory, AssetPlan]
     plans = caches.of_object(graph, "plans", WeakKeyDictionary)
     with memory.lock:
         plan = plans.get(memory)

@@ -40,8 +40,9 @@ class AssetMemory:
     def __init__(self, until: datetime | None = None) -> None:
         self.lock = threading.RLock()
         self.until = until
-        self.assets = AssetReader(until and until.timestamp())
-        self.launches = LaunchReader(until and until.timestamp())
+        seconds = None if until is None else until.timestamp()
+        self.assets = AssetReader(seconds)
+        self.launches = LaunchReader(seconds)
         self.records = RecordReader()
         self.requests = TickRequests()
         self.unplanned: set[str] = set()

@@ -7,7 +7,8 @@ import dagster as dg
 
 from .evaluation_records import Record, record_behind
 from .rule import Batch, Completion
-from .sensor import PARTITION_TAG, requested_batch
+from .run_reader import PARTITION_TAG
+from .sensor import requested_batch
 
 RANGE_TAG = "dagster/asset_partition_range_start"
 

@@ -30,7 +30,8 @@ def of_storage(storage: Any, name: str, make: Callable[[], Kept]) -> Kept:
         key = (type(storage).__qualname__, str(place), name)
         if key not in _of_storage:
             _of_storage[key] = make()
-        return _of_storage[key]
+        found: Kept = _of_storage[key]
+        return found
 
 
 def of_object(owner: Any, name: Any, make: Callable[[], Kept]) -> Kept:
@@ -39,10 +40,12 @@ def of_object(owner: Any, name: Any, make: Callable[[], Kept]) -> Kept:
     with _lock:
         kept = _of_object.setdefault(owner, {})
         if name in kept:
-            return kept[name]
+            found: Kept = kept[name]
+            return found
     made = make()  # Outside the lock, since it may ask for something else that is kept.
     with _lock:
-        return kept.setdefault(name, made)
+        found = kept.setdefault(name, made)
+        return found
 
 
 class Cache(Generic[K, V]):

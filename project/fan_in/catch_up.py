@@ -6,13 +6,14 @@ runs, what was used from downstream runs and the sensor's ticks.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any
 
 import dagster as dg
 
 from .caches import sensor_ticks
+from .compat.python import UTC
 from .cursor import KeyState, SensorRequest, SensorState
 from .rule import Completion
 from .run_reader import PARTITION_TAG, Burst, RunReader
@@ -77,7 +78,8 @@ class CatchUp:
         self.runs = runs
         self.used = used
         # Everything before it is outside every window.
-        self.horizon = spec.longest_window and at - spec.longest_window
+        longest = spec.longest_window
+        self.horizon = None if longest is None else at - longest
         self._burst: Burst | None = None
         self._last_tick: LastTick | None = sensor_ticks.get(context.cursor or "")
         if self._last_tick is not None:
@@ -118,13 +120,17 @@ class CatchUp:
         """Returns the state of the last tick; reads what the cursor does not hold."""
         keys = f" by {self.spec.tag}" if self.spec.tag else ""
         owner = f"{self.spec.name} -> {self.spec.job_name}{keys}"
-        seconds = self.spec.longest_window and self.spec.longest_window.total_seconds()
+        longest = self.spec.longest_window
+        seconds = None if longest is None else longest.total_seconds()
         state = self._from_cursor(owner)
         if state is not None and self.horizon and state.read_to <= self.horizon.timestamp():
             state = SensorState(owner=owner)  # Everything in it is outside the window.
         # A cursor from the future: a clock was set back, and how much was missed is unknown.
-        of_now = state is not None and state.read_to <= self.at.timestamp()
-        if of_now and state.covers(self.spec.names, seconds):
+        if (
+            state is not None
+            and state.read_to <= self.at.timestamp()
+            and state.covers(self.spec.names, seconds)
+        ):
             return state.only(self.spec.names)
         if state is None and self.context.cursor:
             self.context.log.warning(
@@ -134,6 +140,7 @@ class CatchUp:
         return self._rebuild(replace(state, reach=seconds, read_to=0.0))
 
     def _from_cursor(self, owner: str) -> SensorState | None:
+        state: SensorState | None
         if self._last_tick is not None and self._last_tick.state.owner == owner:
             state = self._last_tick.state
         else:
@@ -224,7 +231,7 @@ class CatchUp:
 
     def _known_burst(self, state: SensorState, since: datetime | None) -> Burst | None:
         """Returns the burst of the last tick, if any of it would be read again; otherwise None."""
-        burst = self._last_tick and self._last_tick.burst
+        burst = None if self._last_tick is None else self._last_tick.burst
         if burst is None or not (since and state.read_to):
             return None
         return burst if since <= burst.updated_at else None
@@ -232,7 +239,7 @@ class CatchUp:
     def _recall(self, state: SensorState, keys: Sequence[str | None]) -> SensorState:
         """Returns the state with what is stored about keys that it lacks: new or forgotten ones."""
         missing = [key for key in keys if key is not None]
-        recalled = {key: KeyState() for key in missing}
+        recalled: dict[str | None, KeyState] = {key: KeyState() for key in missing}
         parts: list[list[str]] = [
             missing[start : start + KEYS_AT_ONCE] for start in range(0, len(missing), KEYS_AT_ONCE)
         ]

@@ -25,7 +25,8 @@ WINDOW = rf"^({DURATION}|day/.+|none|{TEMPLATE})$"
 def _field(pattern: str, **schema: Any) -> dg.Resolver:
     """Returns how a field is checked that YAML gives as it is: where it is text, by a pattern,
     since dg allows text in every field for the sake of templates."""
-    return dg.Resolver.default(json_schema_extra={"pattern": pattern, **schema})
+    resolver: dg.Resolver = dg.Resolver.default(json_schema_extra={"pattern": pattern, **schema})
+    return resolver
 
 
 def _made_by_template(description: str) -> dg.Resolver:

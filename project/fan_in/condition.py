@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import dagster as dg
 
@@ -106,7 +106,7 @@ def upstreams_updated(at_least: int, within: Within = ONE_DAY) -> "UpstreamsUpda
     return all_upstreams_updated(within, at_least=at_least, wait_while_running=False)
 
 
-def upstream_updated(key: Key, within: Within = ONE_DAY) -> "UpstreamUpdated":
+def upstream_updated(key: Key, within: Window = ONE_DAY) -> "UpstreamUpdated":
     """Returns an AutomationCondition that is true if the named upstream asset has been
     materialized since this asset was last requested, within the window.
 
@@ -189,19 +189,13 @@ class FanInCondition(NamesUpstreams):
     def requires_cursor(self) -> bool:
         return False
 
-    def strangers(self, graph: Any) -> Sequence[str]:
-        """Returns the keys that it names and must not, since they are no assets of the graph."""
-        return []
-
-    def fault(self, graph: Any, target: dg.AssetKey) -> str | None:
-        """Returns why it can never be true on an asset, as far as the graph tells."""
-        return None
-
     def part(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Any:
         """Returns the part that decides it for a downstream; None if it does not use the rule."""
         return None
 
-    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+    def evaluate(
+        self, context: dg.AutomationContext[dg.AssetKey]
+    ) -> dg.AutomationResult[dg.AssetKey]:
         root = context.root_context.key
         if not isinstance(root, dg.AssetKey) or not isinstance(context.key, dg.AssetKey):
             context.log.warning(f"{self.name} is set on {root}, which is not an asset: move it")
@@ -210,11 +204,13 @@ class FanInCondition(NamesUpstreams):
         with tick.lock:
             return self._evaluate(context, tick, plan)
 
-    def _evaluate(self, context: dg.AutomationContext, tick: Any, plan: AssetPlan) -> Any:
+    def _evaluate(
+        self, context: dg.AutomationContext[dg.AssetKey], tick: Any, plan: AssetPlan
+    ) -> dg.AutomationResult[dg.AssetKey]:
         raise NotImplementedError
 
     def decisions(
-        self, context: dg.AutomationContext, until: Any = None
+        self, context: dg.AutomationContext[dg.AssetKey], until: Any = None
     ) -> Mapping[Partition, Decision]:
         """Returns the rule's decision for each partition with any known completion.
 
@@ -234,7 +230,10 @@ class FanInCondition(NamesUpstreams):
         return {p: decision for p, decision in decided.items() if decision is not None}
 
     def running(
-        self, context: dg.AutomationContext, partitions: Collection[Partition], until: Any = None
+        self,
+        context: dg.AutomationContext[dg.AssetKey],
+        partitions: Collection[Partition],
+        until: Any = None,
     ) -> Mapping[Partition, tuple[str, ...]]:
         """Returns the unfinished runs and backfills that have the downstream to make."""
         tick, plan = tick_and_plan(context, until)
@@ -243,7 +242,7 @@ class FanInCondition(NamesUpstreams):
             downstream.follow(tick)
             return running_of(downstream, tick, partitions)
 
-    def lost(self, context: dg.AutomationContext) -> Mapping[Partition, str]:
+    def lost(self, context: dg.AutomationContext[dg.AssetKey]) -> Mapping[Partition, str]:
         """Returns, for each partition whose newest request never started and stays used, which
         launch that was; a request that gave its batch back is not among them."""
         tick, plan = tick_and_plan(context)
@@ -263,12 +262,12 @@ class _UpstreamsCondition(FanInCondition):
     def allow(self, selection: dg.AssetSelection) -> Any:
         """Returns a copy of this condition that only considers upstreams in the selection."""
         more = selection if self.allow_selection is None else selection | self.allow_selection
-        return replace(self, allow_selection=more)
+        return replace(self, allow_selection=more)  # type: ignore[call-arg]  # Of a subclass.
 
     def ignore(self, selection: dg.AssetSelection) -> Any:
         """Returns a copy of this condition that ignores upstreams in the selection."""
         more = selection if self.ignore_selection is None else selection | self.ignore_selection
-        return replace(self, ignore_selection=more)
+        return replace(self, ignore_selection=more)  # type: ignore[call-arg]  # Of a subclass.
 
     def resolve_through_virtual(self, value: bool = True) -> Any:
         """Returns this condition: it always looks through virtual assets."""
@@ -301,7 +300,9 @@ class _RuleCondition(FanInCondition):
     def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
         raise NotImplementedError
 
-    def _evaluate(self, context: dg.AutomationContext, tick: Any, plan: AssetPlan) -> Any:
+    def _evaluate(
+        self, context: dg.AutomationContext[dg.AssetKey], tick: Any, plan: AssetPlan
+    ) -> dg.AutomationResult[dg.AssetKey]:
         root = context.root_context
         part: Part = self.part(plan, root.key, context.key)
         part.follow(tick)
@@ -361,7 +362,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         )
 
     @property
-    def operator_type(self) -> str:
+    def operator_type(self) -> Literal["and"]:
         return "and"
 
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
@@ -459,7 +460,9 @@ class UpstreamsSettled(_UpstreamsCondition):
     def longest(self) -> list[Window]:
         return [self.quiet]
 
-    def _evaluate(self, context: dg.AutomationContext, tick: Any, plan: AssetPlan) -> Any:
+    def _evaluate(
+        self, context: dg.AutomationContext[dg.AssetKey], tick: Any, plan: AssetPlan
+    ) -> dg.AutomationResult[dg.AssetKey]:
         downstream = context.root_context.key
 
         def make() -> SettledPart:
@@ -488,7 +491,9 @@ class DownstreamRunning(FanInCondition):
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
         return {}
 
-    def _evaluate(self, context: dg.AutomationContext, tick: Any, plan: AssetPlan) -> Any:
+    def _evaluate(
+        self, context: dg.AutomationContext[dg.AssetKey], tick: Any, plan: AssetPlan
+    ) -> dg.AutomationResult[dg.AssetKey]:
         if context.candidate_subset.is_empty:
             return dg.AutomationResult(context, context.get_empty_subset())
         downstream = plan.downstream(context.root_context.key)
@@ -517,7 +522,9 @@ class UpstreamsRunning(_UpstreamsCondition):
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
         return {key: () for key in self.upstreams(graph, target)}
 
-    def _evaluate(self, context: dg.AutomationContext, tick: Any, plan: AssetPlan) -> Any:
+    def _evaluate(
+        self, context: dg.AutomationContext[dg.AssetKey], tick: Any, plan: AssetPlan
+    ) -> dg.AutomationResult[dg.AssetKey]:
         if context.candidate_subset.is_empty:
             return dg.AutomationResult(context, context.get_empty_subset())
         downstream = plan.downstream(context.root_context.key)
@@ -533,20 +540,22 @@ class UpstreamsRunning(_UpstreamsCondition):
 
 
 def _within_candidates(
-    context: dg.AutomationContext, partitions: set[Partition]
-) -> dg.AutomationResult:
+    context: dg.AutomationContext[dg.AssetKey], partitions: set[Partition]
+) -> dg.AutomationResult[dg.AssetKey]:
     there = subset_of(context, partitions)
     return dg.AutomationResult(context, context.candidate_subset.compute_intersection(there))
 
 
-def _without(context: dg.AutomationContext, partitions: set[Partition]) -> dg.AutomationResult:
+def _without(
+    context: dg.AutomationContext[dg.AssetKey], partitions: set[Partition]
+) -> dg.AutomationResult[dg.AssetKey]:
     if not partitions:
         return dg.AutomationResult(context, context.candidate_subset)
     there = subset_of(context, partitions)
     return dg.AutomationResult(context, context.candidate_subset.compute_difference(there))
 
 
-def _requested(context: dg.AutomationContext) -> set[Partition]:
+def _requested(context: dg.AutomationContext[dg.AssetKey]) -> set[Partition]:
     """Returns the partitions of the root asset that this tick has requested so far."""
     subset = context.request_subsets_by_key.get(context.root_context.key)
     if subset is None or subset.is_empty:
@@ -556,7 +565,7 @@ def _requested(context: dg.AutomationContext) -> set[Partition]:
     return set(subset.expensively_compute_partition_keys())
 
 
-def _beside(context: dg.AutomationContext, part: Part) -> str | None:
+def _beside(context: dg.AutomationContext[dg.AssetKey], part: Part) -> str | None:
     """Returns an upstream that this tick requests."""
     for key in upstreams_of(context.asset_graph, part.downstream.key):
         subset = context.request_subsets_by_key.get(key)
@@ -565,7 +574,7 @@ def _beside(context: dg.AutomationContext, part: Part) -> str | None:
     return None
 
 
-def _record(context: dg.AutomationContext, tick: Any, part: Part) -> Mapping[str, Any]:
+def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -> Mapping[str, Any]:
     """Returns the metadata that records what the tick knew for each requested partition."""
     requested = _requested(context)
     if not requested:

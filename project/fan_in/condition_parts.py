@@ -8,9 +8,10 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from .asset_tick import AssetTick
+from .compat.python import UTC
 from .downstreams import Downstream, completion_of
 from .evaluate import Holds, evaluate
 from .partition_maps import Pairing
@@ -96,8 +97,8 @@ class Part:
             del self._shared_until[name]
             self.changed.add(name)
         while self._expiries and self._expiries[0][0] <= now:
-            partition = heapq.heappop(self._expiries)[1]
-            touched.add(None if downstream.partitions_def is None else partition)
+            expired = heapq.heappop(self._expiries)[1]
+            touched.add(None if downstream.partitions_def is None else expired)
         if downstream.partitions_def is not None:
             touched.discard(None)
         for partition in touched:

@@ -9,11 +9,12 @@ import json
 import zlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
+from .compat.python import UTC
 from .rule import Batch, Completion, Decision, Used, merge_used
 from .stored_order import Place
 
@@ -272,8 +273,9 @@ class SensorState:
     @staticmethod
     def from_json(text: str | None, owner: str) -> "SensorState | None":
         """Returns the state that the cursor holds, or None if it is another's or unreadable."""
+        text = text or ""
         try:
-            data = json.loads(text or "")
+            data = json.loads(text)
             if data["version"] != VERSION or data["owner"] != owner:
                 return None
             if data["check"] != _checksum(text[: text.rindex(CHECK)]):

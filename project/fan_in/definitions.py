@@ -105,7 +105,7 @@ def _candidates(graph: Any, own: Sequence[AutomationSensor]) -> Mapping[str, Can
     for check in graph.asset_check_keys - checked:
         if graph.get(check).automation_condition is not None:
             sizes[check.asset_key] = sizes.get(check.asset_key, 0) + 1
-    found = {}
+    found: dict[dg.AssetKey, Candidate] = {}
     for key in (graph.materializable_asset_keys | graph.observable_asset_keys) - taken:
         if graph.get(key).automation_condition is not None:
             found |= {k: _candidate(graph, k, sizes) for k in _made_with(graph, key) - taken}

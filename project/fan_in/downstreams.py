@@ -7,13 +7,14 @@ condition decides only those again.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from .asset_facts import AssetFacts, StoredCompletion
 from .asset_requests import AssetRequest, AssetRequests
+from .compat.python import UTC
 from .errors import FanInError
 from .evaluation_records import Seen
 from .partition_maps import Pairing, PartitionMap
@@ -116,8 +117,9 @@ class Upstream:
             for ours in self.map.children(view, partition) if partition is not None else ():
                 self._sources[ours].add(partition)
                 changed.add(ours)
-        for ours in changed:
-            self._mapped[ours] = max(self.facts.done[p] for p in self._sources[ours])
+        for ours_changed in changed:
+            sources = self._sources[ours_changed]
+            self._mapped[ours_changed] = max(self.facts.done[p] for p in sources)
         return None if anew else changed
 
 

@@ -20,6 +20,7 @@ from dagster._core.definitions.declarative_automation.serialized_objects import 
     HistoricalAllPartitionsSubsetSentinel,
 )
 
+from .compat.releases import subset_of_partitions
 from .condition_parts import Part, Partition
 from .downstreams import Upstream
 from .messages import ASSET_WORDS, explain_held_back, explain_upstream
@@ -51,7 +52,7 @@ class Text:
     ready: frozenset[Partition]
 
 
-class Line(dg.AutomationResult):
+class Line(dg.AutomationResult[dg.AssetKey]):
     """One line of an evaluation: a result without a context, so that it can be kept.
 
     Args:
@@ -76,14 +77,14 @@ class Line(dg.AutomationResult):
         return self._asset
 
     @property
-    def child_results(self) -> Sequence[dg.AutomationResult]:
+    def child_results(self) -> Sequence[dg.AutomationResult[dg.AssetKey]]:
         return ()
 
     @property
     def condition_unique_id(self) -> str:
         return self._unique_id
 
-    @property
+    @cached_property
     def node_cursor(self) -> None:
         return None
 
@@ -117,7 +118,7 @@ class Line(dg.AutomationResult):
         )
 
 
-class FanInResult(dg.AutomationResult):
+class FanInResult(dg.AutomationResult[dg.AssetKey]):
     """The result of a condition that asks the rule.
 
     Args:
@@ -132,10 +133,10 @@ class FanInResult(dg.AutomationResult):
 
     def __init__(
         self,
-        context: dg.AutomationContext,
+        context: dg.AutomationContext[dg.AssetKey],
         true_subset: Any,
         *,
-        lines: Sequence[dg.AutomationResult] = (),
+        lines: Sequence[dg.AutomationResult[dg.AssetKey]] = (),
         stamp: Callable[[], str] = str,
         metadata: Callable[[], Mapping[str, Any]] = dict,
         part: Part | None = None,
@@ -147,7 +148,7 @@ class FanInResult(dg.AutomationResult):
 
     @cached_property
     def value_hash(self) -> str:
-        true_of = self.true_subset.get_internal_value()
+        true_of: Any = self.true_subset.get_internal_value()
         if not isinstance(true_of, bool):
             true_of = sorted(true_of.get_partition_keys())
         lines = " ".join(line.value_hash for line in self.child_results)
@@ -176,7 +177,7 @@ class EvaluationLines:
         self._kept: dict[tuple[bool, str], tuple[Text, Line]] = {}
         self._all: tuple[tuple[str, bool], list[Line]] | None = None
 
-    def of(self, context: dg.AutomationContext, held_back: Text | None) -> list[Line]:
+    def of(self, context: dg.AutomationContext[dg.AssetKey], held_back: Text | None) -> list[Line]:
         """Returns the lines for an evaluation: what is missing first."""
         candidates = context.candidate_subset
         everything = _is_everything(candidates)
@@ -207,7 +208,7 @@ class EvaluationLines:
         part.changed.clear()
 
     def _line(
-        self, context: dg.AutomationContext, text: Text, everything: bool, parent: str
+        self, context: dg.AutomationContext[dg.AssetKey], text: Text, everything: bool, parent: str
     ) -> Line:
         """Returns a line about everything, or about nothing."""
         text_there = text if everything else Text(text.name, text.description, NONE)
@@ -234,7 +235,7 @@ def held_back_text(decision: Any) -> Text:
     return Text("held back", explain_held_back(decision), NONE)
 
 
-def _narrowed(context: dg.AutomationContext, text: Text, parent: str) -> Line:
+def _narrowed(context: dg.AutomationContext[dg.AssetKey], text: Text, parent: str) -> Line:
     keys = context.candidate_subset.expensively_compute_partition_keys()
     text = Text(text.name, text.description, text.ready & keys)
     candidates = context.candidate_subset.convert_to_serializable_subset()
@@ -247,13 +248,13 @@ def _is_everything(candidates: Any) -> bool:
     return value is True or type(value).__name__ == "AllPartitionsSubset"
 
 
-def _true_of(context: dg.AutomationContext, ready: Collection[Partition]) -> Any:
+def _true_of(context: dg.AutomationContext[dg.AssetKey], ready: Collection[Partition]) -> Any:
     if context.partitions_def is None:
         return bool(ready)
     return subset_of(context, ready).get_internal_value()
 
 
-def subset_of(context: dg.AutomationContext, partitions: Collection[Partition]) -> Any:
+def subset_of(context: dg.AutomationContext[dg.AssetKey], partitions: Collection[Partition]) -> Any:
     """Returns the part of the asset under evaluation with these partitions, of those that there
     are; all of it if None is among them."""
     if None in partitions:
@@ -262,7 +263,7 @@ def subset_of(context: dg.AutomationContext, partitions: Collection[Partition]) 
     if not partitions or of_asset is None:
         return context.get_empty_subset()
     there = {p for p in partitions if p is not None and of_asset.has_partition_key(p)}
-    return context.asset_graph_view.get_subset_from_partition_keys(context.key, of_asset, there)
+    return subset_of_partitions(context.asset_graph_view, context.key, of_asset, there)
 
 
 def _text(part: Part, name: str, upstream: Upstream) -> Text:

@@ -9,7 +9,7 @@ This is the only reader of stored evaluations.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from dagster._core.storage.schedules.schema import AssetDaemonAssetEvaluationsTable as Evaluations
 from dagster_shared.serdes.errors import DeserializationError
 
+from .compat.python import UTC
 from .event_rows import pages
 from .ticks import first_tick_id
 
@@ -228,7 +229,7 @@ def _stored(
 def _bodies(
     instance: dg.DagsterInstance, wanted: Collection[tuple[dg.AssetKey, int]]
 ) -> Mapping[tuple[dg.AssetKey, int], tuple[int, str]]:
-    storage = instance.schedule_storage
+    storage: Any = instance.schedule_storage
     if storage is None or not wanted:
         return {}
     named = {(key.to_db_string(), evaluation): (key, evaluation) for key, evaluation in wanted}
@@ -245,7 +246,7 @@ def newest_evaluation(
     instance: dg.DagsterInstance, key: dg.AssetKey, until: datetime
 ) -> Evaluation | None:
     """Returns the newest evaluation of an asset that had been made by a time and can be read."""
-    storage = instance.schedule_storage
+    storage: Any = instance.schedule_storage
     query = _select().where(Evaluations.c.asset_key == key.to_db_string())
     query = query.order_by(Evaluations.c.evaluation_id.desc()).limit(EVALUATIONS_READ)
     before: int | None = None
@@ -263,7 +264,7 @@ def newest_evaluation(
     return None
 
 
-def _select() -> sa.Select[Any]:
+def _select() -> Any:
     return sa.select(
         Evaluations.c.asset_key, Evaluations.c.evaluation_id, Evaluations.c.asset_evaluation_body
     )
@@ -280,7 +281,7 @@ def _root(body: str) -> Any:
     """Returns a stored evaluation of a whole condition; None if it was written by another version
     of Dagster, or is damaged: that is as good as gone."""
     try:
-        stored = dg.deserialize_value(body)
+        stored: Any = dg.deserialize_value(body)
         root = getattr(stored, "evaluation", stored)
         root.iter_nodes()
     except (DeserializationError, ValueError, AttributeError, TypeError, KeyError):

@@ -6,7 +6,7 @@ release since 1.12.0. All rows of all assets have ids in one order.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -15,6 +15,8 @@ import sqlalchemy as sa
 # Private: see above.
 from dagster._core.storage.event_log.schema import AssetKeyTable as Assets
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
+
+from .compat.python import UTC
 
 MATERIALIZED = dg.DagsterEventType.ASSET_MATERIALIZATION.value
 OBSERVED = dg.DagsterEventType.ASSET_OBSERVATION.value
@@ -174,9 +176,9 @@ class EventRows:
         for some in pages(ids):
             query = sa.select(Events.c.id, Events.c.event).where(Events.c.id.in_(some))
             for i, body in self._connection.execute(query):
-                observation = dg.deserialize_value(body).asset_observation
-                tags = observation.tags if observation is not None else {}
-                if (version := tags.get(DATA_VERSION_TAG)) is not None:
+                observation = dg.deserialize_value(body, dg.EventLogEntry).asset_observation
+                version = None if observation is None else observation.tags.get(DATA_VERSION_TAG)
+                if version is not None:
                     versions[int(i)] = version
         return versions
 

@@ -17,7 +17,9 @@ from jinja2 import Environment, nodes
 from . import condition, requirement
 from .durations import parse_duration, parse_window
 from .errors import FanInError
-from .windows import ONE_DAY, Within
+from .windows import ONE_DAY
+
+Functions = Mapping[str, Callable[..., Any]]
 
 INSTEAD_OF = {
     nodes.And: ("and", "all_of"),
@@ -30,11 +32,16 @@ DAGSTERS = ("dg", "automation_condition")
 """The variables by which YAML names Dagster's own conditions."""
 
 
-def within_of(value: Any) -> Within:
+def window_of(value: Any) -> Any:
+    """Returns the window that a text stands for; others as they are."""
+    return parse_window(value) if isinstance(value, str) else value
+
+
+def within_of(value: Any) -> Any:
     """Returns the window that a text stands for, or those of a mapping; others as they are."""
     if isinstance(value, Mapping):
-        return {name: within_of(window) for name, window in value.items()}
-    return parse_window(value) if isinstance(value, str) else value
+        return {name: window_of(window) for name, window in value.items()}
+    return window_of(value)
 
 
 def duration_of(value: Any) -> timedelta | None:
@@ -47,7 +54,7 @@ def _all_upstreams_updated(within: Any = ONE_DAY, **arguments: Any) -> Any:
 
 
 def _upstream_updated(key: Any, within: Any = ONE_DAY) -> Any:
-    return condition.upstream_updated(key, within_of(within))
+    return condition.upstream_updated(key, window_of(within))
 
 
 def _upstreams_settled(quiet: Any) -> Any:
@@ -66,9 +73,13 @@ def _none_of(*parts: Any) -> Any:
     return ~_any_of(*parts)
 
 
-COMBINATIONS = {"all_of": _all_of, "any_of": _any_of, "none_of": _none_of}
+COMBINATIONS: Functions = {
+    "all_of": _all_of,
+    "any_of": _any_of,
+    "none_of": _none_of,
+}
 
-CONDITIONS = {
+CONDITIONS: Functions = {
     "all_upstreams_updated": _all_upstreams_updated,
     "upstream_updated": _upstream_updated,
     "upstreams_settled": _upstreams_settled,
@@ -78,7 +89,7 @@ CONDITIONS = {
 }
 """What makes the condition of an asset."""
 
-REQUIREMENTS = {
+REQUIREMENTS: Functions = {
     "upstream_succeeded": requirement.Needs,
     "at_least": requirement.at_least,
     **COMBINATIONS,

@@ -4,7 +4,7 @@ An error is a fan-in that can never work as it is written. A warning is one that
 that another code location may define, a condition that is set on many assets and suits most.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -58,7 +58,7 @@ def check_location(repository: dg.RepositoryDefinition) -> Sequence[Finding]:
     return sorted(dict.fromkeys(found), key=lambda finding: not finding.is_error)
 
 
-def automation_sensors(sensors: Collection[Any]) -> Sequence[AutomationSensor]:
+def automation_sensors(sensors: Iterable[Any]) -> Sequence[AutomationSensor]:
     """Returns the automation sensors among all, by name."""
     found = [sensor for sensor in sensors if isinstance(sensor, AutomationSensor)]
     return sorted(found, key=lambda sensor: sensor.name)
@@ -73,16 +73,16 @@ def is_in_user_code(sensor: AutomationSensor) -> bool:
 class _Checks:
     def __init__(self, repository: dg.RepositoryDefinition) -> None:
         self.repository = repository
-        self.graph = repository.asset_graph
+        self.graph: Any = repository.asset_graph
         self.sensors = automation_sensors(repository.sensor_defs)
 
     @cached_property
-    def targets(self) -> Mapping[str, Collection[dg.AssetKey]]:
+    def targets(self) -> Mapping[str, Set[dg.AssetKey]]:
         """The assets that each automation sensor targets, by its name."""
         return {s.name: s.asset_selection.resolve(self.graph) for s in self.sensors}
 
     @cached_property
-    def fan_ins(self) -> Mapping[dg.AssetKey, dg.AutomationCondition]:
+    def fan_ins(self) -> Mapping[dg.AssetKey, dg.AutomationCondition[Any]]:
         """The conditions of assets in which there is a fan-in: their own, or the default one of
         the sensor that targets them, which is meant for those that have upstreams."""
         graph = self.graph
@@ -162,7 +162,7 @@ class _Checks:
         for key in self.fan_ins:
             sensor = next((s for s in self.sensors if key in self.targets[s.name]), None)
             if sensor is None or not is_in_user_code(sensor):
-                skipped.setdefault(sensor and sensor.name, []).append(key)
+                skipped.setdefault(None if sensor is None else sensor.name, []).append(key)
         for name, keys in skipped.items():
             if name is None:
                 yield Finding(
@@ -215,7 +215,7 @@ class _Checks:
         return those_there_are(list(map(_name, keys)), name)
 
 
-def holds_fan_in(condition: dg.AutomationCondition) -> bool:
+def holds_fan_in(condition: dg.AutomationCondition[Any]) -> bool:
     """True when a condition is a fan-in, or any part of it is."""
     return isinstance(condition, FanInCondition) or any(map(holds_fan_in, condition.children))
 

@@ -47,8 +47,9 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
     if newest is None:
         if sure or window is None:
             return f"never {words.completed}"
-        today = f"today in {window.zone}" if isinstance(window, CalendarDay) else None
-        return f"no {words.completion} {today or f'within {format_duration(window)}'}"
+        if isinstance(window, CalendarDay):
+            return f"no {words.completion} today in {window.zone}"
+        return f"no {words.completion} within {format_duration(window)}"
     if status.state is State.READY:
         return f"{words.completed} {_moment(newest.completed_at, at)}"
     if status.state is State.USED:
@@ -65,6 +66,7 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
     last = f"last {words.completion} {_moment(newest.completed_at, at)}"
     if isinstance(window, CalendarDay):
         return f"{last}, not today in {window.zone}"
+    assert window is not None  # Without a window, nothing is outside it.
     return f"{last}, outside {format_duration(window)}"
 
 
@@ -110,7 +112,7 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
         return (
             f"{line}; waiting, upstreams still running: {_some([*map(plain, decision.busy)], ', ')}"
         )
-    if decision.unsettled:
+    if decision.unsettled and decision.settle is not None:
         ages = [
             f"{plain(s.upstream)} {words.completed} {_moment(s.newest.completed_at, decision.at)}"
             for s in decision.unsettled

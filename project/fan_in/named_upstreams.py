@@ -1,6 +1,6 @@
 """Which upstreams an automation condition names, and how far back it looks at them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -8,7 +8,7 @@ import dagster as dg
 from .windows import Window
 
 
-class NamesUpstreams(dg.AutomationCondition):
+class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
     """A condition that names upstreams."""
 
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
@@ -19,9 +19,17 @@ class NamesUpstreams(dg.AutomationCondition):
         """Returns the windows that bound how far back it reads."""
         return []
 
+    def strangers(self, graph: Any) -> Sequence[str]:
+        """Returns the keys that it names and must not, since they are no assets of the graph."""
+        return []
+
+    def fault(self, graph: Any, target: dg.AssetKey) -> str | None:
+        """Returns why it can never be true on an asset, as far as the graph tells."""
+        return None
+
 
 def named_upstreams(
-    graph: Any, target: dg.AssetKey, condition: dg.AutomationCondition
+    graph: Any, target: dg.AssetKey, condition: dg.AutomationCondition[Any]
 ) -> Iterator[tuple[NamesUpstreams, dg.AssetKey]]:
     """Yields every fan-in condition within a condition, with the asset that it applies to."""
     if isinstance(condition, NamesUpstreams):

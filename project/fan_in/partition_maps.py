@@ -11,12 +11,12 @@
 An upstream that is no upstream by the graph pairs by the same partitions, or not at all.
 """
 
-from collections.abc import Collection
 from enum import Enum
 from typing import Any
 
 import dagster as dg
 
+from .compat.releases import is_virtual, parents_through_views, subset_of_partitions
 from .errors import FanInError
 
 
@@ -48,7 +48,7 @@ class PartitionMap:
         self, graph: Any, upstream: dg.AssetKey, downstream: dg.AssetKey, via: dg.AssetKey
     ) -> None:
         self.graph, self.upstream, self.downstream = graph, upstream, downstream
-        self.via = via if upstream not in ancestors(graph, downstream) else downstream
+        self.via = via if upstream not in parents_through_views(graph, downstream) else downstream
         self.theirs = graph.get(upstream).partitions_def if graph.has(upstream) else None
         self.ours = graph.get(downstream).partitions_def
         self.pairing = self._pair()
@@ -57,7 +57,7 @@ class PartitionMap:
         self._signature: Any = None
 
     def _pair(self) -> Pairing:
-        related = self.upstream in ancestors(self.graph, self.via)
+        related = self.upstream in parents_through_views(self.graph, self.via)
         if self.ours is None:
             if self.theirs is None or not related or self._is_all():
                 return Pairing.ANY
@@ -113,7 +113,7 @@ class PartitionMap:
     def _map_down(self, view: Any, partition: str) -> frozenset[str]:
         if self.theirs is None or not self.theirs.has_partition_key(partition):
             return frozenset()
-        subset = view.get_subset_from_partition_keys(self.upstream, self.theirs, {partition})
+        subset = subset_of_partitions(view, self.upstream, self.theirs, {partition})
         return frozenset(self._downstream_of(view, subset))
 
     def _downstream_of(self, view: Any, subset: Any) -> set[str]:
@@ -122,7 +122,7 @@ class PartitionMap:
             if child == self.downstream:
                 of_child = view.compute_child_subset(child, subset)
                 mapped |= of_child.expensively_compute_partition_keys()
-            elif child == self.via or self.graph.get(child).is_virtual:
+            elif child == self.via or is_virtual(self.graph, child):
                 mapped |= self._downstream_of(view, view.compute_child_subset(child, subset))
         return mapped
 
@@ -134,7 +134,7 @@ class PartitionMap:
     def _upstream_of(self, view: Any, subset: Any) -> set[str]:
         mapped: set[str] = set()
         for parent in self.graph.get(subset.key).parent_keys:
-            between = parent == self.via or self.graph.get(parent).is_virtual
+            between = parent == self.via or is_virtual(self.graph, parent)
             if parent != self.upstream and not between:
                 continue
             of_parent = view.compute_parent_subset(parent, subset)
@@ -154,7 +154,7 @@ class PartitionMap:
         if partition not in self._parents:
             if not self.ours.has_partition_key(partition):
                 return True
-            subset = view.get_subset_from_partition_keys(self.downstream, self.ours, {partition})
+            subset = subset_of_partitions(view, self.downstream, self.ours, {partition})
             there, required = view.compute_parent_subset_and_required_but_nonexistent_subset(
                 self.upstream, subset
             )
@@ -191,15 +191,10 @@ class Signatures:
         return hash(tuple(partitions.get_partition_keys()))
 
 
-def ancestors(graph: Any, key: dg.AssetKey) -> Collection[dg.AssetKey]:
-    """Returns the upstreams of an asset, with views looked through."""
-    return graph.get_non_virtual_ancestor_keys(key)
-
-
 def upstreams_of(graph: Any, key: dg.AssetKey) -> list[dg.AssetKey]:
     """Returns the upstreams of an asset that it can wait for, sorted.
 
     Not those that can only be built together with it: they are never done before it.
     """
     together = graph.get(key).execution_set_asset_keys
-    return sorted(set(ancestors(graph, key)) - {key} - set(together))
+    return sorted(set(parents_through_views(graph, key)) - {key} - set(together))

@@ -6,7 +6,7 @@ done. A re-execution from failure is partial, too, but completes the run that fa
 that run was.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import dagster as dg
 
@@ -87,8 +87,8 @@ class WholeRuns:
             return True
         return self._nodes(lineage.parent_snapshot_id) <= self._nodes(snapshot_id)
 
-    def _nodes(self, snapshot_id: str) -> Collection[str]:
-        nodes = nodes_of_jobs.get(snapshot_id)
+    def _nodes(self, snapshot_id: str) -> frozenset[str]:
+        nodes: frozenset[str] | None = nodes_of_jobs.get(snapshot_id)
         if nodes is None:
             structure = self.instance.get_job_snapshot(snapshot_id).dep_structure_snapshot
             nodes = frozenset(node.node_name for node in structure.node_invocation_snaps)
@@ -100,7 +100,7 @@ class WholeRuns:
         storage = self.instance.run_storage
         if plan_id is None or not storage.has_execution_plan_snapshot(plan_id):
             return frozenset()
-        steps = steps_of_plans.get(plan_id)
+        steps: frozenset[str] | None = steps_of_plans.get(plan_id)
         if steps is None:
             plan = self.instance.get_execution_plan_snapshot(plan_id)
             steps = frozenset(step.key for step in plan.steps)

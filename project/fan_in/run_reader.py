@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 
 import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
+from .compat.python import UTC
 from .cursor import SensorRequest, run_completion
 from .parts import WholeRuns
 from .rule import Completion

@@ -10,11 +10,17 @@ for several upstreams.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Literal
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal
 
 import dagster as dg
 
+# Private: what define_asset_job returns has no public name.
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
+
+from .compat.python import UTC
 from .cursor import SensorRequest
 from .definition_checks import check_arguments, check_code_location, check_partitions
 from .errors import FanInError
@@ -29,11 +35,6 @@ from .windows import ONE_DAY, Within, format_duration
 
 BATCH_TAG = "fan_in/batch"
 
-# What define_asset_job returns has no public name.
-AssetJob = type(dg.define_asset_job("any"))
-Job = dg.JobDefinition | AssetJob
-UpstreamJob = Job | dg.JobSelector
-
 
 @dataclass(frozen=True)
 class JobName:
@@ -41,6 +42,10 @@ class JobName:
 
     name: str
     partitions_def: None = None
+
+
+Job = dg.JobDefinition | UnresolvedAssetJobDefinition | JobName
+UpstreamJob = Job | dg.JobSelector
 
 
 def fan_in_sensor(
@@ -102,7 +107,7 @@ def fan_in_sensor(
             nothing, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
             is not correlated by them.
     """
-    _check_job("job", job)
+    _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
     check_upstreams([u.name for u in upstreams], downstream=job.name)
     fan_in = FanInSensor(
@@ -128,7 +133,9 @@ def fan_in_sensor(
     check_arguments(fan_in)
     known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
     check_partitions(name, correlate_by, job.name, job.partitions_def, known)
-    target = {"job_name": job.name} if isinstance(job, JobName) else {"job": job}
+    target: dict[str, Any] = {"job": job}
+    if isinstance(job, JobName):
+        target = {"job_name": job.name}
     return dg.SensorDefinition(
         name=name,
         **target,
@@ -150,11 +157,12 @@ def upstream_succeeded(job: UpstreamJob) -> Requirement:
     return Needs(_upstream("job", job).name)
 
 
-def _check_job(argument: str, job: object) -> None:
-    if not isinstance(job, Job | JobName):
+def _checked_job(argument: str, job: object) -> Job:
+    if not isinstance(job, Job):
         raise FanInError(
             f"{argument}={job!r} is not a job: pass a job definition or an asset-job definition"
         )
+    return job
 
 
 def _upstream(argument: str, upstream: object) -> Upstream:
@@ -169,8 +177,7 @@ def _upstream(argument: str, upstream: object) -> Upstream:
             f"{argument}={upstream!r} is an unknown job: pass the job definition,"
             " or dg.JobSelector(location_name=…, job_name=…) for a job of another code location"
         )
-    _check_job(argument, upstream)
-    return Upstream(job_name=upstream.name)
+    return Upstream(job_name=_checked_job(argument, upstream).name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,7 +311,7 @@ def requested_batch(run_tags: Mapping[str, str]) -> Batch | None:
     It is None for a run that no fan-in sensor requested.
     """
     request = SensorRequest.from_tags(run_tags)
-    return request and request.batch
+    return None if request is None else request.batch
 
 
 def upstream_runs(run_tags: Mapping[str, str]) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ them. Only run ids are read from it: events may be purged, and the run is what c
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Final
 
 import dagster as dg
 import sqlalchemy as db
@@ -16,7 +17,7 @@ import sqlalchemy as db
 # times as long. It serves storages that are not Dagster's own.
 from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
 
-SUCCESS = dg.DagsterEventType.RUN_SUCCESS
+SUCCESS: Final = dg.DagsterEventType.RUN_SUCCESS
 
 LATE_COMMIT = timedelta(minutes=2)
 """How late a smaller number may become visible after a greater one.
@@ -92,8 +93,9 @@ class StoredSuccesses:
         by_number = SqlEventLogStorageTable.c.id.desc()
         return self._rows(_successes().order_by(by_number).limit(count))
 
-    def _rows(self, query: db.Select) -> Sequence[tuple[int, str]]:
-        with self.instance.event_log_storage.index_connection() as connection:
+    def _rows(self, query: Any) -> Sequence[tuple[int, str]]:
+        storage: Any = self.instance.event_log_storage
+        with storage.index_connection() as connection:
             return [(number, run_id) for number, run_id in connection.execute(query)]
 
     def _publicly_from(self, number: int) -> Sequence[tuple[int, str]]:
@@ -110,6 +112,6 @@ class StoredSuccesses:
                 return found
 
 
-def _successes() -> db.Select:
+def _successes() -> Any:
     columns = SqlEventLogStorageTable.c
     return db.select(columns.id, columns.run_id).where(columns.dagster_event_type == SUCCESS.value)

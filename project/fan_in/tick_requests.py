@@ -6,11 +6,12 @@ also has requests without planned materializations.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
+from .compat.python import UTC
 from .ticks import TickReader
 from .windows import MOST_CLOCK_SKEW
 

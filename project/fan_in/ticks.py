@@ -7,7 +7,7 @@ more: that somebody else is about to request, and what was requested by a run th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ import dagster as dg
 # Private, since ticks can be listed in no public way by their status.
 from dagster._core.scheduler.instigation import TickStatus
 
+from .compat.python import UTC
 from .windows import just_after
 
 LONGEST_EVALUATION = timedelta(seconds=30)
@@ -170,7 +171,7 @@ class TickReader:
             for tick in self.instance.get_ticks(
                 state.instigator_origin_id,
                 state.selector_id,
-                after=after and after.timestamp(),
+                after=None if after is None else after.timestamp(),
                 before=self._before(before),
                 statuses=ended,
                 limit=1,
@@ -196,15 +197,18 @@ def first_tick_id(instance: dg.DagsterInstance, tick_id: int) -> int | None:
     Dagster retries a tick that failed with runs reserved as another tick, of the same runs. What
     was evaluated is stored under the first.
     """
-    storage = instance.schedule_storage
-    found = storage.get_ticks_by_ids([tick_id]) if storage else []
-    reserved = {run_id for tick in found for run_id in tick.tick_data.reserved_run_ids or ()}
+    if instance.schedule_storage is None:
+        return None
+    try:
+        tick = instance.schedule_storage.get_tick(tick_id)
+    except dg.DagsterInvariantViolationError:  # It is gone.
+        return None
+    reserved = set(tick.tick_data.reserved_run_ids or ())
     if not reserved:
         return None
-    (tick,) = found
     failed = instance.get_ticks(
         tick.instigator_origin_id,
-        tick.selector_id,
+        tick.selector_id or "",
         before=tick.timestamp,
         after=tick.timestamp - LONGEST_RETRY.total_seconds(),
         statuses=[TickStatus.FAILURE],

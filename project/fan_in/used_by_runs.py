@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain, islice
 from logging import Logger
 
 import dagster as dg
 
+from .compat.python import UTC
 from .cursor import KeyState, SensorRequest, SensorState
 from .run_reader import Home, RunReader, origin_of
 from .sensor_config import SENSOR_TAG, SensorConfig

@@ -6,10 +6,11 @@ local day), or None (any age). A mapping gives each upstream its own window.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from .compat.python import UTC
 from .errors import FanInError
 
 ONE_DAY = timedelta(days=1)
@@ -110,7 +111,8 @@ def window_of(within: Within, upstream: str) -> Window:
 def longest_window(windows: Iterable[Window]) -> timedelta | None:
     """Returns an age at which a completion is outside every window; None if one has no end."""
     lengths = [LONGEST_DAY if isinstance(window, CalendarDay) else window for window in windows]
-    return None if None in lengths else max(lengths)
+    ends = [length for length in lengths if length is not None]
+    return max(ends) if len(ends) == len(lengths) else None
 
 
 def check_window(window: Window, name: str = "within") -> None:
@@ -145,7 +147,7 @@ def check_within(within: Within, upstreams: Iterable[str] | None = None) -> None
     if unknown:
         raise FanInError(
             f"within names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
-            f" name some of {', '.join(upstreams)}"
+            f" name some of {', '.join(upstreams or ())}"
         )
 
 

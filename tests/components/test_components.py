@@ -2,13 +2,13 @@
 
 import re
 import sys
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 import dagster as dg
 import pytest
+import tomllib
 from click.testing import CliRunner
 from dagster_dg_cli.cli import cli
 

@@ -1,5 +1,6 @@
 """The exact surface: Dagster drops definitions without a word, so every one of them is named."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+import project.definitions
 from project.definitions import defs
 from project.defs.partitions import DAYS
 from project.paths import DATA_VARIABLE, ROOT
@@ -273,3 +275,10 @@ def test_dg_check_defs_passes(tmp_path):
     assert check.returncode == 0, said
     assert "All definitions loaded successfully." in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_its_extra_the_example_says_what_to_install(monkeypatch):
+    """A package that is missing is named, with the extra that brings it."""
+    monkeypatch.setitem(sys.modules, "dagster_dbt", None)
+    with pytest.raises(ImportError, match=r"needs dagster_dbt: make setup, or pip .*\[example\]"):
+        importlib.reload(project.definitions)

@@ -15,6 +15,7 @@ from project.fan_in import (
 )
 from project.fan_in.evaluation_records import COMPLETIONS_METADATA_KEY, completions_seen
 from tests.support.drivers import DeclarativeWorld, World, declarative_definitions, with_condition
+from tests.support.marks import needs_views
 
 D = dg.AssetKey("d")
 
@@ -228,6 +229,7 @@ def definitions_with(*others, deps) -> dg.Definitions:
     return with_condition(condition, deps=deps, others=others)
 
 
+@needs_views
 def test_views_are_looked_through():
     """Behind a virtual asset its upstreams are waited for, and never the view itself."""
     view = dg.AssetSpec("view", deps=["a"], is_virtual=True)

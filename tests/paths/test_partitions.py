@@ -11,6 +11,7 @@ from dagster._core.execution.backfill import PartitionBackfill
 from project.fan_in import all_upstreams_updated, upstream_updated, upstreams_settled
 from project.fan_in.batch import batch_of_run
 from tests.support.drivers import DeclarativeWorld
+from tests.support.marks import needs_views
 from tests.support.pinned import START
 
 D = dg.AssetKey("d")
@@ -169,6 +170,7 @@ def test_a_partition_that_is_gone_counts_for_nothing():
         assert [request.partition_key for request in answer.run_requests] == ["ada"]
 
 
+@needs_views
 def test_views_are_looked_through_partition_by_partition():
     """A view between the upstream and the downstream maps as it is defined."""
     view = asset(

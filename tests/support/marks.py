@@ -4,9 +4,14 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from project.paths import ROOT
+
+needs_views = pytest.mark.skipif(
+    dg.__version__.startswith("1.12."), reason="virtual assets: from Dagster 1.13.0"
+)
 
 
 def a_few(rows: Iterable[Any], every: int) -> list[Any]:

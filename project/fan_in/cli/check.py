@@ -43,7 +43,8 @@ def _findings(app: App) -> Sequence[Finding]:
         cause: BaseException | None = error
         while cause is not None:
             # By its attribute, since a copy of this library raises its own kind.
-            if findings := getattr(cause, "findings", None):
+            findings: Sequence[Finding] = getattr(cause, "findings", ())
+            if findings:
                 return findings
             cause = cause.__cause__ or cause.__context__
         raise

@@ -1,11 +1,12 @@
 """``fan-in explain``: why a downstream was requested, or was not, at a time."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 
+from ..compat.python import UTC
 from ..errors import FanInError
 from ..inspect.evaluations import lines
 from ..inspect.explanation import Explanation, explain_at

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import wraps
 from itertools import count
 from pathlib import Path
@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
+from ..compat.python import UTC
 from ..errors import NoHistory
 from ..replay import recording
 from ..replay.alternatives import Alternative
@@ -99,7 +100,7 @@ class Source:
                 raise click.UsageError("give DOWNSTREAM or --file: a file is of one downstream")
             if self.requested_by is not None:
                 raise click.UsageError("give --requested-by when the file is exported")
-            return self._narrowed(recording.read(self.file))
+            return self._narrowed(self.file)
         fan_in = self.app.fan_in(self.downstream)
         until = self.until or datetime.now(UTC)
         since = self._since(until, until - DEFAULT_PERIOD)
@@ -123,15 +124,16 @@ class Source:
             )
         return since
 
-    def _narrowed(self, history: History) -> History:
+    def _narrowed(self, file: Path) -> History:
+        history = recording.read(file)
         until = min(self.until or history.until, history.until)
         since = self._since(until, history.since) if history.since < until else history.since
         if since < history.since or since >= until:
             raise NoHistory(
-                f"{self.file} has the history from {format_time(history.since)} to"
+                f"{file} has the history from {format_time(history.since)} to"
                 f" {format_time(history.until)}: give a --since and --until within"
             )
-        events = replace(history.events, until=until)
+        events = recording.Lines(file, until)
         return replace(history, since=since, until=until, events=events)
 
 

@@ -2,13 +2,13 @@
 
 import warnings
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
 import dagster as dg
 from dagster_shared.cli import WorkspaceOpts
 
+from ..version import __version__
 from .check import check
 from .errors import NoCodeLocation, OtherCopy, exit_codes
 from .explain import explain
@@ -23,14 +23,6 @@ Exit codes:
 {exit_codes()}
 
 Completion in bash: eval "$(_FAN_IN_COMPLETE=bash_source fan-in)"; or zsh_source, fish_source."""
-
-
-def _version() -> str:
-    try:
-        own = version("dagster-fan-in")
-    except PackageNotFoundError:
-        own = "copied"
-    return f"{own} (dagster {dg.__version__})"
 
 
 class Group(click.Group):
@@ -65,9 +57,9 @@ class Group(click.Group):
 @click.option(
     "--instance", "home", metavar="PATH", help="The instance's folder; by default DAGSTER_HOME."
 )
-@click.version_option(_version(), message="%(prog)s %(version)s")
+@click.version_option(f"{__version__} (dagster {dg.__version__})", message="%(prog)s %(version)s")
 @click.pass_context
-def main(context: click.Context, location: str | None, home: str | None, **options: Any) -> None:
+def main(context: click.Context, /, location: str | None, home: str | None, **options: Any) -> None:
     """Asks a Dagster instance about its fan-ins: what they wait for, what made a run, and what
     another rule would have done. Reads only.
 

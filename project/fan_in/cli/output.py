@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
 from ..inspect.requests import RequestedRun
@@ -142,7 +143,8 @@ def made_words(made: RequestedRun, at: datetime) -> str:
 
 def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Mapping[str, Any]:
     newest = status.newest
-    until = newest and falls_out(status.within, newest.completed_at)
+    completed_at = None if newest is None else newest.completed_at
+    until = None if completed_at is None else falls_out(status.within, completed_at)
     return {
         "upstream": status.upstream,
         "counts": status.ready,

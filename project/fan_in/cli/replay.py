@@ -77,6 +77,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.pass_context
 def replay(
     context: click.Context,
+    /,
     source: Source,
     no_window: bool,
     tries: Sequence[str],

@@ -1,11 +1,12 @@
 """``fan-in status``: where every fan-in stands now."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 
+from ..compat.python import UTC
 from ..inspect.outlook import Outlook
 from ..inspect.sensors import Evaluator, daemon_problem, daemon_reported_at
 from ..inspect.status import Status, status_of

@@ -1,17 +1,18 @@
 """Times and durations as they are given to a command: a time has a zone, always."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
+from ..compat.python import UTC, parse_time
 from ..durations import parse_duration
 from ..errors import FanInError
 from .errors import NaiveTime
 
 
-class Parsed(click.ParamType):
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # Of one type in newer clicks alone.
     """A word that a function reads.
 
     Args:
@@ -33,7 +34,7 @@ class Parsed(click.ParamType):
 def _time(text: str) -> datetime:
     """Returns a time in UTC, from ISO 8601 such as "2026-11-24 10:00+01:00"."""
     try:
-        time = datetime.fromisoformat(text.strip())
+        time = parse_time(text.strip())
         in_utc = time.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise FanInError(f"{text!r} is no time: write it like 2026-11-24 10:00+01:00") from error

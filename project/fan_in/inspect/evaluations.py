@@ -37,7 +37,7 @@ def _asked(node: Any, key: str | None) -> bool:
 
 def _holds(subset: Any, key: str | None) -> bool:
     if not subset.is_partitioned:
-        return subset.bool_value
+        return bool(subset.bool_value)
     return key is not None and key in subset.subset_value
 
 

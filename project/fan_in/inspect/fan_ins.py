@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from ..compat.releases import parents_through_views
 from ..condition import (
     DownstreamRunning,
     UpstreamsRunning,
@@ -16,8 +17,8 @@ from ..condition import (
 )
 from ..messages import ASSET_WORDS, RUN_WORDS, Words
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
-from ..run_reader import Home, Upstream
-from ..sensor import PARTITION_TAG, FanInSensor, fan_in_of
+from ..run_reader import PARTITION_TAG, Home, Upstream
+from ..sensor import FanInSensor, fan_in_of
 from ..windows import ONE_DAY, Within, longest_window
 
 Kind = Literal["sensor", "condition"]
@@ -114,13 +115,13 @@ def other_copies(repository: dg.RepositoryDefinition) -> Sequence[str]:
     makers = [getattr(sensor._raw_fn, "__self__", None) for sensor in repository.sensor_defs]
     for condition in _conditions(repository).values():
         makers += walk(condition)
-    packages = {getattr(maker, "fan_in_library", None) for maker in makers}
-    return sorted(packages - {None, FanInSensor.fan_in_library})
+    packages = {name for maker in makers if (name := getattr(maker, "fan_in_library", None))}
+    return sorted(packages - {FanInSensor.fan_in_library})
 
 
 def _conditions(
     repository: dg.RepositoryDefinition,
-) -> Mapping[dg.AssetKey, dg.AutomationCondition]:
+) -> Mapping[dg.AssetKey, dg.AutomationCondition[Any]]:
     """Returns the condition of each asset: its own, or the default one of a sensor, which is of use
     to an asset that has upstreams."""
     graph = repository.asset_graph
@@ -143,7 +144,7 @@ def _conditions(
 def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
     graph = repository.asset_graph
     downstream = _assets_of(repository, fan_in.job_name)
-    behind = set().union(*(graph.get_non_virtual_ancestor_keys(key) for key in downstream))
+    behind = set().union(*(parents_through_views(graph, key) for key in downstream))
     assets = {}
     for name, upstream in fan_in.by_name.items():
         if upstream.location is None:
@@ -187,7 +188,7 @@ def _holds_fan_in(condition: Any) -> bool:
 
 
 def _of_condition(
-    repository: dg.RepositoryDefinition, key: dg.AssetKey, condition: dg.AutomationCondition
+    repository: dg.RepositoryDefinition, key: dg.AssetKey, condition: dg.AutomationCondition[Any]
 ) -> FanInSpec:
     graph = repository.asset_graph
     parser = ConditionParser(graph, key)
@@ -217,7 +218,7 @@ def _of_condition(
     )
 
 
-def _operands(condition: dg.AutomationCondition) -> Sequence[dg.AutomationCondition]:
+def _operands(condition: dg.AutomationCondition[Any]) -> Sequence[dg.AutomationCondition[Any]]:
     """Returns the parts that must all be true."""
     if condition.operator_type != "and" or isinstance(condition, UpstreamsUpdated):
         return [condition]

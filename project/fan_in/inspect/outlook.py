@@ -7,7 +7,7 @@ What was deleted since is not seen, and the definitions are those of today.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -22,6 +22,7 @@ from dagster._core.definitions.declarative_automation.operators import SinceCond
 from dagster._daemon.asset_daemon import asset_daemon_cursor_from_instigator_serialized_cursor
 from dagster._utils.schedules import get_next_cron_tick
 
+from ..compat.python import UTC
 from ..evaluation_lines import FanInResult
 from ..messages import Words, count_ready, explain, explain_besides
 from ..rule import Completion, Decision, UpstreamStatus
@@ -170,12 +171,13 @@ class _Asked:
             asks = next(decided(root), None)
             if asks is None:
                 return Outlooks(by_key={})
+            condition: Any = asks.condition
             found = _decisions(root, self.fan_in, self.until)
             running: Mapping[str | None, tuple[str, ...]] = {}
             complete = [key for key, decision in found.items() if decision.complete]
             if complete and not self.fan_in.rule.overlap:
-                running = asks.condition.running(asks.evaluated_in, complete, self.until)
-            lost = {} if self.until else asks.condition.lost(asks.evaluated_in)
+                running = condition.running(asks.evaluated_in, complete, self.until)
+            lost = {} if self.until else condition.lost(asks.evaluated_in)
             return Outlooks(
                 by_key={
                     key: self._outlook(root, decision, running.get(key, ()))
@@ -185,7 +187,7 @@ class _Asked:
             )
 
     def _outlook(
-        self, root: dg.AutomationResult, decision: Decision, running: tuple[str, ...]
+        self, root: dg.AutomationResult[dg.AssetKey], decision: Decision, running: tuple[str, ...]
     ) -> Outlook:
         requests = holds(root, decision.key)
         if not decision.complete or (requests and not self.until):
@@ -201,7 +203,7 @@ class _Asked:
             held_until=next((_next_cron_tick(part, self.at) for part in besides), None),
         )
 
-    def _evaluate(self) -> dg.AutomationResult:
+    def _evaluate(self) -> dg.AutomationResult[dg.AssetKey]:
         """Returns the result of the downstream's condition, evaluated with all that its sensor
         evaluates, and stored nowhere."""
         graph, sensor = self.repository.asset_graph, self.sensor
@@ -231,7 +233,7 @@ class _Asked:
         return next(result for result in results if result.key == self.fan_in.asset_key)
 
 
-def decided(result: dg.AutomationResult) -> Iterator[FanInResult]:
+def decided(result: dg.AutomationResult[dg.AssetKey]) -> Iterator[FanInResult]:
     """Yields the parts of a result that asked the rule about the downstream's own upstreams."""
     if isinstance(result, FanInResult):
         yield result
@@ -241,7 +243,7 @@ def decided(result: dg.AutomationResult) -> Iterator[FanInResult]:
 
 
 def _decisions(
-    result: dg.AutomationResult, fan_in: FanInSpec, until: datetime | None
+    result: dg.AutomationResult[dg.AssetKey], fan_in: FanInSpec, until: datetime | None
 ) -> Mapping[str | None, Decision]:
     """Returns the decisions of all parts of a condition that ask the rule, as one for each key.
 
@@ -252,7 +254,8 @@ def _decisions(
     """
     parts: dict[str | None, list[Decision]] = {}
     for part in decided(result):
-        for key, decision in part.condition.decisions(part.evaluated_in, until).items():
+        condition: Any = part.condition
+        for key, decision in condition.decisions(part.evaluated_in, until).items():
             parts.setdefault(key, []).append(decision)
     return {key: _merged(of_key, fan_in) for key, of_key in parts.items()}
 
@@ -272,14 +275,14 @@ def _merged(parts: Sequence[Decision], fan_in: FanInSpec) -> Decision:
     )
 
 
-def holds(result: dg.AutomationResult, key: str | None) -> bool:
+def holds(result: dg.AutomationResult[dg.AssetKey], key: str | None) -> bool:
     """True when the result is true for a partition of the asset, or for the asset if None."""
     if key is None:
         return not result.true_subset.is_empty
     return key in result.true_subset.expensively_compute_partition_keys()
 
 
-def _not_true(result: dg.AutomationResult, key: str | None) -> Iterator[Any]:
+def _not_true(result: dg.AutomationResult[dg.AssetKey], key: str | None) -> Iterator[Any]:
     """Yields the part that a complete batch waits for, if it is not the upstreams.
 
     The first of those that must all be true: the others were not evaluated for the key.

@@ -1,20 +1,22 @@
 """The runs that a fan-in requested, with the batches that made them."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
 import dagster as dg
 
 from ..batch import batch_of_record
+from ..compat.python import UTC
 from ..cursor import SensorRequest
 from ..evaluation_records import EVALUATION_ID_TAG, evaluation_behind, record_behind
 from ..event_rows import Row
 from ..public_rows import rows_of
 from ..rule import Batch
 from ..run_reader import PARTITION_TAG
-from ..sensor import SENSOR_TAG, fan_in_of
+from ..sensor import fan_in_of
+from ..sensor_config import SENSOR_TAG
 from ..windows import MOST_CLOCK_SKEW, just_after
 from .fan_ins import FanInSpec
 
@@ -91,7 +93,9 @@ def _of_sensor(
     of_sensor = fan_in_of(fan_in.definition)
     assert of_sensor is not None, fan_in
     runs = of_sensor.runs(instance, fan_in.home, until=until and just_after(until))
-    tags = {SENSOR_TAG: fan_in.name, **({of_sensor.tag: key} if of_sensor.tag and key else {})}
+    tags: dict[str, str | Sequence[str]] = {SENSOR_TAG: fan_in.name}
+    if of_sensor.tag and key:
+        tags[of_sensor.tag] = key
     for record in runs.of_downstream(tags=tags):
         if one := _by_sensor(record.dagster_run):
             yield one
@@ -99,7 +103,9 @@ def _of_sensor(
 
 def _by_sensor(run: dg.DagsterRun) -> RequestedRun | None:
     request = SensorRequest.from_tags(run.tags)
-    return request and RequestedRun(
+    if request is None:
+        return None
+    return RequestedRun(
         run_id=run.run_id,
         status=run.status.value,
         at=request.at,
@@ -129,8 +135,8 @@ def _by_condition(
         status=run.status.value,
         at=evaluation.at if evaluation else datetime.fromtimestamp(planned_at, UTC),
         key=key,
-        batch=record and batch_of_record(record, key),
-        evaluation_id=evaluation and evaluation.id,
+        batch=None if record is None else batch_of_record(record, key),
+        evaluation_id=None if evaluation is None else evaluation.id,
     )
 
 

@@ -5,7 +5,7 @@ A sensor that is off or a daemon that is gone is the commonest cause of silence.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -13,6 +13,7 @@ import dagster as dg
 # Private, since no public name tells them: what a stored sensor can be.
 from dagster._core.scheduler.instigation import InstigatorStatus
 
+from ..compat.python import UTC
 from ..ticks import LONGEST_EVALUATION, TickReader, TickRecord
 from ..windows import format_duration
 from .fan_ins import FanInSpec
@@ -124,7 +125,7 @@ def evaluator_of(
     if definition is None:
         return Evaluator(instance=instance, definition=None)
     states = [s for s in instance.all_instigator_state() if s.instigator_name == definition.name]
-    homes = {
+    homes: dict[Any, Any] = {
         (state.selector.location_name, state.selector.repository_name): state for state in states
     }
     state = homes.get(fan_in.home)
@@ -138,7 +139,8 @@ def _definition(
     repository: dg.RepositoryDefinition, fan_in: FanInSpec
 ) -> dg.SensorDefinition | None:
     if fan_in.kind == "sensor":
-        return fan_in.definition
+        of_fan_in: dg.SensorDefinition | None = fan_in.definition
+        return of_fan_in
     return next(
         (
             sensor

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from ..durations import parse_duration
 from ..errors import FanInError
@@ -25,6 +25,8 @@ from .simulated import SimulatedFanIn
 
 Like = Literal["sensor", "condition", "example"]
 LIKES = get_args(Like)
+
+ChoiceT = TypeVar("ChoiceT", bound=str)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,14 +160,14 @@ def parse(text: str) -> Alternative:
                 f"--try {text!r}: {part!r} is not one of like=, within=, at-least=, settle=,"
                 " overlap=, idle=, manual=, zone=, each once"
             )
+        fields[name] = value
         try:
             if name in ("overlap", "idle"):
-                value = _one_of(name, value, ("yes", "no")) == "yes"
+                fields[name] = _one_of(name, value, ("yes", "no")) == "yes"
             if name == "like":
-                value = _one_of(name, value, LIKES)
+                fields[name] = _one_of(name, value, LIKES)
         except FanInError as error:
             raise FanInError(f"--try {text!r}: {error}") from error
-        fields[name] = value
     return Alternative(**fields)
 
 
@@ -181,10 +183,11 @@ def rule_words(rule: Rule) -> str:
     return "; ".join(parts)
 
 
-def _one_of(name: str, value: str, values: Collection[str]) -> str:
-    if value not in values:
-        raise FanInError(f"{name}={value} is none of {', '.join(values)}")
-    return value
+def _one_of(name: str, value: str, values: Collection[ChoiceT]) -> ChoiceT:
+    for one in values:
+        if one == value:
+            return one
+    raise FanInError(f"{name}={value} is none of {', '.join(values)}")
 
 
 def _window(text: str) -> Window:

@@ -249,7 +249,8 @@ class Comparison:
     def _know(self, name: str) -> _Work:
         if name not in self._work:
             self._work[name] = _Work()
-        return self._work[name]
+        work: _Work = self._work[name]
+        return work
 
     def now(self, at: datetime) -> None:
         """Asks about what only one side has requested, before something happens after it."""

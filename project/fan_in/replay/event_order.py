@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from ..rule import Completion
-from .events import Ended, Event, Materialized, Requested, Started, moment
+from .events import Ended, Event, Materialized, Requested, moment
 
 OUT_OF_ORDER = timedelta(minutes=5)
 """How far what is stored may be out of the order of time, by hosts whose clocks differ."""
@@ -43,7 +43,7 @@ def as_seen(upstreams: Iterable[Event], requests: Iterator[Event]) -> Iterator[E
             coming.append(following)
         while coming and moment(coming[0]) < moment(event):
             yield coming.popleft()
-        if not isinstance(event, Started):
+        if isinstance(event, Ended | Materialized):
             event.seen = _first_seen(event, coming)
         yield event
     yield from coming

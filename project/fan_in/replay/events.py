@@ -9,7 +9,7 @@ the declarative path.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 from pydantic import AfterValidator, AwareDatetime, GetPydanticSchema
 from pydantic_core import core_schema
@@ -94,7 +94,8 @@ def as_list(completion: Completion) -> list[Any]:
 
 
 def _from_list(data: tuple[Any, ...]) -> Completion:
-    return completed(*data) if len(data) == 4 else completed(*data, data[2])
+    upstream, at, id, *run_id = data
+    return completed(upstream, at, id, *(run_id or [id]))
 
 
 _LIST = tuple[str, AwareDatetime, str] | tuple[str, AwareDatetime, str, str | None]
@@ -164,7 +165,7 @@ def moment(event: Event) -> tuple[datetime, int]:
     return (seen or event.at), RANKS[type(event)]
 
 
-def completes(event: Event, kind: Kind) -> bool:
+def completes(event: Event, kind: Kind) -> TypeGuard[Ended | Materialized]:
     """True when an event is a completion of an upstream on a path."""
     match event:
         case Ended(success=True, elsewhere=None):

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 
+from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..rule import Completion, Decision
 from ..windows import longest_window, window_of
@@ -59,7 +60,7 @@ class Mechanism:
         takes_over: datetime | None,
     ) -> None:
         self.name = name
-        self.kind = kind
+        self.kind: Kind = kind
         self.fan_in = fan_in
         self.names = frozenset(upstreams)
         self.takes_over = takes_over

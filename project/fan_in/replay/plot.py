@@ -42,14 +42,15 @@ def draw(picture: Picture) -> Any:
         return figure
 
 
-def _settings() -> dict[str, Any]:
+def _settings() -> dict[Any, Any]:
     """Nobody's own but these: a name is a name, even with a dollar; texts stay texts; the same
     picture is the same file."""
     from matplotlib import rcParamsDefault
 
-    ours = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "fan-in"}
+    settings: dict[Any, Any] = dict(rcParamsDefault)
+    settings |= {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "fan-in"}
     # The backend is for windows, and there are none.
-    return {k: v for k, v in {**rcParamsDefault, **ours}.items() if not k.startswith("backend")}
+    return {k: v for k, v in settings.items() if not k.startswith("backend")}
 
 
 def _draw(picture: Picture) -> Any:
@@ -61,7 +62,7 @@ def _draw(picture: Picture) -> Any:
     upstreams = upstreams[:MOST_LANES]
     lanes = [*upstreams, picture.really, *picture.mechanisms.values()]
     figure = Figure(figsize=(12, 1.6 + 0.42 * len(lanes)), layout="constrained")
-    axes = figure.add_subplot()
+    axes: Any = figure.add_subplot()
     for number, lane in enumerate(lanes):
         y = len(lanes) - number
         axes.axhline(y, color=GREY, linewidth=0.5, zorder=1)

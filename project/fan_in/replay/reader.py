@@ -7,22 +7,26 @@ in which what is stored may be out of order.
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
 # Private, since no public name maps partitions as of a time.
-from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from dagster._core.definitions.temporal_context import TemporalContext
 
+# Private: the statuses have public names, these sets of them have none.
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+from ..compat.python import UTC
 from ..cursor import SensorRequest
 from ..evaluation_records import completions_seen
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import evaluator_of
-from ..launches import NOT_FINISHED_STATUSES
 from ..rule import Completion
-from ..run_reader import RunReader, Upstream, origin_of
-from ..sensor import PARTITION_TAG, SENSOR_TAG
+from ..run_reader import PARTITION_TAG, RunReader, Upstream, origin_of
+from ..sensor_config import SENSOR_TAG
 from .event_order import OUT_OF_ORDER, as_seen, by_time, in_order
 from .events import (
     DownstreamEnded,
@@ -73,6 +77,9 @@ def read_history(
         requested_by: Another sensor, whose requests are taken for the fan-in's.
     """
     rules = [fan_in.rule, *rules]
+    seen: set[Kind] = {fan_in.kind, *paths}
+    if any(rule.idle for rule in rules):
+        seen.add("sensor")
     length = longest_of(*rules)
     begins = None if length is None else since - length
     evaluator = evaluator_of(instance, repository, fan_in)
@@ -103,7 +110,7 @@ def read_history(
             ticks=ticks,
             begins=begins,
             until=until,
-            paths={fan_in.kind, *paths, *["sensor" for rule in rules if rule.idle]},
+            paths=seen,
             requested_by=requested_by,
         ),
         requested_by=requested_by,
@@ -120,7 +127,7 @@ class HistoryReader(Iterable[Event]):
     ticks: Iterable[Tick]
     begins: datetime | None
     until: datetime
-    paths: Collection[str]
+    paths: Collection[Kind]
     requested_by: str | None
 
     def __iter__(self) -> Iterator[Event]:
@@ -133,7 +140,7 @@ class HistoryReader(Iterable[Event]):
         by_asset = self.fan_in.kind == "condition"
         requests = self._requests_of_asset() if by_asset else self._requests_of_job()
         seen = as_seen(heapq.merge(*upstreams, key=moment), by_time(requests))
-        merged = heapq.merge(in_order(seen), self.ticks, key=moment)
+        merged: Iterator[Event] = heapq.merge(in_order(seen), self.ticks, key=moment)
         if self.requested_by is not None:
             merged = paired(merged, self.fan_in.kind)
         return (event for event in merged if self._in_period(event))
@@ -153,13 +160,13 @@ class HistoryReader(Iterable[Event]):
         """Yields the runs that were created, or in progress, in the period, the oldest first."""
         if self.begins is not None:
             # Few: what had begun before and was not over.
-            before = {"job_name": job_name, "created_before": self.begins}
+            before: dict[str, Any] = {"job_name": job_name, "created_before": self.begins}
             yield from self._read(dg.RunsFilter(**before, updated_after=self.begins))
             for record in self._read(dg.RunsFilter(**before, statuses=NOT_FINISHED_STATUSES)):
                 if record.update_timestamp <= self.begins:
                     yield record
         # A run created at that very time is in neither range but for the microsecond.
-        after = self.begins and self.begins - timedelta(microseconds=1)
+        after = None if self.begins is None else self.begins - timedelta(microseconds=1)
         yield from self._read(
             dg.RunsFilter(job_name=job_name, created_after=after, created_before=self.until)
         )
@@ -232,7 +239,7 @@ class HistoryReader(Iterable[Event]):
 
     def _by_condition(self, planned: dg.EventLogRecord, record: dg.RunRecord | None) -> Requested:
         key = planned.partition_key if self.fan_in.key_tag else None
-        run = record and record.dagster_run
+        run = None if record is None else record.dagster_run
         again = run is not None and run.parent_run_id is not None
         requested = Requested(
             _time(planned), planned.run_id, key, again=again, id=planned.storage_id
@@ -284,13 +291,14 @@ class HistoryReader(Iterable[Event]):
         self, kind: dg.DagsterEventType, key: dg.AssetKey, before: timedelta = OUT_OF_ORDER
     ) -> Iterator[Sequence[dg.EventLogRecord]]:
         """Yields the events of an asset, oldest first, and those of a while before."""
+        from_ = None if self.begins is None else (self.begins - before).timestamp()
         after = None
         while True:
             page = self.runs.instance.event_log_storage.get_event_records(
                 dg.EventRecordsFilter(
                     event_type=kind,
                     asset_key=key,
-                    after_timestamp=self.begins and (self.begins - before).timestamp(),
+                    after_timestamp=from_,
                     before_timestamp=self.until.timestamp(),
                     after_cursor=after,
                 ),
@@ -330,7 +338,7 @@ def _end(record: dg.RunRecord) -> datetime | None:
 
 
 def _ended(record: dg.RunRecord | None, requested: Requested) -> Sequence[Event]:
-    end = record and _end(record)
+    end = None if record is None else _end(record)
     if record is None or end is None:
         return []
     success = record.dagster_run.status is dg.DagsterRunStatus.SUCCESS

@@ -6,7 +6,7 @@ another version is refused with its line.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ from ..errors import DamagedFile
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..rule import check_upstreams
-from ..windows import CalendarDay, Within, check_within
+from ..windows import CalendarDay, Window, Within, check_within
 from .events import (
     DownstreamEnded,
     Ended,
@@ -63,7 +63,9 @@ class _ByName:
 
 
 _EVENT = TypeAdapter(Annotated[Event, _ByName()])
-_TO_DATA = {kind: TypeAdapter(kind).dump_python for kind in NAMES}
+_TO_DATA: Mapping[type, Callable[..., Any]] = {
+    kind: TypeAdapter(kind).dump_python for kind in NAMES
+}
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -205,15 +207,21 @@ def _to_data(value: Any) -> Any:
 def _within_from_data(data: Any) -> Within:
     match data:
         case {"of": {**windows}}:
-            within: Any = {str(name): _within_from_data(w) for name, w in windows.items()}
-        case {"day": str(zone)}:
-            within = CalendarDay(zone)
-        case int() | float():
-            within = timedelta(seconds=data)
+            within: Within = {str(name): _window_from_data(w) for name, w in windows.items()}
         case _:
-            within = data
+            within = _window_from_data(data)
     check_within(within)
     return within
+
+
+def _window_from_data(data: Any) -> Window:
+    match data:
+        case {"day": str(zone)}:
+            return CalendarDay(zone)
+        case int() | float():
+            return timedelta(seconds=data)
+    window: Window = data  # As it is, to be refused if it is none.
+    return window
 
 
 def _when_from_data(data: Any) -> Requirement | None:

@@ -11,7 +11,7 @@ from ..inspect.fan_ins import FanInSpec
 from ..rule import Completion
 from .alternatives import Alternative
 from .compare import Comparison, Divergence, DivergenceKind
-from .events import Counted, Event, History, completes
+from .events import Counted, Event, History, Requested, completes
 from .mechanisms import Firing, Mechanism
 from .picture import Picture
 from .simulated import SimulatedFanIn
@@ -117,7 +117,7 @@ class Replay:
             self.completions += completes(event, self.history.fan_in.kind)
         self.picture.event(event)
         firing = self.comparison.event(event)
-        if firing is not None:
+        if firing is not None and isinstance(event, Requested):
             self._batch(REALLY, firing)
             self._write(
                 really=firing.at, key=firing.key, batch=_lists(firing.members), run_id=event.run_id

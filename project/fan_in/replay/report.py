@@ -57,7 +57,7 @@ class Report:
         notes = []
         if self.replay.interval is None and ticks_from is None:
             notes.append(f"No ticks are stored: {every}")
-        elif self.replay.interval is None and ticks_from > history.since:
+        elif self.replay.interval is None and ticks_from and ticks_from > history.since:
             notes.append(f"Ticks are stored from {format_time(ticks_from)} on: before, {every}")
         if history.fan_in.others:
             notes.append(f"Taken as true: {', '.join(history.fan_in.others)}.")
@@ -114,7 +114,7 @@ class Report:
             svg: The picture, as an SVG element whose texts are escaped.
         """
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-        template = files(__package__).joinpath("report.html.j2").read_text("utf-8")
+        template = files(str(__package__)).joinpath("report.html.j2").read_text("utf-8")
         tables = [self.scores(), self.divergences(MOST_ROWS), self.batches(MOST_ROWS)]
         page = environment.from_string(template)
         return page.render(report=self, tables=tables, svg=Markup(svg))
@@ -122,7 +122,8 @@ class Report:
 
 def _divergence_row(divergence: Divergence) -> Sequence[str]:
     how = divergence.part.value
-    if divergence.part in (DivergenceKind.EARLIER, DivergenceKind.LATER):
+    moved = divergence.part in (DivergenceKind.EARLIER, DivergenceKind.LATER)
+    if moved and divergence.really_at is not None:
         how = f"{how} by {format_duration(abs(divergence.really_at - divergence.at))}"
     return (
         _short_time(divergence.at),

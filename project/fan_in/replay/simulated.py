@@ -114,7 +114,8 @@ class SimulatedFanIn(Mechanism):
 
     def _forget(self) -> None:
         """Forgets the keys of which nothing can count any more."""
-        horizon = self.longest_window and self.now - self.longest_window
+        longest = self.longest_window
+        horizon = None if longest is None else self.now - longest
         states = {key: self.state(key) for key in self.keys}
         known = SensorState(owner=self.name, keys=states)
         self._states = dict(known.forgetting(self.now - SLACK, horizon).keys)

@@ -53,11 +53,11 @@ class Simulation:
             yield from self._tick_until(now)
             for mechanism in self.all:
                 mechanism.now = now
-            kind = type(event)
-            requests = kind is Requested and event.batch is not None
-            if self.recorded and (requests or kind is Tick):
+            is_tick = type(event) is Tick
+            requests = isinstance(event, Requested) and event.batch is not None
+            if self.recorded and (requests or is_tick):
                 yield from self._tick(now)
-            if kind is not Tick:
+            if not is_tick:
                 yield event
                 self._happens(event)
         yield from self._tick_until(self.history.until)
@@ -65,7 +65,7 @@ class Simulation:
     def _happens(self, event: Event) -> None:
         kind = type(event)
         seen_by = self.complete.get(kind)
-        if seen_by and getattr(event, "success", True):
+        if seen_by and isinstance(event, Ended | Materialized) and getattr(event, "success", True):
             completion, elsewhere = completion_of(event), getattr(event, "elsewhere", None)
             for mechanism in seen_by:
                 mechanism.complete(completion, elsewhere is not None)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
+from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.sensors import Evaluator
 from ..windows import ONE_DAY

@@ -1,0 +1,40 @@
+"""What differs between releases of Dagster from 1.12.0: the newest's way, and the older one."""
+
+from collections.abc import Collection, Set
+from typing import Any
+
+import dagster as dg
+
+# Private, since 1.12.0 makes a subset of nothing else.
+from dagster._core.definitions.events import AssetKeyPartitionKey
+
+
+def parents_through_views(graph: Any, key: dg.AssetKey) -> Set[dg.AssetKey]:
+    """Returns the upstreams of an asset, with views looked through: they are virtual assets.
+
+    From 1.13.0; no asset is virtual before.
+    """
+    if hasattr(graph, "get_non_virtual_ancestor_keys"):
+        found: Set[dg.AssetKey] = graph.get_non_virtual_ancestor_keys(key)
+        return found
+    of_key: Set[dg.AssetKey] = graph.get(key).parent_keys
+    return of_key
+
+
+def is_virtual(graph: Any, key: dg.AssetKey) -> bool:
+    """True for a view. From 1.13.0."""
+    return bool(getattr(graph.get(key), "is_virtual", False))
+
+
+def subset_of_partitions(
+    view: Any, key: dg.AssetKey, of_key: dg.PartitionsDefinition, partitions: Collection[str]
+) -> Any:
+    """Returns the part of an asset with these partitions.
+
+    ``get_subset_from_partition_keys`` from 1.12.13.
+    """
+    if hasattr(view, "get_subset_from_partition_keys"):
+        return view.get_subset_from_partition_keys(key, of_key, partitions)
+    return view.get_asset_subset_from_asset_partitions(
+        key, {AssetKeyPartitionKey(key, partition) for partition in partitions}
+    )
