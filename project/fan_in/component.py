@@ -8,7 +8,7 @@ import dagster as dg
 
 # Private: Dagster's own components write their YAML with it.
 from dagster.components.component_scaffolding import scaffold_component
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from .in_yaml import REQUIREMENTS, duration_of, in_template, within_of
 from .sensor import JobName, UpstreamJob, fan_in_sensor
@@ -22,19 +22,20 @@ DURATION = r"(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?|P.+"
 WINDOW = rf"^({DURATION}|day/.+|none|{TEMPLATE})$"
 
 
-def _field(pattern: str, **schema: Any) -> dg.Resolver:
-    """Returns how a field is checked that YAML gives as it is: where it is text, by a pattern,
-    since dg allows text in every field for the sake of templates."""
-    resolver: dg.Resolver = dg.Resolver.default(json_schema_extra={"pattern": pattern, **schema})
+def _checked(pattern: str, **schema: Any) -> Any:
+    """Returns how dg checks a field: where it is text, by a pattern, since dg allows text in every
+    field for the sake of templates."""
+    return Field(json_schema_extra={"pattern": pattern, **schema})
+
+
+def _described(description: str) -> dg.Resolver:
+    resolver: dg.Resolver = dg.Resolver.default(description=description)
     return resolver
 
 
-def _made_by_template(description: str) -> dg.Resolver:
+def _as_rendered(description: str) -> dg.Resolver:
     return dg.Resolver(
-        lambda context, value: value,
-        model_field_type=str | None,
-        description=description,
-        json_schema_extra={"pattern": ONLY_TEMPLATE},
+        lambda context, value: value, model_field_type=str | None, description=description
     )
 
 
@@ -63,16 +64,12 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
     previous batch, each of them within the window. The attributes are the arguments of
     ``fan_in_sensor``."""
 
-    name: Annotated[str, _field(NAME, description="The sensor's name.")]
-    job: Annotated[str, _field(NAME, description="The downstream job to request.")]
+    name: Annotated[str, _described("The sensor's name."), _checked(NAME)]
+    job: Annotated[str, _described("The downstream job to request."), _checked(NAME)]
     upstream_jobs: Annotated[
         list[str],
-        _field(
-            ONLY_TEMPLATE,
-            items={"type": "string", "pattern": UPSTREAM},
-            minItems=1,
-            description="The jobs to wait for; job@location for one of another code location.",
-        ),
+        _described("The jobs to wait for; job@location for one of another code location."),
+        _checked(ONLY_TEMPLATE, items={"type": "string", "pattern": UPSTREAM}, minItems=1),
     ]
     within: Annotated[
         Any,
@@ -81,18 +78,16 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
             model_field_type=str | dict[str, str | None] | None,
             description="How recent a success must be: 12h, 1h30m, day/Europe/Berlin, or null for"
             " any; or a mapping of upstream jobs to windows.",
-            json_schema_extra={
-                "pattern": WINDOW,
-                "additionalProperties": {"type": ["string", "null"], "pattern": WINDOW},
-            },
         ),
+        _checked(WINDOW, additionalProperties={"type": ["string", "null"], "pattern": WINDOW}),
     ] = ONE_DAY
     when: Annotated[
         Any,
-        _made_by_template(
+        _as_rendered(
             "Which upstreams are enough, if not all: '{{ at_least(2) }}', or all_of, any_of,"
             " none_of of upstream_succeeded('a_job')."
         ),
+        _checked(ONLY_TEMPLATE),
     ] = None
     settle: Annotated[
         Any,
@@ -101,19 +96,20 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
             model_field_type=str | None,
             description="The quiet period: a batch waits until no upstream has succeeded for this"
             " long.",
-            json_schema_extra={"pattern": f"^({DURATION}|{TEMPLATE})$"},
         ),
+        _checked(f"^({DURATION}|{TEMPLATE})$"),
     ] = None
-    wait_while_running: Annotated[bool, _field(ONLY_TEMPLATE)] = True
-    wait_while_upstreams_run: Annotated[bool, _field(ONLY_TEMPLATE)] = False
+    wait_while_running: Annotated[bool, _checked(ONLY_TEMPLATE)] = True
+    wait_while_upstreams_run: Annotated[bool, _checked(ONLY_TEMPLATE)] = False
     correlate_by: str | None = None
-    manual_runs: Annotated[str, _field(f"^(ignore|consume|{TEMPLATE})$")] = "ignore"
+    manual_runs: Annotated[str, _checked(f"^(ignore|consume|{TEMPLATE})$")] = "ignore"
     run_config: Annotated[
         Any,
-        _made_by_template("A template variable of yours: a function from the batch to run config."),
+        _as_rendered("A template variable of yours: a function from the batch to run config."),
+        _checked(ONLY_TEMPLATE),
     ] = None
-    minimum_interval_seconds: Annotated[int, _field(ONLY_TEMPLATE, minimum=1)] = 30
-    default_status: Annotated[str, _field(f"^(RUNNING|STOPPED|{TEMPLATE})$")] = "STOPPED"
+    minimum_interval_seconds: Annotated[int, _checked(ONLY_TEMPLATE, minimum=1)] = 30
+    default_status: Annotated[str, _checked(f"^(RUNNING|STOPPED|{TEMPLATE})$")] = "STOPPED"
     description: str | None = None
 
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from .compat.releases import job_conditions
 from .condition import FanInCondition
 from .definition_checks import check_code_location
 from .errors import FanInError
@@ -146,11 +147,8 @@ class _Checks:
                     f"the asset check {name} has a fan-in as its condition, which is never true of"
                     " a check: set it on an asset"
                 )
-        # Jobs have conditions in newer releases only, and the default sensor has them all.
-        jobs = [key.job_name for s in self.sensors for key in getattr(s, "asset_job_keys", ())]
-        for name in sorted(jobs):
-            condition = self.repository.get_job(name).automation_condition
-            if condition is not None and holds_fan_in(condition):
+        for name, condition in job_conditions(self.repository, self.sensors).items():
+            if holds_fan_in(condition):
                 yield Finding(
                     f"the job {name!r} has a fan-in as its condition, which the daemon does not"
                     " evaluate: use fan_in_sensor, or set the condition on its assets"

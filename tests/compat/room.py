@@ -18,7 +18,10 @@ NEWEST = "newest"
 TOOLS = ("pytest", "pytest-xdist", "hypothesis", "time-machine", "tabulate")
 """What the tests need besides the wheel and Dagster."""
 
-TESTED = ("tests/rule", "tests/paths", "tests/cli", "tests/crash", "tests/compat")
+TESTED = (
+    *("tests/rule", "tests/paths", "tests/cli", "tests/crash", "tests/compat"),
+    *("tests/definitions", "tests/components"),
+)
 """The library's tests and the command's."""
 
 OF_THE_REPOSITORY = (
@@ -27,6 +30,17 @@ OF_THE_REPOSITORY = (
     "tests/paths/test_security.py",
 )
 """Those of them that ask the example, or what is beside it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of something, in words, and whether it passed."""
+
+    words: str
+    passed: bool = True
+
+    def __str__(self) -> str:
+        return self.words
 
 
 @dataclass(frozen=True)
@@ -60,8 +74,8 @@ class Room:
             _run([self.interpreter, "-m", "venv", self.folder / "venv"], self.folder)
         pip = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         pin = "" if self.release == NEWEST else f"=={self.release}"
-        # Pins Dagster exactly, and may be behind it.
-        packages = [f"dagster{pin}", f"dagster-dg-core{pin}", f"{wheel}[plot]"]
+        # dg pins Dagster exactly, and may be behind it.
+        packages = [f"dagster{pin}", f"dagster-dg-cli{pin}", f"{wheel}[plot]"]
         _run([*pip, "--upgrade", *packages, *TOOLS], self.folder)
         _run([*pip, "--force-reinstall", "--no-deps", wheel], self.folder)
 
@@ -78,7 +92,7 @@ class Room:
         for name in ("project/__init__.py", "project/paths.py", "pyproject.toml"):
             shutil.copy(ROOT / name, self.folder / name)
 
-    def test(self, options: str) -> str:
+    def test(self, options: str) -> Outcome:
         """Returns the last line of the tests; what they print is in ``tests.log``."""
         command = [self.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options.split()]
         for path in OF_THE_REPOSITORY:
@@ -86,7 +100,7 @@ class Room:
         ended = _run([*command, *TESTED], self.folder, check=False)
         (self.folder / "tests.log").write_text(ended.stdout + ended.stderr)
         lines = ended.stdout.strip().splitlines() or ["nothing was printed"]
-        return lines[-1].strip("= ")
+        return Outcome(lines[-1].strip("= "), passed=ended.returncode == 0)
 
 
 def _of_wheel(text: str) -> str:

@@ -20,6 +20,7 @@ from tests.support.drivers import (
     upstreams,
     with_job_condition,
 )
+from tests.support.marks import needs_conditions_of_jobs
 
 ADDED = "fan_in_automation_sensor"
 DEFAULT = "default_automation_condition_sensor"
@@ -264,6 +265,7 @@ def test_a_fan_in_on_a_check_is_an_error():
     assert found.startswith("error: the asset check c of d has a fan-in as its condition")
 
 
+@needs_conditions_of_jobs
 @pytest.mark.filterwarnings("ignore::dagster.PreviewWarning")
 def test_a_fan_in_on_a_job_is_an_error():
     condition = dg.AutomationCondition.any_job_root_assets_match(FAN_IN)

@@ -13,6 +13,10 @@ needs_views = pytest.mark.skipif(
     dg.__version__.startswith("1.12."), reason="virtual assets: from Dagster 1.13.0"
 )
 
+needs_conditions_of_jobs = pytest.mark.skipif(
+    not hasattr(dg.AutomationCondition, "any_job_root_assets_match"), reason="from Dagster 1.13.14"
+)
+
 
 def a_few(rows: Iterable[Any], every: int) -> list[Any]:
     """Returns the rows as parameters: one in ``every`` runs by default, the others are slow."""

@@ -1,6 +1,6 @@
 """What differs between releases of Dagster from 1.12.0: the newest's way, and the older one."""
 
-from collections.abc import Collection, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Any
 
 import dagster as dg
@@ -38,3 +38,19 @@ def subset_of_partitions(
     return view.get_asset_subset_from_asset_partitions(
         key, {AssetKeyPartitionKey(key, partition) for partition in partitions}
     )
+
+
+def job_conditions(
+    repository: dg.RepositoryDefinition, sensors: Iterable[Any]
+) -> Mapping[str, dg.AutomationCondition[Any]]:
+    """Returns the conditions of jobs, by name, as the default automation sensor has them.
+
+    From 1.13.14; no job has a condition before.
+    """
+    found = {}
+    for sensor in sensors:
+        for key in getattr(sensor, "asset_job_keys", ()):
+            job: Any = repository.get_job(key.job_name)
+            if job.automation_condition is not None:
+                found[key.job_name] = job.automation_condition
+    return dict(sorted(found.items()))
