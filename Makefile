@@ -33,6 +33,7 @@ check: setup ## Lint, check the format, the imports, the types, and that the def
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/mypy
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
 
 comparison: setup ## Play what docs/comparison.md has not, and write the tables; COMPARISON=--all plays all.

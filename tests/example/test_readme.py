@@ -83,7 +83,7 @@ class RevenueByJob(JobPathWorld):
 
 
 class RevenueByCondition(DeclarativeWorld):
-    sensor_name = "automation"
+    sensor_name = "fan_in_automation_sensor"
     downstream_asset = dg.AssetKey("revenue")
 
 
@@ -109,13 +109,9 @@ def test_ten_lines_are_enough_in_an_existing_project():
     )
     requests_once(RevenueByJob(existing))
 
-    added = executed(declarative)
-    existing = dg.Definitions(
-        assets=[orders, payments, added["revenue"]],
-        jobs=[jobs["orders_job"], jobs["payments_job"]],
-        sensors=[added["automation"]],
-    )
-    requests_once(RevenueByCondition(existing))
+    added = executed(declarative, orders=orders, payments=payments)["defs"]
+    existing = dg.Definitions(jobs=[jobs["orders_job"], jobs["payments_job"]])
+    requests_once(RevenueByCondition(dg.Definitions.merge(existing, added)))
 
 
 def requests_once(world: World) -> None:
