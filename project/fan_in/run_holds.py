@@ -1,6 +1,6 @@
 """What holds a complete batch of the job path back, by key."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 
@@ -87,7 +87,8 @@ class RunHolds:
             for key in self._keys_of_downstream(record):
                 running[key] = (*running.get(key, ()), record.dagster_run.run_id)
         for backfill_id, partitions in self.in_progress.backfills():
-            for key in partitions if self.spec.tag else [None]:
+            keys: Iterable[str | None] = partitions if self.spec.tag else [None]
+            for key in keys:
                 running[key] = (*running.get(key, ()), backfill_id)
         return running
 

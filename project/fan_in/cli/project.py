@@ -172,7 +172,7 @@ def _found_in(folder: Path) -> Sequence[Project]:
 def _of_toml(tool: Any, folder: Path, name: str | None = None) -> Sequence[Project]:
     """Returns the code locations of a table of pyproject.toml, as Dagster reads it, loaded from its
     folder."""
-    target = get_target_from_toml_data({"tool": tool})
+    target: Any = get_target_from_toml_data({"tool": tool})
     targets = target if isinstance(target, list) else [target] if target else []
     found = [_of_origin(origin, folder) for one in targets for origin in one.create_origins()]
     here = {"working_directory": str(folder)}
