@@ -142,7 +142,7 @@ class Batch:
     def id(self) -> str:
         """An identifier computed from the batch alone: equal batches have equal ids."""
         members = sorted([c.upstream, c.id] for c in self.completions)
-        named: list[Any] = members if self.key is None else [self.key, members]
+        named: Any = members if self.key is None else (self.key, members)
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
 
 

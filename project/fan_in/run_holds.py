@@ -87,7 +87,7 @@ class RunHolds:
             for key in self._keys_of_downstream(record):
                 running[key] = (*running.get(key, ()), record.dagster_run.run_id)
         for backfill_id, partitions in self.in_progress.backfills():
-            keys: Iterable[str | None] = partitions if self.spec.tag else [None]
+            keys: Iterable[str | None] = partitions if self.spec.tag else (None,)
             for key in keys:
                 running[key] = (*running.get(key, ()), backfill_id)
         return running
