@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from project.paths import DATA_VARIABLE, DBT_PROJECT, ROOT, data_folder
 
@@ -27,6 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["DBT_TARGET_PATH"] = os.path.join(folder.name, "target")
     os.environ["DBT_LOG_PATH"] = os.path.join(folder.name, "logs")
     os.environ.pop("DAGSTER_HOME", None)
+
+    # How fast the machine is says nothing about what is tested.
+    settings.register_profile(
+        "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("any machine")
 
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     # What would reach beyond this machine fails at once, here and in every process started here.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from project.fan_in import CalendarDay, at_least
@@ -108,7 +108,6 @@ def written(of: History, path: Path) -> Path:
     return path
 
 
-@settings(deadline=None)
 @given(st.lists(events, max_size=8), rules)
 def test_what_is_written_is_read_again(tmp_path_factory, some, rule):
     """Every event and every rule comes back as it was, whatever the names are."""

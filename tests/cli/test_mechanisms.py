@@ -246,7 +246,7 @@ class Model:
         return any(event.run_id not in over for event in runs)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(happenings(), rules(), kinds, st.sampled_from([timedelta(0), HOUR, 30 * HOUR]))
 def test_the_player_fires_as_the_rule_asked_from_scratch_at_every_tick(events, rule, kind, lasts):
     """Whatever happens, whatever the rule: what is kept between ticks, and the ticks that are left
@@ -273,7 +273,6 @@ def test_the_model_sees_batches():
     assert played(lived, "sensor", rule, HOUR) == fired
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from("abc"), max_size=30))
 @example(list("abcabc"))
 def test_a_late_tick_collapses_what_came_before(letters):

@@ -155,7 +155,6 @@ def test_the_replay_of_what_was_lived_is_what_was_lived(timeline, contender):
 )
 @settings(
     max_examples=3,
-    deadline=None,
     derandomize=True,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),

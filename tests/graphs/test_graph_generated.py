@@ -35,7 +35,6 @@ def test_a_generated_timeline_over_a_graph_finds_no_disagreement_with_the_refere
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         derandomize=True,
         database=None,
         phases=[Phase.generate],  # ``make fuzz`` takes its time to make one smaller
@@ -58,7 +57,6 @@ def test_generated_timelines_have_what_real_graphs_have():
 
     @settings(
         max_examples=DRAWN,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

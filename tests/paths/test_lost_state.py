@@ -129,7 +129,7 @@ def test_whatever_stands_in_the_cursor_no_tick_fails_and_no_batch_is_lost_or_rep
     with tagged_world() if key else job_world() as world:
         one_batch(world, key)
 
-        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=25, suppress_health_check=list(HealthCheck))
         @given(spoil=FOREIGN.map(lambda text: lambda _: text) | damage())
         def never_matters(spoil):
             world.cursor = spoil(world.cursor)

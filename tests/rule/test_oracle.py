@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.oracle import CORRECT, COUNTS, Verdict, World, expected, judge, project
@@ -428,7 +428,6 @@ both_paths = pytest.mark.parametrize("path", PATHS)
 
 @given(stories(headers=(*HEADERS, "window=none", "{A,B,C}")))
 @both_paths
-@settings(deadline=None)
 def test_a_second_look_at_the_same_time_never_fires(path, timeline):
     """A tick right after another, with nothing between them, has nothing to request."""
     steps = [s for step in timeline.steps for s in [step] * (1 + (step.kind is Kind.TICK))]
@@ -439,7 +438,6 @@ def test_a_second_look_at_the_same_time_never_fires(path, timeline):
 
 @given(stories(), st.data())
 @both_paths
-@settings(deadline=None)
 def test_lost_state_and_a_wrapped_condition_change_nothing(path, timeline, data):
     """Wherever state is lost or the condition is wrapped, the same ticks fire."""
     place = data.draw(st.integers(0, len(timeline.steps)))
@@ -451,7 +449,6 @@ def test_lost_state_and_a_wrapped_condition_change_nothing(path, timeline, data)
 
 @given(stories(headers=[header for header in HEADERS if "window[" not in header]))
 @both_paths
-@settings(deadline=None)
 def test_the_names_of_the_upstreams_do_not_matter(path, timeline):
     """With A and B exchanged, the same ticks fire."""
     other = {"A": "B", "B": "A"}
@@ -461,7 +458,6 @@ def test_the_names_of_the_upstreams_do_not_matter(path, timeline):
 
 @given(stories(headers=[header for header in HEADERS if "when" not in header]))
 @both_paths
-@settings(deadline=None)
 def test_no_upstream_completes_less_often_than_the_downstream_is_requested(path, timeline):
     """Every firing takes a completion of each upstream that no firing took before."""
     for upstream in timeline.upstreams:
@@ -472,7 +468,6 @@ def test_no_upstream_completes_less_often_than_the_downstream_is_requested(path,
 
 @given(stories(headers=HEADERS), stories(headers=("",)))
 @both_paths
-@settings(deadline=None)
 def test_each_key_fires_as_if_there_were_no_other(path, one, other):
     """Two stories told at once, each with a key of its own, fire as each does alone, but for the
     ticks of the other."""
@@ -489,7 +484,6 @@ def test_each_key_fires_as_if_there_were_no_other(path, one, other):
 
 @given(stories(headers=("", "overlap=no", "window=5h")))
 @both_paths
-@settings(deadline=None)
 def test_the_other_ways_to_say_the_plain_rule_say_the_same(path, timeline):
     """All of a set are at least as many as there are, or each of them by name; and a day of 24
     hours is one whether it is the timeline's window or each upstream's own."""
@@ -501,7 +495,6 @@ def test_the_other_ways_to_say_the_plain_rule_say_the_same(path, timeline):
 
 
 @given(stories(forms=(*PLAIN, *OTHERS)))
-@settings(deadline=None)
 def test_the_paths_agree_where_no_listed_difference_is(timeline):
     """Without the four listed causes, both paths fire at the same ticks."""
     assert expected(timeline, "declarative") == expected(timeline, "job")
@@ -509,7 +502,6 @@ def test_the_paths_agree_where_no_listed_difference_is(timeline):
 
 @given(stories(forms=["A", "B", "C", ".", "D!", "Dx"], headers=("window=none", "{A,B,C}")))
 @both_paths
-@settings(deadline=None)
 def test_without_a_window_the_rule_is_to_collect_a_full_set_and_start_anew(path, timeline):
     """A second, quite different model agrees: collect names, fire when all are there, empty."""
     timeline, collected, firings = replace(timeline, window=None), set(), []
@@ -653,7 +645,6 @@ def test_firings_that_are_not_a_digit_for_each_tick_are_an_error(firings):
 
 @given(stories(), st.data())
 @both_paths
-@settings(deadline=None)
 def test_only_the_referees_own_firings_are_correct(path, timeline, data):
     """Whatever a mechanism does differently, wherever, is never judged correct."""
     right = expected(timeline, path)
@@ -665,7 +656,6 @@ def test_only_the_referees_own_firings_are_correct(path, timeline, data):
 
 @given(stories(headers=("", "overlap=no", "window=none")), st.data())
 @both_paths
-@settings(deadline=None)
 def test_every_verdict_is_at_a_tick_where_the_firings_differ(path, timeline, data):
     """Nothing is held against a tick at which the mechanism does as the referee."""
     right = expected(timeline, path)

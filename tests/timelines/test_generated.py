@@ -33,7 +33,6 @@ def test_a_generated_timeline_finds_no_disagreement_with_the_referee(
 
     @settings(
         max_examples=examples,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

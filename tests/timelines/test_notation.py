@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.timeline import (
@@ -445,7 +445,6 @@ def timelines(draw):
 
 
 @given(timelines())
-@settings(deadline=None)
 def test_what_is_printed_reads_back_as_the_same_timeline(timeline):
     """`parse(str(t)) == t` and `parse(format(t)) == t` for every timeline that can be."""
     assert parse(str(timeline)) == timeline
@@ -459,7 +458,6 @@ OPTION_WORDS = ["window", "[A]", "day/", "UTC", "when", "settle", "keys", "share
     st.text(alphabet="AB.D!x?+-@<(){}:=, 1\n/", max_size=30)
     | st.lists(st.sampled_from([*OPTION_WORDS, *"ABx=,:/()1 ", *"= "]), max_size=14).map("".join)
 )
-@settings(deadline=None)
 def test_any_text_is_a_timeline_or_a_timeline_error(text):
     """The parser answers every text with a timeline that prints and reads back, or its error."""
     try:
@@ -523,7 +521,6 @@ def test_a_diagram_of_keys_has_lanes_for_each_of_them():
 
 
 @given(timelines(), st.data())
-@settings(deadline=None)
 def test_a_diagram_shows_every_firing_once(timeline, data):
     """The digits of the tick lanes are the firings, whatever the timeline."""
     row = st.lists(st.integers(0, 1), min_size=timeline.ticks, max_size=timeline.ticks)
