@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import dagster as dg
 
@@ -133,12 +133,10 @@ def fan_in_sensor(
     check_arguments(fan_in)
     known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
     check_partitions(name, correlate_by, job.name, job.partitions_def, known)
-    target: dict[str, Any] = {"job": job}
-    if isinstance(job, JobName):
-        target = {"job_name": job.name}
     return dg.SensorDefinition(
         name=name,
-        **target,
+        job_name=job.name if isinstance(job, JobName) else None,
+        job=None if isinstance(job, JobName) else job,
         evaluation_fn=fan_in.tick,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,

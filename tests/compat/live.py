@@ -73,6 +73,7 @@ class Live:
     def daemon(self, room: Room) -> Iterator[None]:
         """The daemon of a release, with its code server; both are stopped at the end."""
         self.room = room
+        self._ask()  # Makes the instance's storage, which two processes at once would spoil.
         with (self.folder / "daemon.log").open("ab") as log:
             process = subprocess.Popen(
                 [room.python, "-m", "dagster._daemon", "run", *self.location],
@@ -127,7 +128,8 @@ class Live:
             [self.room.python, *arguments], **self._where(), capture_output=True, text=True
         )
         if ended.returncode:
-            raise LiveError(f"{arguments}: {ended.stdout}{ended.stderr}")
+            (self.folder / "failed.log").write_text(ended.stdout + ended.stderr)
+            raise LiveError(f"a command failed: see {self.folder / 'failed.log'}")
         return ended.stdout
 
     def _where(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 import dagster as dg
 import time_machine
@@ -15,6 +15,7 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
+from typing_extensions import Self
 
 from project.fan_in import caches
 

@@ -77,9 +77,7 @@ def read_history(
         requested_by: Another sensor, whose requests are taken for the fan-in's.
     """
     rules = [fan_in.rule, *rules]
-    seen: set[Kind] = {fan_in.kind, *paths}
-    if any(rule.idle for rule in rules):
-        seen.add("sensor")
+    idle: list[Kind] = ["sensor" for rule in rules if rule.idle]
     length = longest_of(*rules)
     begins = None if length is None else since - length
     evaluator = evaluator_of(instance, repository, fan_in)
@@ -110,7 +108,7 @@ def read_history(
             ticks=ticks,
             begins=begins,
             until=until,
-            paths=seen,
+            paths={fan_in.kind, *paths, *idle},
             requested_by=requested_by,
         ),
         requested_by=requested_by,

@@ -114,8 +114,7 @@ class SimulatedFanIn(Mechanism):
 
     def _forget(self) -> None:
         """Forgets the keys of which nothing can count any more."""
-        longest = self.longest_window
-        horizon = None if longest is None else self.now - longest
+        horizon = None if self.longest_window is None else self.now - self.longest_window
         states = {key: self.state(key) for key in self.keys}
         known = SensorState(owner=self.name, keys=states)
         self._states = dict(known.forgetting(self.now - SLACK, horizon).keys)
