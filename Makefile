@@ -8,7 +8,7 @@ MANIFEST := dbt_project/target/manifest.json
 REPLAYED := --file tests/recordings/chaos_g8_job.jsonl --like example --try within=1m
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test slow check comparison fuzz mutants graphs compat chaos benchmarks load million audit \
+.PHONY: help setup demo dev test slow check comparison fuzz mutants graphs compat stranger chaos benchmarks load million audit \
 	ui pictures distributed lock clean
 
 help: ## Print this list.
@@ -52,6 +52,9 @@ graphs: setup ## Play a whole day of each real graph; GRAPHS="shop schools" is o
 
 compat: setup ## Play the wheel on Dagster 1.12 to the newest; COMPAT="--releases 1.12.0 newest".
 	@$(BIN)/python -m tests.compat $(COMPAT)
+
+stranger: setup ## Install the wheel in someone else's scaffolded projects, and run each form there.
+	@$(BIN)/python -m tests.stranger $(STRANGER)
 
 ui: setup ## Look at the UI in Chromium, which it installs if it may.
 	@$(BIN)/python -m pytest -n 0 -m browser tests/example/test_ui.py
