@@ -8,8 +8,8 @@ MANIFEST := dbt_project/target/manifest.json
 REPLAYED := --file tests/recordings/chaos_g8_job.jsonl --like example --try within=1m
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test slow check comparison fuzz mutants graphs compat stranger chaos benchmarks load million audit \
-	ui pictures distributed lock clean
+.PHONY: help setup demo dev test slow check comparison fuzz mutants graphs compat stranger chaos \
+	benchmarks load million audit ui pictures distributed lock clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 18
