@@ -124,15 +124,14 @@ class PublicRows:
         return versions
 
     def wiped(self, assets: Collection[str]) -> Mapping[str, float]:
-        """Returns when each of these assets was wiped; one that has no record since was wiped after
-        all of its events."""
-        records = {
-            record.asset_entry.asset_key.to_string(): record.asset_entry.asset_details
-            for record in self._instance.get_asset_records(_keys(assets))
-        }
-        times = {asset: details.last_wipe_timestamp for asset, details in records.items() if details}
-        gone = dict.fromkeys(set(assets) - records.keys(), math.inf)
-        return gone | {asset: at for asset, at in times.items() if at is not None}
+        """Returns when each of these assets was wiped, 0 for never; one that has no record since
+        was wiped after all of its events."""
+        times = dict.fromkeys(assets, math.inf)
+        for record in self._instance.get_asset_records(_keys(assets)):
+            details = record.asset_entry.asset_details
+            wiped = details.last_wipe_timestamp if details is not None else None
+            times[record.asset_entry.asset_key.to_string()] = wiped or 0.0
+        return times
 
     def _read(
         self, kinds: Collection[str] = KINDS, limit: int | None = None, **filters: Any
