@@ -43,6 +43,7 @@ class AssetPlan:
         self.longest: timedelta | None = timedelta(0)
         """How far back any of the fan-ins reads; None for all of history."""
         self._looks: dict[str, tuple[timedelta | None, ReadScope]] = {}
+        self._wanted: tuple[datetime, Mapping[str, ReadScope]] | None = None
         for key in graph.get_all_asset_keys():
             condition = graph.get(key).automation_condition
             if condition is not None:
@@ -92,6 +93,7 @@ class AssetPlan:
         known, before = self._looks.get(asset, (timedelta(0), scope))
         longest = None if known is None or length is None else max(known, length)
         self._looks[asset] = (longest, before.with_more(scope))
+        self._wanted = None
 
     def ensure(self, key: dg.AssetKey, condition: dg.AutomationCondition[Any]) -> bool:
         """Returns True if an asset has another condition than was known, as a sensor's
@@ -106,16 +108,18 @@ class AssetPlan:
         return True
 
     def wanted(self, at: datetime) -> Mapping[str, ReadScope]:
-        """Returns the events to read at a tick, by asset."""
-        since = {
-            length: (at - length - MOST_CLOCK_SKEW).timestamp()
-            for length, _ in self._looks.values()
-            if length is not None
-        }
-        return {
-            asset: scope if length is None else replace(scope, since=since[length])
-            for asset, (length, scope) in self._looks.items()
-        }
+        """Returns the events to read at a tick, by asset: the same mapping for all of an hour, so
+        that a tick need not ask for each asset whether it is read already."""
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        if self._wanted is None or self._wanted[0] != hour:
+            scopes = {
+                asset: scope
+                if length is None
+                else replace(scope, since=(hour - length - MOST_CLOCK_SKEW).timestamp())
+                for asset, (length, scope) in self._looks.items()
+            }
+            self._wanted = hour, scopes
+        return self._wanted[1]
 
     def downstream(self, key: dg.AssetKey) -> Downstream:
         """Returns the state of a downstream."""
@@ -172,16 +176,19 @@ def tick_and_plan(
             return AssetTick(view, AssetMemory(until), plan), plan
 
         return caches.of_object(view, ("until", until, root.key), rebuild)
-    storage = view.instance.event_log_storage
-    memory = caches.of_storage(storage, "assets", AssetMemory)
-    plans: WeakKeyDictionary[AssetMemory, AssetPlan]
-    plans = caches.of_object(graph, "plans", WeakKeyDictionary)
-    with memory.lock:
-        plan = plans.get(memory)
-        if plan is None:
-            plan = plans[memory] = AssetPlan(graph)
-        more = plan.ensure(root.key, root.condition)
-        tick = caches.of_object(view, "tick", lambda: AssetTick(view, memory, plan))
-        if more:
+
+    def read() -> tuple[AssetTick, AssetPlan]:
+        memory = caches.of_storage(view.instance.event_log_storage, "assets", AssetMemory)
+        with memory.lock:
+            plans: WeakKeyDictionary[AssetMemory, AssetPlan]
+            plans = caches.of_object(graph, "plans", WeakKeyDictionary)
+            if memory not in plans:
+                plans[memory] = AssetPlan(graph)
+            plans[memory].ensure(root.key, root.condition)
+            return AssetTick(view, memory, plans[memory]), plans[memory]
+
+    tick, plan = caches.of_object(view, "tick", read)
+    with tick.lock:
+        if plan.ensure(root.key, root.condition):
             tick.read_more()
     return tick, plan

@@ -102,6 +102,8 @@ class AssetReader:
         self._until = until
         self._recent = RecentRows()
         self._wiped: Mapping[str, float] = {}
+        self._wanted: Mapping[str, ReadScope] = {}
+        self._unread: set[str] = set()  # At once, or at the next tick if this one fails.
         self._trimmed = time.monotonic()
 
     @property
@@ -116,37 +118,41 @@ class AssetReader:
             instance: The instance; always with the same storage.
             wanted: Which events of which assets, by the storage's form of their keys.
         """
-        more = {
-            a: w for a, w in wanted.items() if not (a in self.known and self.known[a].covers(w))
-        }
-        for asset, scope in more.items():
-            self.known[asset] = self.known[asset].with_more(scope) if asset in self.known else scope
+        if wanted is not self._wanted:
+            self._want(wanted)
         with rows_of(instance) as rows:
             newest = self._recent.newest
-            anew = self._read_on(rows, newest) if newest is not None else None
-            if anew is None:
-                anew = self._read_anew(rows)
-            maybe_deleted = self._read_assets(rows, anew | set(more))
+            if newest is None or not self._read_on(rows, newest):
+                self._begin_anew(rows)
+            maybe_deleted = self._read_assets(rows, self._unread)
         self._add_last_materializations(instance, maybe_deleted)
+        self._unread.clear()
         self._trim(wanted)
+
+    def _want(self, wanted: Mapping[str, ReadScope]) -> None:
+        for asset, scope in wanted.items():
+            known = self.known.get(asset)
+            if known is None or not known.covers(scope):
+                self.known[asset] = scope if known is None else known.with_more(scope)
+                self._unread.add(asset)
+        self._wanted = wanted
 
     # --- what is new -------------------------------------------------------------------------
 
-    def _read_on(self, rows: AnyRows, newest: Row) -> set[str] | None:
-        """Returns the assets to read again; None for all, since the newest known event is gone."""
+    def _read_on(self, rows: AnyRows, newest: Row) -> bool:
+        """Returns True if the new events are known; False if the newest known one is gone."""
         self._recent.shorten()
         new = rows.from_id(newest.id)
         if not new or new[0] != newest:
-            return None
-        changed = self._recent.changed(rows)
-        wiped = rows.wiped()
-        anew = {a for a in wiped.keys() | self._wiped.keys() if wiped.get(a) != self._wiped.get(a)}
+            return False
+        self._unread |= self._recent.changed(rows) & self.known.keys()
+        wiped, before = rows.wiped(self.known), self._wiped
+        changed = {a for a in wiped.keys() | before.keys() if wiped.get(a) != before.get(a)}
+        self._unread |= changed & self.known.keys()
         self._wiped = wiped
-        anew |= changed
-        self._add_new(rows, [row for row in new[1:] if row.asset not in anew])
+        self._add_new(rows, [row for row in new[1:] if row.asset not in self._unread])
         self._recent.append(new[1:])
-        anew |= {a for a, facts in self.facts.items() if len(facts.journal) > MOST_JOURNAL}
-        return anew & self.known.keys()
+        return True
 
     def _add_new(self, rows: AnyRows, new: Iterable[Row]) -> None:
         by_asset: dict[str, list[Row]] = defaultdict(list)
@@ -158,6 +164,8 @@ class AssetReader:
             facts = self.facts[asset].copy()
             self._add(facts, self.known[asset], of_asset, versions)
             self.facts[asset] = facts
+            if len(facts.journal) > MOST_JOURNAL:
+                self._unread.add(asset)
 
     def _versions(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> Mapping[int, str]:
         observed = [
@@ -201,12 +209,11 @@ class AssetReader:
 
     # --- everything --------------------------------------------------------------------------
 
-    def _read_anew(self, rows: AnyRows) -> set[str]:
-        """Starts over, and returns all assets."""
+    def _begin_anew(self, rows: AnyRows) -> None:
         self.times_anew += 1
         self._recent = RecentRows(rows.newest(FIRST_STRETCH))
-        self._wiped = rows.wiped()
-        return set(self.known)
+        self._wiped = rows.wiped(self.known)
+        self._unread |= self.known.keys()
 
     def _read_assets(self, rows: AnyRows, assets: Collection[str]) -> list[str]:
         """Reads all events of assets; returns the assets whose last materialization may belong to a

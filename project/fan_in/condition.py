@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import dagster as dg
@@ -343,7 +344,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
 
-    @property
+    @cached_property
     def name(self) -> str:
         at_least = "" if self.at_least is None else f"at_least={self.at_least}, "
         names = ", ".join(key.to_user_string() for key in self.optional)
@@ -351,7 +352,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         window = within_words(_as_within(self.within))
         return f"all_upstreams_updated({at_least}{window}{optional})"
 
-    @property
+    @cached_property
     def description(self) -> str:
         who = "Every upstream has" if self.at_least is None else f"{self.at_least} upstreams have"
         if self.optional:
@@ -414,11 +415,11 @@ class UpstreamUpdated(_RuleCondition):
     key: dg.AssetKey
     within: Any = ONE_DAY
 
-    @property
+    @cached_property
     def name(self) -> str:
         return f"upstream_updated({self.key.to_user_string()}, {within_words(self.within)})"
 
-    @property
+    @cached_property
     def description(self) -> str:
         return (
             f"{self.key.to_user_string()} has been materialized since this asset was last"

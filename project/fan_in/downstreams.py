@@ -85,6 +85,8 @@ class Upstream:
     def follow(self, tick: "AssetTick") -> Set[str | None] | None:
         """Returns the partitions of the downstream to which something happened; None for all."""
         facts = tick.facts(self.asset)
+        if facts is self.facts and self.map is None:
+            return frozenset()
         anew = facts.journal is not self.facts.journal or self._place < 0
         if self.map is not None and self.map.refresh(tick.signatures):
             anew = True

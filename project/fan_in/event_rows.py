@@ -182,8 +182,9 @@ class EventRows:
                     versions[int(i)] = version
         return versions
 
-    def wiped(self) -> Mapping[str, float]:
-        """Returns when each wiped asset was wiped. Postgres leaves its rows where they are."""
+    def wiped(self, _assets: Collection[str]) -> Mapping[str, float]:
+        """Returns when each wiped asset was wiped, of all that there are. Their rows stay where
+        they are."""
         query = sa.select(Assets.c.asset_key, Assets.c.wipe_timestamp).where(
             Assets.c.wipe_timestamp.is_not(None)
         )

@@ -4,6 +4,7 @@ The public calls are slower, since they read whole events and one asset after an
 the same.
 """
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -122,14 +123,15 @@ class PublicRows:
                 versions[record.storage_id] = version
         return versions
 
-    def wiped(self) -> Mapping[str, float]:
-        """Returns when each wiped asset was wiped."""
-        return {
-            entry.asset_key.to_string(): details.last_wipe_timestamp
-            for record in self._instance.get_asset_records()
-            if (details := (entry := record.asset_entry).asset_details) is not None
-            and details.last_wipe_timestamp is not None
-        }
+    def wiped(self, assets: Collection[str]) -> Mapping[str, float]:
+        """Returns when each of these assets was wiped, 0 for never; one that has no record since
+        was wiped after all of its events."""
+        times = dict.fromkeys(assets, math.inf)
+        for record in self._instance.get_asset_records(_keys(assets)):
+            details = record.asset_entry.asset_details
+            wiped = details.last_wipe_timestamp if details is not None else None
+            times[record.asset_entry.asset_key.to_string()] = wiped or 0.0
+        return times
 
     def _read(
         self, kinds: Collection[str] = KINDS, limit: int | None = None, **filters: Any

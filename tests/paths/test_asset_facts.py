@@ -1,8 +1,9 @@
 """What the declarative path reads of the event log, and how it notices that it must read anew."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -140,6 +141,44 @@ def test_a_deleted_last_materialization_counts_though_it_is_dated_before_another
             connection.execute(Events.delete().where(Events.c.id == newest))
         reader.refresh(instance, {'["a"]': ReadScope(since=None)})
     assert set(reader.facts['["a"]'].done) == {"x", "y"}
+
+
+@pytest.mark.parametrize("call", ["from_id", "count_and_sum", "wiped", "of_assets", "last_times"])
+def test_a_tick_that_fails_while_it_reads_loses_nothing_for_the_next(world, monkeypatch, call):
+    """What is to be read again stays so until it has been read: here a was wiped, and b is late."""
+    report(world, "a", "x", "y")
+    gap = ids(world)[1]
+    delete(world, gap)
+    assert world.tick() == 0
+    report(world, "b")
+    with index(world) as connection:
+        connection.execute(
+            Events.update().where(Events.c.id == ids_of(connection)[-1]).values(id=gap)
+        )
+    with world.wait(minutes=1).pinned():
+        world.instance.wipe_assets([dg.AssetKey("a")])
+    for reader in (public_rows.EventRows, public_rows.PublicRows):
+        monkeypatch.setattr(reader, call, fails_once(getattr(reader, call)))
+    with pytest.raises(Exception, match="evaluating conditions for d"):
+        world.tick()
+    assert world.wait(minutes=1).tick() == 0, "a is wiped"
+    report(world, "a")
+    assert world.wait(minutes=1).tick() == 1
+
+
+class Gone(Exception):
+    """The database went away."""
+
+
+def fails_once(call: Callable[..., Any]) -> Callable[..., Any]:
+    answers = iter([Gone()])
+
+    def failing(*arguments: Any) -> Any:
+        if error := next(answers, None):
+            raise error
+        return call(*arguments)
+
+    return failing
 
 
 # --- what a tick costs ---------------------------------------------------------------------------
