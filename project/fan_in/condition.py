@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import dagster as dg
@@ -344,7 +343,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
 
-    @cached_property
+    @property
     def name(self) -> str:
         at_least = "" if self.at_least is None else f"at_least={self.at_least}, "
         names = ", ".join(key.to_user_string() for key in self.optional)
@@ -352,7 +351,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         window = within_words(_as_within(self.within))
         return f"all_upstreams_updated({at_least}{window}{optional})"
 
-    @cached_property
+    @property
     def description(self) -> str:
         who = "Every upstream has" if self.at_least is None else f"{self.at_least} upstreams have"
         if self.optional:
@@ -415,11 +414,11 @@ class UpstreamUpdated(_RuleCondition):
     key: dg.AssetKey
     within: Any = ONE_DAY
 
-    @cached_property
+    @property
     def name(self) -> str:
         return f"upstream_updated({self.key.to_user_string()}, {within_words(self.within)})"
 
-    @cached_property
+    @property
     def description(self) -> str:
         return (
             f"{self.key.to_user_string()} has been materialized since this asset was last"

@@ -168,6 +168,7 @@ def check_settle(settle: timedelta | None, windows: Iterable[Window], name: str 
             )
 
 
+@lru_cache(maxsize=4096)
 def window_words(window: Window) -> str:
     """Returns the window as a phrase that follows "updated" or "succeeded"."""
     if window is None:
