@@ -123,12 +123,15 @@ def build_wheel(folder: Path) -> Path:
 
 
 def interpreters(versions: list[str]) -> Mapping[str, Path | None]:
-    """Returns where each Python is, of the path or of pyenv; None if the machine has it not."""
+    """Returns where each Python is: this one, of the path, or of pyenv; None if the machine has it
+    not."""
     pyenv = shutil.which("pyenv")
     root = Path(_run([pyenv, "root"], ROOT).stdout.strip()) if pyenv else None
     found: dict[str, Path | None] = {}
+    own = "{}.{}".format(*sys.version_info)
     for version in versions:
-        named = [Path(path)] if (path := shutil.which(f"python{version}")) else []
+        named = [Path(sys.executable)] if version == own else []
+        named += [Path(path)] if (path := shutil.which(f"python{version}")) else []
         named += sorted(root.glob(f"versions/{version}.*/bin/python")) if root else []
         found[version] = next(filter(_is_python, named), None)
     return found
