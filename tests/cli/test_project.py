@@ -17,6 +17,7 @@ from project.fan_in.cli.errors import NoCodeLocation
 from project.fan_in.cli.location import App
 from project.fan_in.cli.main import main
 from project.fan_in.cli.project import find_project
+from project.fan_in.version import __version__
 
 SHOP = '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "my_shop"\n'
 LIBRARY = Path(sys.modules["project.fan_in"].__file__).parent
@@ -203,15 +204,21 @@ def test_the_options_and_the_variables_are_those_of_dagster(write):
     assert result.output.endswith(f"(dagster {dg.__version__})\n")
 
 
-@pytest.mark.parametrize("with_command", [True, False])
-def test_a_copy_of_the_library_under_another_name_is_asked_by_its_own_command(write, with_command):
-    """Its classes are other ones; without its command there is the fix."""
-    name = f"copied_{'whole' if with_command else 'core'}"
+@pytest.mark.parametrize("copied", ["whole", "without the command", "another version"])
+def test_a_copy_of_the_library_under_another_name_is_asked_by_its_own_command(write, copied):
+    """Its classes are other ones; without its command there is the fix, and another version is
+    told."""
+    name = f"copied_{copied.replace(' ', '_')}"
     folder = write({f"{name}_defs.py": DEFINITIONS.format(library=name).replace("others =", "_ =")})
-    left_out = ["__pycache__"] if with_command else ["__pycache__", "cli"]
+    left_out = ["__pycache__", *["cli"] * (copied == "without the command")]
     shutil.copytree(LIBRARY, folder / name, ignore=shutil.ignore_patterns(*left_out))
-    if with_command:
-        assert "d, requested by its condition" in status(folder, "-m", f"{name}_defs")
-    else:
+    if copied == "without the command":
         text = status(folder, "-m", f"{name}_defs", code=4)
         assert f"use {name}, a copy of this library without its command: copy the folder" in text
+        return
+    if copied == "another version":
+        (folder / name / "version.py").write_text('__version__ = "0.0.9"\n')
+    text = status(folder, "-m", f"{name}_defs")
+    assert "d, requested by its condition" in text
+    told = f"The definitions use {name} 0.0.9, a copy of this library, which is {__version__};"
+    assert (told in text) is (copied == "another version")

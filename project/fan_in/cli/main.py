@@ -43,10 +43,23 @@ class Group(click.Group):
                     f"the definitions use {copy.package}, a copy of this library without its"
                     f" command: copy the folder cli, too ({error})"
                 ) from error
+            if (version := _version_of(copy.package)) != __version__:
+                click.echo(
+                    f"The definitions use {copy.package} {version}, a copy of this library, which"
+                    f" is {__version__}; its own command answers.",
+                    err=True,
+                )
             code = command.main(
                 ctx.meta["arguments"], prog_name=ctx.info_name, standalone_mode=False
             )
             ctx.exit(code or 0)
+
+
+def _version_of(package: str) -> str:
+    try:
+        return str(import_module(f"{package}.version").__version__)
+    except ImportError:
+        return "of an unknown version"
 
 
 @click.group(
