@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from dagster_dg_core.context import DgContext
 from dagster_shared.cli import WorkspaceOpts
+from dagster_shared.libraries import DagsterLibraryRegistry
 
 from project.fan_in.cli.errors import NoCodeLocation
 from project.fan_in.cli.location import App
@@ -27,7 +28,8 @@ LIBRARY = Path(sys.modules["project.fan_in"].__file__).parent
 def write(tmp_path, monkeypatch):
     """Writes files under a folder of its own, and goes to one of its folders.
 
-    What a project's .env adds to the environment is taken out of it again.
+    What a project's .env adds to the environment is taken out of it again, and the version that a
+    copy of the library registers.
     """
     monkeypatch.setattr(sys, "path", sys.path[:])
 
@@ -39,7 +41,7 @@ def write(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path / here)
         return tmp_path
 
-    with mock.patch.dict(os.environ):
+    with mock.patch.dict(os.environ), mock.patch.dict(DagsterLibraryRegistry._libraries):
         yield write
 
 
