@@ -179,8 +179,9 @@ def in_a_workspace(stranger: Stranger) -> None:
 def ask(stranger: Stranger, *downstreams: str) -> None:
     """Asks the command, in the project and in a folder below it, and prints what it says."""
     status = stranger.run("fan-in", "status")
-    if stranger.run("fan-in", "status", here=stranger.defs).count("\n") != status.count("\n"):
-        raise DevError("status in a folder of the project says something else")
+    below = stranger.run("python", "-m", "dagster_fan_in", "status", here=stranger.defs)
+    if below.count("\n") != status.count("\n"):
+        raise DevError(f"status in a folder of the project says something else: {below}")
     print(status)
     for name in downstreams:
         print(stranger.run("fan-in", "explain", name, here=stranger.defs))
