@@ -184,7 +184,7 @@ class Happenings(ByHand):
             *[self.by_hand] * 2,
             *[self.again] * 2,
             *[self.end_requested] * 4,
-            *[self.small] * 4,
+            *[self.small] * 5,
         )
         if self.draw(one_in(6)):
             self.now += self.draw(st.sampled_from(PAUSES))
@@ -260,7 +260,7 @@ class Happenings(ByHand):
         name = self.downstream()
         # New code is not possible for every downstream.
         do = self.draw(
-            st.sampled_from([Do.REDEPLOY] * 4 + [Do.DELETE, Do.LOSE_STATE, Do.LOSE_STATE, Do.TURN])
+            st.sampled_from([Do.REDEPLOY, Do.DELETE, Do.LOSE_STATE] * 2 + [Do.REDEPLOY, Do.TURN])
         )
         if do is Do.REDEPLOY:
             together = self.graph.together(name)
