@@ -173,6 +173,14 @@ class Graph:
             return [name]
         return [asset.name for asset in self.assets if asset.group == group]
 
+    def needed(self, name: str) -> set[str]:
+        """An asset, what is built together with it, and all that one step of these depends on."""
+        found: set[str] = set()
+        for asset in reversed(self.assets):
+            if asset.name == name or self.downstream([asset.name]) & found:
+                found |= {asset.name, *self.together(asset.name)}
+        return found
+
     def downstream(self, names: Iterable[str]) -> set[str]:
         """These assets and all that depends on them."""
         found = set(names)

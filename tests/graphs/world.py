@@ -64,10 +64,8 @@ class GraphWorld(Daemons):
         asset = step.assets[0] if step.assets else None
         match step.do:
             case Do.MAKE:
-                before = [
-                    a.name for a in self.graph.assets if asset in self.graph.downstream([a.name])
-                ]
-                self.make(run, before)
+                needed = self.graph.needed(asset)
+                self.make(run, [one.name for one in self.graph.assets if one.name in needed])
             case Do.SUCCEED:
                 self.succeed(run, without=[asset] if step.name and asset else ())
             case Do.FAIL:
