@@ -431,8 +431,8 @@ MUTANTS = (
     Mutant(
         "lets outputs that can only be built together wait for one another",
         "partition_maps",
-        "return sorted(set(ancestors(graph, key)) - {key} - set(together))",
-        "return sorted(set(ancestors(graph, key)) - {key})",
+        "return sorted(set(parents_through_views(graph, key)) - {key} - set(together))",
+        "return sorted(set(parents_through_views(graph, key)) - {key})",
         "outputs built together, each with upstreams",
     ),
 )
