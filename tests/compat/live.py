@@ -86,12 +86,7 @@ class Live:
                 self._run("-m", "dagster", "sensor", "start", "--start-all", *self.location)
                 yield
             finally:
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.wait(60)
-                finally:
-                    if process.poll() is None:
-                        os.killpg(process.pid, signal.SIGKILL)
+                stop(process)
 
     def complete(self, job: str) -> None:
         """Launches an upstream job, and waits for its success."""
@@ -135,6 +130,16 @@ class Live:
     def _where(self) -> dict[str, Any]:
         kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
         return {"cwd": self.folder, "env": {**kept, "DAGSTER_HOME": str(self.home)}}
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stops a Dagster as Ctrl-C does; kills it and all it has started if it does not end."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _firings(told: Any) -> tuple[int, int]:

@@ -53,28 +53,28 @@ def delete(world: World, event_id: int) -> None:
         connection.execute(Events.delete().where(Events.c.id == event_id))
 
 
+def commit_late(world: World, asset: str) -> None:
+    """A tick sees a, and a later event with a greater id, before this asset's event is there."""
+    report(world, "a", "x", "y")
+    gap = ids(world)[1]
+    delete(world, gap)
+    assert world.tick() == 0
+    report(world, asset)
+    newest = ids(world)[-1]
+    with index(world) as connection:
+        connection.execute(Events.update().where(Events.c.id == newest).values(id=gap))
+    assert ids(world)[-1] != gap
+
+
 # --- what is noticed -----------------------------------------------------------------------------
 
 
 def test_an_event_with_a_smaller_id_that_is_committed_late_counts(world):
     """On Postgres a transaction takes its id before it commits, so a tick may see a later one
     first."""
-    report(world, "a", "x", "y")
-    gap = ids(world)[1]
-    delete(world, gap)
-    assert world.tick() == 0
-    report(world, "b")
-    with index(world) as connection:
-        connection.execute(
-            Events.update().where(Events.c.id == ids_of(connection)[-1]).values(id=gap)
-        )
-    assert ids(world)[-1] != gap
+    commit_late(world, "b")
     assert world.wait(minutes=1).tick() == 1
     assert world.wait(minutes=1).tick() == 0
-
-
-def ids_of(connection: sa.Connection) -> list[int]:
-    return list(connection.execute(sa.select(Events.c.id).order_by(Events.c.id)).scalars())
 
 
 def test_the_newest_event_is_deleted_and_its_id_is_given_again(world):
@@ -146,15 +146,7 @@ def test_a_deleted_last_materialization_counts_though_it_is_dated_before_another
 @pytest.mark.parametrize("call", ["from_id", "count_and_sum", "wiped", "of_assets", "last_times"])
 def test_a_tick_that_fails_while_it_reads_loses_nothing_for_the_next(world, monkeypatch, call):
     """What is to be read again stays so until it has been read: here a was wiped, and b is late."""
-    report(world, "a", "x", "y")
-    gap = ids(world)[1]
-    delete(world, gap)
-    assert world.tick() == 0
-    report(world, "b")
-    with index(world) as connection:
-        connection.execute(
-            Events.update().where(Events.c.id == ids_of(connection)[-1]).values(id=gap)
-        )
+    commit_late(world, "b")
     with world.wait(minutes=1).pinned():
         world.instance.wipe_assets([dg.AssetKey("a")])
     for reader in (public_rows.EventRows, public_rows.PublicRows):

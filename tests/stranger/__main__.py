@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests.compat.room import build_wheel
@@ -82,7 +82,7 @@ class Stranger:
         path.write_text(text)
         self.lines += len([x for x in text.splitlines() if x.strip() and x not in before])
 
-    def dev(self, folder: Path) -> "contextmanager[Dev]":
+    def dev(self, folder: Path) -> AbstractContextManager[Dev]:
         """``dg dev`` in a project, or in the workspace."""
         return dev(self.bin / "dg", folder, self.environment, self.folder / "dev.log")
 

@@ -1,8 +1,6 @@
 """``dg dev`` over someone else's projects, asked and told what its UI is, by the same calls."""
 
 import json
-import os
-import signal
 import socket
 import subprocess
 import time
@@ -12,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.compat.live import stop
 
 PATIENCE = 240
 """How many seconds may pass until what is waited for is so: a loaded machine is slow."""
@@ -55,7 +55,7 @@ class Dev:
         answer = self._ask(LAUNCH, selector=selector)["launchRun"]
         if answer["__typename"] != "LaunchRunSuccess":
             raise DevError(f"{job} cannot be launched: {answer}")
-        self._until(lambda: self.succeeded()[job] > before, f"{job} to succeed")
+        self.until(lambda: self.succeeded()[job] > before, f"{job} to succeed")
 
     def start_sensor(self, location: str, name: str) -> None:
         """Switches a sensor on."""
@@ -68,9 +68,9 @@ class Dev:
         Raises:
             DevError: One has not, or has run more often, or a tick failed.
         """
-        self._until(lambda: all(self.succeeded()[n] >= t for n, t in times.items()), f"{times}")
+        self.until(lambda: all(self.succeeded()[n] >= t for n, t in times.items()), f"{times}")
         now = time.time()
-        ticks = self._until(lambda: self._ticked_since(now), "a tick of each sensor")
+        ticks = self.until(lambda: self._ticked_since(now), "a tick of each sensor")
         failed = [tick["error"]["message"] for tick in ticks if tick["error"]]
         requested = self._runs()
         ran = {name: requested[name] for name in times}
@@ -103,7 +103,12 @@ class Dev:
             if sensor["sensorState"]["status"] == "RUNNING"
         ]
 
-    def _until(self, ask: Callable[[], Any], what: str) -> Any:
+    def until(self, ask: Callable[[], Any], what: str) -> Any:
+        """Waits for an answer that is not empty, and returns it.
+
+        Raises:
+            DevError: None has come in time.
+        """
         end = time.monotonic() + PATIENCE
         while not (answer := ask()):
             if time.monotonic() > end:
@@ -141,15 +146,10 @@ def dev(dg: Path, folder: Path, environment: Mapping[str, str], log: Path) -> It
         )
     try:
         running = Dev(port)
-        running._until(running.is_up, "dg dev to answer")
+        running.until(running.is_up, "dg dev to answer")
         yield running
     finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(60)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+        stop(process)
 
 
 def _repository(location: str) -> Mapping[str, str]:

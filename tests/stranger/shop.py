@@ -44,12 +44,12 @@ REFUNDS = "import dagster as dg\n" + JOB.format(name="refunds_job")
 def blocks(page: str, language: str) -> list[str]:
     """Returns the blocks of a page, with the library's name where it is installed."""
     found = re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.S | re.M)
-    return [block.replace("project.fan_in", "dagster_fan_in") for block in found]
+    return [text.replace("project.fan_in", "dagster_fan_in") for text in found]
 
 
 def block(page: str, language: str, having: str) -> str:
     """Returns the one block of a page that has a text."""
-    (found,) = (block for block in blocks(page, language) if having in block)
+    (found,) = (one for one in blocks(page, language) if having in one)
     return found
 
 
