@@ -54,6 +54,11 @@ class AssetRequest:
     never_started: bool = False
     given_back: bool = False
 
+    @property
+    def uses(self) -> bool:
+        """True if it used up what there was when it was requested."""
+        return (self.record is not None or self.uses_before) and not self.given_back
+
     def has_used(
         self, partition: str | None, upstream: str, fact: StoredCompletion, launch: str | None
     ) -> bool:

@@ -51,13 +51,14 @@ def all_upstreams_updated(
     *,
     at_least: int | None = None,
     optional: Iterable[Key] = (),
+    settle: timedelta | None = None,
     wait_while_running: bool = True,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
     since this asset was last requested, each of them within the window.
 
-    It is not true while an upstream has nothing new within its window, or while an unfinished run
-    or backfill targets this asset.
+    It is not true while an upstream has nothing new within its window, while one has completed
+    within the quiet period, or while an unfinished run or backfill targets this asset.
 
     The upstreams come from the asset graph, with views (virtual assets) looked through. For an
     observable source asset, each new data version counts. Each partition of this asset is evaluated
@@ -71,14 +72,18 @@ def all_upstreams_updated(
         at_least: How many upstreams are enough, from 1; by default all. A request uses the
             completions of every upstream; one that arrives after it counts for the next batch.
         optional: Upstreams that need not be updated. A request uses their completions, too.
+        settle: The quiet period: a batch waits until no upstream has been materialized for this
+            long.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
 
     Raises:
-        FanInError: A window or ``at_least`` is not positive, an optional key is empty, or both
-            ``at_least`` and ``optional`` are given.
+        FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
+            than a window, an optional key is empty, or both ``at_least`` and ``optional`` are
+            given.
     """
     optional = _optional(optional)
+    own = _within(within)
     if at_least is not None:
         check_count(at_least, None)
         if optional:
@@ -86,10 +91,12 @@ def all_upstreams_updated(
                 f"at_least={at_least} and optional={[k.to_user_string() for k in optional]} both"
                 " say which upstreams are enough: give one of them"
             )
+    check_settle(settle, within.values() if isinstance(within, Mapping) else [within])
     return UpstreamsUpdated(
-        within=_within(within),
+        within=own,
         optional=optional,
         at_least=at_least,
+        settle=settle,
         wait_while_running=wait_while_running,
     )
 
@@ -133,8 +140,9 @@ def upstreams_settled(quiet: timedelta) -> "UpstreamsSettled":
     the quiet period.
 
     It is not true after any recent materialization, used or not. It does not ask for anything new:
-    combine it, as in ``all_upstreams_updated() & upstreams_settled(quiet)``. To
-    wait for running upstreams too, add ``~upstreams_running()``.
+    combine it, as in ``upstream_updated("a") & upstreams_settled(quiet)``;
+    ``all_upstreams_updated`` has it as ``settle``. To wait for running upstreams too, add
+    ``~upstreams_running()``.
 
     Args:
         quiet: The quiet period, shorter than the window that it is combined with.
@@ -339,6 +347,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     within: Any = ONE_DAY
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
+    settle: timedelta | None = None
     wait_while_running: bool = True
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
@@ -349,7 +358,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         names = ", ".join(key.to_user_string() for key in self.optional)
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
-        return f"all_upstreams_updated({at_least}{window}{optional})"
+        settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
+        return f"all_upstreams_updated({at_least}{window}{optional}{settle})"
 
     @property
     def description(self) -> str:
@@ -359,6 +369,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         return (
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
+            + (f", and none for {format_duration(self.settle)}" if self.settle else "")
         )
 
     @property
@@ -384,6 +395,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             windows=windows,
             at_least=self.at_least,
             optional=optional,
+            settle=self.settle,
             waits=self.wait_while_running,
             fault=plan.nested_fault(downstream, target) or self.fault(plan.graph, target),
         )

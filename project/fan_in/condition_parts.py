@@ -17,6 +17,7 @@ from .evaluate import Holds, evaluate
 from .partition_maps import Pairing
 from .requirement import AtLeast, Needs, Requirement
 from .rule import Decision, State, UpstreamStatus, decide
+from .terms import Terms
 from .windows import Window, falls_out
 
 Partition = str | None
@@ -30,6 +31,7 @@ class Question:
         windows: The upstreams, with their windows.
         at_least: How many are enough; None if all that are required are needed.
         optional: Those that are not required.
+        settle: The quiet period that a batch waits for; None for none.
         waits: Whether a batch waits for the downstream's unfinished runs.
         fault: Why the part can never be true, if it cannot.
     """
@@ -37,6 +39,7 @@ class Question:
     windows: Mapping[str, Window] = field(default_factory=dict)
     at_least: int | None = None
     optional: frozenset[str] = frozenset()
+    settle: timedelta | None = None
     waits: bool = False
     fault: str | None = None
 
@@ -158,15 +161,14 @@ class Part:
             completions=facts.completions,
             used=facts.used,
             withheld=facts.withheld,
-            within=self.question.windows,
-            when=when,
+            terms=Terms(within=self.question.windows, when=when, settle=self.question.settle),
             key=partition,
+            requested_at=facts.requested_at,
         )
 
     def _take_in(self, partition: Partition, decision: Decision | None, tick: AssetTick) -> None:
         statuses = decision.statuses if decision is not None else ()
         by_name = {status.upstream: status for status in statuses}
-        expiries = []
         for name in self.question.windows:
             status = by_name.get(name)
             ready = status is not None and status.ready
@@ -174,14 +176,11 @@ class Part:
             if self.downstream.upstreams[name].pairing is Pairing.SHARED:
                 used = status is not None and status.state is State.USED
                 self._mark(self.used[name], name, partition, used)
-            if ready and status is not None and status.newest is not None:
-                until = falls_out(status.within, status.newest.completed_at)
-                expiries += [] if until is None else [until.timestamp()]
         if partition is None:
             self.changed |= {n for n, s in by_name.items() if self.statuses.get(n) != s}
             self.statuses = by_name
-        if expiries:
-            heapq.heappush(self._expiries, (min(expiries), partition or ""))
+        if decision is not None and (until := decision.changes_at) is not None:
+            heapq.heappush(self._expiries, (until.timestamp(), partition or ""))
         if decision is not None and decision.complete:
             self.complete[partition] = decision
         else:
@@ -200,7 +199,7 @@ class Part:
             upstreams=[name],
             completions=[] if fact is None else [completion_of(name, fact, None)],
             used={},
-            within=self.question.windows,
+            terms=Terms(within=self.question.windows),
         ).statuses
         if status.ready and status.newest is not None:
             until = falls_out(status.within, status.newest.completed_at)
@@ -238,8 +237,7 @@ class SettledPart(Part):
             upstreams=self.question.upstreams,
             completions=facts.completions,
             used={},
-            within=self.quiet,
-            when=AtLeast((), 1),
+            terms=Terms(within=self.quiet, when=AtLeast((), 1)),
             key=partition,
         )
 

@@ -9,18 +9,14 @@ import dagster as dg
 
 from .errors import FanInError
 from .messages import those_there_are
-from .requirement import check_requirement
 from .run_reader import PARTITION_TAG, Home
 from .sensor_config import SensorConfig
-from .windows import check_settle, check_within, window_of
+from .terms import check_terms
 
 
 def check_arguments(spec: SensorConfig) -> None:
     """Raises FanInError for arguments that can never work."""
-    check_within(spec.within, spec.names)
-    check_settle(spec.settle, [window_of(spec.within, upstream) for upstream in spec.names])
-    if spec.when is not None:
-        check_requirement(spec.when, spec.names)
+    check_terms(spec, spec.names)
     if spec.tag is not None and not (isinstance(spec.tag, str) and spec.tag):
         raise FanInError(
             f"correlate_by={spec.tag!r} is not a run tag: name one, such as"

@@ -134,6 +134,7 @@ class KeyFacts:
         used: Those of them that are used up.
         withheld: Those that an unfinished launch withholds, by upstream, and that launch.
         given_back: True if one of them was used up by a request that gave it back.
+        requested_at: When it was last requested.
         absent: Upstreams that have no partition for it.
     """
 
@@ -141,6 +142,7 @@ class KeyFacts:
     used: Mapping[str, Used]
     withheld: Mapping[str, str]
     given_back: bool = False
+    requested_at: datetime | None = None
     absent: frozenset[str] = frozenset()
 
 
@@ -276,6 +278,7 @@ class Downstream:
             used=used,
             withheld=withheld,
             given_back=given_back,
+            requested_at=next((_datetime(r.at) for r in requests if r.uses), None),
             absent=frozenset(absent),
         )
 

@@ -232,7 +232,7 @@ class EvaluationLines:
 
 def held_back_text(decision: Any) -> Text:
     """Returns what a complete batch waits for."""
-    return Text("held back", explain_held_back(decision), NONE)
+    return Text("held back", explain_held_back(decision, words=ASSET_WORDS), NONE)
 
 
 def _narrowed(context: dg.AutomationContext[dg.AssetKey], text: Text, parent: str) -> Line:

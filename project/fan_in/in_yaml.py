@@ -49,8 +49,10 @@ def duration_of(value: Any) -> timedelta | None:
     return parse_duration(value) if isinstance(value, str) else value
 
 
-def _all_upstreams_updated(within: Any = ONE_DAY, **arguments: Any) -> Any:
-    return condition.all_upstreams_updated(within_of(within), **arguments)
+def _all_upstreams_updated(within: Any = ONE_DAY, *, settle: Any = None, **arguments: Any) -> Any:
+    return condition.all_upstreams_updated(
+        within_of(within), settle=duration_of(settle), **arguments
+    )
 
 
 def _upstream_updated(key: Any, within: Any = ONE_DAY) -> Any:

@@ -70,20 +70,33 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
     return f"{last}, outside {format_duration(window)}"
 
 
-def explain_held_back(decision: Decision, *, at: datetime | None = None) -> str:
-    """Returns what holds a complete batch back; times as ages when ``at`` is given."""
+def explain_held_back(decision: Decision, *, words: Words, at: datetime | None = None) -> str:
+    """Returns what holds a complete batch back, empty if nothing does; times as ages when ``at`` is
+    given."""
     if decision.evaluating is not None:
         return f"another evaluation began {_moment(decision.evaluating, at)} and has not ended"
     if decision.beside is not None:
         return f"given back by a launch of both, so not beside {decision.beside} at this tick"
-    runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
-    return f"downstream still running: {runs}"
+    if decision.running:
+        runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
+        return f"downstream still running: {runs}"
+    if decision.busy:
+        return f"upstreams still running: {_some([*map(plain, decision.busy)], ', ')}"
+    if decision.unsettled and decision.terms.settle is not None:
+        ages = [
+            f"{plain(s.upstream)} {words.completed} {_moment(s.newest.completed_at, at)}"
+            for s in decision.unsettled
+            if s.newest
+        ]
+        return f"settling for {format_duration(decision.terms.settle)}: {_some(ages)}"
+    return ""
 
 
 def count_ready(decision: Decision) -> str:
     """Returns how many upstreams are ready, and how many are needed if not all."""
     line = f"{len(decision.ready)} of {len(decision.statuses)} upstreams ready"
-    return line if decision.when is None else f"{line}, {decision.when} needed"
+    when = decision.terms.when
+    return line if when is None else f"{line}, {when} needed"
 
 
 def explain_besides(decision: Decision, parts: Sequence[str]) -> str:
@@ -106,20 +119,8 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
         return f"{line}; waiting for {waiting}" if missing else f"{line}; waiting"
     if decision.impossible:
         return f"{line}, but it is {decision.impossible}"
-    if decision.evaluating is not None or decision.running or decision.beside:
-        return f"{line}; waiting, {explain_held_back(decision, at=decision.at)}"
-    if decision.busy:
-        return (
-            f"{line}; waiting, upstreams still running: {_some([*map(plain, decision.busy)], ', ')}"
-        )
-    if decision.unsettled and decision.settle is not None:
-        ages = [
-            f"{plain(s.upstream)} {words.completed} {_moment(s.newest.completed_at, decision.at)}"
-            for s in decision.unsettled
-            if s.newest
-        ]
-        return f"{line}; waiting until {format_duration(decision.settle)} are quiet: {_some(ages)}"
-    return line
+    held_back = explain_held_back(decision, words=words, at=decision.at)
+    return f"{line}; waiting, {held_back}" if held_back else line
 
 
 def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_WORDS) -> str:

@@ -8,7 +8,7 @@ a completion that
 
 Firing uses up, for every upstream, its newest completion known at that tick and all older ones.
 
-Three options refine it. ``when`` says which upstreams are enough, if not all. ``settle`` is a quiet
+Its terms refine it. ``when`` says which upstreams are enough, if not all. ``settle`` is a quiet
 period: a batch waits until no upstream has completed for this long. And a batch may wait for a run
 of the downstream or an upstream to end, or for another evaluation that may be about to request it.
 
@@ -27,8 +27,8 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import FanInError
-from .requirement import Requirement
-from .windows import ONE_DAY, Window, Within, check_within, in_utc, in_window, window_of
+from .terms import ALL_WITHIN_A_DAY, Terms
+from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -92,6 +92,11 @@ def merge_used(used: Mapping[str, Used], more: Mapping[str, Used]) -> dict[str, 
     return further
 
 
+def last_request(used: Mapping[str, Used]) -> datetime | None:
+    """Returns when the last batch was requested, as far as the marks of all upstreams tell."""
+    return max((mark.at for mark in used.values() if mark.at is not None), default=None)
+
+
 class State(Enum):
     """The state of an upstream at a tick."""
 
@@ -153,9 +158,9 @@ class Decision:
     Args:
         at: The time of the tick.
         statuses: One for each upstream, in the order asked.
-        when: Which upstreams are enough; None if all are needed.
-        settle: The quiet period that a batch waits for; None for none.
+        terms: What is asked of the completions.
         key: The key that the decision is for; None without keys.
+        requested_at: When a batch was last requested for the key; None if that is not known.
         running: Unfinished runs of the downstream that this batch must wait for.
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
@@ -166,9 +171,9 @@ class Decision:
 
     at: datetime
     statuses: tuple[UpstreamStatus, ...]
-    when: Requirement | None = None
-    settle: timedelta | None = None
+    terms: Terms = ALL_WITHIN_A_DAY
     key: str | None = None
+    requested_at: datetime | None = None
     running: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     impossible: str | None = None
@@ -184,27 +189,38 @@ class Decision:
     def missing(self) -> tuple[UpstreamStatus, ...]:
         """The upstreams without a completion that counts, of those that matter to the batch."""
         missing = tuple(s for s in self.statuses if not s.ready)
-        if self.when is None:
+        if self.terms.when is None:
             return missing
-        needed = set(self.when.names([s.upstream for s in self.statuses]))
+        needed = set(self.terms.when.names([s.upstream for s in self.statuses]))
         return tuple(s for s in missing if s.upstream in needed)
 
     @cached_property
     def complete(self) -> bool:
         """True if enough upstreams have a completion that counts; never if none has."""
-        if self.when is None:
+        if self.terms.when is None:
             return len(self.ready) == len(self.statuses)
         ready = [s.upstream for s in self.ready]
-        return bool(ready) and self.when.holds(ready, [s.upstream for s in self.statuses])
+        return bool(ready) and self.terms.when.holds(ready, [s.upstream for s in self.statuses])
 
     @property
     def unsettled(self) -> tuple[UpstreamStatus, ...]:
         """The upstreams that completed within the quiet period."""
-        if self.settle is None:
+        settle = self.terms.settle
+        if settle is None:
             return ()
         return tuple(
-            s for s in self.statuses if s.newest and self.at - s.newest.completed_at < self.settle
+            s for s in self.statuses if s.newest and self.at - s.newest.completed_at < settle
         )
+
+    @property
+    def changes_at(self) -> datetime | None:
+        """When time alone may change the decision: the first completion leaves its window, or all
+        have settled. None if it never does."""
+        newest = [(s, s.newest.completed_at) for s in self.ready if s.newest]
+        times = [falls_out(status.within, at) for status, at in newest]
+        settled = [s.newest.completed_at for s in self.unsettled if s.newest]
+        times += [max(settled) + (self.terms.settle or timedelta(0))] if settled else []
+        return min((time for time in times if time is not None), default=None)
 
     @property
     def fires(self) -> bool:
@@ -232,11 +248,10 @@ def decide(
     upstreams: Sequence[str],
     completions: Iterable[Completion],
     used: Mapping[str, Used],
-    within: Within = ONE_DAY,
-    when: Requirement | None = None,
-    settle: timedelta | None = None,
+    terms: Terms = ALL_WITHIN_A_DAY,
     key: str | None = None,
     withheld: Mapping[str, str] = NOTHING,
+    requested_at: datetime | None = None,
 ) -> Decision:
     """Returns the outcome of a tick: whether the upstreams' completions make a batch.
 
@@ -246,19 +261,19 @@ def decide(
         completions: Everything known at this tick for this key. Completions of other upstreams are
             ignored; several of one upstream collapse into the newest.
         used: For each upstream, how far its completions are used up for this key.
-        within: How recent a completion must be; a mapping gives each upstream its own window.
-        when: Which upstreams are enough; None if all are needed.
-        settle: The quiet period that a batch waits for; None for none.
+        terms: What is asked of the completions.
         key: The key that the decision is for; None without keys.
         withheld: Upstreams whose newest completion is withheld, each with the unfinished launch
             that made it and still has to make the downstream.
+        requested_at: When a batch was last requested for the key, or used up by hand; None if that
+            is not known.
 
     Raises:
         FanInError: ``at`` is naive, a window is not positive, or ``upstreams`` is empty or names
             one twice.
     """
     check_upstreams(upstreams)
-    check_within(within)
+    check_within(terms.within)
     if at.tzinfo is None:
         raise FanInError(f"the tick's time {at.isoformat()} is naive: give it a time zone")
     at = in_utc(at)
@@ -277,14 +292,14 @@ def decide(
                 newest.get(name),
                 used.get(name),
                 at,
-                window_of(within, name),
+                window_of(terms.within, name),
                 withheld.get(name),
             )
             for name in upstreams
         ),
-        when=when,
-        settle=settle,
+        terms=terms,
         key=key,
+        requested_at=requested_at,
     )
 
 

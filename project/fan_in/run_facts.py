@@ -11,7 +11,16 @@ from .catch_up import KEYS_AT_ONCE, CatchUp
 from .cursor import SensorState
 from .evaluate import Holds
 from .messages import MOST_NAMED, plain
-from .rule import Completion, Decision, State, UpstreamStatus, Used, decide, merge_used
+from .rule import (
+    Completion,
+    Decision,
+    State,
+    UpstreamStatus,
+    Used,
+    decide,
+    last_request,
+    merge_used,
+)
 from .run_holds import RunHolds
 from .run_reader import Home
 from .sensor_config import SensorConfig
@@ -143,15 +152,15 @@ class RunFacts:
 
     def _decide(self, state: SensorState, key: str | None) -> Decision:
         of_key = state.of(key)
+        used = merge_used(of_key.used, self._used_elsewhere.get(key, {}))
         decision = decide(
             at=self.at,
             upstreams=self.spec.names,
             completions=of_key.newest.values(),
-            used=merge_used(of_key.used, self._used_elsewhere.get(key, {})),
-            within=self.spec.within,
-            when=self.spec.when,
-            settle=self.spec.settle,
+            used=used,
+            terms=self.spec,
             key=key,
+            requested_at=last_request(used),
         )
         if not (state.elsewhere or state.parts):
             return decision

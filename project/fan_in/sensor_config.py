@@ -9,10 +9,10 @@ from typing import Any
 import dagster as dg
 
 from .messages import MOST_NAMED
-from .requirement import Requirement
 from .rule import Batch
 from .run_reader import Home, RunReader, Upstream
-from .windows import Within, format_duration, longest_window, window_of, within_words
+from .terms import Terms
+from .windows import format_duration, longest_window, window_of, within_words
 
 RunConfig = Callable[[Batch], Mapping[str, Any] | dg.RunConfig]
 
@@ -20,15 +20,12 @@ SENSOR_TAG = "fan_in/sensor"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SensorConfig:
+class SensorConfig(Terms):
     """The arguments of a fan-in sensor."""
 
     name: str
     job_name: str
     upstreams: tuple[Upstream, ...]
-    within: Within
-    when: Requirement | None
-    settle: timedelta | None
     wait_while_running: bool
     wait_while_upstreams_run: bool
     tag: str | None

@@ -208,9 +208,7 @@ class Model:
             upstreams=UPSTREAMS,
             completions=completions,
             used=used,
-            within=self.rule.within,
-            when=self.rule.when,
-            settle=self.rule.settle,
+            terms=self.rule,
             key=key,
         )
 

@@ -120,13 +120,13 @@ CASES = {
     ),
     "settling": (
         *(JobPathWorld, sensor_of(settle=timedelta(minutes=30)), "AB"),
-        "2 of 2 upstreams ready; waiting until 30 min are quiet: a_job succeeded 0 s ago",
+        "2 of 2 upstreams ready; waiting, settling for 30 min: a_job succeeded 0 s ago",
     ),
     "settling, condition": (
         DeclarativeWorld,
         with_condition(all_upstreams_updated() & upstreams_settled(timedelta(minutes=30))),
         "AB",
-        "2 of 2 upstreams ready; waiting until 30 min are quiet: a materialized 0 s ago",
+        "2 of 2 upstreams ready; waiting, settling for 30 min: a materialized 0 s ago",
     ),
     "idle": (
         *(JobPathWorld, sensor_of(wait_while_upstreams_run=True), "ABa"),
@@ -378,7 +378,7 @@ def test_waiting_for_upstreams_to_settle_is_no_cause_for_attention():
         daemon = Daemon(world)
         play(world, "AB")
         daemon.tick(minutes=10)
-        assert "waiting until 1 h are quiet" in said(world, code=0)
+        assert "waiting, settling for 1 h" in said(world, code=0)
 
 
 def test_an_asset_that_no_sensor_evaluates_is_told():

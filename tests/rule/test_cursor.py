@@ -20,6 +20,7 @@ from project.fan_in.cursor import (
     run_completion,
 )
 from project.fan_in.rule import Used, decide
+from project.fan_in.terms import Terms
 
 AT = datetime(2026, 3, 10, 12, 0, 0, 123456, tzinfo=UTC)
 OWNER = "sensor -> job"
@@ -29,7 +30,9 @@ def full_state() -> SensorState:
     a, b = (run_completion(u, f"run-{u}", 1000.25, "x") for u in "ab")
     older = run_completion("a", "run-0", 900.5, "x")
     c = run_completion("c", "run-c", 2000.5, None)
-    decision = decide(at=AT, upstreams="ab", completions=[a, b], used={}, within=None, key="x")
+    decision = decide(
+        at=AT, upstreams="ab", completions=[a, b], used={}, terms=Terms(within=None), key="x"
+    )
     return SensorState(
         owner=OWNER,
         upstreams=frozenset("abc"),
@@ -67,7 +70,9 @@ def test_a_request_of_a_thousand_upstreams_is_in_tags_that_every_storage_takes()
     """Cut into pieces, and whole again; with a piece missing it is none."""
     names = [f"upstream_{i}" for i in range(1000)]
     completions = [run_completion(name, f"run-{name}", 1000.25, None) for name in names]
-    decision = decide(at=AT, upstreams=names, completions=completions, used={}, within=None)
+    decision = decide(
+        at=AT, upstreams=names, completions=completions, used={}, terms=Terms(within=None)
+    )
     request = SensorRequest.of(decision, decision.batch)
     tags = request.to_tags()
     assert max(map(len, tags.values())) <= LONGEST_TAG

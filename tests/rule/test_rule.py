@@ -10,6 +10,7 @@ from project.fan_in.errors import FanInError
 from project.fan_in.messages import ASSET_WORDS, RUN_WORDS, explain, explain_keys, explain_upstream
 from project.fan_in.requirement import Needs, at_least
 from project.fan_in.rule import Batch, Completion, Used, check_upstreams, decide
+from project.fan_in.terms import Terms
 from project.fan_in.windows import CalendarDay, check_window, format_duration
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -30,7 +31,8 @@ def ask(*completions: Completion, upstreams: str = "AB", **kwargs):
     held_back = {
         name: kwargs.pop(name) for name in ("running", "busy", "impossible") if name in kwargs
     }
-    kwargs = {"used": {}, "within": DAY, **kwargs}
+    asked = {name: kwargs.pop(name) for name in ("when", "settle", "within") if name in kwargs}
+    kwargs = {"used": {}, "terms": Terms(**{"within": DAY, **asked}), **kwargs}
     decision = decide(at=NOW, upstreams=list(upstreams), completions=completions, **kwargs)
     return replace(decision, **held_back)
 
@@ -228,7 +230,7 @@ def test_what_can_have_no_answer_is_refused_with_the_value_and_the_fix(ask_wrong
         ),
         pytest.param(
             ask(A, B, settle=2 * HOUR),
-            "2 of 2 upstreams ready; waiting until 2 h are quiet: B succeeded 1 h ago",
+            "2 of 2 upstreams ready; waiting, settling for 2 h: B succeeded 1 h ago",
             id="not settled",
         ),
         pytest.param(

@@ -88,15 +88,12 @@ def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
 
 def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
     within, when = _within(letters, timeline, "{}"), timeline.when
+    common = {"wait_while_running": not timeline.overlap, "settle": timeline.settle}
     if isinstance(when, int):
-        condition = fan_in.all_upstreams_updated(
-            within, at_least=when, wait_while_running=not timeline.overlap
-        )
+        condition = fan_in.all_upstreams_updated(within, at_least=when, **common)
     elif when is None or re.fullmatch("[A-Z&]+", when):
         optional = [a.lower() for a in sorted(letters) if a not in (when or letters)]
-        condition = fan_in.all_upstreams_updated(
-            within, optional=optional, wait_while_running=not timeline.overlap
-        )
+        condition = fan_in.all_upstreams_updated(within, optional=optional, **common)
     else:
         condition = eval(
             when,
@@ -107,8 +104,8 @@ def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationC
         )
         if not timeline.overlap:
             condition &= ~fan_in.downstream_running()
-    if timeline.settle:
-        condition &= fan_in.upstreams_settled(quiet=timeline.settle)
+        if timeline.settle:
+            condition &= fan_in.upstreams_settled(quiet=timeline.settle)
     if timeline.idle:
         condition &= ~fan_in.upstreams_running()
     return condition

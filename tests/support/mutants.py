@@ -29,7 +29,7 @@ from tests.support.timelines import NAMED, Named
 
 # In the order of their imports: a module sees the mutants of those before it.
 MODULES = [
-    *("windows", "requirement", "rule", "messages", "stored_order", "cursor", "parts"),
+    *("windows", "requirement", "terms", "rule", "messages", "stored_order", "cursor", "parts"),
     *("run_reader", "in_progress", "sensor_config", "used_by_runs", "catch_up", "evaluate"),
     *("run_holds", "run_facts", "event_rows", "public_rows", "asset_facts", "asset_reader"),
     *("evaluation_records", "launches", "partition_maps", "tick_requests", "asset_requests"),
@@ -195,8 +195,8 @@ MUTANTS = (
     Mutant(
         "gives every upstream the first one's window",
         "rule",
-        "window_of(within, name),\n                withheld",
-        "window_of(within, upstreams[0]),\n                withheld",
+        "window_of(terms.within, name),\n                withheld",
+        "window_of(terms.within, upstreams[0]),\n                withheld",
         "a calendar day beside a sliding one",
     ),
     Mutant(
@@ -223,15 +223,15 @@ MUTANTS = (
     Mutant(
         "waits for optional upstreams",
         "rule",
-        "        if self.when is None:\n            return len(self.ready)",
+        "        if self.terms.when is None:\n            return len(self.ready)",
         "        if len(self.statuses) > 2:\n            return len(self.ready)",
         "optional and absent",
     ),
     Mutant(
         "settles a moment too late",
         "rule",
-        "self.at - s.newest.completed_at < self.settle",
-        "self.at - s.newest.completed_at <= self.settle",
+        "self.at - s.newest.completed_at < settle",
+        "self.at - s.newest.completed_at <= settle",
         "exactly settled",
     ),
     Mutant(

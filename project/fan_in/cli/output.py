@@ -169,7 +169,7 @@ def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
         "key": outlook.key,
         "ready": len(decision.ready),
         "of": len(decision.statuses),
-        "needed": None if decision.when is None else str(decision.when),
+        "needed": None if decision.terms.when is None else str(decision.terms.when),
         "complete": decision.complete,
         "complete_since": outlook.complete_since,
         "requests": outlook.requests,

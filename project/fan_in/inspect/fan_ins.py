@@ -19,6 +19,7 @@ from ..messages import ASSET_WORDS, RUN_WORDS, Words
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..run_reader import PARTITION_TAG, Home, Upstream
 from ..sensor import FanInSensor, fan_in_of
+from ..terms import Terms
 from ..windows import ONE_DAY, Within, longest_window
 
 Kind = Literal["sensor", "condition"]
@@ -28,14 +29,11 @@ UPSTREAM_IN_PROGRESS = dg.AutomationCondition.any_deps_match(IN_PROGRESS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(Terms):
     """When a downstream is requested, in the words of the contract.
 
     Args:
         upstreams: The names of all upstreams: of jobs, or of assets.
-        within: How recent a completion must be.
-        when: Which upstreams are enough; None if all are needed.
-        settle: The quiet period: no upstream has completed for this long.
         overlap: Whether a batch may be requested while the downstream runs.
         idle: Whether a batch waits for running upstreams.
         by_key: Whether completions combine only with those of the same key.
@@ -43,9 +41,6 @@ class Rule:
     """
 
     upstreams: tuple[str, ...]
-    within: Within = ONE_DAY
-    when: Requirement | None = None
-    settle: timedelta | None = None
     overlap: bool = False
     idle: bool = False
     by_key: bool = False
@@ -268,6 +263,8 @@ class ConditionParser:
             return Needs(name)
         if isinstance(condition, UpstreamsUpdated):
             self.overlap = self.overlap and not condition.wait_while_running
+            if condition.settle is not None:
+                self.settle = max(self.settle or condition.settle, condition.settle)
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
             upstreams = condition.upstreams(self.graph, self.key)
             names = [key.to_user_string() for key in upstreams]

@@ -192,7 +192,8 @@ class _Asked:
         requests = holds(root, decision.key)
         if not decision.complete or (requests and not self.until):
             return replace(self._of(decision), requests=requests)
-        found = self._of(replace(decision, settle=self.fan_in.rule.settle, running=running))
+        terms = replace(decision.terms, settle=self.fan_in.rule.settle)
+        found = self._of(replace(decision, terms=terms, running=running))
         if self.until:  # Dagster's own parts tell nothing of an earlier time.
             return found
         besides = list(_not_true(root, decision.key))
@@ -270,7 +271,7 @@ def _merged(parts: Sequence[Decision], fan_in: FanInSpec) -> Decision:
     return replace(
         parts[0],
         statuses=tuple(statuses[name] for name in sorted(statuses)),
-        when=fan_in.rule.when,
+        terms=replace(parts[0].terms, when=fan_in.rule.when),
         evaluating=evaluating,
     )
 

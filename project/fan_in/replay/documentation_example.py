@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from ..inspect.fan_ins import FanInSpec
 from ..rule import Completion, Decision, Used, decide
+from ..terms import Terms
 from ..windows import ONE_DAY
 from .events import Event, Requested
 from .mechanisms import LAST, NEVER, Firing, Mechanism
@@ -82,7 +83,7 @@ class DocumentationExample(Mechanism):
             upstreams=self.upstreams,
             completions=self.last.values(),
             used={name: Used(position=(time, LAST), at=None) for name, time in self.cursor.items()},
-            within=self.within,
+            terms=Terms(within=self.within),
         )
 
     def _is_recent(self, completion: Completion, at: datetime) -> bool:

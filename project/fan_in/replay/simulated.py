@@ -16,9 +16,8 @@ from ..cursor import KeyState, SensorState
 from ..evaluate import Holds, evaluate
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import Not, Requirement
-from ..rule import Completion, Decision, decide
+from ..rule import Completion, Decision, decide, last_request
 from ..run_facts import oldest
-from ..windows import falls_out
 from .events import DownstreamEnded, Ended, Event, Requested, Started
 from .in_progress import DownstreamRuns, InProgressRuns
 from .mechanisms import LAST, Firing, Mechanism, longest_of
@@ -191,15 +190,13 @@ class SimulatedFanIn(Mechanism):
         """Notes when to look again at what a decision to wait waits for."""
         if not decision.complete:
             # Less may be more: what falls out of its window may make a batch of the others.
-            for status in decision.ready if self._may_lose else ():
-                assert status.newest is not None
-                self._look_at_time(falls_out(status.within, status.newest.completed_at), decision)
+            if self._may_lose:
+                self._look_at_time(decision.changes_at, decision)
             return
         if decision.running or decision.busy:
             self._held.add(decision.key)
-        if decision.unsettled and decision.settle is not None:
-            last = max(s.newest.completed_at for s in decision.unsettled if s.newest)
-            self._look_at_time(last + decision.settle, decision)
+        if decision.unsettled:
+            self._look_at_time(decision.changes_at, decision)
 
     def _look_at_time(self, time: datetime | None, decision: Decision) -> None:
         if time is not None:
@@ -297,10 +294,9 @@ class SimulatedFacts:
                 upstreams=rule.upstreams,
                 completions=of_key.newest.values(),
                 used=of_key.used,
-                within=rule.within,
-                when=rule.when,
-                settle=rule.settle,
+                terms=rule,
                 key=key,
+                requested_at=last_request(of_key.used),
             )
             for key, of_key in of_keys
         }
