@@ -2,6 +2,7 @@
 
 from . import compat  # First: it fails on a Dagster that is too old.
 from .batch import batch_of
+from .calendars import CalendarDay, CalendarHour, CalendarMonth, CalendarWeek, TimeOfDay
 from .component import FanInSensorComponent
 from .condition import (
     all_upstreams_updated,
@@ -17,16 +18,19 @@ from .requirement import at_least
 from .rule import Batch, Completion
 from .sensor import fan_in_sensor, upstream_succeeded
 from .version import __version__
-from .windows import CalendarDay
 
 compat.register(__version__)
 
 __all__ = [
     "Batch",
     "CalendarDay",
+    "CalendarHour",
+    "CalendarMonth",
+    "CalendarWeek",
     "Completion",
     "FanInError",
     "FanInSensorComponent",
+    "TimeOfDay",
     "__version__",
     "all_upstreams_updated",
     "at_least",

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from pydantic import TypeAdapter, ValidationError
 
+from .calendars import CalendarDay
 from .errors import FanInError
-from .windows import CalendarDay, Window
+from .windows import Window
 
 _TIMEDELTA = TypeAdapter(timedelta)
 

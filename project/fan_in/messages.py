@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 
+from .calendars import Calendar
 from .rule import Decision, State, UpstreamStatus
-from .windows import CalendarDay, format_duration, format_time
+from .windows import format_duration, format_time
 
 MOST_NAMED = 5
 """How many missing upstreams a one-line explanation names before it counts the rest."""
@@ -47,8 +48,8 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
     if newest is None:
         if sure or window is None:
             return f"never {words.completed}"
-        if isinstance(window, CalendarDay):
-            return f"no {words.completion} today in {window.zone}"
+        if isinstance(window, Calendar):
+            return f"no {words.completion} {window.words}"
         return f"no {words.completion} within {format_duration(window)}"
     if status.state is State.READY:
         return f"{words.completed} {_moment(newest.completed_at, at)}"
@@ -64,8 +65,8 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
             " yet to make the downstream, too"
         )
     last = f"last {words.completion} {_moment(newest.completed_at, at)}"
-    if isinstance(window, CalendarDay):
-        return f"{last}, not today in {window.zone}"
+    if isinstance(window, Calendar):
+        return f"{last}, not {window.words}"
     assert window is not None  # Without a window, nothing is outside it.
     return f"{last}, outside {format_duration(window)}"
 

@@ -1,15 +1,14 @@
 """Windows: how recent a completion must be at a tick.
 
-A window is a ``timedelta`` (sliding: elapsed time before the tick), a ``CalendarDay`` (the tick's
-local day), or None (any age). A mapping gives each upstream its own window.
+A window is a ``timedelta`` (sliding: elapsed time before the tick), a ``Calendar`` (the tick's
+local day, hour, week or month), or None (any age). A mapping gives each upstream its own window.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
+from .calendars import Calendar
 from .compat.python import UTC
 from .errors import FanInError
 
@@ -25,49 +24,7 @@ MOST_CLOCK_SKEW = timedelta(hours=1)
 LONGEST_WINDOW = timedelta(days=36525)
 """A hundred years; a longer window would start before the first datetime."""
 
-LONGEST_DAY = timedelta(days=2)
-"""No local day lasts longer, whatever its time zone does."""
-
-
-@dataclass(frozen=True)
-class CalendarDay:
-    """The tick's own day in a time zone: a completion counts if it is of the same local date.
-
-    A completion does not count after the zone's next midnight, even if it is a minute old. A day on
-    which the clocks change has 23 or 25 hours. A completion dated after the tick counts.
-
-    Args:
-        zone: The name of the time zone, such as "Europe/Berlin".
-
-    Raises:
-        FanInError: There is no such time zone.
-    """
-
-    zone: str
-
-    def __post_init__(self) -> None:
-        try:
-            ZoneInfo(self.zone)
-        # What zoneinfo raises for a missing zone, a path, a folder, and what is not a string.
-        except (KeyError, ValueError, OSError, TypeError, AttributeError) as error:
-            raise FanInError(
-                f"CalendarDay({self.zone!r}): there is no such time zone: name one like"
-                " 'Europe/Berlin' or 'UTC'"
-            ) from error
-
-    def start(self, at: datetime) -> datetime:
-        """Returns when the local day of ``at`` began, in UTC."""
-        zone = ZoneInfo(self.zone)
-        return datetime.combine(at.astimezone(zone).date(), time.min, zone).astimezone(UTC)
-
-    def end(self, at: datetime) -> datetime:
-        """Returns when the local day of ``at`` is over, in UTC."""
-        zone = ZoneInfo(self.zone)
-        next_day = at.astimezone(zone).date() + timedelta(days=1)
-        return datetime.combine(next_day, time.min, zone).astimezone(UTC)
-
-
-Window = timedelta | CalendarDay | None
+Window = timedelta | Calendar | None
 Within = Window | Mapping[str, Window]
 
 
@@ -75,9 +32,8 @@ def in_window(window: Window, completed_at: datetime, at: datetime) -> bool:
     """True if a completion counts at a tick, not if it is exactly as old as the window."""
     if window is None:
         return True
-    if isinstance(window, CalendarDay):
-        zone = ZoneInfo(window.zone)
-        return completed_at.astimezone(zone).date() >= at.astimezone(zone).date()
+    if isinstance(window, Calendar):
+        return in_utc(completed_at) >= window.start(in_utc(at))
     # Strict: what is exactly as old as the window is outside it.
     return in_utc(at) - in_utc(completed_at) < window
 
@@ -86,8 +42,8 @@ def falls_out(window: Window, completed_at: datetime) -> datetime | None:
     """Returns when a completion stops counting, in UTC; None if it never does."""
     if window is None:
         return None
-    if isinstance(window, CalendarDay):
-        return window.end(completed_at)
+    if isinstance(window, Calendar):
+        return window.end(in_utc(completed_at))
     return in_utc(completed_at) + window
 
 
@@ -103,21 +59,21 @@ def in_utc(time: datetime) -> datetime:
 
 def window_of(within: Within, upstream: str) -> Window:
     """Returns the window of one upstream; one day if a mapping does not name it."""
-    if within is None or isinstance(within, timedelta | CalendarDay):
+    if within is None or isinstance(within, timedelta | Calendar):
         return within
     return within.get(upstream, ONE_DAY)
 
 
 def longest_window(windows: Iterable[Window]) -> timedelta | None:
     """Returns an age at which a completion is outside every window; None if one has no end."""
-    lengths = [LONGEST_DAY if isinstance(window, CalendarDay) else window for window in windows]
+    lengths = [window.longest if isinstance(window, Calendar) else window for window in windows]
     ends = [length for length in lengths if length is not None]
     return max(ends) if len(ends) == len(lengths) else None
 
 
 def check_window(window: Window, name: str = "within") -> None:
-    """Raises FanInError unless this is a positive timedelta, a CalendarDay, or None."""
-    if window is None or isinstance(window, CalendarDay):
+    """Raises FanInError unless this is a positive timedelta, a calendar's period, or None."""
+    if window is None or isinstance(window, Calendar):
         return
     if not isinstance(window, timedelta):
         raise FanInError(
@@ -173,8 +129,8 @@ def window_words(window: Window) -> str:
     """Returns the window as a phrase that follows "updated" or "succeeded"."""
     if window is None:
         return "at any time"
-    if isinstance(window, CalendarDay):
-        return f"today in {window.zone}"
+    if isinstance(window, Calendar):
+        return window.words
     return f"within {format_duration(window)}"
 
 

@@ -29,7 +29,17 @@ from tests.support.timelines import NAMED, Named
 
 # In the order of their imports: a module sees the mutants of those before it.
 MODULES = [
-    *("windows", "requirement", "terms", "rule", "messages", "stored_order", "cursor", "parts"),
+    *(
+        "calendars",
+        "windows",
+        "requirement",
+        "terms",
+        "rule",
+        "messages",
+        "stored_order",
+        "cursor",
+        "parts",
+    ),
     *("run_reader", "in_progress", "sensor_config", "used_by_runs", "catch_up", "evaluate"),
     *("run_holds", "run_facts", "event_rows", "public_rows", "asset_facts", "asset_reader"),
     *("evaluation_records", "launches", "partition_maps", "tick_requests", "asset_requests"),

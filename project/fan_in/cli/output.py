@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..calendars import CalendarDay
 from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
@@ -18,7 +19,7 @@ from ..inspect.requests import RequestedRun
 from ..messages import explain_upstream
 from ..rule import Batch, UpstreamStatus
 from ..ticks import TickRecord
-from ..windows import CalendarDay, falls_out, format_duration, format_time
+from ..windows import falls_out, format_duration, format_time
 
 VERSION = 1
 """Of the JSON. A new field leaves it as it is; a field that changes or goes does not."""

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar, get_args
 
+from ..calendars import CalendarDay
 from ..durations import parse_duration
 from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement, check_count
 from ..windows import (
     ONE_DAY,
-    CalendarDay,
     Window,
     check_settle,
     check_within,

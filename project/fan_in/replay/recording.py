@@ -24,11 +24,12 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from ..calendars import CalendarDay
 from ..errors import DamagedFile
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..rule import check_upstreams
-from ..windows import CalendarDay, Window, Within, check_within
+from ..windows import Window, Within, check_within
 from .events import (
     DownstreamEnded,
     Ended,
