@@ -31,7 +31,7 @@ class Calendar:
     zone: str
 
     def __post_init__(self) -> None:
-        _checked_zone(type(self).__name__, self.zone)
+        _check_zone(f"{type(self).__name__}({self.zone!r})", self.zone)
 
     def starts(self, day: date) -> Iterator[time]:
         """Yields the times of day at which a period begins on a date."""
@@ -49,13 +49,13 @@ class Calendar:
 
     def start(self, at: datetime) -> datetime:
         """Returns when the period of ``at`` began, in UTC."""
-        return next(start for start in self._starts(at, -1) if start <= at)
+        return _start(self, at)
 
     def end(self, at: datetime) -> datetime:
         """Returns when the period of ``at`` is over and the next begins, in UTC."""
-        return next(start for start in self._starts(at, 1) if start > at)
+        return next(start for start in self.starts_near(at, 1) if start > at)
 
-    def _starts(self, at: datetime, step: int) -> Iterator[datetime]:
+    def starts_near(self, at: datetime, step: int) -> Iterator[datetime]:
         """Yields the beginnings of periods near a time, the nearest dates first, in one direction
         of time."""
         local = at.astimezone(ZoneInfo(self.zone)).date()
@@ -207,7 +207,7 @@ class TimeOfDay:
 
     def __post_init__(self) -> None:
         _parsed_time(self.time, f"TimeOfDay({self.time!r}, {self.zone!r})")
-        _checked_zone(f"TimeOfDay({self.time!r}, …)", self.zone)
+        _check_zone(f"TimeOfDay({self.time!r}, {self.zone!r})", self.zone)
 
     def on_day_of(self, at: datetime) -> datetime:
         """Returns when it is this time on the local day of ``at``, in UTC."""
@@ -227,6 +227,11 @@ class TimeOfDay:
 
     def __str__(self) -> str:
         return f"{self.time} in {self.zone}"
+
+
+@lru_cache(maxsize=4096)
+def _start(calendar: Calendar, at: datetime) -> datetime:
+    return next(start for start in calendar.starts_near(at, -1) if start <= at)
 
 
 @lru_cache(maxsize=4096)
@@ -259,11 +264,11 @@ def _parsed_time(text: str, whose: str = "") -> time:
     return parsed
 
 
-def _checked_zone(whose: str, zone: str) -> None:
+def _check_zone(whose: str, zone: str) -> None:
     try:
         ZoneInfo(zone)
     # What zoneinfo raises for a missing zone, a path, a folder, and what is not a string.
     except (KeyError, ValueError, OSError, TypeError, AttributeError) as error:
         raise FanInError(
-            f"{whose}({zone!r}): there is no such time zone: name one like 'Europe/Berlin' or 'UTC'"
+            f"{whose}: there is no such time zone: name one like 'Europe/Berlin' or 'UTC'"
         ) from error

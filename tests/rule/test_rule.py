@@ -6,12 +6,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from project.fan_in.calendars import CalendarDay
 from project.fan_in.errors import FanInError
 from project.fan_in.messages import ASSET_WORDS, RUN_WORDS, explain, explain_keys, explain_upstream
 from project.fan_in.requirement import Needs, at_least
 from project.fan_in.rule import Batch, Completion, Used, check_upstreams, decide
 from project.fan_in.terms import Terms
-from project.fan_in.windows import CalendarDay, check_window, format_duration
+from project.fan_in.windows import check_window, format_duration
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 NAIVE = datetime.fromisoformat("2026-01-01")
