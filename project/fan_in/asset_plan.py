@@ -19,7 +19,7 @@ from .compat.releases import parents_through_views
 from .condition_parts import Part
 from .downstreams import Downstream
 from .evaluation_lines import EvaluationLines
-from .named_upstreams import named_upstreams
+from .named_upstreams import given_twice, named_upstreams
 from .partition_maps import Pairing, PartitionMap
 from .windows import MOST_CLOCK_SKEW, Window, longest_window
 
@@ -39,6 +39,7 @@ class AssetPlan:
         self._downstreams: dict[dg.AssetKey, Downstream] = {}
         self._parts: dict[Any, Part] = {}
         self._lines: dict[int, EvaluationLines] = {}
+        self.given_twice: dict[dg.AssetKey, str | None] = {}
         self.look_backs: dict[dg.AssetKey, timedelta | None] = {}
         self.longest: timedelta | None = timedelta(0)
         """How far back any of the fan-ins reads; None for all of history."""
@@ -53,20 +54,25 @@ class AssetPlan:
         windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
         via: dict[dg.AssetKey, dg.AssetKey] = {}
         lengths: list[Window] = []
+        paces: list[Window] = []
         for part, target in named_upstreams(self.graph, key, condition):
             for upstream, own in part.windows(self.graph, target).items():
                 windows[upstream] = tuple({*windows.get(upstream, ()), *own})
                 if upstream not in via or self._asks_nearer(target, upstream, key, via[upstream]):
                     via[upstream] = target
             lengths += part.longest()
+            paces += part.paces()
         self._conditions[key] = condition
+        self.given_twice[key] = given_twice(self.graph, key, condition)
         if not windows and not lengths:
             return
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
-        both = (self.longest, self.look_backs[key])
+        # For pace, its own requests may matter for longer than the completions.
+        of_requests = longest_window([self.look_backs[key], *paces])
+        both = (self.longest, of_requests)
         self.longest = None if None in both else max(x for x in both if x is not None)
         self._downstreams[key] = Downstream(self.graph, key, windows, via)
-        self._look_at(key, self.look_backs[key], planned=True)
+        self._look_at(key, of_requests, planned=True)
         for upstream in windows:
             self._look_at(upstream, self.look_backs[key], planned=False)
 

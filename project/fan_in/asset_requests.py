@@ -55,6 +55,12 @@ class AssetRequest:
     given_back: bool = False
 
     @property
+    def decided_at(self) -> float:
+        """When its tick was, if its record tells that: its run is planned a little later."""
+        known = self.record.at if self.record is not None else None
+        return self.at if known is None else known
+
+    @property
     def uses(self) -> bool:
         """True if it used up what there was when it was requested."""
         return (self.record is not None or self.uses_before) and not self.given_back

@@ -80,6 +80,8 @@ class CatchUp:
         # Everything before it is outside every window.
         longest = spec.longest_window
         self.horizon = None if longest is None else at - longest
+        # And before it, no request matters, either.
+        self.requests_from = spec.requests_since(at)
         self._burst: Burst | None = None
         self._last_tick: LastTick | None = sensor_ticks.get(context.cursor or "")
         if self._last_tick is not None:
@@ -89,7 +91,8 @@ class CatchUp:
         """Returns the state now."""
         state = self._last_state()
         state = self.used.settle(state)
-        state = self.used.by_hand(state, self._read_from(state))
+        rebuilt = state.read_to <= 0
+        state = self.used.by_hand(state, self.requests_from if rebuilt else self._read_from(state))
         return self._read_completions(state)
 
     def leave(self, state: SensorState) -> str:
@@ -158,7 +161,7 @@ class CatchUp:
     def _rebuild(self, state: SensorState) -> SensorState:
         """Returns the state with what the sensor's own runs used up; all completions are still to
         be read again."""
-        state = self.used.with_used(state, self.horizon)
+        state = self.used.with_used(state, self.requests_from)
         known_upstreams = {name for key in state.keys.values() for name in key.newest}
         unsure = frozenset(name for name in self.spec.names if name not in known_upstreams)
         state = replace(state, unsure=unsure, upstreams=frozenset(self.spec.names))
@@ -252,7 +255,7 @@ class CatchUp:
             tags: dict[str, Any] = {str(self.spec.tag): some} if some else {}
             if self.spec.manual_runs_consume and self.spec.tag != PARTITION_TAG:
                 tags = {}  # A manual run may have its partition, but not the key's tag.
-            for record in self.runs.of_downstream(tags=tags, created_after=self.horizon):
+            for record in self.runs.of_downstream(tags=tags, created_after=self.requests_from):
                 if (key := self.runs.key_of_downstream(record)) not in recalled:
                     continue
                 request = SensorRequest.from_tags(record.dagster_run.tags)

@@ -16,6 +16,7 @@ import dagster as dg
 from dagster._core.definitions.declarative_automation.operators import DepsAutomationCondition
 
 from .asset_plan import AssetPlan, tick_and_plan
+from .calendars import TimeOfDay
 from .condition_parts import (
     Part,
     Partition,
@@ -28,6 +29,7 @@ from .errors import FanInError
 from .evaluation_lines import FanInResult, held_back_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
+from .pace import Pace, check_pace, pace_words
 from .partition_maps import upstreams_of
 from .requirement import check_count
 from .rule import Decision
@@ -52,13 +54,16 @@ def all_upstreams_updated(
     at_least: int | None = None,
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
+    no_sooner_than: Pace | None = None,
+    not_before: TimeOfDay | None = None,
     wait_while_running: bool = True,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
     since this asset was last requested, each of them within the window.
 
     It is not true while an upstream has nothing new within its window, while one has completed
-    within the quiet period, or while an unfinished run or backfill targets this asset.
+    within the quiet period, while an unfinished run or backfill targets this asset, or sooner than
+    its pace allows.
 
     The upstreams come from the asset graph, with views (virtual assets) looked through. For an
     observable source asset, each new data version counts. Each partition of this asset is evaluated
@@ -66,21 +71,27 @@ def all_upstreams_updated(
     without partitions counts for every partition.
 
     Args:
-        within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
-            None for no window. A mapping by asset key gives upstreams their own windows; one that
-            it does not name has one day.
+        within: How recent a materialization must be at the tick: a timedelta, a calendar's period
+            (CalendarDay, CalendarHour, CalendarWeek, CalendarMonth), or None for no window. A
+            mapping by asset key gives upstreams their own windows; one that it does not name has
+            one day.
         at_least: How many upstreams are enough, from 1; by default all. A request uses the
             completions of every upstream; one that arrives after it counts for the next batch.
         optional: Upstreams that need not be updated. A request uses their completions, too.
         settle: The quiet period: a batch waits until no upstream has been materialized for this
             long.
+        no_sooner_than: How soon after the last request of this asset (and partition), or the last
+            run by hand, it may be requested: a timedelta, or a calendar's period in which there is
+            at most one request. A batch that waits for it keeps growing old.
+        not_before: From which time of day on it may be requested; a batch that is complete later in
+            the day does not wait.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
 
     Raises:
         FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
-            than a window, an optional key is empty, or both ``at_least`` and ``optional`` are
-            given.
+            than a window, no batch outlives ``no_sooner_than`` or ``not_before`` in its window, an
+            optional key is empty, or both ``at_least`` and ``optional`` are given.
     """
     optional = _optional(optional)
     own = _within(within)
@@ -91,12 +102,16 @@ def all_upstreams_updated(
                 f"at_least={at_least} and optional={[k.to_user_string() for k in optional]} both"
                 " say which upstreams are enough: give one of them"
             )
-    check_settle(settle, within.values() if isinstance(within, Mapping) else [within])
+    windows = [*within.values()] if isinstance(within, Mapping) else [within]
+    check_settle(settle, windows)
+    check_pace(no_sooner_than, not_before, windows)
     return UpstreamsUpdated(
         within=own,
         optional=optional,
         at_least=at_least,
         settle=settle,
+        no_sooner_than=no_sooner_than,
+        not_before=not_before,
         wait_while_running=wait_while_running,
     )
 
@@ -125,8 +140,8 @@ def upstream_updated(key: Key, within: Window = ONE_DAY) -> "UpstreamUpdated":
 
     Args:
         key: The upstream's asset key.
-        within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
-            None for no window.
+        within: How recent a materialization must be at the tick: a timedelta, a calendar's period,
+            or None for no window.
 
     Raises:
         FanInError: ``within`` is not positive, or ``key`` is empty.
@@ -348,6 +363,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
+    no_sooner_than: Pace | None = None
+    not_before: TimeOfDay | None = None
     wait_while_running: bool = True
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
@@ -359,7 +376,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle})"
+        pace = "".join(f", {words}" for words in pace_words(self.no_sooner_than, self.not_before))
+        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{pace})"
 
     @property
     def description(self) -> str:
@@ -370,6 +388,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
+            + "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         )
 
     @property
@@ -386,6 +405,9 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         within = _as_within(self.within)
         return [*within.values(), ONE_DAY] if isinstance(within, Mapping) else [within]
 
+    def paces(self) -> list[Window]:
+        return [] if self.no_sooner_than is None else [self.no_sooner_than]
+
     def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
         windows = {
             key.to_user_string(): own[0] for key, own in self.windows(plan.graph, target).items()
@@ -396,9 +418,17 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             at_least=self.at_least,
             optional=optional,
             settle=self.settle,
+            no_sooner_than=self.no_sooner_than,
+            not_before=self.not_before,
             waits=self.wait_while_running,
-            fault=plan.nested_fault(downstream, target) or self.fault(plan.graph, target),
+            fault=plan.nested_fault(downstream, target)
+            or self.fault(plan.graph, target)
+            or (plan.given_twice[downstream] if self.once else None),
         )
+
+    @property
+    def once(self) -> Sequence[str]:
+        return [n for n in ("no_sooner_than", "not_before") if getattr(self, n) is not None]
 
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
@@ -416,6 +446,12 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             return f"at least {self.at_least} of {len(upstreams)} upstreams can never be"
         if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
+        try:  # Those that a mapping does not name have a day, which was not known before.
+            windows = [own for (own,) in self.windows(graph, target).values()]
+            check_settle(self.settle, windows)
+            check_pace(self.no_sooner_than, self.not_before, windows)
+        except FanInError as error:
+            return str(error)
         return None
 
 
@@ -595,7 +631,11 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
         downstream = part.downstream.as_of(tick)
         seen = {partition: downstream.seen(partition, tick) for partition in requested}
     return record_metadata(
-        seen, asked=downstream.upstreams, since=tick.since_of(downstream.key), to=tick.known_to
+        seen,
+        asked=downstream.upstreams,
+        since=tick.since_of(downstream.key),
+        to=tick.known_to,
+        at=tick.at.timestamp(),
     )
 
 

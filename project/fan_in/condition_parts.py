@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from .asset_tick import AssetTick
+from .calendars import TimeOfDay
 from .compat.python import UTC
 from .downstreams import Downstream, completion_of
 from .evaluate import Holds, evaluate
+from .pace import Pace
 from .partition_maps import Pairing
 from .requirement import AtLeast, Needs, Requirement
 from .rule import Decision, State, UpstreamStatus, decide
@@ -32,6 +34,8 @@ class Question:
         at_least: How many are enough; None if all that are required are needed.
         optional: Those that are not required.
         settle: The quiet period that a batch waits for; None for none.
+        no_sooner_than: How soon after the last request a batch may be requested.
+        not_before: From which time of day on it may.
         waits: Whether a batch waits for the downstream's unfinished runs.
         fault: Why the part can never be true, if it cannot.
     """
@@ -40,12 +44,24 @@ class Question:
     at_least: int | None = None
     optional: frozenset[str] = frozenset()
     settle: timedelta | None = None
+    no_sooner_than: Pace | None = None
+    not_before: TimeOfDay | None = None
     waits: bool = False
     fault: str | None = None
 
     @property
     def upstreams(self) -> Sequence[str]:
         return list(self.windows)
+
+    def terms(self, absent: Collection[str] = ()) -> Terms:
+        """Returns what it asks of completions, without upstreams absent for a partition."""
+        return Terms(
+            within=self.windows,
+            when=self.when(absent),
+            settle=self.settle,
+            no_sooner_than=self.no_sooner_than,
+            not_before=self.not_before,
+        )
 
     def when(self, absent: Collection[str] = ()) -> Requirement | None:
         """Returns which upstreams are enough, without those absent for a partition."""
@@ -152,8 +168,8 @@ class Part:
         names = [name for name in self.question.windows if name not in facts.absent]
         for name in facts.absent & self.question.windows.keys():
             self.absent[name].add(partition)
-        when = self.question.when(facts.absent)
-        if not names or (when is not None and isinstance(when, AtLeast) and when.count < 1):
+        terms = self.question.terms(facts.absent)
+        if not names or (isinstance(terms.when, AtLeast) and terms.when.count < 1):
             return None
         return decide(
             at=tick.at,
@@ -161,7 +177,7 @@ class Part:
             completions=facts.completions,
             used=facts.used,
             withheld=facts.withheld,
-            terms=Terms(within=self.question.windows, when=when, settle=self.question.settle),
+            terms=terms,
             key=partition,
             requested_at=facts.requested_at,
         )

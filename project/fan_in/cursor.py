@@ -7,7 +7,7 @@ tags of the downstream's runs. So a missing, corrupt, foreign or older cursor is
 
 import json
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +15,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from .compat.python import UTC
-from .rule import Batch, Completion, Decision, Used, merge_used
+from .rule import Batch, Completion, Decision, Used, last_request, merge_used
 from .stored_order import Place
 
 VERSION = 3
@@ -104,10 +104,12 @@ class KeyState:
     Args:
         newest: For each upstream that completed, its newest completion.
         used: How far the completions of each upstream are used up.
+        requested_at: When a batch was last requested, whatever upstreams there are now.
     """
 
     newest: Mapping[str, Completion] = field(default_factory=dict)
     used: Mapping[str, Used] = field(default_factory=dict)
+    requested_at: datetime | None = None
 
     def with_completions(self, completions: Iterable[Completion]) -> "KeyState":
         """Returns the state with these completions known; the newest of each upstream is kept."""
@@ -121,7 +123,10 @@ class KeyState:
     def with_used(self, positions: Mapping[str, Any], at: datetime) -> "KeyState":
         """Returns the state with completions used up to these positions, never less than before."""
         more = {name: Used(position=position, at=at) for name, position in positions.items()}
-        return replace(self, used=merge_used(self.used, more))
+        requested_at = self.requested_at
+        if more and (requested_at is None or at > requested_at):
+            requested_at = at
+        return replace(self, used=merge_used(self.used, more), requested_at=requested_at)
 
     def has_used(self, positions: Mapping[str, Any]) -> bool:
         """True when completions are used up to these positions."""
@@ -132,7 +137,8 @@ class KeyState:
 
     def only(self, upstreams: Collection[str]) -> "KeyState":
         """Returns the state of these upstreams."""
-        return KeyState(
+        return replace(
+            self,
             newest={name: c for name, c in self.newest.items() if name in upstreams},
             used={name: u for name, u in self.used.items() if name in upstreams},
         )
@@ -286,8 +292,8 @@ class SensorState:
                 reach=None if data["reach"] is None else float(data["reach"]),
                 read_to=_time(data["read_to"]).timestamp(),
                 keys={
-                    key: _key_from_data(None if key is None else _text(key), newest, used)
-                    for key, (newest, used) in data["keys"]
+                    key: _key_from_data(None if key is None else _text(key), *of_key)
+                    for key, of_key in data["keys"]
                 },
                 unsure=frozenset(map(_text, data["unsure"])),
                 keyless={
@@ -344,27 +350,35 @@ def _completion(upstream: str, end_time: float, run_id: str, key: str | None) ->
     )
 
 
-def _key_to_data(state: KeyState) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is used up and is the newest, as most is, is written once."""
+def _key_to_data(state: KeyState) -> Sequence[Any]:
+    """What is used up and is the newest, as most is, is written once; and when a batch was last
+    requested, where what is used does not tell."""
     used: dict[str, Any] = {}
     for name, mark in state.used.items():
         at = mark.at.timestamp() if mark.at else None
-        newest = state.newest.get(name)
-        same = newest is not None and newest.position == mark.position
+        last = state.newest.get(name)
+        same = last is not None and last.position == mark.position
         used[name] = [at] if same else [at, *mark.position]
-    return {name: list(c.position) for name, c in state.newest.items()}, used
+    newest = {name: list(c.position) for name, c in state.newest.items()}
+    if state.requested_at is None or state.requested_at == last_request(state.used):
+        return newest, used
+    return newest, used, state.requested_at.timestamp()
 
 
-def _key_from_data(key: str | None, newest: dict[str, Any], used: dict[str, Any]) -> KeyState:
+def _key_from_data(
+    key: str | None, newest: dict[str, Any], used: dict[str, Any], requested_at: Any = None
+) -> KeyState:
+    marks = {
+        name: Used(
+            position=_position(position or newest[name]),
+            at=None if at is None else _time(at),
+        )
+        for name, (at, *position) in used.items()
+    }
     return KeyState(
         newest={name: _completion(name, *_position(p), key) for name, p in newest.items()},
-        used={
-            name: Used(
-                position=_position(position or newest[name]),
-                at=None if at is None else _time(at),
-            )
-            for name, (at, *position) in used.items()
-        },
+        used=marks,
+        requested_at=last_request(marks) if requested_at is None else _time(requested_at),
     )
 
 

@@ -134,7 +134,7 @@ class KeyFacts:
         used: Those of them that are used up.
         withheld: Those that an unfinished launch withholds, by upstream, and that launch.
         given_back: True if one of them was used up by a request that gave it back.
-        requested_at: When it was last requested.
+        requested_at: When it was last requested, by a request that used up what there was.
         absent: Upstreams that have no partition for it.
     """
 
@@ -278,7 +278,7 @@ class Downstream:
             used=used,
             withheld=withheld,
             given_back=given_back,
-            requested_at=next((_datetime(r.at) for r in requests if r.uses), None),
+            requested_at=next((_datetime(r.decided_at) for r in requests if r.uses), None),
             absent=frozenset(absent),
         )
 

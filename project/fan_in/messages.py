@@ -6,6 +6,7 @@ from datetime import datetime
 from difflib import get_close_matches
 
 from .calendars import Calendar
+from .pace import pace_words
 from .rule import Decision, State, UpstreamStatus
 from .windows import format_duration, format_time
 
@@ -90,7 +91,16 @@ def explain_held_back(decision: Decision, *, words: Words, at: datetime | None =
             if s.newest
         ]
         return f"settling for {format_duration(decision.terms.settle)}: {_some(ages)}"
-    return ""
+    return _held_words(decision) if decision.held_until is not None else ""
+
+
+def _held_words(decision: Decision) -> str:
+    """Returns until when pace holds a batch, why, and whether it will be too old by then."""
+    held_until, dies_at = decision.held_until, decision.dies_at
+    assert held_until is not None
+    why = "; ".join(pace_words(decision.terms.no_sooner_than, decision.terms.not_before))
+    words = f"held until {format_time(held_until)} ({why})"
+    return f"{words}, but too old from {format_time(dies_at)} on" if dies_at else words
 
 
 def count_ready(decision: Decision) -> str:

@@ -9,8 +9,9 @@ a completion that
 Firing uses up, for every upstream, its newest completion known at that tick and all older ones.
 
 Its terms refine it. ``when`` says which upstreams are enough, if not all. ``settle`` is a quiet
-period: a batch waits until no upstream has completed for this long. And a batch may wait for a run
-of the downstream or an upstream to end, or for another evaluation that may be about to request it.
+period: a batch waits until no upstream has completed for this long. ``no_sooner_than`` and
+``not_before`` are its pace: they hold a batch until a time. And a batch may wait for a run of the
+downstream or an upstream to end, or for another evaluation that may be about to request it.
 
 This module imports no Dagster and reads no clock. The job path (``sensor``) and the declarative
 path (``condition``) translate stored events into completions and call ``decide``.
@@ -19,7 +20,7 @@ path (``condition``) translate stored events into completions and call ``decide`
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import cached_property
@@ -27,6 +28,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import FanInError
+from .pace import held_until
 from .terms import ALL_WITHIN_A_DAY, Terms
 from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
 
@@ -212,21 +214,58 @@ class Decision:
             s for s in self.statuses if s.newest and self.at - s.newest.completed_at < settle
         )
 
+    @cached_property
+    def held_until(self) -> datetime | None:
+        """Until when pace holds the complete batch; None if it does not."""
+        if not self.complete:
+            return None
+        pace = self.terms.no_sooner_than, self.terms.not_before
+        return held_until(*pace, at=self.at, requested_at=self.requested_at)
+
+    @property
+    def dies_at(self) -> datetime | None:
+        """When the batch that pace holds is too old to be complete, unless something new completes;
+        None if it will be requested before."""
+        if self.held_until is None:
+            return None
+        newest = [(s, s.newest.completed_at) for s in self.ready if s.newest]
+        ends = {falls_out(status.within, at) for status, at in newest}
+        for end in sorted(end for end in ends if end is not None and end <= self.held_until):
+            if not self._grown_old(end).complete:
+                return end
+        return None
+
+    def _grown_old(self, at: datetime) -> "Decision":
+        """Returns the decision at a later time, if nothing happens until then."""
+        statuses = (
+            replace(s, state=State.TOO_OLD)
+            if s.ready and s.newest and not in_window(s.within, s.newest.completed_at, at)
+            else s
+            for s in self.statuses
+        )
+        return replace(self, at=at, statuses=tuple(statuses))
+
     @property
     def changes_at(self) -> datetime | None:
-        """When time alone may change the decision: the first completion leaves its window, or all
-        have settled. None if it never does."""
+        """When time alone may change the decision: the first completion leaves its window, all have
+        settled, pace lets the batch go, or the day begins on which it holds it. None if it never
+        does."""
         newest = [(s, s.newest.completed_at) for s in self.ready if s.newest]
         times = [falls_out(status.within, at) for status, at in newest]
         settled = [s.newest.completed_at for s in self.unsettled if s.newest]
         times += [max(settled) + (self.terms.settle or timedelta(0))] if settled else []
+        if self.complete:
+            times.append(self.held_until)
+            if self.terms.not_before is not None:
+                times.append(self.terms.not_before.next_midnight(self.at))
         return min((time for time in times if time is not None), default=None)
 
     @property
     def fires(self) -> bool:
         """True if the downstream is to be requested, not while something holds the batch back."""
         held_back = self.running or self.busy or self.unsettled or self.impossible or self.beside
-        return self.complete and not held_back and self.evaluating is None
+        waits = bool(held_back) or self.evaluating is not None or self.held_until is not None
+        return self.complete and not waits
 
     @property
     def batch(self) -> Batch | None:

@@ -11,16 +11,8 @@ from .catch_up import KEYS_AT_ONCE, CatchUp
 from .cursor import SensorState
 from .evaluate import Holds
 from .messages import MOST_NAMED, plain
-from .rule import (
-    Completion,
-    Decision,
-    State,
-    UpstreamStatus,
-    Used,
-    decide,
-    last_request,
-    merge_used,
-)
+from .pace import requests_since
+from .rule import Completion, Decision, State, UpstreamStatus, Used, decide, merge_used
 from .run_holds import RunHolds
 from .run_reader import Home
 from .sensor_config import SensorConfig
@@ -144,7 +136,9 @@ class RunFacts:
         evaluation that overlapped another one. So it is not believed that nothing was used.
         """
         decisions = self.decide(keys).values()
-        since = min(map(oldest, decisions)) - MOST_CLOCK_SKEW
+        since = min(map(oldest, decisions))
+        paced = requests_since(self.spec.no_sooner_than, self.at)
+        since = (since if paced is None else min(since, paced)) - MOST_CLOCK_SKEW
         self._known = self.used.with_used(self.state, since, keys)
         self._used_elsewhere = {key: used for key in keys if (used := self._before_the_move(key))}
 
@@ -160,7 +154,7 @@ class RunFacts:
             used=used,
             terms=self.spec,
             key=key,
-            requested_at=last_request(used),
+            requested_at=of_key.requested_at,
         )
         if not (state.elsewhere or state.parts):
             return decision

@@ -20,12 +20,14 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
+from .calendars import TimeOfDay
 from .compat.python import UTC
 from .cursor import SensorRequest
 from .definition_checks import check_arguments, check_code_location, check_partitions
 from .errors import FanInError
 from .evaluate import evaluate
 from .messages import MOST_NAMED, explain, explain_keys
+from .pace import Pace
 from .requirement import Needs, Requirement
 from .rule import Batch, Completion, Decision, check_upstreams
 from .run_facts import RunFacts, oldest
@@ -56,6 +58,8 @@ def fan_in_sensor(
     within: Within = ONE_DAY,
     when: Requirement | None = None,
     settle: timedelta | None = None,
+    no_sooner_than: Pace | None = None,
+    not_before: TimeOfDay | None = None,
     wait_while_running: bool = True,
     wait_while_upstreams_run: bool = False,
     correlate_by: str | None = None,
@@ -80,13 +84,19 @@ def fan_in_sensor(
             such a job by executing one in process with the tag ``.dagster/repository``, as
             ``job.execute_in_process(tags={".dagster/repository": "__repository__@elsewhere"})``.
         job: The downstream job to request.
-        within: How recent a success must be when the sensor ticks: a timedelta, a CalendarDay, or
-            None for no window. A mapping by job name (or "name@location") gives upstreams
-            their own windows; an upstream that it does not name has one day.
+        within: How recent a success must be when the sensor ticks: a timedelta, a calendar's period
+            (CalendarDay, CalendarHour, CalendarWeek, CalendarMonth), or None for no window. A
+            mapping by job name (or "name@location") gives upstreams their own windows; an upstream
+            that it does not name has one day.
         when: Which upstreams are enough, as ``upstream_succeeded(a) & (upstream_succeeded(b) |
             upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses
             the completions of all upstreams, needed or not.
         settle: The quiet period: a batch waits until no upstream has succeeded for this long.
+        no_sooner_than: How soon after the last request of the same key a batch may be requested: a
+            timedelta, or a calendar's period in which there is at most one request. A batch that
+            waits for it keeps growing old.
+        not_before: From which time of day on a batch may be requested; one that is complete later
+            in the day does not wait.
         wait_while_running: Whether a batch waits while a run or backfill of the downstream is
             unfinished, or a failed run of it will be retried.
         wait_while_upstreams_run: Whether a batch waits while a run of an upstream is unfinished.
@@ -104,8 +114,9 @@ def fan_in_sensor(
         FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
             its own upstreams, a window, quiet period or interval that is not positive, a window or
             requirement for an unknown upstream, a requirement that can never be met or is met by
-            nothing, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
-            is not correlated by them.
+            nothing, a quiet period, pace or start of day that no batch outlives in its window, an
+            empty tag, an unknown ``manual_runs``, or a downstream with partitions that is not
+            correlated by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -117,6 +128,8 @@ def fan_in_sensor(
         within=within,
         when=when,
         settle=settle,
+        no_sooner_than=no_sooner_than,
+        not_before=not_before,
         wait_while_running=wait_while_running,
         wait_while_upstreams_run=wait_while_upstreams_run,
         tag=correlate_by,

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from .messages import MOST_NAMED
+from .pace import pace_words, requests_since
 from .rule import Batch
 from .run_reader import Home, RunReader, Upstream
 from .terms import Terms
@@ -51,6 +52,14 @@ class SensorConfig(Terms):
     def longest_window(self) -> timedelta | None:
         return longest_window(window_of(self.within, name) for name in self.names)
 
+    def requests_since(self, at: datetime) -> datetime | None:
+        """Returns since when the requests matter that were made before a time: they use up what is
+        inside a window, and pace waits for them; None for all of history."""
+        longest, paced = self.longest_window, requests_since(self.no_sooner_than, at)
+        if longest is None:
+            return None
+        return at - longest if paced is None else min(at - longest, paced)
+
     @property
     def description(self) -> str:
         names = ", ".join(u.name for u in self.upstreams[:MOST_NAMED])
@@ -60,9 +69,10 @@ class SensorConfig(Terms):
         enough = "every upstream has succeeded" if self.when is None else f"{self.when} succeeded"
         window = "" if self.within is None else f", each {within_words(self.within)}"
         quiet = f", and none for {format_duration(self.settle)}" if self.settle else ""
+        pace = "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         return (
             f"Requests {self.job_name} once per batch{per}: after {enough} since the batch"
-            f" before{window}{quiet}. Upstreams: {names}."
+            f" before{window}{quiet}{pace}. Upstreams: {names}."
         )
 
     def runs(

@@ -10,6 +10,7 @@ import dagster as dg
 
 from .compat.python import UTC
 from .cursor import KeyState, SensorRequest, SensorState
+from .pace import requests_since
 from .run_reader import Home, RunReader, origin_of
 from .sensor_config import SENSOR_TAG, SensorConfig
 from .ticks import LONGEST_EVALUATION, TickReader
@@ -124,8 +125,10 @@ class UsedReader:
                 request = SensorRequest.from_tags(of_tick.tags)
                 if request is not None and (until is None or request.at < until):
                     requests[request.batch_id, request.at] = request
-        # A later read may begin a little earlier, but not much.
-        kept = max(read.since, since - 2 * MOST_CLOCK_SKEW)
+        # A later read may begin a little earlier, but not much: for pace as far back as now.
+        paced = requests_since(self.spec.no_sooner_than, newest)
+        kept = since if paced is None else min(since, paced)
+        kept = max(read.since, kept - 2 * MOST_CLOCK_SKEW)
         requests = {name: request for name, request in requests.items() if request.at > kept}
         self.ticks_read = TicksRead(kept, newest, requests)
         return requests.values()

@@ -45,6 +45,7 @@ def full_state() -> SensorState:
                     "a": Used(position=older.position, at=AT),
                     "b": Used(position=b.position),
                 },
+                requested_at=AT,
             ),
             "y": KeyState(),
         },

@@ -2,25 +2,27 @@
 
 Random sets of one to six upstreams and settings; completions, failures, repeats, runs by hand,
 overlapping runs, late finishers and late sights, stops of the evaluator, lost state, sets that
-change, and ticks on and a moment around each edge: of a window, of a calendar day, of settling.
-Half of them are plain; the others ask for keys, calendar days, windows of single upstreams, parts
-of the set, settling and idleness, in any combination.
+change, and ticks on and a moment around each edge: of a window, of a calendar's period, of
+settling, of pace. Half of them are plain; the others ask for keys, periods of a calendar, windows
+of single upstreams, parts of the set, settling, idleness and pace, in any combination.
 """
 
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, timedelta
 
 from hypothesis import strategies as st
 
+from tests.support.clocks import Clock, Period
 from tests.support.timeline import (
     A_MONDAY,
     GRID,
     WITHOUT_KEY,
-    Day,
     Kind,
     Step,
     Timeline,
+    TimelineError,
+    Window,
     holds,
     hours,
 )
@@ -33,9 +35,24 @@ GAPS = (GRID, *map(hours, (0.01, 0.05, 0.05, 0.05, 0.5, 0.5, 1, 1, 3, 7, 12, 20,
 # A completion may be seen minutes late, or hours, of a host whose clock is behind.
 LATENESS = tuple(map(hours, ("0.0123", "0.0377", "0.0711", "0.9013", "3.0417")))
 
-NEW_YORK = Day("America/New_York")
+NEW_YORK = Period("day", "America/New_York")
 PLAIN_WINDOWS = (None, *map(hours, (2, 24, 24, 36)))
-WINDOWS = (NEW_YORK, *PLAIN_WINDOWS, NEW_YORK, Day("Europe/Berlin"))
+PERIODS = (
+    NEW_YORK,
+    NEW_YORK,
+    Period("day", "Europe/Berlin"),
+    Period("day", "America/New_York", "01:30"),
+    Period("hour", "Asia/Kolkata"),
+    Period("week", "America/New_York", "sunday"),
+    Period("month", "UTC"),
+)
+WINDOWS = (*PLAIN_WINDOWS, *PERIODS)
+PACES = (*map(hours, (0.5, 1, 1.5, 6, 20)), *PERIODS)
+CLOCKS = (
+    Clock("01:30", "America/New_York"),
+    Clock("09:00", "Europe/Berlin"),
+    Clock("20:00", "UTC"),
+)
 
 # A quiet day, and days around the changes of the clocks in New York.
 STARTS = (A_MONDAY, A_MONDAY, *(date(2026, *day) for day in ((3, 7), (3, 8), (10, 31), (11, 1))))
@@ -98,6 +115,10 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
         timeline = replace(timeline, settle=draw(st.sampled_from(settles)))
     if draw(one_in(4)):
         timeline = replace(timeline, idle=True)
+    for name, values in (("pace", PACES), ("not_before", CLOCKS)):
+        if draw(one_in(4)):
+            with suppress(TimelineError):  # Some hold longer than the window.
+                timeline = replace(timeline, **{name: draw(st.sampled_from(values))})
     if draw(one_in(2)):
         timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))
         if len(letters) > 1 and draw(one_in(2)):
@@ -207,6 +228,7 @@ class _Maker:
             self.steps.append(Step(Kind.TICK, self.now))
         else:
             self._put(draw, Kind.TICK)
+        self.edges += self._edges_of_pace()
 
     def _put(
         self,
@@ -225,13 +247,18 @@ class _Maker:
 
     def _edges(self, step: Step) -> list[timedelta]:
         """Returns when a completion leaves its window, and when it has settled."""
-        window, at = self.timeline.window_of(step.upstream), step.completed_at
+        at = step.completed_at
         edges = [at + self.timeline.settle] if self.timeline.settle else []
-        if isinstance(window, timedelta):
-            edges.append(at + window)
-        if isinstance(window, Day):
+        return edges + self._end(self.timeline.window_of(step.upstream), at)
+
+    def _edges_of_pace(self) -> list[timedelta]:
+        """Returns when pace is over if this tick has requested a run, and when the morning is."""
+        zero, clock = self.timeline.moment(timedelta(0)), self.timeline.not_before
+        edges = self._end(self.timeline.pace, self.now)
+        return edges + [at - zero for at in (clock.morning(zero + self.now) if clock else ())]
+
+    def _end(self, window: Window, at: timedelta) -> list[timedelta]:
+        if isinstance(window, Period):
             zero = self.timeline.moment(timedelta(0))
-            tomorrow = window.date(zero + at) + timedelta(days=1)
-            midnight = datetime.combine(tomorrow, time(), ZoneInfo(window.zone))
-            edges.append(midnight.astimezone(UTC) - zero)
-        return edges
+            return [window.end(zero + at) - zero]
+        return [] if window is None else [at + window]

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 import project.fan_in as fan_in
+from tests.support.clocks import Period
 from tests.support.drivers import (
     DeclarativeWorld,
     JobConditionWorld,
@@ -28,7 +29,7 @@ from tests.support.drivers import (
     with_sensor,
 )
 from tests.support.pinned import PARTITION
-from tests.support.timeline import Day, Timeline, Window
+from tests.support.timeline import Timeline, Window
 
 C = dg.AutomationCondition
 IDLE = ~C.in_progress()
@@ -74,9 +75,29 @@ def _sensor(make: Callable[[list[Any], Timeline], Any]) -> Callable[..., dg.Defi
     return define
 
 
-def _window(window: Window) -> timedelta | fan_in.CalendarDay | None:
+CALENDARS = {
+    "day": fan_in.CalendarDay,
+    "hour": fan_in.CalendarHour,
+    "week": fan_in.CalendarWeek,
+    "month": fan_in.CalendarMonth,
+}
+
+
+def _window(window: Window) -> Any:
     """Returns a window as the library takes it."""
-    return fan_in.CalendarDay(window.zone) if isinstance(window, Day) else window
+    if not isinstance(window, Period):
+        return window
+    return CALENDARS[window.kind](window.zone, *[window.starts] * bool(window.starts))
+
+
+def _pace(timeline: Timeline) -> dict[str, Any]:
+    """Returns a timeline's pace as the library takes it, of what it asks for."""
+    clock = timeline.not_before
+    pace = {
+        "no_sooner_than": _window(timeline.pace),
+        "not_before": clock and fan_in.TimeOfDay(clock.time, clock.zone),
+    }
+    return {name: value for name, value in pace.items() if value is not None}
 
 
 def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
@@ -88,7 +109,8 @@ def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
 
 def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
     within, when = _within(letters, timeline, "{}"), timeline.when
-    common = {"wait_while_running": not timeline.overlap, "settle": timeline.settle}
+    pace = _pace(timeline)
+    common = {"wait_while_running": not timeline.overlap, "settle": timeline.settle, **pace}
     if isinstance(when, int):
         condition = fan_in.all_upstreams_updated(within, at_least=when, **common)
     elif when is None or re.fullmatch("[A-Z&]+", when):
@@ -106,6 +128,10 @@ def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationC
             condition &= ~fan_in.downstream_running()
         if timeline.settle:
             condition &= fan_in.upstreams_settled(quiet=timeline.settle)
+        if pace:  # Of an expression, by a part that asks no more than that anything is ready.
+            condition &= fan_in.all_upstreams_updated(
+                within, at_least=1, wait_while_running=False, **pace
+            )
     if timeline.idle:
         condition &= ~fan_in.upstreams_running()
     return condition
@@ -116,7 +142,7 @@ def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
         keys = timeline.keys if partitioned else ()
         partitions = {"keys": keys, "shared": timeline.shared}
         jobs = {a: upstream_job(a) for a in sorted(letters)}
-        more: dict[str, Any] = {}
+        more = _pace(timeline)
         if isinstance(timeline.when, int):
             more["when"] = fan_in.at_least(timeline.when)
         elif timeline.when:

@@ -8,6 +8,8 @@ It is written from the contract, not from the library's code, so that agreement 
 - So it does whatever the timeline's `when` asks for: ready or not, named or not.
 - A hand-started run of the downstream that consumes, consumes whatever had completed by then.
 - With keys the rule holds for each by itself: of what a key sees, as if there were no others.
+- Pace counts from the last firing, or hand-started run that consumes; at exactly that time it is
+  over. From local midnight to a time of day nothing fires.
 - Losing state and wrapping the condition change nothing.
 """
 
@@ -15,11 +17,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from tests.support.clocks import Period
 from tests.support.timeline import (
     WITHOUT_KEY,
-    Day,
     Firings,
     Kind,
+    Step,
     Timeline,
     by_key,
     holds,
@@ -91,26 +94,38 @@ class World:
     def consumed(self, completion: Completion, place: int) -> bool:
         """True if a completion has been consumed."""
         when = (completion.completed_at, completion.place)
-        by_hand = self.path == "declarative" or self.timeline.manual_runs == "consume"
         for number, step in enumerate(self.timeline.steps[:place]):
             if number in self.fired and completion.upstream in self.upstreams(number):
                 newest = self.newest(completion.upstream, number)
                 if newest is not None and completion <= newest:
                     return True
-            hand_run = step.kind in (Kind.D_BY_HAND, Kind.D_STARTS)
-            if hand_run and by_hand and when < (step.at, number):
+            if self.consumes_by_hand(step) and when < (step.at, number):
                 return True
         return False
 
+    def consumes_by_hand(self, step: Step) -> bool:
+        """True if a step is a hand-started run of the downstream that consumes."""
+        consumes = self.path == "declarative" or self.timeline.manual_runs == "consume"
+        return consumes and step.kind in (Kind.D_BY_HAND, Kind.D_STARTS)
+
+    def last_request(self, place: int) -> timedelta | None:
+        """Returns when a batch was last requested, or consumed by hand."""
+        steps = enumerate(self.timeline.steps[:place])
+        times = [s.at for n, s in steps if n in self.fired or self.consumes_by_hand(s)]
+        return max(times, default=None)
+
     def in_window(self, completion: Completion, place: int) -> bool:
-        """True if a completion is younger than the window; exactly as old is too old. On a calendar
-        day: if its date there is the tick's (or later)."""
+        """True if a completion is younger than the window; exactly as old is too old. Of a
+        calendar's period: if it came since the beginning of the period in which the tick lies."""
         window = self.timeline.window_of(completion.upstream)
-        tick, completed_at = self.timeline.steps[place].at, completion.completed_at
-        if isinstance(window, Day):
-            dates = [window.date(self.timeline.moment(at)) for at in (completed_at, tick)]
-            return dates[0] >= dates[1]
-        return window is None or tick - completed_at < window
+        return window is None or self.is_within(window, completion.completed_at, place)
+
+    def is_within(self, window: timedelta | Period, then: timedelta, place: int) -> bool:
+        """True if a time is inside a window at a place."""
+        now, moment = self.timeline.steps[place].at, self.timeline.moment
+        if isinstance(window, Period):
+            return moment(then) >= window.start(moment(now))
+        return now - then < window
 
     def enough(self, completions: Collection[Completion], place: int) -> bool:
         """True if these completions alone would make a batch."""
@@ -152,6 +167,18 @@ class World:
             kinds = [step.kind for step in steps if step.upstream == upstream]
             if self.timeline.idle and kinds.count(Kind.STARTS) > kinds.count(Kind.ENDS):
                 return f"while {upstream} runs"
+        return self.held_by_pace(place)
+
+    def held_by_pace(self, place: int) -> str:
+        """Returns why a batch must wait for a time; empty if it need not."""
+        pace, last = self.timeline.pace, self.last_request(place)
+        if pace is not None and last is not None and self.is_within(pace, last, place):
+            return "too soon after the last request"
+        if self.timeline.not_before is not None:
+            now = self.timeline.moment(self.timeline.steps[place].at)
+            midnight, until = self.timeline.not_before.morning(now)
+            if midnight <= now < until:
+                return f"before {self.timeline.not_before}"
         return ""
 
 

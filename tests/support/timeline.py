@@ -15,6 +15,9 @@ at one time happen in the order written. Before a colon stands what is not the d
     {A,B,C} when=2: A B . C .               at least two of the set
     {A,B,C} when=A&(B|~C): A B .            letters are true of upstreams that are ready
     settle=1h idle=yes: A B .@2             no upstream has completed for an hour, and none runs
+    window=week/UTC@sunday: A B .           also day/UTC@06:00, hour/UTC, month/UTC
+    pace=6h: A B . A B .                    no sooner than 6 hours after the last request
+    pace=day/UTC notbefore=09:00/UTC: A B . at most one a day, and none before nine
     {A,B,C} keys=x,y shared=C: A/x B/y C .  steps of a key; C has none, and stands for every key
 
 ``parse`` reads this, ``str`` writes its one canonical form: ``parse(str(t)) == t``.
@@ -31,7 +34,8 @@ from decimal import Decimal
 from enum import Enum
 from string import ascii_uppercase
 from typing import Any
-from zoneinfo import ZoneInfo
+
+from tests.support.clocks import Clock, Period
 
 UPSTREAM_LETTERS = ascii_uppercase.replace("D", "")
 GRID = timedelta(microseconds=3600)
@@ -106,38 +110,47 @@ ONE_DAY = hours(24)
 A_MONDAY = date(2026, 1, 5)
 
 
-@dataclass(frozen=True)
-class Day:
-    """A window: what completed on the tick's own calendar day, in a named time zone."""
+Window = timedelta | Period | None
+"""Sliding, a calendar's period, or none."""
 
-    zone: str
-
-    def __post_init__(self) -> None:
-        try:
-            ZoneInfo(self.zone)
-        except (KeyError, ValueError, OSError):
-            raise TimelineError(f"{self.zone!r} is no time zone, like America/New_York") from None
-
-    def date(self, moment: datetime) -> date:
-        """Returns a moment's date there."""
-        return moment.astimezone(ZoneInfo(self.zone)).date()
+Pace = timedelta | Period | None
+"""How soon after the last request; at most one request in a calendar's period; or no pace."""
 
 
-Window = timedelta | Day | None
-"""Sliding, a calendar day, or none."""
+def _read_period(word: str) -> Period | None:
+    """Returns the period that a word is; None if it does not look like one."""
+    found = re.fullmatch(r"(\w+)/([^@]*)(?:@(.+))?", word)
+    if not found:
+        return None
+    try:
+        return Period(found[1], found[2], found[3] or "")
+    except (KeyError, ValueError, OSError):
+        what = "hour/UTC week/UTC@sunday month/UTC day/America/New_York@06:00"
+        raise TimelineError(f"{word!r} is no period of a calendar; one is: {what}") from None
+
+
+def _read_clock(word: str) -> Clock:
+    try:
+        return Clock(*word.split("/", 1))
+    except (KeyError, ValueError, OSError, TypeError):
+        raise TimelineError(f"{word!r} is no time of day, like 09:00/Europe/Berlin") from None
 
 
 def _read_window(word: str) -> Window:
-    if word.startswith("day/"):
-        return Day(word.removeprefix("day/"))
+    if period := _read_period(word):
+        return period
     if word != "none" and not word.endswith("h"):
         raise TimelineError(f"{word!r} is no window; one is: 24h none day/America/New_York")
     return None if word == "none" else hours(word.removesuffix("h"))
 
 
+def _read_pace(word: str) -> Pace:
+    return _read_period(word) or hours(word.removesuffix("h"))
+
+
 def _write_window(window: Window) -> str:
-    if isinstance(window, Day):
-        return f"day/{window.zone}"
+    if isinstance(window, Period):
+        return str(window)
     return f"{in_hours(window)}h" if window else "none"
 
 
@@ -226,6 +239,8 @@ class Timeline:
         when: What must be ready: None for all, so many, or an expression over letters.
         settle: Quiet period: no upstream has completed for this long; None for none.
         idle: True if a batch waits while an upstream runs.
+        pace: How soon after the last request the next may come; None for at once.
+        not_before: From which time of day on a batch is requested; None for all day.
         keys: The correlation keys, or none: then everything goes with everything.
         shared: With keys, the upstreams that have none (unpartitioned assets).
         overlap: True if a batch may be requested while the downstream runs.
@@ -240,6 +255,8 @@ class Timeline:
     when: int | str | None = None
     settle: timedelta | None = None
     idle: bool = False
+    pace: Pace = None
+    not_before: Clock | None = None
     keys: tuple[str, ...] = ()
     shared: frozenset[str] = frozenset()
     overlap: bool = True
@@ -289,6 +306,7 @@ class Timeline:
                 yield "settle", f"to settle takes more than 0 h, not {self.settle!s}"
             if any(self.settle >= window for window in sliding.values()):
                 yield "settle", "what has settled is outside the window: settle for less"
+        yield from self._pace_faults([*windows.values()])
         if len(set(self.keys)) < len(self.keys) or not all(map(_KEY.fullmatch, self.keys)):
             yield "keys", f"{list(self.keys)} are not different lower-case words, like x1"
         if self.shared and not self.keys:
@@ -297,6 +315,19 @@ class Timeline:
             yield "shared", f"{sorted(self.shared)} are not all in the set {letters}"
         if self.manual_runs not in ("ignore", "consume"):
             yield "manual_runs", f"manual_runs={self.manual_runs!r} is not ignore or consume"
+
+    def _pace_faults(self, windows: list[Window]) -> Iterator[tuple[str, str]]:
+        shortest = min((w for w in windows if isinstance(w, timedelta)), default=timedelta.max)
+        periods = [window for window in windows if isinstance(window, Period)]
+        if isinstance(self.pace, timedelta):
+            if self.pace <= timedelta(0) or self.pace % GRID:
+                yield "pace", f"pace is more than 0 h, not {self.pace!s}"
+            if self.pace >= shortest or periods:
+                yield "pace", "what it holds is outside the window: hold for less, or by calendar"
+        if self.not_before is not None:
+            split = any(map(self.not_before.is_split_by, periods))
+            if self.not_before.stretch >= shortest or split:
+                yield "notbefore", "what it holds is outside the window: hold for less"
 
     def _step_faults(self) -> Iterator[tuple[int, str]]:
         """Yields the number of each step that cannot come where it stands, and why."""
@@ -356,6 +387,10 @@ class Timeline:
             words.append(f"settle={in_hours(self.settle)}h")
         if self.idle:
             words.append("idle=yes")
+        if self.pace:
+            words.append(f"pace={_write_window(self.pace)}")
+        if self.not_before:
+            words.append(f"notbefore={self.not_before}")
         if self.keys:
             words.append("keys=" + ",".join(self.keys))
         if self.shared:
@@ -388,6 +423,7 @@ def _read_date(word: str) -> date:
         raise TimelineError(f"{word!r} is not a date, like 2026-03-08") from None
 
 
+_END_OF_HEADER = re.compile(r"(?<!\d\d):|:(?!\d\d)")  # Not the one in 09:00.
 _KEY = re.compile("[a-z][a-z0-9]*")
 _STEP = re.compile(
     r"(?P<form>\([^()]*\)|[^\s@<()/]+)(?:/(?P<key>[^\s@<]*))?"
@@ -401,6 +437,8 @@ _OPTIONS = {
     "when=(.*)": ("when", _read_when),
     "settle=(.*)h": ("settle", hours),
     "idle=(yes|no)": ("idle", lambda word: word == "yes"),
+    "pace=(.*)": ("pace", _read_pace),
+    "notbefore=(.*)": ("not_before", _read_clock),
     "keys=(.*)": ("keys", lambda keys: keys.split(",")),
     "shared=(.*)": ("shared", lambda letters: letters.split(",")),
     "overlap=(yes|no)": ("overlap", lambda word: word == "yes"),
@@ -408,13 +446,15 @@ _OPTIONS = {
 }
 _EXAMPLES = (
     "{A,B} start=2026-03-08 window=24h|none|day/America/New_York window[A]=6h when=2 when=A&(B|~C)"
-    " settle=1h idle=yes|no keys=x,y shared=A overlap=yes|no manual_runs=ignore|consume"
+    " settle=1h idle=yes|no pace=6h|day/UTC notbefore=09:00/UTC keys=x,y shared=A"
+    " overlap=yes|no manual_runs=ignore|consume"
 )
 
 
 def parse(text: str, **header: Any) -> Timeline:
     """Returns the timeline that ``text`` writes down; ``header`` replaces fields it gives."""
-    place = text.find(":") + 1
+    found = _END_OF_HEADER.search(text)
+    place = found.end() if found else 0
     fields = _parse_header(text, text[:place].removesuffix(":"), header)
     steps, places, at = [], [], -GAP
     while rest := text[place:].lstrip():

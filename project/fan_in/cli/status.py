@@ -40,7 +40,8 @@ def status(context: click.Context, app: App, downstream: str | None, as_json: bo
     upstreams are ready, why the others are not, and what was requested last.
 
     Exits with 1 if something needs attention: a sensor that is off or silent, a tick that failed,
-    a complete batch that is held back for longer than the sensor's interval.
+    a complete batch that is held back for longer than the sensor's interval, or that its pace holds
+    until it is too old.
     """
     at = datetime.now(UTC)
     fan_ins = [app.fan_in(downstream)] if downstream else list(app.fan_ins.values())

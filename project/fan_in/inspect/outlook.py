@@ -71,8 +71,9 @@ class Outlook:
     @property
     def complete_since(self) -> datetime | None:
         """Since when the batch is complete and waits; None if it is not complete, or waits as its
-        definition says: for upstreams to settle, or for a schedule."""
-        if not self.decision.complete or self.decision.unsettled or self.held_until:
+        definition says: for upstreams to settle, for its pace, or for a schedule."""
+        as_defined = self.decision.unsettled or self.decision.held_until or self.held_until
+        if not self.decision.complete or as_defined:
             return None
         return max(s.newest.completed_at for s in self.decision.ready if s.newest)
 
@@ -192,7 +193,13 @@ class _Asked:
         requests = holds(root, decision.key)
         if not decision.complete or (requests and not self.until):
             return replace(self._of(decision), requests=requests)
-        terms = replace(decision.terms, settle=self.fan_in.rule.settle)
+        rule = self.fan_in.rule
+        terms = replace(
+            decision.terms,
+            settle=rule.settle,
+            no_sooner_than=rule.no_sooner_than,
+            not_before=rule.not_before,
+        )
         found = self._of(replace(decision, terms=terms, running=running))
         if self.until:  # Dagster's own parts tell nothing of an earlier time.
             return found

@@ -75,14 +75,19 @@ def status_of(
 
 
 def _problems(found: Outlooks, interval: timedelta, now: datetime) -> Iterator[str]:
-    """Yields the complete batches that wait longer than to the next tick, and the requests of which
-    nothing came."""
+    """Yields the complete batches that wait longer than to the next tick, or until they are too
+    old, and the requests of which nothing came."""
     for one in found.pending():
         since = one.complete_since
         if since is not None and now - since > interval:
             yield (
                 f"a batch{_of(one.key)} is complete for {format_duration(now - since)} and not"
                 f" requested: {one.reason}"
+            )
+        if one.decision.dies_at is not None:
+            yield (
+                f"a batch{_of(one.key)} will be too old before its pace lets it go: {one.reason};"
+                " widen the window, or request it by hand"
             )
     for key, launch in found.lost.items():
         yield (

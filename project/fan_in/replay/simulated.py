@@ -15,8 +15,9 @@ from ..catch_up import KEYS_AT_ONCE
 from ..cursor import KeyState, SensorState
 from ..evaluate import Holds, evaluate
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..pace import requests_since
 from ..requirement import Not, Requirement
-from ..rule import Completion, Decision, decide, last_request
+from ..rule import Completion, Decision, decide
 from ..run_facts import oldest
 from .events import DownstreamEnded, Ended, Event, Requested, Started
 from .in_progress import DownstreamRuns, InProgressRuns
@@ -116,7 +117,12 @@ class SimulatedFanIn(Mechanism):
         horizon = None if self.longest_window is None else self.now - self.longest_window
         states = {key: self.state(key) for key in self.keys}
         known = SensorState(owner=self.name, keys=states)
-        self._states = dict(known.forgetting(self.now - SLACK, horizon).keys)
+        kept = dict(known.forgetting(self.now - SLACK, horizon).keys)
+        paced = requests_since(self.rule.no_sooner_than, self.now)
+        for key, state in states.items():
+            if paced and state.requested_at and state.requested_at >= paced:
+                kept[key] = state
+        self._states = kept
         self._forget_at = max(MOST_FORGOTTEN_LATER, 2 * len(self._states))
 
     @property
@@ -195,7 +201,7 @@ class SimulatedFanIn(Mechanism):
             return
         if decision.running or decision.busy:
             self._held.add(decision.key)
-        if decision.unsettled:
+        if decision.unsettled or decision.held_until:
             self._look_at_time(decision.changes_at, decision)
 
     def _look_at_time(self, time: datetime | None, decision: Decision) -> None:
@@ -296,7 +302,7 @@ class SimulatedFacts:
                 used=of_key.used,
                 terms=rule,
                 key=key,
-                requested_at=last_request(of_key.used),
+                requested_at=of_key.requested_at,
             )
             for key, of_key in of_keys
         }
