@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from project.fan_in import CalendarDay, at_least
+from project.fan_in import CalendarDay, CalendarWeek, TimeOfDay, at_least
 from project.fan_in.catch_up import KEYS_AT_ONCE
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule
 from project.fan_in.replay.documentation_example import DocumentationExample
@@ -32,6 +32,7 @@ from project.fan_in.replay.simulated import MOST_FORGOTTEN_LATER, SimulatedFanIn
 from project.fan_in.replay.simulation import Simulation
 from project.fan_in.requirement import AtLeast, Needs
 from project.fan_in.rule import Used, decide, merge_used
+from project.fan_in.run_facts import oldest
 from tests.support.generated import expressions
 
 START = datetime(2026, 3, 7, tzinfo=UTC)
@@ -46,8 +47,13 @@ gaps = st.sampled_from([timedelta(0), *(timedelta(minutes=m) for m in (1, 7, 30,
 keys = st.sampled_from([None, "x", "y"])
 kinds = st.sampled_from(["sensor", "condition"])
 windows = st.sampled_from(
-    [HOUR, 6 * HOUR, 24 * HOUR, None, CalendarDay("UTC"), CalendarDay("America/New_York")]
+    [
+        *(HOUR, 6 * HOUR, 24 * HOUR, None, CalendarDay("UTC"), CalendarDay("America/New_York")),
+        *(CalendarDay("UTC", "06:00"), CalendarWeek("UTC")),
+    ]
 )
+paces = st.sampled_from([2 * HOUR, 10 * HOUR, CalendarDay("UTC"), CalendarWeek("UTC", "tuesday")])
+times = st.sampled_from([TimeOfDay("04:30", "UTC"), TimeOfDay("12:00", "America/New_York")])
 
 
 @st.composite
@@ -61,11 +67,14 @@ def rules(draw: st.DrawFn) -> Rule:
         | st.sampled_from([at_least(1), at_least(2), AtLeast(tuple(map(Needs, "ab")), 1)])
         | expressions("ABC").map(requirement)
     )
+    # Also what could not be defined, since it holds for longer than a window.
     return Rule(
         upstreams=UPSTREAMS,
         within=within,
         when=when,
         settle=settle,
+        no_sooner_than=draw(st.none() | paces),
+        not_before=draw(st.none() | times),
         overlap=draw(st.booleans()),
         idle=draw(st.booleans()),
         by_key=draw(st.booleans()),
@@ -167,8 +176,7 @@ class Model:
                 held = decision.complete and self.held(known, key, at)
                 if decision.fires and not held:
                     fires.append(decision)
-            oldest = {d: min(s.newest.completed_at for s in d.ready) for d in fires}
-            for decision in sorted(fires, key=lambda d: (oldest[d], str(d.key))):
+            for decision in sorted(fires, key=lambda d: (oldest(d), str(d.key))):
                 consumed = {c.upstream: Used(position=c.position, at=at) for c in decision.consumed}
                 mine = self.used[decision.key]
                 self.used[decision.key] = merge_used(mine, consumed)
@@ -198,8 +206,10 @@ class Model:
             )
         ]
         used = dict(self.used[key])
+        requests = [fired for fired, of, _ in self.fired if of == key]
         for event in self.by_hand(known, key):
             if self.rule.manual_runs == "consume":
+                requests.append(event.at)
                 last = LAST if self.kind == "sensor" else event.id
                 everything = Used(position=(event.at, last), at=event.at)
                 used = merge_used(used, dict.fromkeys(UPSTREAMS, everything))
@@ -210,6 +220,7 @@ class Model:
             used=used,
             terms=self.rule,
             key=key,
+            requested_at=max(requests, default=None),
         )
 
     def by_hand(self, known: list, key) -> list:

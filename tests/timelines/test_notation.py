@@ -306,7 +306,7 @@ def error_of(text, **header):
         ("{A} window=0h: A", "window=0h", "the window is more than 0 h or none, not 0:00:00"),
         ("{A} window=longh: A", "window=longh", "'long' is not hours"),
         ("{A} window=24: A", "window=24", "'24' is no window; one is: 24h none day/America/New"),
-        ("{A} window=day/Mars: A", "window=day/Mars", "'Mars' is no time zone, like America/New"),
+        ("{A} window=day/Mars: A", "window=day/Mars", "'day/Mars' is no period of a calendar; one"),
         ("{A} window=day/America: A", "window=day", "'day/America' is no period"),
         ("{A} window[D]=6h: A", "window[D]", "D is no upstream: one is A to Z but D"),
         ("window=6h window[A]=0h: A", "window[A]", "the window is more than 0 h or none"),
