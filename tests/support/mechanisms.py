@@ -75,19 +75,12 @@ def _sensor(make: Callable[[list[Any], Timeline], Any]) -> Callable[..., dg.Defi
     return define
 
 
-CALENDARS = {
-    "day": fan_in.CalendarDay,
-    "hour": fan_in.CalendarHour,
-    "week": fan_in.CalendarWeek,
-    "month": fan_in.CalendarMonth,
-}
-
-
 def _window(window: Window) -> Any:
     """Returns a window as the library takes it."""
     if not isinstance(window, Period):
         return window
-    return CALENDARS[window.kind](window.zone, *[window.starts] * bool(window.starts))
+    calendar = getattr(fan_in, f"Calendar{window.kind.title()}")
+    return calendar(window.zone, *[window.starts] * bool(window.starts))
 
 
 def _pace(timeline: Timeline) -> dict[str, Any]:

@@ -274,13 +274,6 @@ MUTANTS = (
         "a key that was long forgotten, after its state was lost",
     ),
     Mutant(
-        "forgets the last request with its upstream",
-        "cursor",
-        "    if state.requested_at is None or state.requested_at == last_request(state.used):\n",
-        "    if True:\n",
-        "pace after an upstream has left",
-    ),
-    Mutant(
         "knows of no request, in the condition",
         "asset_requests",
         "        return (self.record is not None or self.uses_before) and not self.given_back\n",
@@ -288,7 +281,7 @@ MUTANTS = (
         "by hand, it counts as a request",
     ),
     Mutant(
-        "holds only what is complete in the night",
+        "lets a batch go in the night when its pace is over",
         "pace",
         "        until = max(until, not_before.on_day_of(until))\n",
         "        until = max(until, not_before.on_day_of(at))\n",
