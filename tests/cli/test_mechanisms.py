@@ -32,7 +32,6 @@ from project.fan_in.replay.simulated import MOST_FORGOTTEN_LATER, SimulatedFanIn
 from project.fan_in.replay.simulation import Simulation
 from project.fan_in.requirement import AtLeast, Needs
 from project.fan_in.rule import Used, decide, merge_used
-from project.fan_in.run_facts import oldest
 from tests.support.generated import expressions
 
 START = datetime(2026, 3, 7, tzinfo=UTC)
@@ -176,7 +175,8 @@ class Model:
                 held = decision.complete and self.held(known, key, at)
                 if decision.fires and not held:
                     fires.append(decision)
-            for decision in sorted(fires, key=lambda d: (oldest(d), str(d.key))):
+            oldest = {d.key: min(s.newest.completed_at for s in d.ready) for d in fires}
+            for decision in sorted(fires, key=lambda d: (oldest[d.key], str(d.key))):
                 consumed = {c.upstream: Used(position=c.position, at=at) for c in decision.consumed}
                 mine = self.used[decision.key]
                 self.used[decision.key] = merge_used(mine, consumed)
