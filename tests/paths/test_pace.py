@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from project.fan_in import CalendarMonth, TimeOfDay, all_upstreams_updated, fan_in_sensor
+from project.fan_in import CalendarMonth, TimeOfDay, all_upstreams_updated, caches, fan_in_sensor
 from project.fan_in.evaluation_records import records_of
 from tests.support.drivers import (
     DeclarativeWorld,
@@ -91,3 +91,17 @@ def test_a_cursor_that_is_put_back_does_not_hide_the_last_request(pace):
         world.at(5).cursor = before
         assert play(world) == 0
         assert "held until" in world.skip_reason
+
+
+def test_the_last_request_of_a_partition_is_found_by_a_process_that_has_just_begun():
+    """It is older than the window, and another partition has been requested since."""
+    condition = all_upstreams_updated(no_sooner_than=CalendarMonth("UTC"))
+    with DeclarativeWorld(with_condition(condition, keys=("x", "y"))) as world:
+        for hour, key, requests in ((1, "x", 1), (90, "y", 1), (100, "x", 0)):
+            world.at(hour)
+            for letter in "AB":
+                world.run(letter, key=key)
+            caches.clear()
+            assert world.tick() == requests, key
+            world.end_downstream(key=key)
+        assert any(line.startswith("held back: held until 2026-02-01") for line in lines(world))

@@ -267,13 +267,6 @@ MUTANTS = (
         "by hand, long before its state was lost",
     ),
     Mutant(
-        "looks for the last request in its window alone, in the condition",
-        "asset_plan",
-        "        of_requests = longest_window([self.look_backs[key], *paces])\n",
-        "        of_requests = self.look_backs[key]\n",
-        "a key that was long forgotten, after its state was lost",
-    ),
-    Mutant(
         "knows of no request, in the condition",
         "asset_requests",
         "        return (self.record is not None or self.uses_before) and not self.given_back\n",
@@ -281,11 +274,18 @@ MUTANTS = (
         "by hand, it counts as a request",
     ),
     Mutant(
-        "lets a batch go in the night when its pace is over",
+        "requests in the night",
         "pace",
         "        until = max(until, not_before.on_day_of(until))\n",
-        "        until = max(until, not_before.on_day_of(at))\n",
-        "once a day, and not before six",
+        "        pass\n",
+        "not before nine",
+    ),
+    Mutant(
+        "holds until a time of day from the evening on",
+        "calendars",
+        "        return self._on(self.midnight(at).astimezone(ZoneInfo(self.zone)).date())\n",
+        "        return self.after(at)\n",
+        "the evening is not the night",
     ),
     Mutant(
         "gives every upstream the first one's window",
