@@ -28,9 +28,10 @@ from .errors import FanInError
 from .evaluation_lines import FanInResult, held_back_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
-from .partition_maps import upstreams_of
+from .partition_maps import is_mapped, upstreams_of
 from .requirement import check_count
 from .rule import Decision
+from .terms import Terms, check_counts, count_words
 from .windows import (
     ONE_DAY,
     Window,
@@ -52,6 +53,7 @@ def all_upstreams_updated(
     at_least: int | None = None,
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
+    count: Mapping[Key, int] | None = None,
     wait_while_running: bool = True,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
@@ -74,13 +76,17 @@ def all_upstreams_updated(
         optional: Upstreams that need not be updated. A request uses their completions, too.
         settle: The quiet period: a batch waits until no upstream has been materialized for this
             long.
+        count: With how many materializations an upstream is ready, by asset key: none of them
+            used, all inside its window. An upstream that it does not name is ready with one. For an
+            asset without partitions, each partition of an upstream counts. An upstream whose
+            partitions are mapped to others cannot be counted.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
 
     Raises:
         FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
-            than a window, an optional key is empty, or both ``at_least`` and ``optional`` are
-            given.
+            than a window, a count is not from 1 to 1,000, a key is empty, or both ``at_least`` and
+            ``optional`` are given.
     """
     optional = _optional(optional)
     own = _within(within)
@@ -97,6 +103,7 @@ def all_upstreams_updated(
         optional=optional,
         at_least=at_least,
         settle=settle,
+        count=_counts(count),
         wait_while_running=wait_while_running,
     )
 
@@ -343,11 +350,12 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     """True if all upstreams of the asset were updated, or enough of them; see
     ``all_upstreams_updated``."""
 
-    # Windows of a mapping as pairs, since a condition must be hashable.
+    # Mappings as pairs, since a condition must be hashable.
     within: Any = ONE_DAY
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
+    count: tuple[tuple[str, int], ...] = ()
     wait_while_running: bool = True
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
@@ -359,7 +367,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle})"
+        count = f", count: {count_words(dict(self.count))}" if self.count else ""
+        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{count})"
 
     @property
     def description(self) -> str:
@@ -370,6 +379,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
+            + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
         )
 
     @property
@@ -396,13 +406,17 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             at_least=self.at_least,
             optional=optional,
             settle=self.settle,
+            count={name: number for name, number in self.count if name in windows},
             waits=self.wait_while_running,
             fault=plan.nested_fault(downstream, target) or self.fault(plan.graph, target),
         )
 
+    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+        return Terms(settle=self.settle, count=dict(self.count))
+
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
-        named = {key.to_user_string() for key in self.optional}
+        named = {key.to_user_string() for key in self.optional} | dict(self.count).keys()
         named |= within.keys() if isinstance(within, Mapping) else set()
         return [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
 
@@ -416,6 +430,12 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             return f"at least {self.at_least} of {len(upstreams)} upstreams can never be"
         if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
+        for key in upstreams:
+            if dict(self.count).get(key.to_user_string(), 1) > 1 and is_mapped(graph, key, target):
+                return (
+                    f"count of {key.to_user_string()}: its partitions are mapped to those of this"
+                    " asset, so that a number of them says nothing: take it out of count"
+                )
         return None
 
 
@@ -612,6 +632,12 @@ def _optional(keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
     if isinstance(keys, str | dg.AssetKey):
         raise FanInError(f"optional={keys!r} is one key: give a list of keys")
     return tuple(sorted(map(_key, keys)))
+
+
+def _counts(count: Mapping[Key, int] | None) -> tuple[tuple[str, int], ...]:
+    """Returns the counts in a hashable form."""
+    check_counts({} if count is None else count)
+    return tuple(sorted((_key(key).to_user_string(), n) for key, n in (count or {}).items()))
 
 
 def _within(within: Any) -> Any:

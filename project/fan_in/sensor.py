@@ -56,6 +56,7 @@ def fan_in_sensor(
     within: Within = ONE_DAY,
     when: Requirement | None = None,
     settle: timedelta | None = None,
+    count: Mapping[str, int] | None = None,
     wait_while_running: bool = True,
     wait_while_upstreams_run: bool = False,
     correlate_by: str | None = None,
@@ -87,6 +88,8 @@ def fan_in_sensor(
             upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses
             the completions of all upstreams, needed or not.
         settle: The quiet period: a batch waits until no upstream has succeeded for this long.
+        count: With how many successes an upstream is ready, by job name: none of them used, all
+            inside its window. An upstream that it does not name is ready with one.
         wait_while_running: Whether a batch waits while a run or backfill of the downstream is
             unfinished, or a failed run of it will be retried.
         wait_while_upstreams_run: Whether a batch waits while a run of an upstream is unfinished.
@@ -102,10 +105,10 @@ def fan_in_sensor(
 
     Raises:
         FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
-            its own upstreams, a window, quiet period or interval that is not positive, a window or
-            requirement for an unknown upstream, a requirement that can never be met or is met by
-            nothing, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
-            is not correlated by them.
+            its own upstreams, a window, quiet period or interval that is not positive, a window,
+            count or requirement for an unknown upstream, a count that is not from 1 to 1,000, a
+            requirement that can never be met or is met by nothing, an empty tag, an unknown
+            ``manual_runs``, or a downstream with partitions that is not correlated by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -117,6 +120,7 @@ def fan_in_sensor(
         within=within,
         when=when,
         settle=settle,
+        count={} if count is None else count,
         wait_while_running=wait_while_running,
         wait_while_upstreams_run=wait_while_upstreams_run,
         tag=correlate_by,
