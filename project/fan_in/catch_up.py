@@ -90,7 +90,8 @@ class CatchUp:
         state = self._last_state()
         state = self.used.settle(state)
         state = self.used.by_hand(state, self._read_from(state))
-        return self._read_completions(state)
+        state = self._read_completions(state)
+        return self.used.let_go(state, self.horizon)
 
     def leave(self, state: SensorState) -> str:
         """Returns the cursor for the next tick, and keeps what that need not read again."""

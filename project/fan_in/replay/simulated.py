@@ -254,7 +254,8 @@ class SimulatedFanIn(Mechanism):
             self._by_hand(event, key)
 
     def _by_hand(self, event: Requested, key: str | None) -> None:
-        if self.rule.manual_runs == "ignore" or (self.rule.by_key and key is None):
+        ignored = self.rule.manual_runs == "ignore" and not event.lets_go
+        if ignored or (self.rule.by_key and key is None):
             return
         last: Any = LAST
         if self.kind == "condition":
