@@ -29,7 +29,7 @@ class Terms:
     within: Within = ONE_DAY
     when: Requirement | None = None
     settle: timedelta | None = None
-    count: Mapping[str, int] = field(default_factory=dict)
+    count: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def needs_history(self) -> bool:

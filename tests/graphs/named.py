@@ -159,7 +159,7 @@ NAMED = (
     Named(MAPPED, "nothing but an upstream without partitions", "[x,y]; lookup[]; d(lookup) = all >> lookup . * . d/x! d/y# * . .", "d/x=1000 d/y=1000", "All partitions at one tick: one backfill."),
 
     # --- what a hand lets go ------------------------------------------------------------------
-    Named(HAND, "a half batch is let go", "d(a, b) = all >> a . d? . b . a .", "0001", "A reported d uses up what came before it."),
+    Named(HAND, "a reported downstream", "d(a, b) = all >> a . d? . b . a .", "0001", "A reported d uses up what came before it."),
     Named(HAND, "let go, its state lost", "d(a, b) = all >> a . d? (lose state) b . . a .", "0001", "It is read back like any run."),
     Named(HAND, "one partition is let go", "[x,y]; d(a, b) = all >> a/x a/y . d/x? . b/x b/y . a/x .", "d/x=0001 d/y=0010", "And no other."),
     Named(HAND, "let go, of an upstream without partitions", "[x,y]; c[]; d(a, c) = all >> c . d/x? . a/x a/y . c .", "d/x=0001 d/y=0010", "It is used up in that partition alone."),
