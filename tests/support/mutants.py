@@ -504,8 +504,8 @@ MUTANTS = (
     Mutant(
         "takes the completion that was stored last for the newest",
         "asset_facts",
-        "        known = self.done.get(partition)\n        if known is None or fact > known:\n",
-        "        known = self.done.get(partition)\n"
+        "        older = fact\n        if known is None or fact > known:\n",
+        "        older = fact\n"
         "        if known is None or fact.id > known.id:\n            self.newest = fact\n",
         "a late clock",
     ),
