@@ -270,11 +270,11 @@ MUTANTS = (
         "an old one is none of them",
     ),
     Mutant(
-        "uses up no more than the count",
+        "uses up the first of a count alone",
         "cursor",
         "positions={c.upstream: c.position for c in decision.consumed},",
         "positions={\n"
-        "                s.upstream: (s.counted[s.needed - 1] if s.ready else s.newest).position\n"
+        "                s.upstream: (s.counted[0] if s.ready else s.newest).position\n"
         "                for s in decision.statuses\n"
         "                if s.newest\n"
         "            },",
