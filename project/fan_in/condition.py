@@ -30,9 +30,10 @@ from .evaluation_lines import FanInResult, held_back_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .pace import Pace, check_pace, pace_words
-from .partition_maps import upstreams_of
+from .partition_maps import is_mapped, upstreams_of
 from .requirement import check_count
 from .rule import Decision
+from .terms import Terms, check_counts, count_words
 from .windows import (
     ONE_DAY,
     Window,
@@ -56,6 +57,7 @@ def all_upstreams_updated(
     settle: timedelta | None = None,
     no_sooner_than: Pace | None = None,
     not_before: TimeOfDay | None = None,
+    count: Mapping[str, int] | None = None,
     wait_while_running: bool = True,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
@@ -85,13 +87,18 @@ def all_upstreams_updated(
             at most one request. A batch that waits for it keeps growing old.
         not_before: From which time of day on it may be requested; a batch that is complete later in
             the day does not wait.
+        count: With how many materializations an upstream is ready, by asset key: none of them
+            used, all inside its window. An upstream that it does not name is ready with one. For an
+            asset without partitions, each partition of an upstream counts. An upstream whose
+            partitions are mapped to others cannot be counted.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
 
     Raises:
         FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
-            than a window, no batch outlives ``no_sooner_than`` or ``not_before`` in its window, an
-            optional key is empty, or both ``at_least`` and ``optional`` are given.
+            than a window, no batch outlives ``no_sooner_than`` or ``not_before`` in its window, a
+            count is not from 1 to 1,000, a key is empty, or both ``at_least`` and ``optional`` are
+            given.
     """
     optional = _optional(optional)
     own = _within(within)
@@ -112,6 +119,7 @@ def all_upstreams_updated(
         settle=settle,
         no_sooner_than=no_sooner_than,
         not_before=not_before,
+        count=_counts(count),
         wait_while_running=wait_while_running,
     )
 
@@ -358,13 +366,14 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     """True if all upstreams of the asset were updated, or enough of them; see
     ``all_upstreams_updated``."""
 
-    # Windows of a mapping as pairs, since a condition must be hashable.
+    # Mappings as pairs, since a condition must be hashable.
     within: Any = ONE_DAY
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
     no_sooner_than: Pace | None = None
     not_before: TimeOfDay | None = None
+    count: tuple[tuple[str, int], ...] = ()
     wait_while_running: bool = True
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
@@ -377,7 +386,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
         pace = "".join(f", {words}" for words in pace_words(self.no_sooner_than, self.not_before))
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{pace})"
+        count = f", count: {count_words(dict(self.count))}" if self.count else ""
+        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{count}{pace})"
 
     @property
     def description(self) -> str:
@@ -389,6 +399,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
             + "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
+            + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
         )
 
     @property
@@ -420,6 +431,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             settle=self.settle,
             no_sooner_than=self.no_sooner_than,
             not_before=self.not_before,
+            count={name: number for name, number in self.count if name in windows},
             waits=self.wait_while_running,
             fault=plan.nested_fault(downstream, target)
             or self.fault(plan.graph, target)
@@ -430,9 +442,12 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     def once(self) -> Sequence[str]:
         return [n for n in ("no_sooner_than", "not_before") if getattr(self, n) is not None]
 
+    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+        return Terms(settle=self.settle, count=dict(self.count))
+
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
-        named = {key.to_user_string() for key in self.optional}
+        named = {key.to_user_string() for key in self.optional} | dict(self.count).keys()
         named |= within.keys() if isinstance(within, Mapping) else set()
         return [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
 
@@ -452,6 +467,12 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             check_pace(self.no_sooner_than, self.not_before, windows)
         except FanInError as error:
             return str(error)
+        for key in upstreams:
+            if dict(self.count).get(key.to_user_string(), 1) > 1 and is_mapped(graph, key, target):
+                return (
+                    f"count of {key.to_user_string()}: its partitions are mapped to those of this"
+                    " asset, so that a number of them says nothing: take it out of count"
+                )
         return None
 
 
@@ -652,6 +673,12 @@ def _optional(keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
     if isinstance(keys, str | dg.AssetKey):
         raise FanInError(f"optional={keys!r} is one key: give a list of keys")
     return tuple(sorted(map(_key, keys)))
+
+
+def _counts(count: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
+    """Returns the counts in a hashable form."""
+    check_counts({} if count is None else count)
+    return tuple(sorted((_key(key).to_user_string(), n) for key, n in (count or {}).items()))
 
 
 def _within(within: Any) -> Any:

@@ -20,7 +20,7 @@ from .partition_maps import Pairing
 from .requirement import AtLeast, Needs, Requirement
 from .rule import Decision, State, UpstreamStatus, decide
 from .terms import Terms
-from .windows import Window, falls_out
+from .windows import Window
 
 Partition = str | None
 
@@ -36,6 +36,7 @@ class Question:
         settle: The quiet period that a batch waits for; None for none.
         no_sooner_than: How soon after the last request a batch may be requested.
         not_before: From which time of day on it may.
+        count: With how many completions an upstream is ready, where that is more than one.
         waits: Whether a batch waits for the downstream's unfinished runs.
         fault: Why the part can never be true, if it cannot.
     """
@@ -46,6 +47,7 @@ class Question:
     settle: timedelta | None = None
     no_sooner_than: Pace | None = None
     not_before: TimeOfDay | None = None
+    count: Mapping[str, int] = field(default_factory=dict)
     waits: bool = False
     fault: str | None = None
 
@@ -59,6 +61,7 @@ class Question:
             within=self.windows,
             when=self.when(absent),
             settle=self.settle,
+            count=self.count,
             no_sooner_than=self.no_sooner_than,
             not_before=self.not_before,
         )
@@ -85,6 +88,7 @@ class Part:
         self.downstream, self.question = downstream, question
         self.ready: dict[str, set[Partition]] = {name: set() for name in question.windows}
         self.used: dict[str, set[Partition]] = defaultdict(set)
+        self.few: dict[str, dict[Partition, int]] = defaultdict(dict)
         self.complete: dict[Partition, Decision] = {}
         self.absent: dict[str, set[Partition]] = defaultdict(set)
         self.statuses: Mapping[str, UpstreamStatus] = {}
@@ -126,6 +130,7 @@ class Part:
     def _begin_anew(self, downstream: Downstream) -> None:
         for partitions in (*self.ready.values(), *self.used.values(), *self.absent.values()):
             partitions.clear()
+        self.few.clear()
         self.complete.clear()
         self._expiries.clear()
         self._everywhere = ()
@@ -135,7 +140,7 @@ class Part:
         downstream = self.downstream
         partitions = set(downstream.partitions)
         if downstream.shared:
-            partitions |= downstream.facts.planned.keys()
+            partitions |= downstream.facts.planned.keys() | downstream.facts.reported.keys()
         return partitions | self._newly_shared(tick)
 
     def _newly_shared(self, tick: AssetTick) -> set[Partition]:
@@ -174,7 +179,7 @@ class Part:
         return decide(
             at=tick.at,
             upstreams=names,
-            completions=facts.completions,
+            completions=(*facts.completions, *facts.earlier),
             used=facts.used,
             withheld=facts.withheld,
             terms=terms,
@@ -192,6 +197,8 @@ class Part:
             if self.downstream.upstreams[name].pairing is Pairing.SHARED:
                 used = status is not None and status.state is State.USED
                 self._mark(self.used[name], name, partition, used)
+            if name in self.question.count:
+                self._mark_few(name, partition, status)
         if partition is None:
             self.changed |= {n for n, s in by_name.items() if self.statuses.get(n) != s}
             self.statuses = by_name
@@ -207,21 +214,28 @@ class Part:
             self.changed.add(name)
             (of.add if belongs else of.discard)(partition)
 
+    def _mark_few(self, name: str, partition: Partition, status: UpstreamStatus | None) -> None:
+        few, before = self.few[name], self.few[name].pop(partition, 0)
+        if status is not None and status.state is State.TOO_FEW:
+            few[partition] = len(status.counted)
+        if few.get(partition, 0) != before:
+            self.changed.add(name)
+
     def shared_status(self, name: str) -> UpstreamStatus:
         """Returns the status of an upstream without partitions, regardless of use."""
-        fact = self.downstream.upstreams[name].fact(None)
-        (status,) = decide(
+        upstream = self.downstream.upstreams[name]
+        fact = upstream.fact(None)
+        facts = [] if fact is None else [fact, *upstream.facts_before(None)]
+        decision = decide(
             at=self.decided_at,
             upstreams=[name],
-            completions=[] if fact is None else [completion_of(name, fact, None)],
+            completions=[completion_of(name, fact, None) for fact in facts],
             used={},
-            terms=Terms(within=self.question.windows),
-        ).statuses
-        if status.ready and status.newest is not None:
-            until = falls_out(status.within, status.newest.completed_at)
-            if until is not None:
-                self._shared_until[name] = until.timestamp()
-        return status
+            terms=Terms(within=self.question.windows, count=self.question.count),
+        )
+        if (until := decision.changes_at) is not None:
+            self._shared_until[name] = until.timestamp()
+        return decision.statuses[0]
 
     # --- what fires --------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from .terms import ALL_WITHIN_A_DAY, Terms
 from .windows import Window
 
 
@@ -28,6 +29,10 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
     def once(self) -> Sequence[str]:
         """The arguments that it gives and that a whole condition has once."""
         return []
+
+    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+        """Returns what it asks of the upstreams' completions on an asset."""
+        return ALL_WITHIN_A_DAY
 
     def strangers(self, graph: Any) -> Sequence[str]:
         """Returns the keys that it names and must not, since they are no assets of the graph."""

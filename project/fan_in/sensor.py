@@ -60,6 +60,7 @@ def fan_in_sensor(
     settle: timedelta | None = None,
     no_sooner_than: Pace | None = None,
     not_before: TimeOfDay | None = None,
+    count: Mapping[str, int] | None = None,
     wait_while_running: bool = True,
     wait_while_upstreams_run: bool = False,
     correlate_by: str | None = None,
@@ -97,6 +98,8 @@ def fan_in_sensor(
             waits for it keeps growing old.
         not_before: From which time of day on a batch may be requested; one that is complete later
             in the day does not wait.
+        count: With how many successes an upstream is ready, by job name: none of them used, all
+            inside its window. An upstream that it does not name is ready with one.
         wait_while_running: Whether a batch waits while a run or backfill of the downstream is
             unfinished, or a failed run of it will be retried.
         wait_while_upstreams_run: Whether a batch waits while a run of an upstream is unfinished.
@@ -112,11 +115,11 @@ def fan_in_sensor(
 
     Raises:
         FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
-            its own upstreams, a window, quiet period or interval that is not positive, a window or
-            requirement for an unknown upstream, a requirement that can never be met or is met by
-            nothing, a quiet period, pace or start of day that no batch outlives in its window, an
-            empty tag, an unknown ``manual_runs``, or a downstream with partitions that is not
-            correlated by them.
+            its own upstreams, a window, quiet period or interval that is not positive, a window,
+            count or requirement for an unknown upstream, a count that is not from 1 to 1,000, a
+            requirement that can never be met or is met by nothing, a quiet period, pace or start of
+            day that no batch outlives in its window, an empty tag, an unknown ``manual_runs``, or a
+            downstream with partitions that is not correlated by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -130,6 +133,7 @@ def fan_in_sensor(
         settle=settle,
         no_sooner_than=no_sooner_than,
         not_before=not_before,
+        count={} if count is None else count,
         wait_while_running=wait_while_running,
         wait_while_upstreams_run=wait_while_upstreams_run,
         tag=correlate_by,

@@ -8,11 +8,12 @@ from typing import Any
 
 import dagster as dg
 
+from .history import Histories
 from .messages import MOST_NAMED
 from .pace import pace_words, requests_since
 from .rule import Batch
 from .run_reader import Home, RunReader, Upstream
-from .terms import Terms
+from .terms import Terms, count_words
 from .windows import format_duration, longest_window, window_of, within_words
 
 RunConfig = Callable[[Batch], Mapping[str, Any] | dg.RunConfig]
@@ -60,6 +61,11 @@ class SensorConfig(Terms):
             return None
         return at - longest if paced is None else min(at - longest, paced)
 
+    @cached_property
+    def kept(self) -> Histories:
+        """What is kept of each upstream before its newest completion."""
+        return self.histories(self.names)
+
     @property
     def description(self) -> str:
         names = ", ".join(u.name for u in self.upstreams[:MOST_NAMED])
@@ -70,9 +76,10 @@ class SensorConfig(Terms):
         window = "" if self.within is None else f", each {within_words(self.within)}"
         quiet = f", and none for {format_duration(self.settle)}" if self.settle else ""
         pace = "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
+        count = f" ({count_words(self.count)})" if self.count else ""
         return (
-            f"Requests {self.job_name} once per batch{per}: after {enough} since the batch"
-            f" before{window}{quiet}{pace}. Upstreams: {names}."
+            f"Requests {self.job_name} once per batch{per}: after {enough}{count} since the"
+            f" batch before{window}{quiet}{pace}. Upstreams: {names}."
         )
 
     def runs(

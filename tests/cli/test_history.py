@@ -68,6 +68,7 @@ events = st.one_of(
         more=st.lists(members, max_size=2, unique=True),
         again=st.booleans(),
         id=st.none() | st.integers(0),
+        lets_go=st.booleans(),
     ),
 )
 requirements = st.recursive(
@@ -95,6 +96,7 @@ rules = st.builds(
     settle=st.sampled_from([None, HOUR]),
     no_sooner_than=st.sampled_from([None, HOUR]) | periods,
     not_before=st.sampled_from([None, TimeOfDay("09:00", "Europe/Berlin")]),
+    count=st.dictionaries(st.sampled_from("ab"), st.integers(1, 9)),
     overlap=st.booleans(),
     idle=st.booleans(),
     by_key=st.booleans(),
@@ -146,6 +148,15 @@ def test_a_recording_of_an_earlier_release_is_read(tmp_path):
     path.write_text(text.replace(',"no_sooner_than":null,"not_before":null', ""))
     assert "no_sooner_than" not in path.read_text()
     assert files.read(path).fan_in.rule == rule
+
+
+def test_a_file_that_was_written_before_there_were_counts_is_read(tmp_path):
+    """Its upstreams are ready with one completion."""
+    header, *rest = lines()
+    path = tmp_path / "history.jsonl"
+    older = json.dumps({k: v for k, v in json.loads(header).items() if k != "count"})
+    path.write_text("".join(f"{line}\n" for line in [older, *rest]))
+    assert files.read(path).fan_in.rule.count == {}
 
 
 @pytest.mark.parametrize("contender", [*OURS, OUR_SENSOR_BY_TAG], ids=lambda c: c.name)
@@ -281,6 +292,7 @@ DAMAGED = {
     "another version": (lambda of: [changed(of[0], fan_in_history=9)], "is of version 9"),
     "no upstreams": (lambda of: [changed(of[0], upstreams=[])], "the set of upstreams is empty"),
     "a window of nothing": (lambda of: [changed(of[0], within=0)], "is not positive"),
+    "a count of nothing": (lambda of: [changed(of[0], count={"a": 0})], "give a whole number"),
     "a window in no zone": (lambda of: [changed(of[0], within={"day": "X"})], "no such time zone"),
     "a period without a zone": (
         lambda of: [changed(of[0], since="2026-01-05T00:00:00")],

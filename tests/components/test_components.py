@@ -182,6 +182,7 @@ attributes:
   within: 1 day
   when: all
   settle: soon
+  count: {{orders_job: none}}
   wait_while_running: maybe
   manual_runs: consumed
   minimum_interval_seconds: 0
@@ -196,13 +197,14 @@ LINES = {
     6: "'1 day' does not match",
     7: "'all' does not match",
     8: "'soon' does not match",
-    9: "'maybe' does not match",
-    10: "'consumed' does not match",
-    11: "0 is less than the minimum of 1",
-    12: "'running' does not match",
-    13: "'settel' was unexpected",
-    14: "'often' does not match",
-    15: "'nine' does not match",
+    9: "'none' is not of type 'integer'",
+    10: "'maybe' does not match",
+    11: "'consumed' does not match",
+    12: "0 is less than the minimum of 1",
+    13: "'running' does not match",
+    14: "'settel' was unexpected",
+    15: "'often' does not match",
+    16: "'nine' does not match",
     3: "'job' is a required property",
 }
 
@@ -254,6 +256,7 @@ def test_the_template_variables_make_the_conditions_that_python_makes():
     assert (paced.within, paced.settle) == (CalendarWeek("UTC", "sunday"), timedelta(minutes=10))
     assert paced.no_sooner_than == CalendarDay("UTC", "06:00")
     assert paced.not_before == TimeOfDay("00:00", "UTC")
+    assert rendered("all_upstreams_updated(count={'a': 24})").count == (("a", 24),)
     assert rendered("upstreams_settled('10m')").name == "upstreams_settled(10 min)"
     a, b = upstream_updated("a"), upstream_updated("b")
     assert rendered("all_of(upstream_updated('a'), upstream_updated('b'))") == a & b

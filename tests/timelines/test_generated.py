@@ -81,7 +81,8 @@ def test_generated_timelines_reach_every_kind_of_step_and_setting_and_fire():
 
     look()
     assert seen == set(Kind)
-    assert set(settings_seen) >= {"plain", "windows", "when", "settle", "idle", "keys", "shared"}
+    named = {"plain", "windows", "when", "counts", "settle", "idle", "keys", "shared"}
+    assert set(settings_seen) >= named
     assert settings_seen["plain"] > 200
     assert set(settings_seen) >= {"pace", "not_before"}
     assert all(kinds[kind] > 5 for kind in ("day", "hour", "week", "month")), kinds

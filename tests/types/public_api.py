@@ -38,6 +38,7 @@ DAY = timedelta(days=1)
 everything: dg.AutomationCondition[dg.AssetKey] = all_upstreams_updated()
 daily = all_upstreams_updated(CalendarDay("Europe/Berlin"), optional=["vip", dg.AssetKey("b")])
 some = all_upstreams_updated(within={"a": DAY, "b": None}, at_least=2, wait_while_running=False)
+hourly = all_upstreams_updated(count={"a": 24})
 deprecated = upstreams_updated(2, within=DAY)
 either = upstream_updated("a") & (upstream_updated(dg.AssetKey("b"), DAY) | upstream_updated("c"))
 quiet = (
@@ -108,6 +109,7 @@ sensor: dg.SensorDefinition = fan_in_sensor(
     settle=timedelta(minutes=5),
     no_sooner_than=CalendarDay("UTC", starts_at="06:00"),
     not_before=TimeOfDay("06:00", "UTC"),
+    count={"orders_job": 24},
     wait_while_running=True,
     wait_while_upstreams_run=True,
     correlate_by="day",

@@ -158,6 +158,7 @@ def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
             settle=fan_in.settle,
             no_sooner_than=fan_in.no_sooner_than,
             not_before=fan_in.not_before,
+            count=fan_in.count,
             overlap=not fan_in.wait_while_running,
             idle=fan_in.wait_while_upstreams_run,
             by_key=fan_in.tag is not None,
@@ -206,6 +207,7 @@ def _of_condition(
             settle=parser.settle,
             no_sooner_than=parser.no_sooner_than,
             not_before=parser.not_before,
+            count=parser.count,
             overlap=parser.overlap,
             idle=parser.idle,
             by_key=by_key,
@@ -236,6 +238,7 @@ class ConditionParser:
         self.settle: timedelta | None = None
         self.no_sooner_than: Pace | None = None
         self.not_before: TimeOfDay | None = None
+        self.count: dict[str, int] = {}
         self.overlap = True
         self.idle = False
         self.others: list[str] = []
@@ -278,6 +281,7 @@ class ConditionParser:
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
             upstreams = condition.upstreams(self.graph, self.key)
             names = [key.to_user_string() for key in upstreams]
+            self.count |= {name: count for name, count in condition.count if name in names}
             for name in names:
                 self._window(name, within.get(name, ONE_DAY) if within else condition.within)
             if condition.at_least is not None:

@@ -31,6 +31,7 @@ from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..pace import check_pace
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..rule import check_upstreams
+from ..terms import check_counts
 from ..windows import Window, Within, check_within
 from .events import (
     DownstreamEnded,
@@ -259,6 +260,11 @@ def _checked(upstreams: tuple[str, ...]) -> tuple[str, ...]:
     return upstreams
 
 
+def _checked_counts(count: dict[str, int]) -> dict[str, int]:
+    check_counts(count)
+    return count
+
+
 _AS_DATA = PlainSerializer(_to_data)
 
 
@@ -279,6 +285,8 @@ class _Header(BaseModel):
     not_before: Annotated[
         Any, PlainValidator(lambda data: data and parse_time_of_day(str(data))), _AS_DATA
     ] = None
+    # Older files have none.
+    count: Annotated[dict[str, int], AfterValidator(_checked_counts)] = Field(default_factory=dict)
     overlap: bool
     idle: bool
     by_key: bool
