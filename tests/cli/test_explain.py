@@ -357,6 +357,8 @@ def test_the_json_is_as_documented():
         "needed": None,
         "complete": True,
         "complete_since": "2026-01-05T00:00:00Z",
+        "held_until": None,
+        "too_old_at": None,
         "requests": True,
         "reason": "2 of 2 upstreams ready",
         "disagrees": None,

@@ -652,6 +652,8 @@ def test_the_json_is_as_documented():
         "needed": None,
         "complete": False,
         "complete_since": None,
+        "held_until": None,
+        "too_old_at": None,
         "requests": False,
         "reason": "1 of 2 upstreams ready; waiting for b_job: last success already used at"
         " 2026-01-05 00:01:00 UTC (succeeded 60 s ago)",
