@@ -19,9 +19,9 @@ from .compat.releases import parents_through_views
 from .condition_parts import Part
 from .downstreams import Downstream
 from .evaluation_lines import EvaluationLines
-from .named_upstreams import named_upstreams
+from .named_upstreams import given_twice, named_upstreams
 from .partition_maps import Pairing, PartitionMap
-from .windows import MOST_CLOCK_SKEW, Window, longest_window
+from .windows import MOST_CLOCK_SKEW, ONE_DAY, Window, longest_window
 
 PartT = TypeVar("PartT", bound=Part)
 
@@ -39,6 +39,7 @@ class AssetPlan:
         self._downstreams: dict[dg.AssetKey, Downstream] = {}
         self._parts: dict[Any, Part] = {}
         self._lines: dict[int, EvaluationLines] = {}
+        self.given_twice: dict[dg.AssetKey, str | None] = {}
         self.look_backs: dict[dg.AssetKey, timedelta | None] = {}
         self.longest: timedelta | None = timedelta(0)
         """How far back any of the fan-ins reads; None for all of history."""
@@ -60,13 +61,20 @@ class AssetPlan:
                     via[upstream] = target
             lengths += part.longest()
         self._conditions[key] = condition
+        self.given_twice[key] = given_twice(self.graph, key, condition)
         if not windows and not lengths:
             return
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
         both = (self.longest, self.look_backs[key])
         self.longest = None if None in both else max(x for x in both if x is not None)
         self._downstreams[key] = Downstream(self.graph, key, windows, via)
-        self._look_at(key, self.look_backs[key], planned=True)
+        of_requests = self.look_backs[key]
+        if any("deadline" in part.once for part, _ in named_upstreams(self.graph, key, condition)):
+            # Of a partition of time, any request matters; of others, those of the day on which the
+            # first completion may have been.
+            ever = self._downstreams[key].has_ends
+            of_requests = None if ever or of_requests is None else of_requests + 2 * ONE_DAY
+        self._look_at(key, of_requests, planned=True)
         for upstream in windows:
             self._look_at(upstream, self.look_backs[key], planned=False)
 

@@ -29,8 +29,10 @@ from .evaluation_lines import FanInResult, held_back_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .partition_maps import upstreams_of
-from .requirement import check_count
+from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
 from .rule import Decision
+from .terms import Terms, check_times
+from .waits import Deadline, wait_words
 from .windows import (
     ONE_DAY,
     Window,
@@ -52,7 +54,10 @@ def all_upstreams_updated(
     at_least: int | None = None,
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
+    deadline: Deadline | None = None,
+    otherwise: Requirement | dg.AutomationCondition[Any] | None = None,
     wait_while_running: bool = True,
+    wait_while_upstreams_run: bool = False,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
     since this asset was last requested, each of them within the window.
@@ -74,13 +79,23 @@ def all_upstreams_updated(
         optional: Upstreams that need not be updated. A request uses their completions, too.
         settle: The quiet period: a batch waits until no upstream has been materialized for this
             long.
+        deadline: How long a batch may be waited for: a timedelta from the oldest completion that no
+            request has used, or a TimeOfDay. Past it, ``fan-in status`` says who is missing, and a
+            batch waits neither for a quiet period nor for running upstreams. A partition of time
+            has until after its end, and no deadline once it was requested.
+        otherwise: Which upstreams are enough past the deadline: ``at_least(1)``, or
+            ``upstream_updated("a") | upstream_updated("b")``. Such an early request is made once in
+            a wait and uses up nothing: when the late ones come, the whole batch is requested.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
+        wait_while_upstreams_run: Whether a batch waits while an unfinished run or backfill targets
+            an upstream.
 
     Raises:
         FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
-            than a window, an optional key is empty, or both ``at_least`` and ``optional`` are
-            given.
+            than a window, an optional key is empty, both ``at_least`` and ``optional`` are
+            given, ``deadline`` is not positive or not shorter than a window, or ``otherwise`` is no
+            requirement or comes without a deadline.
     """
     optional = _optional(optional)
     own = _within(within)
@@ -91,13 +106,18 @@ def all_upstreams_updated(
                 f"at_least={at_least} and optional={[k.to_user_string() for k in optional]} both"
                 " say which upstreams are enough: give one of them"
             )
-    check_settle(settle, within.values() if isinstance(within, Mapping) else [within])
+    needed = None if otherwise is None else requirement_of(otherwise)
+    windows = [*within.values()] if isinstance(within, Mapping) else [within]
+    check_times(Terms(settle=settle, deadline=deadline, otherwise=needed), windows)
     return UpstreamsUpdated(
         within=own,
         optional=optional,
         at_least=at_least,
         settle=settle,
+        deadline=deadline,
+        otherwise=needed,
         wait_while_running=wait_while_running,
+        wait_while_upstreams_run=wait_while_upstreams_run,
     )
 
 
@@ -316,6 +336,10 @@ class _RuleCondition(FanInCondition):
         part.follow(tick)
         decisions = part.decisions(tick, lambda: _beside(context, part))
         fires = {key for key, decision in decisions.items() if decision.fires}
+        if part.question.otherwise is not None:
+            tick.early[root.key] = {
+                key: decisions[key].batch.without for key in fires if decisions[key].early
+            }
         held = next((d for d in decisions.values() if d.complete and not d.fires), None)
         true_subset = context.get_empty_subset()
         if fires and not context.candidate_subset.is_empty:
@@ -348,7 +372,10 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
+    deadline: Deadline | None = None
+    otherwise: Requirement | None = None
     wait_while_running: bool = True
+    wait_while_upstreams_run: bool = False
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
 
@@ -359,7 +386,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle})"
+        wait = "".join(f", {words}" for words in wait_words(self.deadline, self.otherwise))
+        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{wait})"
 
     @property
     def description(self) -> str:
@@ -370,6 +398,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
+            + "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
         )
 
     @property
@@ -396,14 +425,24 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             at_least=self.at_least,
             optional=optional,
             settle=self.settle,
+            deadline=self.deadline,
+            otherwise=self.otherwise,
             waits=self.wait_while_running,
-            fault=plan.nested_fault(downstream, target) or self.fault(plan.graph, target),
+            waits_for_upstreams=self.wait_while_upstreams_run,
+            fault=plan.nested_fault(downstream, target)
+            or self.fault(plan.graph, target)
+            or (plan.given_twice[downstream] if self.once else None),
         )
+
+    @property
+    def once(self) -> Sequence[str]:
+        return [n for n in ("deadline", "otherwise") if getattr(self, n) is not None]
 
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
         named = {key.to_user_string() for key in self.optional}
         named |= within.keys() if isinstance(within, Mapping) else set()
+        named |= set(self.otherwise.names(())) if self.otherwise is not None else set()
         return [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
 
     def fault(self, graph: Any, target: dg.AssetKey) -> str | None:
@@ -416,7 +455,17 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             return f"at least {self.at_least} of {len(upstreams)} upstreams can never be"
         if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
+        try:  # Those that a mapping does not name have a day, which was not known before.
+            check_times(self._terms, [own for (own,) in self.windows(graph, target).values()])
+            if self.otherwise is not None:
+                check_quorums(self.otherwise, len(upstreams))
+        except FanInError as error:
+            return str(error)
         return None
+
+    @property
+    def _terms(self) -> Terms:
+        return Terms(settle=self.settle, deadline=self.deadline, otherwise=self.otherwise)
 
 
 @dataclass(frozen=True)
@@ -594,12 +643,51 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
     with tick.lock:
         downstream = part.downstream.as_of(tick)
         seen = {partition: downstream.seen(partition, tick) for partition in requested}
+    early = tick.early.get(downstream.key, {})
     return record_metadata(
-        seen, asked=downstream.upstreams, since=tick.since_of(downstream.key), to=tick.known_to
+        seen,
+        asked=downstream.upstreams,
+        since=tick.since_of(downstream.key),
+        to=tick.known_to,
+        at=tick.at.timestamp(),
+        early={p: early[p] for p in requested if p in early},
     )
 
 
 # --- arguments -----------------------------------------------------------------------------------
+
+
+def requirement_of(otherwise: Any) -> Requirement:
+    """Returns ``otherwise`` as a requirement of asset keys.
+
+    Raises:
+        FanInError: It is none, or is met by nothing.
+    """
+    needed = _requirement(otherwise)
+    if needed is None:
+        raise FanInError(
+            f"otherwise={otherwise!r} is no requirement: write at_least(1), or"
+            ' upstream_updated("a") | …, whose windows are those of within='
+        )
+    check_met(needed, (), "otherwise")
+    return needed
+
+
+def _requirement(otherwise: Any) -> Requirement | None:
+    if isinstance(otherwise, Requirement):
+        return otherwise
+    if isinstance(otherwise, UpstreamUpdated):
+        return Needs(otherwise.key.to_user_string()) if otherwise.within == ONE_DAY else None
+    kind = getattr(otherwise, "operator_type", None)
+    if kind not in ("and", "or", "not") or isinstance(otherwise, FanInCondition):
+        return None
+    parts = tuple(map(_requirement, otherwise.children))
+    known = tuple(part for part in parts if part is not None)
+    if len(known) < len(parts):
+        return None
+    if kind == "not":
+        return ~known[0]
+    return AllOf(known) if kind == "and" else AnyOf(known)
 
 
 def _key(key: Key) -> dg.AssetKey:

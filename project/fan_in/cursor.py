@@ -5,6 +5,7 @@ more. It is a cache: completions can be read again from the run storage, and wha
 tags of the downstream's runs. So a missing, corrupt, foreign or older cursor is discarded.
 """
 
+import hashlib
 import json
 import zlib
 from collections.abc import Collection, Iterable, Mapping
@@ -44,6 +45,8 @@ class SensorRequest:
         positions: What it uses up: for each upstream the end time and the id of a run.
         key: The batch's key, where there are keys.
         members: The upstreams in the batch; the others of ``positions`` were not ready.
+        without: The upstreams that were missing, if it was requested early: then it uses up
+            nothing, and ``positions`` are those of the batch. None if it was whole.
     """
 
     batch_id: str
@@ -51,17 +54,36 @@ class SensorRequest:
     positions: Mapping[str, tuple[float, str]]
     key: str | None
     members: frozenset[str]
+    without: tuple[str, ...] | None = None
 
     @staticmethod
-    def of(decision: Decision, batch: Batch) -> "SensorRequest":
-        """Returns the request for a batch that was decided on."""
+    def of(
+        decision: Decision, batch: Batch, last_request: datetime | None = None
+    ) -> "SensorRequest":
+        """Returns the request for a batch that was decided on.
+
+        Args:
+            decision: The decision.
+            batch: Its batch.
+            last_request: When the sensor last requested the key. It names an early request, so that
+                evaluators that know of different completions request it once.
+        """
+        batch_id, used = batch.id, decision.consumed
+        if batch.early:
+            batch_id, used = _early_id(batch.key, last_request), batch.completions
         return SensorRequest(
-            batch_id=batch.id,
+            batch_id=batch_id,
             at=decision.at,
-            positions={c.upstream: c.position for c in decision.consumed},
+            positions={c.upstream: c.position for c in used},
             key=batch.key,
             members=frozenset(c.upstream for c in batch.completions),
+            without=batch.without,
         )
+
+    @property
+    def early(self) -> bool:
+        """True if it was made past its deadline, before the batch was whole."""
+        return self.without is not None
 
     @property
     def batch(self) -> Batch:
@@ -73,6 +95,7 @@ class SensorRequest:
                 if name in self.members
             ),
             key=self.key,
+            without=self.without,
         )
 
     def to_tags(self) -> dict[str, str]:
@@ -98,16 +121,50 @@ def _request_tag(number: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LastRequests:
+    """The last requests of a key, as far as a deadline asks for them.
+
+    Args:
+        at: When a whole batch was last requested; None if none is known.
+        members: The upstreams in it.
+        early_at: When one was last requested early.
+    """
+
+    at: datetime | None = None
+    members: frozenset[str] | None = None
+    early_at: datetime | None = None
+
+    def with_request(self, request: SensorRequest) -> "LastRequests":
+        """Returns the last requests, with one that may be newer."""
+        known = self.early_at if request.early else self.at
+        if known is not None and request.at < known:
+            return self
+        if request.early:
+            return replace(self, early_at=request.at)
+        return replace(self, at=request.at, members=request.members)
+
+    @property
+    def any_at(self) -> datetime | None:
+        """When the key was last requested, whole or early."""
+        return max((at for at in (self.at, self.early_at) if at is not None), default=None)
+
+
+NEVER_REQUESTED = LastRequests()
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeyState:
     """What is known of one key.
 
     Args:
         newest: For each upstream that completed, its newest completion.
         used: How far the completions of each upstream are used up.
+        last: Its last requests, if a deadline asks for them.
     """
 
     newest: Mapping[str, Completion] = field(default_factory=dict)
     used: Mapping[str, Used] = field(default_factory=dict)
+    last: LastRequests = NEVER_REQUESTED
 
     def with_completions(self, completions: Iterable[Completion]) -> "KeyState":
         """Returns the state with these completions known; the newest of each upstream is kept."""
@@ -123,16 +180,25 @@ class KeyState:
         more = {name: Used(position=position, at=at) for name, position in positions.items()}
         return replace(self, used=merge_used(self.used, more))
 
-    def has_used(self, positions: Mapping[str, Any]) -> bool:
-        """True when completions are used up to these positions."""
+    def with_request(self, request: SensorRequest, *, remembers: bool) -> "KeyState":
+        """Returns the state with what a request used up, and with the request itself if it
+        ``remembers`` requests."""
+        state = self if request.early else self.with_used(request.positions, request.at)
+        return replace(state, last=state.last.with_request(request)) if remembers else state
+
+    def knows(self, request: SensorRequest) -> bool:
+        """True when what a request used up is used."""
+        if request.early:
+            return self.last.early_at is not None and self.last.early_at >= request.at
         return all(
             name in self.used and self.used[name].position >= position
-            for name, position in positions.items()
+            for name, position in request.positions.items()
         )
 
     def only(self, upstreams: Collection[str]) -> "KeyState":
         """Returns the state of these upstreams."""
-        return KeyState(
+        return replace(
+            self,
             newest={name: c for name, c in self.newest.items() if name in upstreams},
             used={name: u for name, u in self.used.items() if name in upstreams},
         )
@@ -286,8 +352,8 @@ class SensorState:
                 reach=None if data["reach"] is None else float(data["reach"]),
                 read_to=_time(data["read_to"]).timestamp(),
                 keys={
-                    key: _key_from_data(None if key is None else _text(key), newest, used)
-                    for key, (newest, used) in data["keys"]
+                    key: _key_from_data(None if key is None else _text(key), *of_key)
+                    for key, of_key in data["keys"]
                 },
                 unsure=frozenset(map(_text, data["unsure"])),
                 keyless={
@@ -344,19 +410,37 @@ def _completion(upstream: str, end_time: float, run_id: str, key: str | None) ->
     )
 
 
-def _key_to_data(state: KeyState) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is used up and is the newest, as most is, is written once."""
+def _key_to_data(state: KeyState) -> tuple[Any, ...]:
+    """What is used up and is the newest, as most is, is written once; the last requests only where
+    they are asked for."""
     used: dict[str, Any] = {}
     for name, mark in state.used.items():
         at = mark.at.timestamp() if mark.at else None
         newest = state.newest.get(name)
         same = newest is not None and newest.position == mark.position
         used[name] = [at] if same else [at, *mark.position]
-    return {name: list(c.position) for name, c in state.newest.items()}, used
+    newest_data = {name: list(c.position) for name, c in state.newest.items()}
+    if state.last == NEVER_REQUESTED:
+        return newest_data, used
+    at, early_at = (t and t.timestamp() for t in (state.last.at, state.last.early_at))
+    members = None if state.last.members is None else sorted(state.last.members)
+    return newest_data, used, {}, [at, members, early_at]
 
 
-def _key_from_data(key: str | None, newest: dict[str, Any], used: dict[str, Any]) -> KeyState:
+def _key_from_data(
+    key: str | None,
+    newest: dict[str, Any],
+    used: dict[str, Any],
+    _earlier: Any = None,
+    last: Any = (None, None, None),
+) -> KeyState:
+    at, members, early_at = last
     return KeyState(
+        last=LastRequests(
+            at=None if at is None else _time(at),
+            members=None if members is None else frozenset(map(_text, members)),
+            early_at=None if early_at is None else _time(early_at),
+        ),
         newest={name: _completion(name, *_position(p), key) for name, p in newest.items()},
         used={
             name: Used(
@@ -378,19 +462,27 @@ def _request_to_data(request: SensorRequest) -> dict[str, Any]:
         data["of"] = request.key
     if request.members != set(request.positions):
         data["members"] = sorted(request.members)
+    if request.without is not None:
+        data["without"] = list(request.without)
     return data
 
 
 def _request_from_data(data: dict[str, Any]) -> SensorRequest:
     positions = {name: _position(p) for name, p in data["positions"].items()}
-    key = data.get("of")
+    key, without = data.get("of"), data.get("without")
     return SensorRequest(
         batch_id=_text(data["key"]),
         at=_time(data["at"]),
         positions=positions,
         key=None if key is None else _text(key),
         members=frozenset(map(_text, data.get("members", positions))),
+        without=None if without is None else tuple(map(_text, without)),
     )
+
+
+def _early_id(key: str | None, last_request: datetime | None) -> str:
+    last = None if last_request is None else last_request.timestamp()
+    return hashlib.sha256(_dump(["early", key, last]).encode()).hexdigest()[:32]
 
 
 def _checksum(text: str) -> str:

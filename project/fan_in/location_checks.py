@@ -16,7 +16,7 @@ from .condition import FanInCondition
 from .definition_checks import check_code_location
 from .errors import FanInError
 from .messages import MOST_NAMED, those_there_are
-from .named_upstreams import named_upstreams
+from .named_upstreams import given_twice, named_upstreams
 from .sensor import fan_in_of
 from .sensor_targets import LIMIT
 
@@ -180,6 +180,8 @@ class _Checks:
         never: dict[str, list[dg.AssetKey]] = {}
         undefined: dict[dg.AssetKey, list[dg.AssetKey]] = {}
         for key, condition in self.fan_ins.items():
+            if twice := given_twice(graph, key, condition):
+                never.setdefault(twice, []).append(key)
             for part, target in named_upstreams(graph, key, condition):
                 if strangers := part.strangers(graph):
                     yield Finding(

@@ -11,6 +11,8 @@ Firing uses up, for every upstream, its newest completion known at that tick and
 Its terms refine it. ``when`` says which upstreams are enough, if not all. ``settle`` is a quiet
 period: a batch waits until no upstream has completed for this long. And a batch may wait for a run
 of the downstream or an upstream to end, or for another evaluation that may be about to request it.
+``deadline`` ends a wait: past it, a batch waits no longer for upstreams to settle or to end, and
+``otherwise`` says which upstreams are enough. Such an early request uses up nothing.
 
 This module imports no Dagster and reads no clock. The job path (``sensor``) and the declarative
 path (``condition``) translate stored events into completions and call ``decide``.
@@ -27,7 +29,9 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import FanInError
+from .requirement import Requirement
 from .terms import ALL_WITHIN_A_DAY, Terms
+from .waits import Wait, wait_of
 from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -138,16 +142,31 @@ class UpstreamStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The completions, one for each upstream that was ready, that make the downstream run."""
+    """The completions, one for each upstream that was ready, that make the downstream run.
+
+    Args:
+        completions: The completions.
+        key: Their key.
+        without: The upstreams that were missing, if it was requested early, past its deadline; None
+            for a whole batch.
+    """
 
     completions: tuple[Completion, ...]
     key: str | None = None
+    without: tuple[str, ...] | None = None
+
+    @property
+    def early(self) -> bool:
+        """True if it was requested past its deadline, before it was whole."""
+        return self.without is not None
 
     @property
     def id(self) -> str:
         """An identifier computed from the batch alone: equal batches have equal ids."""
         members = sorted([c.upstream, c.id] for c in self.completions)
         named: Any = members if self.key is None else (self.key, members)
+        if self.without is not None:
+            named = (named, self.without)
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
 
 
@@ -160,7 +179,10 @@ class Decision:
         statuses: One for each upstream, in the order asked.
         terms: What is asked of the completions.
         key: The key that the decision is for; None without keys.
-        requested_at: When a batch was last requested for the key; None if that is not known.
+        requested_at: When a whole batch was last requested for the key, or used up by hand; None if
+            that is not known.
+        requested_early_at: When one was last requested early; None if that is not known.
+        wait: The wait for the batch, if it has a deadline; None if nothing waits for it.
         running: Unfinished runs of the downstream that this batch must wait for.
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
@@ -174,6 +196,8 @@ class Decision:
     terms: Terms = ALL_WITHIN_A_DAY
     key: str | None = None
     requested_at: datetime | None = None
+    requested_early_at: datetime | None = None
+    wait: Wait | None = None
     running: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     impossible: str | None = None
@@ -195,37 +219,86 @@ class Decision:
         return tuple(s for s in missing if s.upstream in needed)
 
     @cached_property
-    def complete(self) -> bool:
+    def whole(self) -> bool:
         """True if enough upstreams have a completion that counts; never if none has."""
         if self.terms.when is None:
             return len(self.ready) == len(self.statuses)
+        return self._holds(self.terms.when)
+
+    @cached_property
+    def early(self) -> bool:
+        """True if what is there is enough only because the deadline has passed, and was not
+        requested early before in this wait."""
+        if self.whole or not self.past_deadline or self.terms.otherwise is None:
+            return False
+        before, since = self.requested_early_at, self.waiting_since
+        fresh = before is None or (since is not None and since > before)
+        return fresh and self._holds(self.terms.otherwise)
+
+    @property
+    def complete(self) -> bool:
+        """True if what is there is enough to request the downstream: whole, or early."""
+        return self.whole or self.early
+
+    def _holds(self, requirement: Requirement) -> bool:
         ready = [s.upstream for s in self.ready]
-        return bool(ready) and self.terms.when.holds(ready, [s.upstream for s in self.statuses])
+        return bool(ready) and requirement.holds(ready, [s.upstream for s in self.statuses])
+
+    @property
+    def waiting_since(self) -> datetime | None:
+        """When the wait began; None if nothing waits now."""
+        return None if self.wait is None or self.wait.let_go_at else self.wait.since
+
+    @property
+    def deadline_at(self) -> datetime | None:
+        """When the deadline of the wait passes, or passed; None if it has none."""
+        return None if self.waiting_since is None or not self.wait else self.wait.deadline_at
+
+    @property
+    def past_deadline(self) -> bool:
+        """True from exactly the deadline on, for the rest of the wait."""
+        return self.deadline_at is not None and self.at >= self.deadline_at
+
+    @property
+    def let_go_at(self) -> datetime | None:
+        """When the last completion of a half batch left its window, if nothing else has come since;
+        for a wait with a deadline, that passed it."""
+        return None if self.wait is None else self.wait.let_go_at
 
     @property
     def unsettled(self) -> tuple[UpstreamStatus, ...]:
-        """The upstreams that completed within the quiet period."""
+        """The upstreams that completed within the quiet period, unless the deadline has passed."""
         settle = self.terms.settle
-        if settle is None:
+        if settle is None or self.past_deadline:
             return ()
         return tuple(
             s for s in self.statuses if s.newest and self.at - s.newest.completed_at < settle
         )
 
     @property
+    def still_busy(self) -> tuple[str, ...]:
+        """The upstreams whose runs the batch waits for, unless the deadline has passed."""
+        return () if self.past_deadline else self.busy
+
+    @property
     def changes_at(self) -> datetime | None:
-        """When time alone may change the decision: the first completion leaves its window, or all
-        have settled. None if it never does."""
+        """When time alone may change the decision: the first completion leaves its window, all have
+        settled, or the deadline passes. None if it never does."""
         newest = [(s, s.newest.completed_at) for s in self.ready if s.newest]
         times = [falls_out(status.within, at) for status, at in newest]
         settled = [s.newest.completed_at for s in self.unsettled if s.newest]
         times += [max(settled) + (self.terms.settle or timedelta(0))] if settled else []
+        if self.deadline_at is not None and self.wait is not None:
+            times += [] if self.past_deadline else [self.deadline_at]
+            times += [self.wait.leaves_at]
         return min((time for time in times if time is not None), default=None)
 
     @property
     def fires(self) -> bool:
         """True if the downstream is to be requested, not while something holds the batch back."""
-        held_back = self.running or self.busy or self.unsettled or self.impossible or self.beside
+        held_back = (
+            self.running or self.still_busy or self.unsettled or self.impossible or self.beside
+        )
         return self.complete and not held_back and self.evaluating is None
 
     @property
@@ -233,12 +306,18 @@ class Decision:
         """The batch to request, or None when the decision is to wait."""
         if not self.fires:
             return None
-        return Batch(completions=tuple(s.newest for s in self.ready if s.newest), key=self.key)
+        return Batch(
+            completions=tuple(s.newest for s in self.ready if s.newest),
+            key=self.key,
+            without=tuple(s.upstream for s in self.missing) if self.early else None,
+        )
 
     @property
     def consumed(self) -> tuple[Completion, ...]:
-        """The completions that a batch uses: the newest of every upstream, ready or not (and
-        with it all older ones), without those already used."""
+        """The completions that a whole batch uses: the newest of every upstream, ready or not (and
+        with it all older ones), without those already used. An early one uses none."""
+        if self.early:
+            return ()
         return tuple(s.newest for s in self.statuses if s.newest and s.state is not State.USED)
 
 
@@ -252,6 +331,10 @@ def decide(
     key: str | None = None,
     withheld: Mapping[str, str] = NOTHING,
     requested_at: datetime | None = None,
+    requested_early_at: datetime | None = None,
+    requested_with: Collection[str] | None = None,
+    ends_at: datetime | None = None,
+    shared: Collection[str] = (),
 ) -> Decision:
     """Returns the outcome of a tick: whether the upstreams' completions make a batch.
 
@@ -259,14 +342,19 @@ def decide(
         at: The time of the tick, aware.
         upstreams: The names of all upstreams.
         completions: Everything known at this tick for this key. Completions of other upstreams are
-            ignored; several of one upstream collapse into the newest.
+            ignored; several of one upstream collapse into the newest. The beginning of a wait asks
+            for all that are unused and inside their windows.
         used: For each upstream, how far its completions are used up for this key.
         terms: What is asked of the completions.
         key: The key that the decision is for; None without keys.
         withheld: Upstreams whose newest completion is withheld, each with the unfinished launch
             that made it and still has to make the downstream.
-        requested_at: When a batch was last requested for the key, or used up by hand; None if that
-            is not known.
+        requested_at: When a whole batch was last requested for the key, or used up by hand; None if
+            that is not known.
+        requested_early_at: When one was last requested early; None if that is not known.
+        requested_with: The upstreams that were in the last whole batch; None if that is not known.
+        ends_at: When the partition ends that the key is, if it is one of time.
+        shared: Upstreams whose completions count for every key, so that they begin no wait.
 
     Raises:
         FanInError: ``at`` is naive, a window is not positive, or ``upstreams`` is empty or names
@@ -278,12 +366,25 @@ def decide(
         raise FanInError(f"the tick's time {at.isoformat()} is naive: give it a time zone")
     at = in_utc(at)
 
+    completions = list(completions)
     newest: dict[str, Completion] = {}
     for completion in completions:
         known = newest.get(completion.upstream)
         if known is None or completion.position > known.position:
             newest[completion.upstream] = completion
 
+    wait = None
+    if terms.deadline is not None:
+        asked = _Asked(at, upstreams, terms, used, requested_at, requested_with, shared)
+        waiting = [c for c in completions if asked.waits_for(c)]
+        wait = wait_of(
+            [(c.completed_at, asked.window(c)) for c in waiting if asked.counts(c)],
+            [(c.completed_at, asked.window(c)) for c in waiting if not asked.counts(c)],
+            terms.deadline,
+            requested_at=requested_at,
+            requested_early_at=requested_early_at,
+            ends_at=ends_at,
+        )
     return Decision(
         at=at,
         statuses=tuple(
@@ -300,7 +401,49 @@ def decide(
         terms=terms,
         key=key,
         requested_at=requested_at,
+        requested_early_at=requested_early_at,
+        wait=wait,
     )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Which completions begin a wait: the arguments of ``decide`` with these names."""
+
+    at: datetime
+    upstreams: Sequence[str]
+    terms: Terms
+    used: Mapping[str, Used]
+    requested_at: datetime | None
+    requested_with: Collection[str] | None
+    shared: Collection[str]
+
+    def window(self, completion: Completion) -> Window:
+        return window_of(self.terms.within, completion.upstream)
+
+    def counts(self, completion: Completion) -> bool:
+        return in_window(self.window(completion), completion.completed_at, self.at)
+
+    def waits_for(self, completion: Completion) -> bool:
+        """True if it is unused, and not optional, nor shared, nor left over by a met quorum."""
+        used = self.used.get(completion.upstream)
+        unused = used is None or completion.position > used.position
+        return unused and completion.upstream in self._begin and not self._is_left_over(completion)
+
+    @cached_property
+    def _begin(self) -> Collection[str]:
+        when = self.terms.when
+        named = self.upstreams if when is None else when.names(self.upstreams)
+        return {*named} & {*self.upstreams} - {*self.shared}
+
+    def _is_left_over(self, completion: Completion) -> bool:
+        """True if it came too late for a batch that had enough without it, and not so late that it
+        could be of the next."""
+        if self.terms.when is None or self.requested_at is None or self.requested_with is None:
+            return False
+        without = completion.upstream not in self.requested_with
+        window = self.window(completion)
+        return without and in_window(window, self.requested_at, completion.completed_at)
 
 
 def _status(

@@ -25,15 +25,19 @@ from .cursor import SensorRequest
 from .definition_checks import check_arguments, check_code_location, check_partitions
 from .errors import FanInError
 from .evaluate import evaluate
-from .messages import MOST_NAMED, explain, explain_keys
+from .messages import MOST_NAMED, explain, explain_keys, plain, some
 from .requirement import Needs, Requirement
 from .rule import Batch, Completion, Decision, check_upstreams
 from .run_facts import RunFacts, oldest
 from .run_reader import PARTITION_TAG, Home, Upstream
 from .sensor_config import SENSOR_TAG, RunConfig, SensorConfig
+from .waits import Deadline
 from .windows import ONE_DAY, Within, format_duration
 
 BATCH_TAG = "fan_in/batch"
+
+WITHOUT_TAG = "fan_in/without"
+"""Of a run that was requested early: the upstreams that were missing."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def fan_in_sensor(
     within: Within = ONE_DAY,
     when: Requirement | None = None,
     settle: timedelta | None = None,
+    deadline: Deadline | None = None,
+    otherwise: Requirement | None = None,
     wait_while_running: bool = True,
     wait_while_upstreams_run: bool = False,
     correlate_by: str | None = None,
@@ -87,6 +93,13 @@ def fan_in_sensor(
             upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses
             the completions of all upstreams, needed or not.
         settle: The quiet period: a batch waits until no upstream has succeeded for this long.
+        deadline: How long a batch may be waited for: a timedelta from the oldest success that no
+            request has used, or a TimeOfDay. Past it, ``fan-in status`` says who is missing, and a
+            batch waits neither for a quiet period nor for running upstreams. A partition of time
+            has until after its end, and no deadline once it was requested.
+        otherwise: Which upstreams are enough past the deadline, in the form of ``when``. Such an
+            early request is made once in a wait and uses up nothing: when the late ones succeed,
+            the whole batch is requested. Its run has the tag ``fan_in/without``.
         wait_while_running: Whether a batch waits while a run or backfill of the downstream is
             unfinished, or a failed run of it will be retried.
         wait_while_upstreams_run: Whether a batch waits while a run of an upstream is unfinished.
@@ -102,7 +115,8 @@ def fan_in_sensor(
 
     Raises:
         FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
-            its own upstreams, a window, quiet period or interval that is not positive, a window or
+            its own upstreams, a window, quiet period or interval that is not positive, a deadline
+            that is not shorter than a window, ``otherwise`` without a deadline, a window or
             requirement for an unknown upstream, a requirement that can never be met or is met by
             nothing, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
             is not correlated by them.
@@ -117,6 +131,8 @@ def fan_in_sensor(
         within=within,
         when=when,
         settle=settle,
+        deadline=deadline,
+        otherwise=otherwise,
         wait_while_running=wait_while_running,
         wait_while_upstreams_run=wait_while_upstreams_run,
         tag=correlate_by,
@@ -250,7 +266,10 @@ class _Tick:
         decisions = evaluate(self.facts)
         firing = sorted((d for d in decisions.values() if d.fires), key=oldest)
         batches = [batch for decision in firing if (batch := decision.batch)]
-        requests = [SensorRequest.of(d, b) for d, b in zip(firing, batches, strict=True)]
+        requests = [
+            SensorRequest.of(decision, batch, self.facts.last_request(decision.key))
+            for decision, batch in zip(firing, batches, strict=True)
+        ]
         state = replace(self.facts.state, requested=tuple(requests))
         state = self.facts.catch_up.forgetting(state, self.facts.complete)
         cursor = self.facts.catch_up.leave(state)
@@ -292,6 +311,8 @@ class _Tick:
             **request.to_tags(),
             **upstreams,
         }
+        if request.without is not None:
+            tags[WITHOUT_TAG] = some(list(map(plain, request.without)), ", ") or "none"
         partition = batch.key if self.facts.held.partitions is not None else None
         if self.fan_in.tag is not None and (partition is None or self.fan_in.tag != PARTITION_TAG):
             tags[self.fan_in.tag] = str(batch.key)

@@ -8,11 +8,13 @@ from typing import Any
 
 import dagster as dg
 
+from .calendars import TimeOfDay
 from .messages import MOST_NAMED
 from .rule import Batch
 from .run_reader import Home, RunReader, Upstream
 from .terms import Terms
-from .windows import format_duration, longest_window, window_of, within_words
+from .waits import wait_words
+from .windows import ONE_DAY, format_duration, longest_window, window_of, within_words
 
 RunConfig = Callable[[Batch], Mapping[str, Any] | dg.RunConfig]
 
@@ -51,6 +53,14 @@ class SensorConfig(Terms):
     def longest_window(self) -> timedelta | None:
         return longest_window(window_of(self.within, name) for name in self.names)
 
+    def requests_since(self, at: datetime) -> datetime | None:
+        """Returns from when on requests matter at a tick; None if all do."""
+        if self.longest_window is None:
+            return None
+        # One of the day on which the first completion was puts a time of day off.
+        more = 2 * ONE_DAY if isinstance(self.deadline, TimeOfDay) else timedelta(0)
+        return at - self.longest_window - more
+
     @property
     def description(self) -> str:
         names = ", ".join(u.name for u in self.upstreams[:MOST_NAMED])
@@ -60,9 +70,10 @@ class SensorConfig(Terms):
         enough = "every upstream has succeeded" if self.when is None else f"{self.when} succeeded"
         window = "" if self.within is None else f", each {within_words(self.within)}"
         quiet = f", and none for {format_duration(self.settle)}" if self.settle else ""
+        wait = "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
         return (
             f"Requests {self.job_name} once per batch{per}: after {enough} since the batch"
-            f" before{window}{quiet}. Upstreams: {names}."
+            f" before{window}{quiet}{wait}. Upstreams: {names}."
         )
 
     def runs(

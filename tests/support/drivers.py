@@ -11,7 +11,7 @@ import atexit
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from copy import copy
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +35,7 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.utils import make_new_run_id
 
 import project.fan_in as fan_in
+from project.fan_in.batch import batch_of_run
 from tests.support.pinned import (
     PARTITION,
     REPOSITORY,
@@ -279,6 +280,12 @@ class World(PinnedInstance):
         """Returns the correlation key of a run."""
         return self.instance.get_run_by_id(run_id).tags.get(self.key_tag)
 
+    def is_early(self, run_id: str) -> bool:
+        """True if a run was requested early, past a deadline."""
+        run = self.instance.get_run_by_id(run_id)
+        batch = batch_of_run(self.instance, run, self.downstream_asset)
+        return batch is not None and batch.early
+
     def _tags(self, key: str | None) -> dict[str, str]:
         return {} if key is None else {self.key_tag: key}
 
@@ -344,12 +351,18 @@ class JobConditionWorld(DeclarativeWorld):
 
 # --- definitions -------------------------------------------------------------------------------
 #
-# With ``keys``, every asset and job is partitioned by them but those of the letters in ``shared``.
+# With ``keys``, every asset and job is partitioned by them but those of the letters in ``shared``;
+# by day if they are dates.
 
 Keys = tuple[str, ...]
 
 
 def _partitions(keys: Keys) -> dg.PartitionsDefinition | None:
+    if keys and keys[0][0].isdigit():
+        first, last = (date.fromisoformat(key) for key in (keys[0], keys[-1]))
+        return dg.DailyPartitionsDefinition(
+            str(first), end_date=str(last + timedelta(days=1)), end_offset=0
+        )
     return dg.StaticPartitionsDefinition(list(keys)) if keys else None
 
 

@@ -42,7 +42,9 @@ class Named:
         """True when only this project's mechanisms can express what the timeline asks for."""
         t = self.timeline
         day = isinstance(t.window, Day)
-        return bool(day or t.windows or t.when is not None or t.settle or t.idle or t.keys)
+        return bool(
+            day or t.windows or t.when is not None or t.settle or t.deadline or t.idle or t.keys
+        )
 
 
 CORE, WINDOW, STATE, DIFFERENCE = "Core", "Window", "State", "Listed differences"
