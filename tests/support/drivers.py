@@ -11,7 +11,7 @@ import atexit
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from copy import copy
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -359,10 +359,8 @@ Keys = tuple[str, ...]
 
 def _partitions(keys: Keys) -> dg.PartitionsDefinition | None:
     if keys and keys[0][0].isdigit():
-        first, last = (date.fromisoformat(key) for key in (keys[0], keys[-1]))
-        return dg.DailyPartitionsDefinition(
-            str(first), end_date=str(last + timedelta(days=1)), end_offset=0
-        )
+        # A day can be requested before it is over.
+        return dg.DailyPartitionsDefinition(keys[0], end_offset=len(keys))
     return dg.StaticPartitionsDefinition(list(keys)) if keys else None
 
 
