@@ -192,11 +192,12 @@ class AssetReader:
                     self.planning.setdefault(row.run_id, set()).add((row.asset, row.partition))
             elif row.kind == OBSERVED:
                 if scope.observed:
-                    facts.observe(row, versions.get(row.id))
+                    facts.observe(row, versions.get(row.id), scope.history)
                 continue
             else:
                 if not scope.observed:
-                    facts.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id))
+                    fact = StoredCompletion(row.at, row.id, row.run_id)
+                    facts.complete(row.partition, fact, scope.history)
                 if scope.planned:
                     facts.make(row)
                     self._has_made(row)
@@ -288,7 +289,8 @@ class AssetReader:
                 to_microsecond(event.timestamp), event.storage_id, event.run_id or ""
             )
             if fact.at > self._wiped.get(asset, 0.0):
-                self.facts[asset].complete(event.partition_key, fact)
+                history = self.known[asset].history
+                self.facts[asset].complete(event.partition_key, fact, history)
 
     @property
     def run_ids(self) -> set[str]:
@@ -296,6 +298,7 @@ class AssetReader:
         facts = self.facts.values()
         return {
             *(fact.run_id for asset in facts for fact in asset.done.values()),
+            *(fact.run_id for asset in facts for cs in asset.earlier.values() for fact in cs),
             *(asset.newest.run_id for asset in facts if asset.newest is not None),
             *(p.run_id for asset in facts for plans in asset.planned.values() for p in plans),
         }
@@ -316,6 +319,7 @@ class AssetReader:
             if 2 * len(kept) < len(facts.done) - 100:
                 self.facts[asset] = AssetFacts(
                     done=kept,
+                    earlier={p: fs for p, fs in facts.earlier.items() if p in kept},
                     planned={
                         p: tuple(_recent_plans(plans, since)) for p, plans in facts.planned.items()
                     },

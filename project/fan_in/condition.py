@@ -28,10 +28,10 @@ from .errors import FanInError
 from .evaluation_lines import FanInResult, held_back_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
-from .partition_maps import upstreams_of
+from .partition_maps import is_mapped, upstreams_of
 from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
 from .rule import Decision
-from .terms import Terms, check_times
+from .terms import Terms, check_counts, check_times, count_words
 from .waits import Deadline, wait_words
 from .windows import (
     ONE_DAY,
@@ -54,6 +54,7 @@ def all_upstreams_updated(
     at_least: int | None = None,
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
+    count: Mapping[Key, int] | None = None,
     deadline: Deadline | None = None,
     otherwise: Requirement | dg.AutomationCondition[Any] | None = None,
     wait_while_running: bool = True,
@@ -79,6 +80,10 @@ def all_upstreams_updated(
         optional: Upstreams that need not be updated. A request uses their completions, too.
         settle: The quiet period: a batch waits until no upstream has been materialized for this
             long.
+        count: With how many materializations an upstream is ready, by asset key: none of them
+            used, all inside its window. An upstream that it does not name is ready with one. For an
+            asset without partitions, each partition of an upstream counts. An upstream whose
+            partitions are mapped to others cannot be counted.
         deadline: How long a batch may be waited for: a timedelta from the oldest completion that no
             request has used, or a TimeOfDay. Past it, ``fan-in status`` says who is missing, and a
             batch waits neither for a quiet period nor for running upstreams. A partition of time
@@ -93,9 +98,9 @@ def all_upstreams_updated(
 
     Raises:
         FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
-            than a window, an optional key is empty, both ``at_least`` and ``optional`` are
-            given, ``deadline`` is not positive or not shorter than a window, or ``otherwise`` is no
-            requirement or comes without a deadline.
+            than a window, a count is not from 1 to 1,000, a key is empty, both ``at_least`` and
+            ``optional`` are given, ``deadline`` is not positive or not shorter than a window, or
+            ``otherwise`` is no requirement or comes without a deadline.
     """
     optional = _optional(optional)
     own = _within(within)
@@ -114,6 +119,7 @@ def all_upstreams_updated(
         optional=optional,
         at_least=at_least,
         settle=settle,
+        count=_counts(count),
         deadline=deadline,
         otherwise=needed,
         wait_while_running=wait_while_running,
@@ -367,11 +373,12 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     """True if all upstreams of the asset were updated, or enough of them; see
     ``all_upstreams_updated``."""
 
-    # Windows of a mapping as pairs, since a condition must be hashable.
+    # Mappings as pairs, since a condition must be hashable.
     within: Any = ONE_DAY
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
+    count: tuple[tuple[str, int], ...] = ()
     deadline: Deadline | None = None
     otherwise: Requirement | None = None
     wait_while_running: bool = True
@@ -386,8 +393,9 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
+        count = f", count: {count_words(dict(self.count))}" if self.count else ""
         wait = "".join(f", {words}" for words in wait_words(self.deadline, self.otherwise))
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{wait})"
+        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{count}{wait})"
 
     @property
     def description(self) -> str:
@@ -398,6 +406,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
+            + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
             + "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
         )
 
@@ -425,6 +434,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             at_least=self.at_least,
             optional=optional,
             settle=self.settle,
+            count={name: number for name, number in self.count if name in windows},
             deadline=self.deadline,
             otherwise=self.otherwise,
             waits=self.wait_while_running,
@@ -438,9 +448,17 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     def once(self) -> Sequence[str]:
         return [n for n in ("deadline", "otherwise") if getattr(self, n) is not None]
 
+    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+        return Terms(
+            settle=self.settle,
+            count=dict(self.count),
+            deadline=self.deadline,
+            otherwise=self.otherwise,
+        )
+
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
-        named = {key.to_user_string() for key in self.optional}
+        named = {key.to_user_string() for key in self.optional} | dict(self.count).keys()
         named |= within.keys() if isinstance(within, Mapping) else set()
         named |= set(self.otherwise.names(())) if self.otherwise is not None else set()
         return [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
@@ -455,6 +473,12 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             return f"at least {self.at_least} of {len(upstreams)} upstreams can never be"
         if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
+        for key in upstreams:
+            if dict(self.count).get(key.to_user_string(), 1) > 1 and is_mapped(graph, key, target):
+                return (
+                    f"count of {key.to_user_string()}: its partitions are mapped to those of this"
+                    " asset, so that a number of them says nothing: take it out of count"
+                )
         try:  # Those that a mapping does not name have a day, which was not known before.
             check_times(self._terms, [own for (own,) in self.windows(graph, target).values()])
             if self.otherwise is not None:
@@ -700,6 +724,12 @@ def _optional(keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
     if isinstance(keys, str | dg.AssetKey):
         raise FanInError(f"optional={keys!r} is one key: give a list of keys")
     return tuple(sorted(map(_key, keys)))
+
+
+def _counts(count: Mapping[Key, int] | None) -> tuple[tuple[str, int], ...]:
+    """Returns the counts in a hashable form."""
+    check_counts({} if count is None else count)
+    return tuple(sorted((_key(key).to_user_string(), n) for key, n in (count or {}).items()))
 
 
 def _within(within: Any) -> Any:

@@ -20,7 +20,7 @@ from .requirement import AtLeast, Needs, Requirement
 from .rule import Decision, State, UpstreamStatus, decide
 from .terms import Terms
 from .waits import Deadline
-from .windows import Window, falls_out
+from .windows import Window
 
 Partition = str | None
 
@@ -34,6 +34,7 @@ class Question:
         at_least: How many are enough; None if all that are required are needed.
         optional: Those that are not required.
         settle: The quiet period that a batch waits for; None for none.
+        count: With how many completions an upstream is ready, where that is more than one.
         deadline: How long a batch may be waited for; None for ever.
         otherwise: What is enough past the deadline.
         waits: Whether a batch waits for the downstream's unfinished runs.
@@ -45,6 +46,7 @@ class Question:
     at_least: int | None = None
     optional: frozenset[str] = frozenset()
     settle: timedelta | None = None
+    count: Mapping[str, int] = field(default_factory=dict)
     deadline: Deadline | None = None
     otherwise: Requirement | None = None
     waits: bool = False
@@ -61,6 +63,7 @@ class Question:
             within=self.windows,
             when=self.when(absent),
             settle=self.settle,
+            count=self.count,
             deadline=self.deadline,
             otherwise=self.otherwise,
         )
@@ -87,6 +90,7 @@ class Part:
         self.downstream, self.question = downstream, question
         self.ready: dict[str, set[Partition]] = {name: set() for name in question.windows}
         self.used: dict[str, set[Partition]] = defaultdict(set)
+        self.few: dict[str, dict[Partition, int]] = defaultdict(dict)
         self.complete: dict[Partition, Decision] = {}
         self.late: dict[Partition, Decision] = {}
         """The partitions whose deadline has passed."""
@@ -130,6 +134,7 @@ class Part:
     def _begin_anew(self, downstream: Downstream) -> None:
         for partitions in (*self.ready.values(), *self.used.values(), *self.absent.values()):
             partitions.clear()
+        self.few.clear()
         self.complete.clear()
         self.late.clear()
         self._expiries.clear()
@@ -187,7 +192,7 @@ class Part:
         return decide(
             at=tick.at,
             upstreams=names,
-            completions=facts.completions,
+            completions=(*facts.completions, *facts.earlier),
             used=facts.used,
             withheld=facts.withheld,
             terms=terms,
@@ -209,6 +214,8 @@ class Part:
             if self.downstream.upstreams[name].pairing is Pairing.SHARED:
                 used = status is not None and status.state is State.USED
                 self._mark(self.used[name], name, partition, used)
+            if name in self.question.count:
+                self._mark_few(name, partition, status)
         if partition is None:
             self.changed |= {n for n, s in by_name.items() if self.statuses.get(n) != s}
             self.statuses = by_name
@@ -227,21 +234,28 @@ class Part:
             self.changed.add(name)
             (of.add if belongs else of.discard)(partition)
 
+    def _mark_few(self, name: str, partition: Partition, status: UpstreamStatus | None) -> None:
+        few, before = self.few[name], self.few[name].pop(partition, 0)
+        if status is not None and status.state is State.TOO_FEW:
+            few[partition] = len(status.counted)
+        if few.get(partition, 0) != before:
+            self.changed.add(name)
+
     def shared_status(self, name: str) -> UpstreamStatus:
         """Returns the status of an upstream without partitions, regardless of use."""
-        fact = self.downstream.upstreams[name].fact(None)
-        (status,) = decide(
+        upstream = self.downstream.upstreams[name]
+        fact = upstream.fact(None)
+        facts = [] if fact is None else [fact, *upstream.facts_before(None)]
+        decision = decide(
             at=self.decided_at,
             upstreams=[name],
-            completions=[] if fact is None else [completion_of(name, fact, None)],
+            completions=[completion_of(name, fact, None) for fact in facts],
             used={},
-            terms=Terms(within=self.question.windows),
-        ).statuses
-        if status.ready and status.newest is not None:
-            until = falls_out(status.within, status.newest.completed_at)
-            if until is not None:
-                self._shared_until[name] = until.timestamp()
-        return status
+            terms=self.question.terms(None),
+        )
+        if (until := decision.changes_at) is not None:
+            self._shared_until[name] = until.timestamp()
+        return decision.statuses[0]
 
     # --- what fires --------------------------------------------------------------------------
 

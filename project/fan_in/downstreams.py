@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -18,6 +19,7 @@ from .asset_requests import AssetRequest, AssetRequests
 from .compat.python import UTC
 from .errors import FanInError
 from .evaluation_records import Seen
+from .history import Histories
 from .partition_maps import Pairing, PartitionMap, are_times, partition_end
 from .rule import Completion, Used
 from .windows import Window, in_window
@@ -68,6 +70,23 @@ class Upstream:
                 return self.facts.done.get(partition)
         return self._mapped.get(partition)
 
+    def facts_before(self, partition: str | None) -> Iterable[StoredCompletion]:
+        """Returns the completions that count for a partition of the downstream, as far as they are
+        kept, before the newest: the newest first."""
+        partitions: Iterable[str | None]
+        match self.pairing:
+            case Pairing.ANY:
+                partitions = self.facts.done
+            case Pairing.SHARED:
+                partitions = [None]
+            case Pairing.SAME:
+                partitions = [partition]
+            case _:
+                partitions = self._sources.get(partition, ())
+        of_all = [self.facts.earlier.get(p, ()) for p in partitions]
+        of_all += [(self.facts.done[p],) for p in partitions if p in self.facts.done]
+        return sorted(chain.from_iterable(of_all), reverse=True)[1:]
+
     @property
     def partitions(self) -> Collection[str | None]:
         """The downstream's partitions for which it has a completion of their own."""
@@ -112,8 +131,9 @@ class Upstream:
     def _remap(self, view: Any, touched: Set[str | None], anew: bool) -> Set[str | None] | None:
         assert self.map is not None
         if self.pairing is Pairing.SOME:
-            known = [fact for p in self.map.named(view) if (fact := self.facts.done.get(p))]
-            self._mapped = {None: max(known)} if known else {}
+            known = [p for p in self.map.named(view) if p in self.facts.done]
+            self._mapped = {None: max(self.facts.done[p] for p in known)} if known else {}
+            self._sources[None] = {*known}
             return frozenset([None])
         changed: set[str | None] = set()
         for partition in touched & self.facts.done.keys():
@@ -132,8 +152,9 @@ class KeyFacts:
 
     Args:
         completions: The newest of each upstream.
-        used: Those of them that are used up.
-        withheld: Those that an unfinished launch withholds, by upstream, and that launch.
+        earlier: Those before the newest that are not used, of upstreams whose history is kept.
+        used: Those of the newest that are used up.
+        withheld: Those that an unfinished launch withholds, by upstream and id, and that launch.
         given_back: True if one of them was used up by a request that gave it back.
         requested_at: When a whole batch was last requested for it.
         requested_with: The upstreams in that; None if it was by hand, or nothing tells.
@@ -142,8 +163,9 @@ class KeyFacts:
     """
 
     completions: Sequence[Completion]
+    earlier: Sequence[Completion]
     used: Mapping[str, Used]
-    withheld: Mapping[str, str]
+    withheld: Mapping[str, Mapping[str, str]]
     given_back: bool = False
     requested_at: datetime | None = None
     requested_with: frozenset[str] | None = None
@@ -159,6 +181,8 @@ class Downstream:
         key: The downstream.
         windows: The upstreams that its condition names anywhere, with their windows there.
         via: Of which asset each of them is asked: the downstream itself, or a dependency.
+        histories: What is kept of their completions before the newest.
+        counts: How many completions each of them is ready with, where that is more than one.
     """
 
     def __init__(
@@ -167,8 +191,11 @@ class Downstream:
         key: dg.AssetKey,
         windows: Mapping[dg.AssetKey, Collection[Window]],
         via: Mapping[dg.AssetKey, dg.AssetKey],
+        histories: Histories,
+        counts: Mapping[str, int],
     ) -> None:
         self.graph, self.key, self.windows, self.via = graph, key, windows, via
+        self.histories, self.counts = histories, counts
         self.asset = key.to_string()
         self.partitions_def = graph.get(key).partitions_def
         self.upstreams = {
@@ -238,7 +265,7 @@ class Downstream:
         """Returns the downstream as a tick knew it, even if another tick has followed since."""
         if self._followed is tick.token:
             return self
-        then = Downstream(self.graph, self.key, self.windows, self.via)
+        then = Downstream(self.graph, self.key, self.windows, self.via, self.histories, self.counts)
         then.follow(tick)
         then.read_used(self.requests.by_ticks, tick)
         return then
@@ -271,8 +298,9 @@ class Downstream:
     def _of(self, partition: str | None, tick: "AssetTick") -> KeyFacts:
         requests = self.requests.of(partition, tick)
         completions: list[Completion] = []
+        earlier: list[Completion] = []
         used: dict[str, Used] = {}
-        withheld: dict[str, str] = {}
+        withheld: dict[str, dict[str, str]] = {}
         given_back, absent = False, set()
         for name, upstream in self.upstreams.items():
             fact = upstream.fact(partition)
@@ -280,22 +308,28 @@ class Downstream:
                 if upstream.map is not None and not upstream.map.exists_for(tick.view, partition):
                     absent.add(name)
                 continue
-            completion = completion_of(name, fact, partition)
-            completions.append(completion)
-            launch = tick.launches.of_run(fact.run_id) if fact.run_id else None
-            by = next((r for r in requests if r.has_used(partition, name, fact, launch)), None)
-            if by is not None:
-                used[name] = Used(position=completion.position, at=_datetime(by.at))
-            elif holder := self._holder(requests, fact, launch, partition, tick):
-                withheld[name] = holder
-            else:
-                given_back |= any(
-                    r.given_back and r.has_used_by_request(partition, name, fact) for r in requests
-                )
+            completions.append(completion_of(name, fact, partition))
+            before = upstream.facts_before(partition) if name in self.histories else ()
+            for each in (fact, *before):
+                launch = tick.launches.of_run(each.run_id) if each.run_id else None
+                by = next((r for r in requests if r.has_used(partition, name, each, launch)), None)
+                if by is not None:
+                    used[name] = Used(position=position_of(each), at=_datetime(by.at))
+                    break  # What is older is used up with it.
+                if each is not fact:
+                    earlier.append(completion_of(name, each, partition))
+                if holder := self._holder(requests, each, launch, partition, tick):
+                    withheld.setdefault(name, {})[str(each.id)] = holder
+                else:
+                    given_back |= any(
+                        r.given_back and r.has_used_by_request(partition, name, each)
+                        for r in requests
+                    )
         whole = next((r for r in requests if r.uses), None)
         early = next((r for r in requests if r.early is not None and not r.given_back), None)
         return KeyFacts(
             completions=completions,
+            earlier=earlier,
             used=used,
             withheld=withheld,
             given_back=given_back,
@@ -343,15 +377,22 @@ class Downstream:
                 c.position[1],
                 c.position[0].timestamp(),
                 c.run_id or "",
-                c.upstream not in facts.used
-                and c.upstream not in facts.withheld
-                and any(
-                    in_window(window, c.completed_at, tick.at)
-                    for window in self.windows[self.upstreams[c.upstream].key]
-                ),
+                self._is_ready(facts, c, tick.at),
             )
             for c in facts.completions
         }
+
+    def _is_ready(self, facts: KeyFacts, newest: Completion, at: datetime) -> bool:
+        name = newest.upstream
+        used, withheld = facts.used.get(name), facts.withheld.get(name, {})
+        if newest.id in withheld or (used is not None and newest.position <= used.position):
+            return False
+        counted = [c for c in (newest, *facts.earlier) if c.upstream == name]
+        counted = [c for c in counted if c.id not in withheld]
+        return any(
+            sum(in_window(window, c.completed_at, at) for c in counted) >= self.counts.get(name, 1)
+            for window in self.windows[self.upstreams[name].key]
+        )
 
 
 MOST_JOURNAL = 50_000
@@ -360,17 +401,20 @@ MOST_JOURNAL = 50_000
 
 def completion_of(name: str, fact: StoredCompletion, partition: str | None) -> Completion:
     """Returns a completion as the rule takes it."""
-    at = _datetime(fact.at)
     return Completion(
         upstream=name,
         id=str(fact.id),
-        completed_at=at,
-        # By event time, as everywhere in the rule, and at the same time by the order in which the
-        # events were stored.
-        position=(at, fact.id),
+        completed_at=_datetime(fact.at),
+        position=position_of(fact),
         run_id=fact.run_id or None,
         key=partition,
     )
+
+
+def position_of(fact: StoredCompletion) -> tuple[datetime, int]:
+    """Returns where a completion stands among those of its upstream: by event time, as everywhere
+    in the rule, and at the same time by the order in which the events were stored."""
+    return _datetime(fact.at), fact.id
 
 
 def _datetime(seconds: float) -> datetime:

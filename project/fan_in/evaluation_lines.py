@@ -280,6 +280,9 @@ def _text(part: Part, name: str, upstream: Upstream) -> Text:
     if upstream.pairing is Pairing.SHARED:
         return Text(name, _shared_words(part, name, upstream), ready)
     words = _partition_words(ready)
+    if few := part.few[name]:
+        words = f"{words}; " if ready else ""
+        words += f"{_some_counts(few)} of {part.question.count[name]}"
     if part.absent[name]:
         words += f"; it has no partition for {_some(part.absent[name])}"
     return Text(name, words, ready)
@@ -289,6 +292,14 @@ def _partition_words(ready: Collection[Partition]) -> str:
     if not ready:
         return "nothing new for any partition"
     return f"{ASSET_WORDS.completed} for {_some(ready)}"
+
+
+def _some_counts(few: Mapping[Partition, int]) -> str:
+    """Returns how many completions there are for partitions that need more, the latest first."""
+    latest = sorted(few, key=str, reverse=True)
+    counts = [f"{few[p]} for {p}" for p in latest[:MOST_PARTITIONS_NAMED]]
+    more = len(few) - len(counts)
+    return ", ".join(counts) + (f" and fewer than needed for {more} more" if more else "")
 
 
 def _some(partitions: Collection[Partition]) -> str:

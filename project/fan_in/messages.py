@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from .calendars import Calendar
 from .rule import Decision, State, UpstreamStatus
-from .windows import format_duration, format_time
+from .windows import format_duration, format_time, window_words
 
 MOST_NAMED = 5
 """How many missing upstreams a one-line explanation names before it counts the rest."""
@@ -51,8 +51,11 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
         if isinstance(window, Calendar):
             return f"no {words.completion} {window.words}"
         return f"no {words.completion} within {format_duration(window)}"
+    if status.state is State.TOO_FEW:
+        return _count_words(status)
     if status.state is State.READY:
-        return f"{words.completed} {_moment(newest.completed_at, at)}"
+        last = f"{words.completed} {_moment(newest.completed_at, at)}"
+        return f"{_count_words(status)}, the last {last}" if status.needed > 1 else last
     if status.state is State.USED:
         when = f" at {format_time(status.used_at)}" if status.used_at else ""
         return (
@@ -69,6 +72,11 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
         return f"{last}, not {window.words}"
     assert window is not None  # Without a window, nothing is outside it.
     return f"{last}, outside {format_duration(window)}"
+
+
+def _count_words(status: UpstreamStatus) -> str:
+    of_count = f"{len(status.counted)} of {status.needed}"
+    return of_count if status.within is None else f"{of_count} {window_words(status.within)}"
 
 
 def explain_held_back(decision: Decision, *, words: Words, at: datetime | None = None) -> str:

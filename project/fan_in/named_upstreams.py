@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from .terms import ALL_WITHIN_A_DAY, Terms
 from .windows import Window
 
 
@@ -19,6 +20,10 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
     def longest(self) -> list[Window]:
         """Returns the windows that bound how far back it reads."""
         return []
+
+    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+        """Returns what it asks of the upstreams' completions on an asset."""
+        return ALL_WITHIN_A_DAY
 
     @property
     def once(self) -> Sequence[str]:

@@ -21,7 +21,7 @@ path (``condition``) translate stored events into completions and call ``decide`
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import cached_property
@@ -108,6 +108,7 @@ class State(Enum):
     NEVER = "never completed"
     USED = "already used"
     TOO_OLD = "too old"
+    TOO_FEW = "too few"
     WITHHELD = "withheld"
 
 
@@ -117,13 +118,17 @@ class UpstreamStatus:
 
     Args:
         upstream: Its name.
-        state: Whether the newest completion counts, and if not, why.
+        state: Whether the upstream is ready, and if not, why.
         within: Its window.
         newest: The newest completion known, if there is one.
         used_at: When the newest completion was used, if it was and if that is known.
         launch: The unfinished launch that made the newest completion and still has to make the
             downstream, so it withholds the completion.
         note: A detail to show when the upstream is not ready.
+        unused: Its known completions inside the window that no batch has used, withheld ones
+            included, the oldest first. Of those before the newest, only where a term asks for them.
+        counted: Those of them that are not withheld.
+        needed: With how many of these it is ready.
     """
 
     upstream: str
@@ -133,11 +138,21 @@ class UpstreamStatus:
     used_at: datetime | None = None
     launch: str | None = None
     note: str | None = None
+    unused: tuple[Completion, ...] = ()
+    counted: tuple[Completion, ...] = ()
+    needed: int = 1
 
     @property
     def ready(self) -> bool:
         """True if this upstream's newest completion counts towards the next batch."""
         return self.state is State.READY
+
+    @property
+    def ready_until(self) -> datetime | None:
+        """When a ready upstream no longer is, since one completion that is needed has left the
+        window; None if that is never."""
+        last = self.counted[-self.needed] if self.counted else self.newest
+        return None if last is None else falls_out(self.within, last.completed_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,11 +227,15 @@ class Decision:
     @cached_property
     def missing(self) -> tuple[UpstreamStatus, ...]:
         """The upstreams without a completion that counts, of those that matter to the batch."""
-        missing = tuple(s for s in self.statuses if not s.ready)
+        return tuple(s for s in self.asked_for if not s.ready)
+
+    @cached_property
+    def asked_for(self) -> tuple[UpstreamStatus, ...]:
+        """The upstreams that matter to the batch: all but the optional ones."""
         if self.terms.when is None:
-            return missing
+            return self.statuses
         needed = set(self.terms.when.names([s.upstream for s in self.statuses]))
-        return tuple(s for s in missing if s.upstream in needed)
+        return tuple(s for s in self.statuses if s.upstream in needed)
 
     @cached_property
     def whole(self) -> bool:
@@ -282,10 +301,11 @@ class Decision:
 
     @property
     def changes_at(self) -> datetime | None:
-        """When time alone may change the decision: the first completion leaves its window, all have
-        settled, or the deadline passes. None if it never does."""
-        newest = [(s, s.newest.completed_at) for s in self.ready if s.newest]
-        times = [falls_out(status.within, at) for status, at in newest]
+        """When time alone may change the decision, or its words: the first completion leaves its
+        window, all have settled, or the deadline passes. None if it never does."""
+        times = [status.ready_until for status in self.ready]
+        few = [s for s in self.statuses if s.state is State.TOO_FEW]
+        times += [falls_out(s.within, s.counted[0].completed_at) for s in few if s.counted]
         settled = [s.newest.completed_at for s in self.unsettled if s.newest]
         times += [max(settled) + (self.terms.settle or timedelta(0))] if settled else []
         if self.deadline_at is not None and self.wait is not None:
@@ -329,7 +349,7 @@ def decide(
     used: Mapping[str, Used],
     terms: Terms = ALL_WITHIN_A_DAY,
     key: str | None = None,
-    withheld: Mapping[str, str] = NOTHING,
+    withheld: Mapping[str, Mapping[str, str]] = NOTHING,
     requested_at: datetime | None = None,
     requested_early_at: datetime | None = None,
     requested_with: Collection[str] | None = None,
@@ -342,13 +362,13 @@ def decide(
         at: The time of the tick, aware.
         upstreams: The names of all upstreams.
         completions: Everything known at this tick for this key. Completions of other upstreams are
-            ignored; several of one upstream collapse into the newest. The beginning of a wait asks
-            for all that are unused and inside their windows.
+            ignored; several of one upstream collapse into the newest, unless a term asks for
+            earlier ones.
         used: For each upstream, how far its completions are used up for this key.
         terms: What is asked of the completions.
         key: The key that the decision is for; None without keys.
-        withheld: Upstreams whose newest completion is withheld, each with the unfinished launch
-            that made it and still has to make the downstream.
+        withheld: For each upstream, the ids of its completions that are withheld, each with the
+            unfinished launch that made it and still has to make the downstream.
         requested_at: When a whole batch was last requested for the key, or used up by hand; None if
             that is not known.
         requested_early_at: When one was last requested early; None if that is not known.
@@ -366,106 +386,106 @@ def decide(
         raise FanInError(f"the tick's time {at.isoformat()} is naive: give it a time zone")
     at = in_utc(at)
 
-    completions = list(completions)
     newest: dict[str, Completion] = {}
+    earlier: dict[str, list[Completion]] = {}
     for completion in completions:
         known = newest.get(completion.upstream)
-        if known is None or completion.position > known.position:
+        newer = known is None or completion.position > known.position
+        older = known if newer else completion
+        if newer:
             newest[completion.upstream] = completion
+        if older is not None and terms.needs_history:
+            earlier.setdefault(completion.upstream, []).append(older)
 
-    wait = None
-    if terms.deadline is not None:
-        asked = _Asked(at, upstreams, terms, used, requested_at, requested_with, shared)
-        waiting = [c for c in completions if asked.waits_for(c)]
-        wait = wait_of(
-            [(c.completed_at, asked.window(c)) for c in waiting if asked.counts(c)],
-            [(c.completed_at, asked.window(c)) for c in waiting if not asked.counts(c)],
-            terms.deadline,
-            requested_at=requested_at,
-            requested_early_at=requested_early_at,
-            ends_at=ends_at,
+    statuses = tuple(
+        _status(
+            name,
+            newest.get(name),
+            earlier.get(name, ()),
+            used.get(name),
+            at,
+            terms,
+            withheld.get(name, NOTHING),
         )
-    return Decision(
+        for name in upstreams
+    )
+    decision = Decision(
         at=at,
-        statuses=tuple(
-            _status(
-                name,
-                newest.get(name),
-                used.get(name),
-                at,
-                window_of(terms.within, name),
-                withheld.get(name),
-            )
-            for name in upstreams
-        ),
+        statuses=statuses,
         terms=terms,
         key=key,
         requested_at=requested_at,
         requested_early_at=requested_early_at,
-        wait=wait,
     )
+    if terms.deadline is None:
+        return decision
+    begin = [s for s in decision.asked_for if s.upstream not in shared]
+    if terms.when is not None and requested_with is not None:
+        begin = [_without_left_over(s, requested_at, requested_with) for s in begin]
+    wait = wait_of(
+        [(c.completed_at, s.within) for s in begin for c in s.unused],
+        [(s.newest.completed_at, s.within) for s in begin if s.state is State.TOO_OLD and s.newest],
+        terms.deadline,
+        requested_at=requested_at,
+        requested_early_at=requested_early_at,
+        ends_at=ends_at,
+    )
+    return replace(decision, wait=wait)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """Which completions begin a wait: the arguments of ``decide`` with these names."""
-
-    at: datetime
-    upstreams: Sequence[str]
-    terms: Terms
-    used: Mapping[str, Used]
-    requested_at: datetime | None
-    requested_with: Collection[str] | None
-    shared: Collection[str]
-
-    def window(self, completion: Completion) -> Window:
-        return window_of(self.terms.within, completion.upstream)
-
-    def counts(self, completion: Completion) -> bool:
-        return in_window(self.window(completion), completion.completed_at, self.at)
-
-    def waits_for(self, completion: Completion) -> bool:
-        """True if it is unused, and not optional, nor shared, nor left over by a met quorum."""
-        used = self.used.get(completion.upstream)
-        unused = used is None or completion.position > used.position
-        return unused and completion.upstream in self._begin and not self._is_left_over(completion)
-
-    @cached_property
-    def _begin(self) -> Collection[str]:
-        when = self.terms.when
-        named = self.upstreams if when is None else when.names(self.upstreams)
-        return {*named} & {*self.upstreams} - {*self.shared}
-
-    def _is_left_over(self, completion: Completion) -> bool:
-        """True if it came too late for a batch that had enough without it, and not so late that it
-        could be of the next."""
-        if self.terms.when is None or self.requested_at is None or self.requested_with is None:
-            return False
-        without = completion.upstream not in self.requested_with
-        window = self.window(completion)
-        return without and in_window(window, self.requested_at, completion.completed_at)
+def _without_left_over(
+    status: UpstreamStatus, requested_at: datetime | None, requested_with: Collection[str]
+) -> UpstreamStatus:
+    """Returns a status without the completions that came too late for a batch which had enough
+    without them, and not so late that they could be of the next."""
+    if requested_at is None or status.upstream in requested_with:
+        return status
+    unused = tuple(
+        c for c in status.unused if not in_window(status.within, requested_at, c.completed_at)
+    )
+    return replace(status, unused=unused)
 
 
 def _status(
     upstream: str,
     newest: Completion | None,
+    earlier: Collection[Completion],
     used: Used | None,
     at: datetime,
-    within: Window,
-    launch: str | None,
+    terms: Terms,
+    withheld: Mapping[str, str],
 ) -> UpstreamStatus:
+    within = window_of(terms.within, upstream)
     if newest is None:
         return UpstreamStatus(upstream=upstream, state=State.NEVER, within=within)
     if used is not None and newest.position <= used.position:
         return UpstreamStatus(
             upstream=upstream, state=State.USED, within=within, newest=newest, used_at=used.at
         )
+    unused = tuple(
+        completion
+        for completion in (*sorted(earlier, key=lambda c: c.position), newest)
+        if (used is None or completion.position > used.position)
+        and in_window(within, completion.completed_at, at)
+    )
+    counted = tuple(c for c in unused if c.id not in withheld) if withheld else unused
+    needed, launch = terms.count.get(upstream, 1), withheld.get(newest.id)
     if launch is not None:
-        return UpstreamStatus(
-            upstream=upstream, state=State.WITHHELD, within=within, newest=newest, launch=launch
-        )
-    state = State.READY if in_window(within, newest.completed_at, at) else State.TOO_OLD
-    return UpstreamStatus(upstream=upstream, state=state, within=within, newest=newest)
+        state = State.WITHHELD
+    elif not in_window(within, newest.completed_at, at):
+        state = State.TOO_OLD
+    else:
+        state = State.READY if len(counted) >= needed else State.TOO_FEW
+    return UpstreamStatus(
+        upstream=upstream,
+        state=state,
+        within=within,
+        newest=newest,
+        launch=launch,
+        unused=unused,
+        counted=counted,
+        needed=needed,
+    )
 
 
 def check_upstreams(upstreams: Collection[str], downstream: str | None = None) -> None:

@@ -60,6 +60,7 @@ def fan_in_sensor(
     within: Within = ONE_DAY,
     when: Requirement | None = None,
     settle: timedelta | None = None,
+    count: Mapping[str, int] | None = None,
     deadline: Deadline | None = None,
     otherwise: Requirement | None = None,
     wait_while_running: bool = True,
@@ -93,6 +94,8 @@ def fan_in_sensor(
             upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses
             the completions of all upstreams, needed or not.
         settle: The quiet period: a batch waits until no upstream has succeeded for this long.
+        count: With how many successes an upstream is ready, by job name: none of them used, all
+            inside its window. An upstream that it does not name is ready with one.
         deadline: How long a batch may be waited for: a timedelta from the oldest success that no
             request has used, or a TimeOfDay. Past it, ``fan-in status`` says who is missing, and a
             batch waits neither for a quiet period nor for running upstreams. A partition of time
@@ -115,11 +118,11 @@ def fan_in_sensor(
 
     Raises:
         FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
-            its own upstreams, a window, quiet period or interval that is not positive, a deadline
-            that is not shorter than a window, ``otherwise`` without a deadline, a window or
-            requirement for an unknown upstream, a requirement that can never be met or is met by
-            nothing, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
-            is not correlated by them.
+            its own upstreams, a window, quiet period or interval that is not positive, a window,
+            count or requirement for an unknown upstream, a count that is not from 1 to 1,000, a
+            deadline that is not shorter than a window, ``otherwise`` without a deadline, a
+            requirement that can never be met or is met by nothing, an empty tag, an unknown
+            ``manual_runs``, or a downstream with partitions that is not correlated by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -131,6 +134,7 @@ def fan_in_sensor(
         within=within,
         when=when,
         settle=settle,
+        count={} if count is None else count,
         deadline=deadline,
         otherwise=otherwise,
         wait_while_running=wait_while_running,

@@ -9,10 +9,11 @@ from typing import Any
 import dagster as dg
 
 from .calendars import TimeOfDay
+from .history import Histories
 from .messages import MOST_NAMED
 from .rule import Batch
 from .run_reader import Home, RunReader, Upstream
-from .terms import Terms
+from .terms import Terms, count_words
 from .waits import wait_words
 from .windows import ONE_DAY, format_duration, longest_window, window_of, within_words
 
@@ -53,6 +54,11 @@ class SensorConfig(Terms):
     def longest_window(self) -> timedelta | None:
         return longest_window(window_of(self.within, name) for name in self.names)
 
+    @cached_property
+    def kept(self) -> Histories:
+        """What is kept of each upstream before its newest completion."""
+        return self.histories(self.names)
+
     def requests_since(self, at: datetime) -> datetime | None:
         """Returns from when on requests matter at a tick; None if all do."""
         if self.longest_window is None:
@@ -70,10 +76,11 @@ class SensorConfig(Terms):
         enough = "every upstream has succeeded" if self.when is None else f"{self.when} succeeded"
         window = "" if self.within is None else f", each {within_words(self.within)}"
         quiet = f", and none for {format_duration(self.settle)}" if self.settle else ""
+        count = f" ({count_words(self.count)})" if self.count else ""
         wait = "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
         return (
-            f"Requests {self.job_name} once per batch{per}: after {enough} since the batch"
-            f" before{window}{quiet}{wait}. Upstreams: {names}."
+            f"Requests {self.job_name} once per batch{per}: after {enough}{count} since the"
+            f" batch before{window}{quiet}{wait}. Upstreams: {names}."
         )
 
     def runs(

@@ -4,10 +4,12 @@ The arguments of ``fan_in_sensor``, the fields of ``all_upstreams_updated`` and 
 the component are these, by the same names.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
+from .errors import FanInError
+from .history import SPREAD, Histories, History
 from .requirement import Requirement, check_requirement
 from .waits import Deadline, check_deadline, check_has_deadline
 from .windows import ONE_DAY, Window, Within, check_settle, check_within, window_of
@@ -21,6 +23,8 @@ class Terms:
         within: How recent a completion must be; a mapping gives each upstream its own window.
         when: Which upstreams are enough; None if all are needed.
         settle: The quiet period that a batch waits for; None for none.
+        count: How many unused completions inside the window an upstream is ready with; one for
+            upstreams that it does not name.
         deadline: How long a batch may wait, or until what time of day; None for ever.
         otherwise: Which upstreams are enough once the deadline has passed; None if no others are.
     """
@@ -28,8 +32,26 @@ class Terms:
     within: Within = ONE_DAY
     when: Requirement | None = None
     settle: timedelta | None = None
+    count: Mapping[str, int] = field(default_factory=dict)
     deadline: Deadline | None = None
     otherwise: Requirement | None = None
+
+    @property
+    def needs_history(self) -> bool:
+        """True if a term looks at completions before the newest one of an upstream."""
+        return bool(self.count) or self.deadline is not None
+
+    def history_of(self, upstream: str) -> History:
+        """Returns what is kept of an upstream before its newest completion."""
+        # A wait begins with the oldest.
+        spread = SPREAD if self.deadline is not None else 0
+        return History(newest=self.count.get(upstream, 1) - 1, spread=spread)
+
+    def histories(self, upstreams: Sequence[str]) -> Histories:
+        """Returns what is kept of each upstream of which anything is."""
+        if not self.needs_history:
+            return {}
+        return {name: kept for name in upstreams if (kept := self.history_of(name))}
 
 
 ALL_WITHIN_A_DAY = Terms()
@@ -40,6 +62,7 @@ def check_terms(terms: Terms, upstreams: Sequence[str]) -> None:
     met by none."""
     check_within(terms.within, upstreams)
     windows = [window_of(terms.within, upstream) for upstream in upstreams]
+    check_counts(terms.count, upstreams)
     check_times(terms, windows)
     if terms.when is not None:
         check_requirement(terms.when, upstreams)
@@ -54,3 +77,39 @@ def check_times(terms: Terms, windows: Iterable[Window]) -> None:
     check_deadline(terms.deadline, windows)
     if terms.otherwise is not None:
         check_has_deadline(terms.deadline, f"otherwise={terms.otherwise}")
+
+
+MOST_COUNT = 1000
+"""The greatest ``count``: so many completions of an upstream and key are kept."""
+
+
+def check_counts(count: Mapping[str, int], upstreams: Sequence[str] | None = None) -> None:
+    """Raises FanInError unless each count is a whole number from 1 to ``MOST_COUNT``, and each
+    upstream named is among ``upstreams`` (if those are known)."""
+    if not isinstance(count, Mapping):
+        raise FanInError(
+            f"count={count!r} is not a mapping: give each upstream its number, as in"
+            " count={'a': 24}"
+        )
+    for name, number in count.items():
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise FanInError(
+                f"count[{name!r}]={number!r} is no number of completions: give a whole number,"
+                " from 1"
+            )
+        if number > MOST_COUNT:
+            raise FanInError(
+                f"count[{name!r}]={number!r} can never be met, since no more than {MOST_COUNT}"
+                " completions are kept: give a smaller number"
+            )
+    unknown = sorted(set(count) - set(upstreams)) if upstreams is not None else []
+    if unknown:
+        raise FanInError(
+            f"count names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
+            f" name some of {', '.join(upstreams or ())}"
+        )
+
+
+def count_words(count: Mapping[str, int]) -> str:
+    """Returns the counts in words, as in "24 of a, 2 of b"."""
+    return ", ".join(f"{number} of {name}" for name, number in sorted(count.items()))

@@ -50,6 +50,7 @@ FEATURES = (
     Feature("optional upstreams",
         Cell('`all_upstreams_updated(optional=["c"])`', ("test_several: test_a_batch_names_only_what_counted",)),
         Cell("`when=` without naming them", ("optional and absent", "optional and present"))),
+    both("so many completions of an upstream", '`count={"weather": 24}`', '`count={"weather_job": 24}`', "three of one, one of the other", "an old one is none of them"),
     both("any boolean expression", '`upstream_updated("a") & (… \\| ~…)`', "`when=upstream_succeeded(a) & (… \\| ~…)`", "one and either of two", "one without the other"),
     both("settled: none has completed for a while", "`& upstreams_settled(timedelta(minutes=10))`", "`settle=timedelta(minutes=10)`", "a burst", "exactly settled"),
     both("idle: none is running", "`& ~upstreams_running()`", "`wait_while_upstreams_run=True`", "a running upstream", "idle and settled"),

@@ -89,7 +89,12 @@ def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
 
 def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
     within, when = _within(letters, timeline, "{}"), timeline.when
-    common = {"wait_while_running": not timeline.overlap, "settle": timeline.settle}
+    count = {a.lower(): number for a, number in timeline.counts}
+    common: dict[str, Any] = {
+        "wait_while_running": not timeline.overlap,
+        "settle": timeline.settle,
+        "count": count or None,
+    }
     if timeline.deadline is not None:
         common |= {"deadline": _deadline(timeline), "wait_while_upstreams_run": timeline.idle}
     if timeline.otherwise is not None:
@@ -144,6 +149,8 @@ def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
             more["when"] = eval(timeline.when, succeeded)
         if timeline.settle:
             more["settle"] = timeline.settle
+        if timeline.counts:
+            more["count"] = {f"{a.lower()}_job": number for a, number in timeline.counts}
         if timeline.deadline is not None:
             more["deadline"] = _deadline(timeline)
         if timeline.otherwise is not None:

@@ -33,6 +33,7 @@ MODULES = [
         "calendars",
         "windows",
         "requirement",
+        "history",
         "terms",
         "rule",
         "messages",
@@ -205,8 +206,10 @@ MUTANTS = (
     Mutant(
         "gives every upstream the first one's window",
         "rule",
-        "window_of(terms.within, name),\n                withheld",
-        "window_of(terms.within, upstreams[0]),\n                withheld",
+        "within = window_of(terms.within, upstream)",
+        "within = terms.within\n"
+        "    if isinstance(within, Mapping):\n"
+        "        within = next(iter(within.values()))",
         "a calendar day beside a sliding one",
     ),
     Mutant(
@@ -215,6 +218,45 @@ MUTANTS = (
         "return len(set(ready) & set(upstreams)) >= self.count",
         "return len(set(ready) & set(upstreams)) > self.count",
         "two of three",
+    ),
+    Mutant(
+        "needs one more than the count",
+        "rule",
+        "len(counted) >= needed",
+        "len(counted) > needed",
+        "three of one upstream alone",
+    ),
+    Mutant(
+        "counts what is outside the window",
+        "rule",
+        "        and in_window(within, completion.completed_at, at)\n    )",
+        "    )",
+        "an old one is none of them",
+    ),
+    Mutant(
+        "uses up no more than the count",
+        "cursor",
+        "positions={c.upstream: c.position for c in decision.consumed},",
+        "positions={\n"
+        "                s.upstream: (s.counted[s.needed - 1] if s.ready else s.newest).position\n"
+        "                for s in decision.statuses\n"
+        "                if s.newest\n"
+        "            },",
+        "more than the count",
+    ),
+    Mutant(
+        "remembers one completion too few",
+        "terms",
+        "History(newest=self.count.get(upstream, 1) - 1)",
+        "History(newest=self.count.get(upstream, 1) - 2)",
+        "three of one upstream alone",
+    ),
+    Mutant(
+        "keeps the newest completion of an asset alone",
+        "asset_facts",
+        "if history and older != self.done[partition]:",
+        "if False:",
+        "three of one upstream alone",
     ),
     Mutant(
         "uses up the quorum only by its number",

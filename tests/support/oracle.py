@@ -3,6 +3,7 @@
 For every tick it looks at all steps again; from tick to tick it carries only which of them fired.
 It is written from the contract, not from the library's code, so that agreement means something.
 
+- An upstream with a count is ready with so many unused completions inside its window.
 - A firing consumes, for every upstream in the set at that tick, the newest completion known then
   and all older ones. Older and newer go by event time; at one time, by the order of the steps.
 - So it does whatever the timeline's `when` asks for: ready or not, named or not.
@@ -107,14 +108,28 @@ class World:
                 members.remove(step.upstream)
         return sorted(members)
 
-    def newest(self, upstream: str, place: int) -> Completion | None:
-        """Returns the newest completion of an upstream that is known."""
-        known = [
+    def known(self, upstream: str, place: int) -> list[Completion]:
+        """Returns the completions of an upstream that are known."""
+        return [
             Completion(step.completed_at, number, upstream)
             for number, step in enumerate(self.timeline.steps[:place])
             if step.upstream == upstream and step.kind in COUNTS[self.path]
         ]
-        return max(known, default=None)
+
+    def newest(self, upstream: str, place: int) -> Completion | None:
+        """Returns the newest completion of an upstream that is known."""
+        return max(self.known(upstream, place), default=None)
+
+    def ready(self, upstream: str, place: int) -> bool:
+        """True if an upstream has as many completions as it needs: none of them used, nor older
+        than one that is, and all inside the window."""
+        known = self.known(upstream, place)
+        count = 0
+        for completion in known:
+            newer = [other for other in known if other >= completion]
+            if not any(self.consumed(other, place) for other in newer):
+                count += self.in_window(completion, place)
+        return count >= self.timeline.count_of(upstream)
 
     def consumed(self, completion: Completion, place: int) -> bool:
         """True if a completion has been consumed."""
@@ -151,20 +166,18 @@ class World:
             return names == set(self.upstreams(place))
         return _is_met(when, names)
 
-    def ready(self, place: int) -> list[Completion]:
-        """Returns what counts."""
+    def all_ready(self, place: int) -> list[Completion]:
+        """Returns the newest completion of each upstream that is ready."""
         newest = [self.newest(upstream, place) for upstream in self.upstreams(place)]
         return [
             completion
             for completion in newest
-            if completion is not None
-            and not self.consumed(completion, place)
-            and self.in_window(completion, place)
+            if completion is not None and self.ready(completion.upstream, place)
         ]
 
     def batch(self, place: int) -> list[Completion] | None:
         """Returns the complete batch, if there is one."""
-        batch = self.ready(place)
+        batch = self.all_ready(place)
         return batch if self.enough(batch, place) else None
 
     # --- the wait ----------------------------------------------------------------------------
@@ -182,7 +195,8 @@ class World:
     def begins_wait(self, completion: Completion, place: int) -> bool:
         """True if it is unused, in its window, and neither optional, nor of every key, nor left
         over by a quorum that was met without it."""
-        if self.consumed(completion, place) or not self.in_window(completion, place):
+        newer = [c for c in self.known(completion.upstream, place) if c >= completion]
+        if any(self.consumed(c, place) for c in newer) or not self.in_window(completion, place):
             return False
         when, name = self.timeline.when, completion.upstream
         if isinstance(when, str) and name not in when:
@@ -193,7 +207,7 @@ class World:
         if when is None or last is None or last not in self.fired:
             return True
         before = World(self.timeline, self.path, [one for one in self.fired if one < last])
-        with_it = {c.upstream for c in before.ready(last)}
+        with_it = {c.upstream for c in before.all_ready(last)}
         requested_at = self.timeline.steps[last].at
         return name in with_it or not self.is_young(name, requested_at, completion.completed_at)
 
@@ -227,7 +241,7 @@ class World:
 
     def early_batch(self, place: int) -> list[Completion] | None:
         """Returns what is enough only past the deadline, if it was not requested in this wait."""
-        otherwise, ready = self.timeline.otherwise, self.ready(place)
+        otherwise, ready = self.timeline.otherwise, self.all_ready(place)
         if otherwise is None or not self.is_past_deadline(place):
             return None
         since = self.since(place)
@@ -325,7 +339,8 @@ def judge(timeline: Timeline, path: str, firings: Firings) -> list[Verdict]:
       upstreams to settle or to end), and none is owed;
     - ``late``: what is in the window, used or not, makes a batch, and one is owed of which
       something is unused; from here on it is owed no longer;
-    - ``early``: all that has ever completed would not make a batch;
+    - ``early``: all that has ever completed would not make a batch, or there are fewer completions
+      of an upstream than its count;
     - ``duplicate``: nothing of some upstream is new since the mechanism's last firing that used
       it (or since a hand-started run that consumed it);
     - ``stale``: the newest completion of some upstream is outside the window.
@@ -387,7 +402,7 @@ def _deviation(world: World, place: int, owed: bool, held: str) -> tuple[str, st
     used = [c for c in known if world.consumed(c, place)]
     old = [c for c in known if not world.in_window(c, place)]
     young = [c for c in known if c not in old]
-    ready = [c for c in young if c not in used]
+    ready = [c for c in young if c not in used and world.ready(c.upstream, place)]
     if world.enough(ready, place):
         if owed or not held:
             return "late", f"fires only now on {_aged(timeline, ready, place)}"
@@ -400,6 +415,10 @@ def _deviation(world: World, place: int, owed: bool, held: str) -> tuple[str, st
             return "early", f"fires though only {completed} completed, and when={timeline.when}"
         never = sorted(set(names) - {c.upstream for c in known})
         return "early", f"fires though {' and '.join(never)} never completed"
+    few = [c for c in young if c not in used and not world.ready(c.upstream, place)]
+    if few:
+        counts = " and ".join(f"{timeline.count_of(c.upstream)} of {c.upstream}" for c in few)
+        return "early", f"fires before there are {counts}"
     if used:
         return "duplicate", f"fires again on {_aged(timeline, used, place)}"
     return "stale", f"fires on {_aged(timeline, old, place)}, outside the window"

@@ -14,6 +14,7 @@ at one time happen in the order written. Before a colon stands what is not the d
     start=2026-03-08 window=day/America/New_York window[A]=6h window[B]=none: A B .
     {A,B,C} when=2: A B . C .               at least two of the set
     {A,B,C} when=A&(B|~C): A B .            letters are true of upstreams that are ready
+    count[A]=3: A . A A . B .               A is ready with three completions, none of them used
     settle=1h idle=yes: A B .@2             no upstream has completed for an hour, and none runs
     deadline=2h otherwise=A|B: A .@2        a wait of two hours, after which A or B is enough
     deadline=09:00/Europe/Berlin: A .       a wait until that time of day
@@ -277,6 +278,7 @@ class Timeline:
         window: How recent a completion must be.
         windows: Upstreams with windows of their own, and these.
         when: What must be ready: None for all, so many, or an expression over letters.
+        counts: Upstreams that are ready with so many completions, and these numbers.
         settle: Quiet period: no upstream has completed for this long; None for none.
         deadline: How long a batch is waited for, or until what time of day; None for ever.
         otherwise: What must be ready past the deadline: None, so many, or an expression.
@@ -294,6 +296,7 @@ class Timeline:
     window: Window = ONE_DAY
     windows: tuple[tuple[str, Window], ...] = ()
     when: int | str | None = None
+    counts: tuple[tuple[str, int], ...] = ()
     settle: timedelta | None = None
     deadline: Deadline | None = None
     otherwise: int | str | None = None
@@ -315,6 +318,7 @@ class Timeline:
         put("upstreams", frozenset(self.upstreams))
         own = sorted(dict(self.windows).items())
         put("windows", tuple(pair for pair in own if pair[1] != self.window))
+        put("counts", tuple(pair for pair in sorted(dict(self.counts).items()) if pair[1] != 1))
         put("when", self.when if self.when is None else _read_when(str(self.when)))
         own = self.otherwise
         put("otherwise", own if own is None else _read_when(str(own)))
@@ -341,6 +345,13 @@ class Timeline:
         yield from _requirement_faults("when", self.when, letters)
         yield from _requirement_faults("otherwise", self.otherwise, letters)
         yield from self._deadline_faults(windows.values())
+        for letter, count in dict(self.counts).items():
+            if letter not in letters:
+                yield f"count[{letter}]", f"{letter} is not in the set {letters}"
+            if count < 1:
+                yield f"count[{letter}]", f"a count is 1 or more, not {count}"
+        if self.counts and re.search("[|~]", str(self.when)):
+            yield "when", "with a count, when is a number or like A&B: the condition has no other"
         if self.settle is not None:
             if self.settle <= timedelta(0) or self.settle % GRID:
                 yield "settle", f"to settle takes more than 0 h, not {self.settle!s}"
@@ -401,10 +412,16 @@ class Timeline:
                         yield number, fault
                     if isinstance(when, int) and len(members) < when:
                         yield number, f"{option}={when} of a set of {len(members)} can never be"
+                if name in dict(self.counts):
+                    yield number, f"count[{name}] names it: it can neither join nor leave"
 
     def window_of(self, upstream: str) -> Window:
         """Returns how recent a completion of this upstream must be."""
         return dict(self.windows).get(upstream, self.window)
+
+    def count_of(self, upstream: str) -> int:
+        """Returns with how many completions this upstream is ready."""
+        return dict(self.counts).get(upstream, 1)
 
     def partition_of(self, key: str | None) -> str | None:
         """Returns the day that a key is, if it is one."""
@@ -440,6 +457,7 @@ class Timeline:
         words += [f"window[{letter}]={_write_window(own)}" for letter, own in self.windows]
         if self.when is not None:
             words.append(f"when={self.when}")
+        words += [f"count[{letter}]={count}" for letter, count in self.counts]
         if self.settle:
             words.append(f"settle={in_hours(self.settle)}h")
         if self.deadline is not None:
@@ -469,6 +487,12 @@ class Timeline:
 
     def __str__(self) -> str:
         return " ".join(self._words())
+
+
+def _read_count(word: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", word):
+        raise TimelineError(f"{word!r} is no number of completions, like 3")
+    return int(word)
 
 
 def _requirement_faults(
@@ -505,6 +529,7 @@ _OPTIONS = {
     "window=(.*)": ("window", _read_window),
     r"window\[(.*)\]=(.*)": ("windows", lambda letter, word: ((letter, _read_window(word)),)),
     "when=(.*)": ("when", _read_when),
+    r"count\[(.*)\]=(.*)": ("counts", lambda letter, word: ((letter, _read_count(word)),)),
     "settle=(.*)h": ("settle", hours),
     "deadline=(.*)": ("deadline", _read_deadline),
     "otherwise=(.*)": ("otherwise", _read_when),
@@ -517,8 +542,8 @@ _OPTIONS = {
 }
 _EXAMPLES = (
     "{A,B} start=2026-03-08 window=24h|none|day/America/New_York window[A]=6h when=2 when=A&(B|~C)"
-    " settle=1h deadline=2h|09:00/Europe/Berlin otherwise=1 otherwise=A|B idle=yes|no keys=x,y"
-    " shared=A daily=yes|no overlap=yes|no manual_runs=ignore|consume"
+    " count[A]=3 settle=1h deadline=2h|09:00/Europe/Berlin otherwise=1 otherwise=A|B idle=yes|no"
+    " keys=x,y shared=A daily=yes|no overlap=yes|no manual_runs=ignore|consume"
 )
 
 
@@ -560,7 +585,8 @@ def _parse_header(text: str, written: str, header: Mapping[str, Any]) -> dict[st
             for pattern, (name, read) in _OPTIONS.items():
                 if (found := re.fullmatch(pattern, word[0])) and option not in places:
                     value = read(*found.groups())
-                    fields[name] = (*fields.get(name, ()), *value) if name == "windows" else value
+                    several = name in ("windows", "counts")
+                    fields[name] = (*fields.get(name, ()), *value) if several else value
                     places[option] = word.start()
                     break
             else:

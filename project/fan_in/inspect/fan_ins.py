@@ -154,6 +154,7 @@ def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
             within=fan_in.within,
             when=fan_in.when,
             settle=fan_in.settle,
+            count=fan_in.count,
             overlap=not fan_in.wait_while_running,
             idle=fan_in.wait_while_upstreams_run,
             by_key=fan_in.tag is not None,
@@ -200,6 +201,7 @@ def _of_condition(
             within=parser.within,
             when=None if plain else when[0] if len(when) == 1 else AllOf(tuple(when)),
             settle=parser.settle,
+            count=parser.count,
             overlap=parser.overlap,
             idle=parser.idle,
             by_key=by_key,
@@ -228,6 +230,7 @@ class ConditionParser:
         self.key = key
         self.windows: dict[str, Any] = {}
         self.settle: timedelta | None = None
+        self.count: dict[str, int] = {}
         self.overlap = True
         self.idle = False
         self.others: list[str] = []
@@ -268,6 +271,7 @@ class ConditionParser:
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
             upstreams = condition.upstreams(self.graph, self.key)
             names = [key.to_user_string() for key in upstreams]
+            self.count |= {name: count for name, count in condition.count if name in names}
             for name in names:
                 self._window(name, within.get(name, ONE_DAY) if within else condition.within)
             if condition.at_least is not None:

@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from ..catch_up import KEYS_AT_ONCE
@@ -67,7 +68,10 @@ class SimulatedFanIn(Mechanism):
         self._states: dict[str | None, KeyState] = {}
         self._new: dict[str | None, dict[str, Completion]] = {}
         """What completed since it was last taken into the state: the newest of each upstream."""
-        self._shared: dict[str, Completion] = {}
+        self._new_earlier: dict[str | None, list[Completion]] = {}
+        """What completed before that, where the rule asks for it."""
+        self._kept = rule.histories(rule.upstreams)
+        self._shared = NOTHING
         """Completions of no partition, on the declarative path: they count for every one."""
         self._look_at: set[str | None] = set()
         self._held: set[str | None] = set()
@@ -92,7 +96,7 @@ class SimulatedFanIn(Mechanism):
         elif key is not None:
             self._add(completion)
         elif self.kind == "condition":
-            self._shared[upstream] = completion
+            self._shared = self._shared.with_completions([completion], self._kept)
             for key in self.keys:
                 self._add(replace(completion, key=key))
 
@@ -102,13 +106,18 @@ class SimulatedFanIn(Mechanism):
         if known is None or completion.position > known.position:
             new[completion.upstream] = completion
             self._look_at.add(completion.key)
+        if completion.upstream in self._kept:
+            self._new_earlier.setdefault(completion.key, []).append(completion)
+            self._look_at.add(completion.key)
 
     def _new_of(self, key: str | None) -> dict[str, Completion]:
         if key not in self._new:
             if len(self._new) + len(self._states) >= self._forget_at:
                 self._forget()
-            shared = () if key in self._states else self._shared.values()
-            self._new[key] = {c.upstream: replace(c, key=key) for c in shared}
+            shared = NOTHING if key in self._states else self._shared
+            self._new[key] = {c.upstream: replace(c, key=key) for c in shared.newest.values()}
+            if shared.earlier:
+                self._new_earlier[key] = [replace(c, key=key) for c in shared.completions]
         return self._new[key]
 
     def _forget(self) -> None:
@@ -128,7 +137,9 @@ class SimulatedFanIn(Mechanism):
         """Returns what is known of a key by now."""
         known = self._states.get(key, NOTHING)
         if (new := self._new.pop(key, None)) is not None:
-            known = self._states[key] = known.with_completions(new.values())
+            earlier = self._new_earlier.pop(key, ())
+            known = known.with_completions(chain(earlier, new.values()), self._kept)
+            self._states[key] = known
         return known
 
     # --- ticks -------------------------------------------------------------------------------
@@ -292,7 +303,7 @@ class SimulatedFacts:
             key: decide(
                 at=at,
                 upstreams=rule.upstreams,
-                completions=of_key.newest.values(),
+                completions=of_key.completions,
                 used=of_key.used,
                 terms=rule,
                 key=key,
