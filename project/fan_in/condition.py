@@ -343,8 +343,11 @@ class _RuleCondition(FanInCondition):
         decisions = part.decisions(tick, lambda: _beside(context, part))
         fires = {key for key, decision in decisions.items() if decision.fires}
         if part.question.otherwise is not None:
+            batches = {key: decision.batch for key, decision in decisions.items()}
             tick.early[root.key] = {
-                key: decisions[key].batch.without for key in fires if decisions[key].early
+                key: batch.without
+                for key, batch in batches.items()
+                if batch is not None and batch.without is not None
             }
         held = next((d for d in decisions.values() if d.complete and not d.fires), None)
         true_subset = context.get_empty_subset()
