@@ -25,7 +25,7 @@ from .condition_parts import (
     running_of,
 )
 from .errors import FanInError
-from .evaluation_lines import FanInResult, held_back_text, subset_of
+from .evaluation_lines import FanInResult, held_back_text, late_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .partition_maps import is_mapped, upstreams_of
@@ -350,6 +350,8 @@ class _RuleCondition(FanInCondition):
                 if batch is not None and batch.without is not None
             }
         held = next((d for d in decisions.values() if d.complete and not d.fires), None)
+        first = [held_back_text(held)] if held else []
+        first += [late_text(part)] if part.late else []
         true_subset = context.get_empty_subset()
         if fires and not context.candidate_subset.is_empty:
             if context.key != root.key and context.partitions_def is not None and None in fires:
@@ -361,7 +363,7 @@ class _RuleCondition(FanInCondition):
         return FanInResult(
             context,
             true_subset,
-            lines=plan.lines(part).of(context, held_back_text(held) if held else None),
+            lines=plan.lines(part).of(context, first),
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
             metadata=lambda: _record(context, tick, part) if records else {},
             part=part,

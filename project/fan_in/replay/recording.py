@@ -92,7 +92,7 @@ def _dump(data: Any) -> str:
 
 
 def _event_to_data(event: Event) -> dict[str, Any]:
-    if isinstance(event, Requested) and event.batch:
+    if isinstance(event, Requested) and event.batch and not event.early:
         # What is in the batch is used up, too.
         event = replace(event, used=tuple(c for c in event.used if c not in event.batch))
     kind = type(event)
