@@ -112,7 +112,7 @@ def demanded(timeline: Timeline, lived: Lived, path: str) -> list:
     """Returns the same as the referee demands it, who knows nothing of the library."""
     ticks = [lived.zero + step.at for step in timeline.steps if step.kind is Kind.TICK]
     requests = (
-        (at, key)
+        (at, timeline.partition_of(key))
         for key, row in by_key(expected(timeline, path)).items()
         for at, count in zip(ticks, row, strict=True)
         for _ in range(abs(count))

@@ -40,7 +40,7 @@ from tests.support.drivers import (
 from tests.support.fake_daemon import Daemon
 from tests.support.mechanisms import OURS
 from tests.support.player import Player
-from tests.support.timeline import Kind
+from tests.support.timeline import EARLY, Kind
 from tests.support.timelines import NAMED
 
 C = dg.AutomationCondition
@@ -49,6 +49,8 @@ PLAYED = (
     *("repeats collapse", "second batch with no idle tick between", "stale half is not paired"),
     *("both arrive while D runs, no overlap", "downstream by hand between halves"),
     *("state lost between halves", "a day pairs with its own day only"),
+    *("past the deadline with what is there", "past the deadline it need not settle"),
+    *("its own run holds it past the deadline", "a day has until it is over"),
 )
 
 
@@ -82,7 +84,9 @@ def test_status_foretells_every_tick_and_gives_its_reason(name, contender):
                 for key, outlook in found.by_key.items()
                 if outlook.requests
             ]
-            assert sorted(player.take(step), key=str) == sorted(foretold, key=str)
+            partition_of = player.timeline.partition_of
+            requested = [(partition_of(key), digit) for key, digit in player.take(step)]
+            assert sorted(requested, key=str) == sorted(foretold, key=str)
             if fan_in.kind == "sensor" and fan_in.key_tag is None and not foretold:
                 assert found.by_key[None].reason == world.skip_reason
 

@@ -119,7 +119,10 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
             timeline = replace(timeline, shared=draw(st.sampled_from(letters)))
         elif draw(one_in(3)):
             days = (timeline.start.weekday() + number for number in range(2))
-            timeline = replace(timeline, keys=[WEEKDAYS[day % 7] for day in days], daily=True)
+            keys = [WEEKDAYS[day % 7] for day in days]
+            # A day's deadline comes after its end, when what completed early may be too old.
+            window = draw(st.sampled_from((timeline.window, None)))
+            timeline = replace(timeline, keys=keys, daily=True, window=window)
     return timeline
 
 
@@ -171,6 +174,8 @@ class _Maker:
     def add(self, draw: st.DrawFn) -> None:
         if draw(st.integers(0, 2)) == 2:
             return self.complete_all(draw)
+        if self.timeline.otherwise is not None and draw(one_in(3)):
+            return self.wait_out(draw)
         kind = draw(st.sampled_from(KINDS))
         letter = draw(st.sampled_from(self.known)) if "{" in kind.value else None
         key = self.key(draw, kind, letter)
@@ -234,6 +239,17 @@ class _Maker:
         if draw(st.booleans()):
             self.tick(draw)
 
+    def wait_out(self, draw: st.DrawFn) -> None:
+        """Adds some completion, and a tick around the deadline of its wait."""
+        letter = draw(st.sampled_from(sorted(self.members)))
+        shared = letter in self.timeline.shared
+        key = None if shared else draw(st.sampled_from(self.timeline.keys or (None,)))
+        self._put(draw, Kind.COMPLETES, letter, key)
+        edge = draw(st.sampled_from(self._deadlines(self.now)))
+        if edge - GRID > self.now:
+            self.now = edge + draw(st.sampled_from((-GRID, timedelta(0), timedelta(0), GRID)))
+            self.steps.append(Step(Kind.TICK, self.now))
+
     def tick(self, draw: st.DrawFn) -> None:
         edges = [e + d for e in self.edges for d in (-GRID, timedelta(0), GRID) if e + d > self.now]
         if edges and draw(one_in(4)):
@@ -257,21 +273,27 @@ class _Maker:
         if kind in (Kind.COMPLETES, Kind.ENDS):
             self.edges += self._edges(step)
 
+    def _deadlines(self, at: timedelta) -> list[timedelta]:
+        """Returns when the deadline of a wait may pass that begins at a time."""
+        deadline, zero = self.timeline.deadline, self.timeline.moment(timedelta(0))
+        if isinstance(deadline, timedelta):
+            ends = [at, *(ONE_DAY * number for number in (1, 2) if self.timeline.daily)]
+            return [end + deadline for end in ends]
+        if deadline is None:
+            return []
+        days = (deadline.date(zero + at) + ONE_DAY * number for number in range(3))
+        return [moment for day in days if (moment := deadline.on(day) - zero) > at]
+
     def _edges(self, step: Step) -> list[timedelta]:
         """Returns when a completion leaves its window, when it has settled, and when the deadline
         of the wait that it begins passes."""
         window, at = self.timeline.window_of(step.upstream), step.completed_at
         edges = [at + self.timeline.settle] if self.timeline.settle else []
-        deadline, zero = self.timeline.deadline, self.timeline.moment(timedelta(0))
-        if isinstance(deadline, timedelta):
-            ends = [at, *(ONE_DAY * number for number in (1, 2) if self.timeline.daily)]
-            edges += [end + deadline for end in ends]
-        if isinstance(deadline, Wall):
-            days = (deadline.date(zero + at) + ONE_DAY * number for number in range(3))
-            edges += [deadline.on(day) - zero for day in days]
+        edges += self._deadlines(at)
         if isinstance(window, timedelta):
             edges.append(at + window)
         if isinstance(window, Day):
+            zero = self.timeline.moment(timedelta(0))
             tomorrow = window.date(zero + at) + timedelta(days=1)
             midnight = datetime.combine(tomorrow, time(), ZoneInfo(window.zone))
             edges.append(midnight.astimezone(UTC) - zero)

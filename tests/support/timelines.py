@@ -223,4 +223,6 @@ NAMED = (
     Named(DEADLINES, "a day that is repaired", "window=48h deadline=2h otherwise=1 keys=mon daily=yes: A/mon@1 B/mon@2 . A/mon@30 .@40 (lose state) . B/mon .", "mon=1001", "It was requested, so what comes later is a repair and has no deadline."),
     Named(DEADLINES, "a day that was requested early and is repaired", "window=48h deadline=2h otherwise=1 keys=mon daily=yes: A/mon@1 .@26 A/mon@80 .@90 (lose state) . B/mon .", "mon=e001", "Requested early is requested, too."),
     Named(DEADLINES, "a day has until nine", "window=48h deadline=09:00/Europe/Berlin otherwise=1 keys=mon daily=yes: A/mon@1 .@8.1 .@31.9 .@32 .", "mon=00e0", "The first nine after its end."),
+    Named(DEADLINES, "the oldest leaves its wait", "deadline=10h otherwise=1: A .@10 A@20 .@20.1 .@29.9 .@30 .", "e00e0", "When the first A is too old, the wait is that of the second, with a deadline of its own."),
+    Named(DEADLINES, "a day that was requested long ago", "deadline=2h otherwise=1 keys=mon daily=yes: A/mon@1 B/mon@2 . A/mon@100 (lose state) .@103 B/mon .", "mon=101", "Longer ago than any window: it is a repair all the same."),
 )

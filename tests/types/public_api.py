@@ -12,6 +12,7 @@ from project.fan_in import (
     Completion,
     FanInError,
     FanInSensorComponent,
+    TimeOfDay,
     __version__,
     all_upstreams_updated,
     at_least,
@@ -31,6 +32,12 @@ DAY = timedelta(days=1)
 
 # --- the condition -------------------------------------------------------------------------------
 
+by_nine = all_upstreams_updated(
+    deadline=TimeOfDay("09:00", "Europe/Berlin"),
+    otherwise=upstream_updated("a") | upstream_updated("b"),
+    wait_while_upstreams_run=True,
+)
+in_two_hours = all_upstreams_updated(deadline=timedelta(hours=2), otherwise=at_least(1))
 everything: dg.AutomationCondition[dg.AssetKey] = all_upstreams_updated()
 daily = all_upstreams_updated(CalendarDay("Europe/Berlin"), optional=["vip", dg.AssetKey("b")])
 some = all_upstreams_updated(within={"a": DAY, "b": None}, at_least=2, wait_while_running=False)
@@ -96,6 +103,8 @@ sensor: dg.SensorDefinition = fan_in_sensor(
     when=upstream_succeeded(orders_job)
     & (upstream_succeeded(payments_job) | upstream_succeeded(elsewhere)),
     settle=timedelta(minutes=5),
+    deadline=timedelta(hours=2),
+    otherwise=at_least(1),
     wait_while_running=True,
     wait_while_upstreams_run=True,
     correlate_by="day",
