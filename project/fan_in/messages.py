@@ -116,11 +116,12 @@ def explain_deadline(decision: Decision, *, at: datetime | None = None) -> str:
     since, deadline_at = decision.waiting_since, decision.deadline_at
     if not decision.past_deadline or since is None or deadline_at is None:
         return ""
+    waiting = f"for {format_duration(at - since)}" if at else f"since {format_time(since)}"
+    words = f"past its deadline {_moment(deadline_at, at)}, waiting {waiting}"
     early_at = decision.requested_early_at
-    early = early_at is not None and early_at >= since
-    return f"past its deadline {_moment(deadline_at, at)}, waiting since {_moment(since, at)}" + (
-        f", requested early {_moment(early_at, at)}" if early and early_at else ""
-    )
+    if early_at is None or early_at < since:
+        return words
+    return f"{words}, requested early {_moment(early_at, at)}"
 
 
 def explain_besides(decision: Decision, parts: Sequence[str]) -> str:

@@ -90,7 +90,7 @@ def test_a_window_that_a_mapping_leaves_out_has_a_day_too():
 
 def test_two_parts_with_a_deadline_are_never_true():
     """A condition has it once."""
-    twice = condition(otherwise=None) & condition(otherwise=None)
+    twice = condition(otherwise=None) & condition(deadline=HOUR, otherwise=None)
     assert line_of(twice) == "deadline given by several parts: give it in one of them"
 
 
