@@ -216,7 +216,6 @@ MUTANTS = (
     Mutant(
         "needs one more than the quorum",
         "requirement",
-        "waits",
         "return len(set(ready) & set(upstreams)) >= self.count",
         "return len(set(ready) & set(upstreams)) > self.count",
         "two of three",
@@ -270,7 +269,6 @@ MUTANTS = (
     Mutant(
         "does not know not",
         "requirement",
-        "waits",
         "return not self.part.holds(ready, upstreams)",
         "return True",
         "one without the other",
