@@ -31,7 +31,7 @@ from typing import Any
 from .errors import FanInError
 from .requirement import Requirement
 from .terms import ALL_WITHIN_A_DAY, Terms
-from .waits import Wait, wait_of
+from .waits import Deadline, Wait, wait_of
 from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -419,18 +419,30 @@ def decide(
     )
     if terms.deadline is None:
         return decision
-    begin = [s for s in decision.asked_for if s.upstream not in shared]
+    waiting = [status for status in decision.asked_for if status.upstream not in shared]
     if terms.when is not None and requested_with is not None:
-        begin = [_without_left_over(s, requested_at, requested_with) for s in begin]
-    wait = wait_of(
-        [(c.completed_at, s.within) for s in begin for c in s.unused],
-        [(s.newest.completed_at, s.within) for s in begin if s.state is State.TOO_OLD and s.newest],
-        terms.deadline,
-        requested_at=requested_at,
-        requested_early_at=requested_early_at,
+        waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]
+    return replace(decision, wait=_wait(decision, waiting, terms.deadline, ends_at))
+
+
+def _wait(
+    decision: Decision,
+    waiting: Collection[UpstreamStatus],
+    deadline: Deadline,
+    ends_at: datetime | None,
+) -> Wait | None:
+    return wait_of(
+        [(c.completed_at, s.within) for s in waiting for c in s.unused],
+        [
+            (s.newest.completed_at, s.within)
+            for s in waiting
+            if s.state is State.TOO_OLD and s.newest
+        ],
+        deadline,
+        requested_at=decision.requested_at,
+        requested_early_at=decision.requested_early_at,
         ends_at=ends_at,
     )
-    return replace(decision, wait=wait)
 
 
 def _without_left_over(

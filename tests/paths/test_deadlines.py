@@ -112,7 +112,7 @@ def test_the_skip_reason_says_since_when_a_batch_is_past_its_deadline():
         world.at(3).tick()
         world.at(4).tick()
         assert world.skip_reason == (
-            "1 of 2 upstreams ready, past its deadline 2 h ago, waiting since 4 h ago, requested"
+            "1 of 2 upstreams ready, past its deadline 2 h ago, waiting for 4 h, requested"
             " early 1 h ago; waiting for b_job: never succeeded"
         )
 

@@ -368,13 +368,6 @@ MUTANTS = (
         "past the deadline with what is there",
     ),
     Mutant(
-        "does not see that the oldest has left its wait",
-        "rule",
-        "times += [self.wait.leaves_at]",
-        "times += []",
-        "the oldest leaves its wait",
-    ),
-    Mutant(
         "requests early at every tick",
         "rule",
         "return fresh and self._holds(self.terms.otherwise)",
@@ -405,8 +398,8 @@ MUTANTS = (
     Mutant(
         "begins the wait with the newest",
         "rule",
-        "for s in begin for c in s.unused]",
-        "for s in begin for c in s.unused[-1:]]",
+        "for s in waiting for c in s.unused]",
+        "for s in waiting for c in s.unused[-1:]]",
         "the wait begins with the oldest",
     ),
     Mutant(
@@ -426,21 +419,21 @@ MUTANTS = (
     Mutant(
         "an optional upstream begins a wait",
         "rule",
-        "[s for s in decision.asked_for if",
-        "[s for s in decision.statuses if",
+        "for status in decision.asked_for if",
+        "for status in decision.statuses if",
         "an optional upstream begins no wait",
     ),
     Mutant(
         "a shared upstream begins a wait",
         "rule",
-        "if s.upstream not in shared]",
+        "if status.upstream not in shared]",
         "]",
         "a shared upstream begins no wait",
     ),
     Mutant(
         "what a quorum left over begins a wait",
         "rule",
-        "begin = [_without_left_over(s, requested_at, requested_with) for s in begin]",
+        "waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]",
         "pass",
         "what a met quorum left over begins no wait",
     ),

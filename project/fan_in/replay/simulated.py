@@ -72,7 +72,7 @@ class SimulatedFanIn(Mechanism):
         self._new_earlier: dict[str | None, list[Completion]] = {}
         """What completed before that, where the rule asks for it."""
         self._kept = rule.histories(rule.upstreams)
-        self._shared = NOTHING
+        self.shared = NOTHING
         """Completions of no partition, on the declarative path: they count for every one."""
         self._look_at: set[str | None] = set()
         self._held: set[str | None] = set()
@@ -98,7 +98,7 @@ class SimulatedFanIn(Mechanism):
         elif key is not None:
             self._add(completion)
         elif self.kind == "condition":
-            self._shared = self._shared.with_completions([completion], self._kept)
+            self.shared = self.shared.with_completions([completion], self._kept)
             for key in self.keys:
                 self._add(replace(completion, key=key))
 
@@ -116,7 +116,7 @@ class SimulatedFanIn(Mechanism):
         if key not in self._new:
             if len(self._new) + len(self._states) >= self._forget_at:
                 self._forget()
-            shared = NOTHING if key in self._states else self._shared
+            shared = NOTHING if key in self._states else self.shared
             self._new[key] = {c.upstream: replace(c, key=key) for c in shared.newest.values()}
             if shared.earlier:
                 self._new_earlier[key] = [replace(c, key=key) for c in shared.completions]
@@ -134,18 +134,6 @@ class SimulatedFanIn(Mechanism):
     def keys(self) -> Collection[str | None]:
         """The keys of which anything is known."""
         return {**self._states, **self._new}.keys()
-
-    @property
-    def shared(self) -> Collection[str]:
-        """The upstreams that have completed for every key at once."""
-        return self._shared.newest.keys() if self.rule.by_key else ()
-
-    def ends_at(self, key: str | None) -> datetime | None:
-        """Returns when a key ends, if it is a partition of time."""
-        partitions = self.fan_in.partitions
-        if not self._has_deadline or not self.rule.by_key or partitions is None or key is None:
-            return None
-        return partition_end(partitions, key)
 
     def state(self, key: str | None) -> KeyState:
         """Returns what is known of a key by now."""
@@ -330,11 +318,18 @@ class SimulatedFacts:
                 terms=rule,
                 key=key,
                 **_requests(of_key),
-                ends_at=fan_in.ends_at(key),
-                shared=fan_in.shared,
+                ends_at=self._ends_at(key),
+                shared=fan_in.shared.newest.keys() if rule.by_key else (),
             )
             for key, of_key in of_keys
         }
+
+    def _ends_at(self, key: str | None) -> datetime | None:
+        """Returns when a key ends, if it is a partition of time."""
+        rule, partitions = self.fan_in.rule, self.fan_in.fan_in.partitions
+        if rule.deadline is None or not rule.by_key or partitions is None or key is None:
+            return None
+        return partition_end(partitions, key)
 
     def decide(self, keys: Collection[str | None] | None = None) -> Mapping[str | None, Decision]:
         return self.decisions if keys is None else {key: self.decisions[key] for key in keys}
