@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from .calendars import Calendar
 from .rule import Decision, State, UpstreamStatus
-from .windows import format_duration, format_time, window_words
+from .windows import ONE_DAY, format_duration, format_time, window_words
 
 MOST_NAMED = 5
 """How many missing upstreams a one-line explanation names before it counts the rest."""
@@ -111,8 +111,12 @@ def count_ready(decision: Decision) -> str:
 
 
 def explain_deadline(decision: Decision, *, at: datetime | None = None) -> str:
-    """Returns since when a batch is past its deadline, empty if it is not; times as ages when
-    ``at`` is given."""
+    """Returns since when a batch is past its deadline, or that it was let go within the last day,
+    since all of it was too old; empty if neither. Times as ages when ``at`` is given."""
+    if decision.let_go_at is not None and decision.at - decision.let_go_at < ONE_DAY:
+        lacked = [plain(s.upstream) for s in decision.asked_for if s.state is not State.TOO_OLD]
+        without = f", without {some(lacked, ', ')}" if lacked else ""
+        return f"let go {_moment(decision.let_go_at, at)}, when all of it was too old{without}"
     since, deadline_at = decision.waiting_since, decision.deadline_at
     if not decision.past_deadline or since is None or deadline_at is None:
         return ""

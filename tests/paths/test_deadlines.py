@@ -117,6 +117,18 @@ def test_the_skip_reason_says_since_when_a_batch_is_past_its_deadline():
         )
 
 
+def test_the_skip_reason_says_that_a_half_batch_was_let_go():
+    """For a day; and what it lacked."""
+    with job_world(otherwise=None) as world:
+        world.run("A")
+        world.at(25).tick()
+        assert world.skip_reason.startswith(
+            "0 of 2 upstreams ready, let go 1 h ago, when all of it was too old, without b_job;"
+        )
+        world.at(48).tick()
+        assert "let go" not in world.skip_reason
+
+
 def test_the_evaluation_has_a_line_of_the_deadline():
     """Times, not ages, since Dagster stores an evaluation when its words change."""
     with DeclarativeWorld(declarative_definitions("AB", condition(otherwise=None))) as world:

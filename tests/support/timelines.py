@@ -111,7 +111,7 @@ NAMED = (
     Named(DIFFERENCE, "counted by key, of a shared upstream", "keys=x,y shared=B count[B]=2: A/x B . B . A/y . B . A/y A/x .", "x=01000 y=00100 / x=00000 y=00000", "Each key uses up the same completions for itself."),
     Named(DIFFERENCE, "by hand in the midst of a count", "{A} count[A]=2: A . D? A . A .", "001/010", "For the asset the run by hand has used up the first."),
     Named(DIFFERENCE, "by hand before the deadline", "deadline=2h otherwise=1: A D?@1 .@2 . B@3 .", "000/e01", "For the asset the wait is over, for the job nobody's batch was requested."),
-    Named(DIFFERENCE, "a shared upstream begins no wait", "deadline=2h otherwise=1 keys=x,y shared=B: B .@3 A/x@4 . .@6 .", "x=0100 y=0000 / x=00e0 y=0000", "It counts for every partition, and none of them waits for it; on the job path it is ignored."),
+    Named(DIFFERENCE, "a shared upstream begins no wait", "deadline=2h otherwise=1 keys=x,y shared=B: A/x B@0.1 . B@1 .@4 A/x@5 .", "x=101 y=000 / x=0e0 y=000", "It counts for every partition, and none of them waits for it; on the job path it is ignored."),
 
     Named(KEYS, "a day pairs with its own day only", "keys=mon,tue: A/mon . B/tue . B/mon . A/tue .", "mon=0010 tue=0001", "Halves of two days are no batch, however young; each day is one of its own."),
     Named(KEYS, "two days at one tick", "keys=mon,tue: A/mon A/tue B/tue B/mon . .", "mon=10 tue=10", "One request for each, and each request has its day."),
