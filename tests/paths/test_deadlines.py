@@ -12,6 +12,7 @@ from project.fan_in import (
     TimeOfDay,
     all_upstreams_updated,
     at_least,
+    caches,
     upstream_succeeded,
     upstream_updated,
 )
@@ -25,6 +26,9 @@ from tests.support.drivers import (
     upstream_job,
     with_condition,
 )
+from tests.support.mechanisms import OURS
+from tests.support.player import Player
+from tests.support.timeline import parse
 
 HOUR = timedelta(hours=1)
 NINE = TimeOfDay("09:00", "Europe/Berlin")
@@ -195,6 +199,20 @@ def test_an_evaluation_that_is_gone_has_used_all_before():
         world.instance.schedule_storage.wipe()
         world.run("B")
         assert world.at(3.1).tick() == 0
+
+
+@pytest.mark.parametrize("mechanism", OURS, ids=lambda mechanism: mechanism.name)
+def test_a_day_that_was_requested_longer_ago_than_any_window_is_repaired(mechanism):
+    """A new process, and one without its cursor, reads that from what is stored."""
+    text = "deadline=2h otherwise=1 keys=mon,tue daily=yes:"
+    before = f"{text} A/mon@1 B/mon . A/tue@2 B/tue . A/mon@100 .@103"
+    *steps, last = parse(before).steps
+    with Player(mechanism, parse(before)) as player:
+        for step in steps:
+            player.take(step)
+        player.world.lose_state()
+        caches.clear()
+        assert player.take(last) == []
 
 
 class JointWorld(DeclarativeWorld):

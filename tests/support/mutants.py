@@ -452,20 +452,6 @@ MUTANTS = (
         "a day that is repaired",
     ),
     Mutant(
-        "forgets that a day was requested long ago, in the condition",
-        "asset_plan",
-        "of_requests = None if ever or",
-        "of_requests = None if",
-        "a day that was requested long ago",
-    ),
-    Mutant(
-        "forgets that a day was requested long ago, by job",
-        "catch_up",
-        "if self._ever:",
-        "if False:",
-        "a day that was requested long ago",
-    ),
-    Mutant(
         "today's batch does not put off the deadline",
         "waits",
         "        return deadline.after(passes)\n",
