@@ -77,13 +77,13 @@ class AssetPlan:
         both = (self.longest, self.look_backs[key])
         self.longest = None if None in both else max(x for x in both if x is not None)
         self._downstreams[key] = Downstream(self.graph, key, windows, via, histories, counts)
-        of_requests = self.look_backs[key]
+        of_requests, ever = self.look_backs[key], False
         if any("deadline" in part.once for part, _ in named_upstreams(self.graph, key, condition)):
             # Of a partition of time, any request matters; of others, those of the day on which the
             # first completion may have been.
             ever = self._downstreams[key].has_ends
-            of_requests = None if ever or of_requests is None else of_requests + 2 * ONE_DAY
-        self._look_at(key, of_requests, planned=True)
+            of_requests = None if of_requests is None else of_requests + 2 * ONE_DAY
+        self._look_at(key, of_requests, planned=True, ever=ever)
         for upstream in windows:
             kept = histories.get(upstream.to_user_string(), NO_HISTORY)
             # A launch may withhold some of those that are counted, so that older ones matter.
@@ -113,6 +113,7 @@ class AssetPlan:
         *,
         planned: bool,
         history: History = NO_HISTORY,
+        ever: bool = False,
     ) -> None:
         asset, graph = key.to_string(), self.graph
         partitioned = not graph.has(key) or graph.get(key).partitions_def is not None
@@ -122,6 +123,7 @@ class AssetPlan:
             observed=is_observed(graph, key),
             partitioned=partitioned,
             history=history,
+            ever=ever,
         )
         known, before = self._looks.get(asset, (timedelta(0), scope))
         longest = None if known is None or length is None else max(known, length)

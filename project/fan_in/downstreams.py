@@ -333,11 +333,15 @@ class Downstream:
             used=used,
             withheld=withheld,
             given_back=given_back,
-            requested_at=_datetime(whole.decided_at) if whole else None,
+            requested_at=_datetime(whole.decided_at) if whole else self._long_ago(partition),
             requested_with=whole.members(partition) if whole else None,
             requested_early_at=_datetime(early.decided_at) if early else None,
             absent=frozenset(absent),
         )
+
+    def _long_ago(self, partition: str | None) -> datetime | None:
+        """Returns a time long ago if a partition was requested before all that was read."""
+        return _datetime(0.0) if partition in self.facts.long_ago else None
 
     def _holder(
         self,
