@@ -54,7 +54,7 @@ def all_upstreams_updated(
     at_least: int | None = None,
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
-    count: Mapping[Key, int] | None = None,
+    count: Mapping[str, int] | None = None,
     deadline: Deadline | None = None,
     otherwise: Requirement | dg.AutomationCondition[Any] | None = None,
     wait_while_running: bool = True,
@@ -731,7 +731,7 @@ def _optional(keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
     return tuple(sorted(map(_key, keys)))
 
 
-def _counts(count: Mapping[Key, int] | None) -> tuple[tuple[str, int], ...]:
+def _counts(count: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
     """Returns the counts in a hashable form."""
     check_counts({} if count is None else count)
     return tuple(sorted((_key(key).to_user_string(), n) for key, n in (count or {}).items()))

@@ -600,7 +600,12 @@ def test_the_json_is_as_documented():
         "of": 2,
         "needed": None,
         "complete": False,
+        "whole": False,
         "complete_since": None,
+        "waiting_since": None,
+        "deadline_at": None,
+        "past_deadline": False,
+        "requested_early_at": None,
         "requests": False,
         "reason": "1 of 2 upstreams ready; waiting for b_job: last success already used at"
         " 2026-01-05 00:01:00 UTC (succeeded 60 s ago)",

@@ -237,7 +237,7 @@ MUTANTS = (
     Mutant(
         "uses up no more than the count",
         "cursor",
-        "positions={c.upstream: c.position for c in decision.consumed},",
+        "positions={c.upstream: c.position for c in used},",
         "positions={\n"
         "                s.upstream: (s.counted[s.needed - 1] if s.ready else s.newest).position\n"
         "                for s in decision.statuses\n"
@@ -248,8 +248,8 @@ MUTANTS = (
     Mutant(
         "remembers one completion too few",
         "terms",
-        "History(newest=self.count.get(upstream, 1) - 1)",
-        "History(newest=self.count.get(upstream, 1) - 2)",
+        "History(newest=self.count.get(upstream, 1) - 1,",
+        "History(newest=self.count.get(upstream, 1) - 2,",
         "three of one upstream alone",
     ),
     Mutant(
@@ -335,8 +335,8 @@ MUTANTS = (
     Mutant(
         "uses up, for a request, all that came before its run",
         "asset_requests",
-        "request = replace(request, record=record, uses_before=record is None and not repeats)",
-        "request = replace(request, record=None, uses_before=True)",
+        "            record=record,\n            uses_before=record is None and not repeats,\n",
+        "            record=None,\n            uses_before=True,\n",
         "a newcomer's earlier completion counts",
     ),
     Mutant(
@@ -574,8 +574,8 @@ MUTANTS = (
     Mutant(
         "takes the completion that was stored last for the newest",
         "asset_facts",
-        "        known = self.done.get(partition)\n        if known is None or fact > known:\n",
-        "        known = self.done.get(partition)\n"
+        "        older = fact\n        if known is None or fact > known:\n",
+        "        older = fact\n"
         "        if known is None or fact.id > known.id:\n            self.newest = fact\n",
         "a late clock",
     ),

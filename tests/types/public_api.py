@@ -164,7 +164,7 @@ VARIABLES = (
     *(template_vars.all_upstreams_updated, template_vars.upstream_updated),
     *(template_vars.upstreams_settled, template_vars.upstreams_running),
     *(template_vars.downstream_running, template_vars.all_of),
-    *(template_vars.any_of, template_vars.none_of, feeds),
+    *(template_vars.any_of, template_vars.none_of, template_vars.at_least, feeds),
 )
 
 # --- what is refused -----------------------------------------------------------------------------
