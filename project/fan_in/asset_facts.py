@@ -37,6 +37,7 @@ class AssetFacts:
         done: The newest completion of each partition; None stands for events without a partition.
         earlier: Those before it, the oldest first; only where they are asked for.
         planned: The planned materializations of each partition, oldest first; downstreams only.
+        reported: The last materialization of each partition that no run made; downstreams only.
         newest: The newest completion of any partition.
         versions: The last data version of each partition, for an observed asset.
         last_id: The newest observation that was added.
@@ -47,6 +48,7 @@ class AssetFacts:
     done: dict[str | None, StoredCompletion] = field(default_factory=dict)
     earlier: dict[str | None, tuple[StoredCompletion, ...]] = field(default_factory=dict)
     planned: dict[str | None, tuple[Plan, ...]] = field(default_factory=dict)
+    reported: dict[str | None, StoredCompletion] = field(default_factory=dict)
     newest: StoredCompletion | None = None
     versions: dict[str | None, str | None] = field(default_factory=dict)
     last_id: int = 0
@@ -59,6 +61,7 @@ class AssetFacts:
             done=dict(self.done),
             earlier=dict(self.earlier),
             planned=dict(self.planned),
+            reported=dict(self.reported),
             newest=self.newest,
             versions=dict(self.versions),
             last_id=self.last_id,
@@ -99,6 +102,13 @@ class AssetFacts:
         if all(plan.id != row.id for plan in plans):
             more = (*plans, Plan(row.id, row.at, row.run_id))
             self.planned[row.partition] = tuple(sorted(more, key=lambda plan: plan.id))
+            self.journal.append(row.partition)
+
+    def report(self, row: Row) -> None:
+        """Adds a materialization that no run made: the last by the order of storage stays."""
+        known = self.reported.get(row.partition)
+        if known is None or row.id > known.id:
+            self.reported[row.partition] = StoredCompletion(row.at, row.id, "")
             self.journal.append(row.partition)
 
     def make(self, row: Row) -> None:

@@ -181,7 +181,8 @@ class AssetReader:
         self, facts: AssetFacts, scope: ReadScope, rows: Iterable[Row], versions: Mapping[int, str]
     ) -> None:
         for row in rows:
-            if self._until is not None and row.at >= self._until + (row.kind != PLANNED) * 1e-6:
+            after = 0.0 if _requests(row, scope) else 1e-6
+            if self._until is not None and row.at >= self._until + after:
                 continue
             if scope.planned and not scope.partitioned:
                 row = row._replace(partition=None)
@@ -198,9 +199,11 @@ class AssetReader:
                 if not scope.observed:
                     fact = StoredCompletion(row.at, row.id, row.run_id)
                     facts.complete(row.partition, fact, scope.history)
-                if scope.planned:
+                if scope.planned and row.run_id:
                     facts.make(row)
                     self._has_made(row)
+                elif scope.planned:
+                    facts.report(row)
             if row.run_id:
                 self.new_runs.add(row.run_id)
 
@@ -328,11 +331,18 @@ class AssetReader:
                     planned={
                         p: tuple(_recent_plans(plans, since)) for p, plans in facts.planned.items()
                     },
+                    reported=facts.reported,
                     newest=facts.newest,
                     versions=facts.versions,
                     last_id=facts.last_id,
                     long_ago=facts.long_ago,
                 )
+
+
+def _requests(row: Row, scope: ReadScope) -> bool:
+    """True if an event is a request of a downstream: planned, or a report of its
+    materialization."""
+    return row.kind == PLANNED or (scope.planned and row.kind == MATERIALIZED and not row.run_id)
 
 
 def _recent_plans(plans: tuple[Plan, ...], since: float) -> Iterator[Plan]:

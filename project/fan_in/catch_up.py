@@ -97,7 +97,8 @@ class CatchUp:
         state = self.used.settle(state)
         rebuilt = state.read_to <= 0
         state = self.used.by_hand(state, self.requests_from if rebuilt else self._read_from(state))
-        return self._read_completions(state)
+        state = self._read_completions(state)
+        return self.used.let_go(state, self.horizon)
 
     def leave(self, state: SensorState) -> str:
         """Returns the cursor for the next tick, and keeps what that need not read again."""

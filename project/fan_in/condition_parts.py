@@ -145,7 +145,7 @@ class Part:
         downstream = self.downstream
         partitions = set(downstream.partitions)
         if downstream.shared:
-            partitions |= downstream.facts.planned.keys()
+            partitions |= downstream.facts.planned.keys() | downstream.facts.reported.keys()
         return partitions | self._newly_shared(tick)
 
     def _newly_shared(self, tick: AssetTick) -> set[Partition]:

@@ -31,6 +31,9 @@ would use up what no batch used, or give back what one did."""
 
 REQUEST_TAG = "fan_in/request"
 
+CONSUME_TAG = "fan_in/consume"
+"""With the value "true", on a launch of the downstream job by hand: it uses up what had ended."""
+
 LONGEST_TAG = 2000
 """The most characters in one tag: Postgres refuses an index entry of more than 2,704 bytes."""
 
@@ -270,8 +273,10 @@ class KeyState:
 
     @cached_property
     def oldest_unused(self) -> datetime:
-        """When the first of them completed."""
-        return min((c.completed_at for c in self.unused.values()), default=_NEVER)
+        """When the first completion that no batch has used completed."""
+        earlier = (cs[0] for cs in self.earlier.values())
+        unused = chain(self.unused.values(), earlier)
+        return min((c.completed_at for c in unused), default=_NEVER)
 
     @cached_property
     def latest(self) -> datetime:

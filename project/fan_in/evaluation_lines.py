@@ -290,7 +290,7 @@ def _text(part: Part, name: str, upstream: Upstream) -> Text:
     words = _partition_words(ready)
     if few := part.few[name]:
         words = f"{words}; " if ready else ""
-        words += f"{_some_counts(few)} of {part.question.count[name]}"
+        words += _some_counts(few, part.question.count[name])
     if part.absent[name]:
         words += f"; it has no partition for {_some(part.absent[name])}"
     return Text(name, words, ready)
@@ -302,12 +302,12 @@ def _partition_words(ready: Collection[Partition]) -> str:
     return f"{ASSET_WORDS.completed} for {_some(ready)}"
 
 
-def _some_counts(few: Mapping[Partition, int]) -> str:
-    """Returns how many completions there are for partitions that need more, the latest first."""
+def _some_counts(few: Mapping[Partition, int], needed: int) -> str:
+    """Returns how many completions there are of those needed, for the latest partitions."""
     latest = sorted(few, key=str, reverse=True)
-    counts = [f"{few[p]} for {p}" for p in latest[:MOST_PARTITIONS_NAMED]]
+    counts = [f"{few[p]} of {needed} for {p}" for p in latest[:MOST_PARTITIONS_NAMED]]
     more = len(few) - len(counts)
-    return ", ".join(counts) + (f" and fewer than needed for {more} more" if more else "")
+    return ", ".join(counts) + (f" and too few for {more} more" if more else "")
 
 
 def _some(partitions: Collection[Partition]) -> str:

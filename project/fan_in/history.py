@@ -80,5 +80,5 @@ Histories = Mapping[str, History]
 
 def _closest(times: list[float]) -> int:
     """Returns which of these times, but for the first and last, leaves the smallest gap when it
-    goes."""
-    return min(range(1, len(times) - 1), key=lambda i: times[i + 1] - times[i - 1], default=0)
+    goes; the second of two."""
+    return min(range(1, len(times) - 1), key=lambda i: times[i + 1] - times[i - 1], default=1)

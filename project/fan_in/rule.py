@@ -386,17 +386,7 @@ def decide(
         raise FanInError(f"the tick's time {at.isoformat()} is naive: give it a time zone")
     at = in_utc(at)
 
-    newest: dict[str, Completion] = {}
-    earlier: dict[str, list[Completion]] = {}
-    for completion in completions:
-        known = newest.get(completion.upstream)
-        newer = known is None or completion.position > known.position
-        older = known if newer else completion
-        if newer:
-            newest[completion.upstream] = completion
-        if older is not None and terms.needs_history:
-            earlier.setdefault(completion.upstream, []).append(older)
-
+    newest, earlier = _by_upstream(completions, terms)
     statuses = tuple(
         _status(
             name,
@@ -456,6 +446,23 @@ def _without_left_over(
         c for c in status.unused if not in_window(status.within, requested_at, c.completed_at)
     )
     return replace(status, unused=unused)
+
+
+def _by_upstream(
+    completions: Iterable[Completion], terms: Terms
+) -> tuple[Mapping[str, Completion], Mapping[str, Collection[Completion]]]:
+    """Returns the newest completion of each upstream, and those before it if a term asks."""
+    newest: dict[str, Completion] = {}
+    earlier: dict[str, list[Completion]] = {}
+    for completion in completions:
+        known = newest.get(completion.upstream)
+        newer = known is None or completion.position > known.position
+        older = known if newer else completion
+        if newer:
+            newest[completion.upstream] = completion
+        if older is not None and terms.needs_history:
+            earlier.setdefault(completion.upstream, []).append(older)
+    return newest, earlier
 
 
 def _status(

@@ -32,7 +32,7 @@ class Terms:
     within: Within = ONE_DAY
     when: Requirement | None = None
     settle: timedelta | None = None
-    count: Mapping[str, int] = field(default_factory=dict)
+    count: Mapping[str, int] = field(default_factory=dict, hash=False)
     deadline: Deadline | None = None
     otherwise: Requirement | None = None
 

@@ -15,6 +15,7 @@ MAPPED = "mappings and sources"
 MANY = "many downstreams"
 HELD = "held back"
 COUNT = "counts"
+HAND = "let go by hand"
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,18 @@ NAMED = (
     Named(MAPPED, "an upstream without partitions", "[x,y]; lookup[]; d(rows, lookup) = all >> lookup rows/x . rows/y . lookup . rows/x . .", "d/x=10010 d/y=01000", "It counts for each partition, and is used up in each by itself."),
     Named(MAPPED, "an upstream without partitions that has not settled", "[x,y]; b[]; t(s, b) = b & settled(0.5) >> b@1.1 .@1.2 .@1.7 s/x@2 b@2.1 .@2.2 .@2.7", "t/x=0101 t/y=0101", "It has not settled for any partition, also where nothing else is known."),
     Named(MAPPED, "nothing but an upstream without partitions", "[x,y]; lookup[]; d(lookup) = all >> lookup . * . d/x! d/y# * . .", "d/x=1000 d/y=1000", "All partitions at one tick: one backfill."),
+
+    # --- what a hand lets go ------------------------------------------------------------------
+    Named(HAND, "a reported downstream", "d(a, b) = all >> a . d? . b . a .", "0001", "A reported d uses up what came before it."),
+    Named(HAND, "let go, its state lost", "d(a, b) = all >> a . d? (lose state) b . . a .", "0001", "It is read back like any run."),
+    Named(HAND, "one partition is let go", "[x,y]; d(a, b) = all >> a/x a/y . d/x? . b/x b/y . a/x .", "d/x=0001 d/y=0010", "And no other."),
+    Named(HAND, "let go, of an upstream without partitions", "[x,y]; c[]; d(a, c) = all >> c . d/x? . a/x a/y . c .", "d/x=0001 d/y=0010", "It is used up in that partition alone."),
+    Named(HAND, "let go without partitions, below one with", "s[x,y]; d(s, b) = all >> s/x . d? s/y . b . .", "0010", "What came after it counts."),
+    Named(HAND, "let go, and dated before it", "d(a, b) = all >> a@1 d?@2 a@2.1<0.5 b . .", "10", "It was stored after the report, whatever its date."),
+    Named(HAND, "let go while a launch withholds", "d(a, b) = all >> 1[a b d] 1+a . d? . 1#b . b . a .", "00001", "What the launch had completed is let go with the rest."),
+    Named(HAND, "a report of an upstream", "s(a) = all; d(s) = all >> s? . a . s! . .", "s=0100 d=1010", "Of s it lets go what came before, for d it is a completion."),
+    Named(HAND, "what was given back is let go", "u(r) = all; d(u, w) = all >> w u r . u# d? . u . .", "u=1000 d=1000", "There is nothing left of it to request."),
+    Named(HAND, "let go with a count", "d(a) = all(count={a: 2}) >> a d? a . a . .", "010", "The count begins anew."),
 
     # --- counts ------------------------------------------------------------------------------
     Named(COUNT, "so many of any partition", "s[x,y]; d(s) = all(count={s: 3}) >> s/x s/y . s/x . . s/y s/y . s/y .", "01001", "Each materialization of each partition is one."),

@@ -7,6 +7,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+from benchmarks.measure import heard_statements
 from project.fan_in import all_upstreams_updated, caches
 from project.fan_in.asset_tick import AssetMemory
 from tests.support.drivers import (
@@ -16,6 +17,7 @@ from tests.support.drivers import (
     World,
     declarative_definitions,
     job_path_definitions,
+    with_condition,
 )
 
 
@@ -262,3 +264,73 @@ def test_a_second_condition_that_asks_for_more_reads_more():
             dg.AssetKey("d"),
             dg.AssetKey("e"),
         ]
+
+
+# --- what is told --------------------------------------------------------------------------------
+
+
+def lines(world: World) -> dict[str, str]:
+    """Returns the lines of the last evaluation of d."""
+    (found,) = [e for e in world.evaluations if e.key == dg.AssetKey("d")]
+    nodes = found.iter_nodes()
+    return {n.condition_snapshot.name: n.condition_snapshot.description for n in nodes}
+
+
+def test_the_lines_of_an_evaluation_count(declarative):
+    """How many there are of how many, and when it is ready that it is."""
+    complete(declarative, "AA")
+    assert tick(declarative) == 0
+    assert lines(declarative)["a"] == "2 of 3 within 24 h"
+    complete(declarative, "AA")
+    assert tick(declarative) == 0
+    ready = "4 of 3 within 24 h, the last materialized at 2026-01-05 00:05:00 UTC"
+    assert lines(declarative)["a"] == ready
+    declarative.wait(hours=23, minutes=56)
+    assert declarative.tick() == 0
+    assert lines(declarative)["a"] == "2 of 3 within 24 h", "two have left the window"
+
+
+def test_the_lines_of_an_evaluation_count_by_partition():
+    """Those of the partitions that have too few."""
+    condition = all_upstreams_updated(count={"a": 2}, wait_while_running=False)
+    with DeclarativeWorld(with_condition(condition, keys=("x", "y", "z"))) as world:
+        complete(world, "AA", key="x")
+        complete(world, "A", key="y")
+        assert tick(world) == 0
+        assert lines(world)["a"] == "materialized for x; 1 of 2 for y"
+        complete(world, "A", key="y")
+        assert tick(world) == 0
+        assert lines(world)["a"] == "materialized for y, x"
+
+
+def test_a_count_of_what_is_mapped_says_what_to_do():
+    """That one fan-in is false, and its line names the upstream and the fix."""
+    days = dg.DailyPartitionsDefinition("2026-01-01")
+
+    @dg.asset(partitions_def=days)
+    def a() -> None: ...
+
+    @dg.asset(
+        deps=[a],
+        partitions_def=dg.WeeklyPartitionsDefinition("2026-01-01"),
+        automation_condition=all_upstreams_updated(count={"a": 7}),
+    )
+    def d() -> None: ...
+
+    sensor = dg.AutomationConditionSensorDefinition("sensor", target=[d], use_user_code_server=True)
+    with DeclarativeWorld(dg.Definitions(assets=[a, d], sensors=[sensor])) as world:
+        assert tick(world) == 0
+        assert "count of a: its partitions are mapped" in lines(world)["never true"]
+
+
+def test_a_statement_more_is_read_for_no_number_of_completions(declarative):
+    """All of them are in the same rows."""
+    numbers = []
+    for _ in range(2):
+        complete(declarative, "A" * 20)
+        assert tick(declarative) == 0
+        complete(declarative, "A")
+        with heard_statements() as statements:
+            assert tick(declarative) == 0
+        numbers.append(len(statements))
+    assert numbers[0] == numbers[1]

@@ -81,6 +81,7 @@ FEATURES = (
     Feature("several over shared upstreams, chains",
         Cell("each uses up for itself", ("test_several: test_conditions_over_shared_upstreams_do_not_steal_from_each_other", "test_several: test_a_chain_of_conditions_fires_link_by_link")),
         Cell("each uses up for itself", ("test_several: test_two_sensors_over_shared_upstreams_do_not_steal_from_each_other", "test_several: test_the_downstream_of_one_is_the_upstream_of_the_next"))),
+    both("let a half batch go", 'report a materialization of the downstream (UI: "Report materialization")', 'launch the downstream job with the tag `fan_in/consume: "true"`', "a half batch is let go", "one key is let go"),
     Feature("a run by hand uses up what came before it",
         Cell("always", ("downstream by hand between halves", "by hand, for one key")),
         Cell('with `manual_runs="consume"`', ("test_keys: test_a_run_by_hand_uses_up_its_own_key_if_asked_to",))),

@@ -64,6 +64,7 @@ WEIGHTS = {
     Kind.D_FAILS: 2,
     Kind.D_BY_HAND: SELDOM,
     Kind.D_STARTS: SELDOM,
+    Kind.LET_GO: SELDOM,
     Kind.LOSE_STATE: SELDOM,
     Kind.WRAP: SELDOM,
 }

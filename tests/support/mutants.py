@@ -221,6 +221,42 @@ MUTANTS = (
         "two of three",
     ),
     Mutant(
+        "lets nothing go by a launch with the tag",
+        "used_by_runs",
+        "if key in state.keys and not of_sensor:",
+        "if False:",
+        "a half batch is let go",
+    ),
+    Mutant(
+        "lets go by tag only where runs by hand use up",
+        "catch_up",
+        "return self.used.let_go(state, self.horizon)",
+        "consumes = self.spec.manual_runs_consume\n"
+        "        return self.used.let_go(state, self.horizon) if consumes else state",
+        "one key is let go",
+    ),
+    Mutant(
+        "lets nothing go by a report",
+        "asset_requests",
+        "if (reported := self.facts.reported.get(partition)) is not None:",
+        "reported = None\n        if reported is not None:",
+        "a reported downstream",
+    ),
+    Mutant(
+        "knows the first report alone",
+        "asset_facts",
+        "if known is None or row.id > known.id:",
+        "if known is None:",
+        "let go twice",
+    ),
+    Mutant(
+        "lets go of every partition",
+        "asset_requests",
+        "self.facts.reported.get(partition)",
+        "next(iter(self.facts.reported.values()), None)",
+        "one partition is let go",
+    ),
+    Mutant(
         "needs one more than the count",
         "rule",
         "len(counted) >= needed",
@@ -235,11 +271,11 @@ MUTANTS = (
         "an old one is none of them",
     ),
     Mutant(
-        "uses up no more than the count",
+        "uses up the first of a count alone",
         "cursor",
         "positions={c.upstream: c.position for c in used},",
         "positions={\n"
-        "                s.upstream: (s.counted[s.needed - 1] if s.ready else s.newest).position\n"
+        "                s.upstream: (s.counted[0] if s.ready else s.newest).position\n"
         "                for s in decision.statuses\n"
         "                if s.newest\n"
         "            },",

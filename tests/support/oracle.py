@@ -7,7 +7,8 @@ It is written from the contract, not from the library's code, so that agreement 
 - A firing consumes, for every upstream in the set at that tick, the newest completion known then
   and all older ones. Older and newer go by event time; at one time, by the order of the steps.
 - So it does whatever the timeline's `when` asks for: ready or not, named or not.
-- A hand-started run of the downstream that consumes, consumes whatever had completed by then.
+- A hand-started run of the downstream that consumes, consumes whatever had completed by then: was
+  stored (declarative), had ended (job). So does what lets go, on both paths.
 - Past its deadline, counted from the beginning of the wait, a batch waits no longer for upstreams
   to settle or to end, and what `otherwise` asks for is enough: once in a wait, and it consumes
   nothing.
@@ -133,17 +134,24 @@ class World:
 
     def consumed(self, completion: Completion, place: int) -> bool:
         """True if a completion has been consumed."""
-        when = (completion.completed_at, completion.place)
         by_hand = self.path == "declarative" or self.timeline.manual_runs == "consume"
         for number, step in enumerate(self.timeline.steps[:place]):
             if number in self.fired and completion.upstream in self.upstreams(number):
                 newest = self.newest(completion.upstream, number)
                 if newest is not None and completion <= newest:
                     return True
-            hand_run = step.kind in (Kind.D_BY_HAND, Kind.D_STARTS)
-            if hand_run and by_hand and when < (step.at, number):
+            hand_run = step.kind in (Kind.D_BY_HAND, Kind.D_STARTS) and by_hand
+            if (hand_run or step.kind is Kind.LET_GO) and self.before(completion, number):
                 return True
         return False
+
+    def before(self, completion: Completion, place: int) -> bool:
+        """True if a completion came before what a hand did: was stored before it on the declarative
+        path, had ended before it on the job path."""
+        if self.path == "declarative":
+            return completion.place < place
+        at = self.timeline.steps[place].at
+        return (completion.completed_at, completion.place) < (at, place)
 
     def in_window(self, completion: Completion, place: int) -> bool:
         """True if a completion is younger than the window; exactly as old is too old. On a calendar
@@ -217,7 +225,9 @@ class World:
         return [
             number
             for number, step in enumerate(self.timeline.steps[:place])
-            if number in self.fired or (by_hand and step.kind in (Kind.D_BY_HAND, Kind.D_STARTS))
+            if number in self.fired
+            or step.kind is Kind.LET_GO
+            or (by_hand and step.kind in (Kind.D_BY_HAND, Kind.D_STARTS))
         ]
 
     def is_past_deadline(self, place: int) -> bool:

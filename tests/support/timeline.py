@@ -61,6 +61,7 @@ class Kind(Enum):
     D_FAILS = "Dx"
     D_BY_HAND = "D?"  # a downstream run started by hand that succeeds at once
     D_STARTS = "D+"  # a downstream run started by hand that goes on
+    LET_GO = "D~"  # what came before is let go: d is reported, D's job is launched with a tag
     LOSE_STATE = "(lose state)"
     WRAP = "(& ~in_progress added)"  # the condition is wrapped in another one that holds
 

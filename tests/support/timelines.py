@@ -8,7 +8,7 @@ which ``python -m tests`` writes, and ``make comparison``.
 
 from dataclasses import dataclass
 
-from tests.support.timeline import Day, Firings, Timeline, parse, read_firings
+from tests.support.timeline import Day, Firings, Kind, Timeline, parse, read_firings
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Named:
         t = self.timeline
         day = isinstance(t.window, Day)
         more = t.windows or t.when is not None or t.counts or t.settle or t.deadline or t.idle
-        return bool(day or more or t.keys)
+        lets_go = any(step.kind is Kind.LET_GO for step in t.steps)
+        return bool(day or more or t.keys or lets_go)
 
 
 CORE, WINDOW, STATE, DIFFERENCE = "Core", "Window", "State", "Listed differences"
 KEYS, WINDOWS, QUORUM, SETTLING = "Keys", "Windows", "Quorum", "Settling"
-DEADLINES = "Deadlines"
-COUNT = "Count"
+COUNT, HAND, DEADLINES = "Count", "By hand", "Deadlines"
 
 # fmt: off
 # ruff: noqa: E501 (one line of data each)
@@ -106,6 +106,7 @@ NAMED = (
     Named(DIFFERENCE, "upstream succeeds without materializing", "(A succeeds, a not materialized) . B . .", "000/010", "The run succeeded, the asset is as it was."),
     Named(DIFFERENCE, "downstream by hand between halves", "A . D? . B . .", "0000/0010", "For the asset that was its last materialization, for the job it was nobody's batch."),
     Named(DIFFERENCE, "by hand, for one key", "keys=x,y: A/x A/y D?/x B/x B/y . .", "x=00 y=10 / x=10 y=10", "For the asset, that was this partition's last materialization, and no other's."),
+    Named(DIFFERENCE, "let go before it is seen", "B . D~@2 B@2.1 A@2.5<1 . .", "010/000", "For the asset it was stored after the report, for the job it had ended before the launch."),
     Named(DIFFERENCE, "a shared upstream stands for every key", "keys=x,y shared=C {A,B,C}: A/x B/x A/y B/y . C . C .", "x=010 y=010 / x=000 y=000", "An unpartitioned asset beside partitioned ones; on the job path a run without the key is ignored."),
     Named(DIFFERENCE, "a shared upstream is used up key by key", "keys=x,y shared=B: A/x B . A/y . A/x . B .", "x=1001 y=0100 / x=0000 y=0000", "The same completion serves each key once."),
     Named(DIFFERENCE, "counted by key, of a shared upstream", "keys=x,y shared=B count[B]=2: A/x B . B . A/y . B . A/y A/x .", "x=01000 y=00100 / x=00000 y=00000", "Each key uses up the same completions for itself."),
@@ -190,6 +191,20 @@ NAMED = (
     Named(COUNT, "settled with a count", "settle=1h {A} count[A]=2: A@0 A@0.5 .@1 .@1.5 A@2 .@3.1 A@3.2 .@4.2", "0101", "The last of them begins the quiet hour."),
     Named(COUNT, "counted by key", "keys=x,y count[A]=2: A/x A/y B/x B/y . A/x . A/y . .", "x=0100 y=0010", "One of each is no two of either."),
     Named(COUNT, "counted by key, its state lost", "keys=x,y count[A]=2: A/x B/x . A/y (lose state) A/x . B/y (lose state) A/y . . A/x .", "x=01000 y=00100", "The count of each key is read again."),
+
+    Named(HAND, "a half batch is let go", "A . D~ . B . A .", "0001", "What is let go is used up: it waits for nothing, and the next batch is whole."),
+    Named(HAND, "let go before anything came", "D~ . A B . .", "010", "What comes after it counts."),
+    Named(HAND, "let go and state lost", "A . D~ (lose state) B . A . (lose state) .", "0010", "It is read back like a request."),
+    Named(HAND, "a whole batch is let go before a tick", "A B D~ . . A . B .", "0001", "Nothing is left of it to request."),
+    Named(HAND, "let go while D runs", "overlap=no: A B . A B . D~ . D! . A B .", "10001", "What waits for D's end is not requested any more."),
+    Named(HAND, "let go, whatever runs by hand do", "manual_runs=consume: A . D~ . B . A .", "0001", "It is the same where a run by hand uses up, too."),
+    Named(HAND, "let go twice", "A . D~ B . D~ A . B .", "0001", "Each lets go what came before it."),
+    Named(HAND, "one key is let go", "keys=x,y: A/x A/y D~/x . B/x B/y . A/x .", "x=001 y=010", "And no other."),
+    Named(HAND, "one key is let go, its state lost", "keys=x,y: A/x A/y . D~/y (lose state) B/x B/y . (lose state) A/y .", "x=010 y=001", "Each is read back by itself."),
+    Named(HAND, "let go in the midst of a count", "count[A]=3: A A D~ A B . A . A .", "001", "The count begins anew."),
+    Named(HAND, "let go by a quorum's rest", "{A,B,C} when=2: A B . C D~ . A . B .", "1001", "What a met quorum left over is let go, too."),
+    Named(HAND, "let go after it had settled", "settle=1h: A@0 B@0.1 D~@0.5 .@1.2 A@1.3 B@1.4 .@2.5", "01", "Settled or not, it is used up."),
+    Named(HAND, "let go, and seen late", "A@1 .@1.1 D~@2 B@3 .@3.05 A@3.1 .@3.2", "001", "The A before it is used up, the A after it is not."),
 
     Named(DEADLINES, "past the deadline with what is there", "deadline=2h otherwise=1: A .@1.999 .@2 .@2.5 B@3 .", "0e01", "An early request at exactly two hours, once; it uses up nothing, so that the whole batch follows."),
     Named(DEADLINES, "nothing is enough past the deadline", "deadline=2h: A .@2 .@3 B@3.1 .", "001", "Without otherwise, the deadline requests nothing: it is told."),

@@ -76,8 +76,8 @@ def test_generated_timelines_reach_every_kind_of_step_and_setting_and_fire():
 
     look()
     assert seen == set(Kind)
-    assert set(settings_seen) >= {"plain", "windows", "when", "settle", "idle", "keys", "shared"}
-    assert set(settings_seen) >= {"deadline", "otherwise", "daily"}
+    named = {"plain", "windows", "when", "counts", "settle", "idle", "keys", "shared"}
+    assert set(settings_seen) >= named | {"deadline", "otherwise", "daily"}
     assert settings_seen["plain"] > 200
     assert all(number > 10 for number in early.values()), early
     assert all(fired["declarative"][name] > 20 for name in settings_seen), fired

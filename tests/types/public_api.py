@@ -41,6 +41,7 @@ in_two_hours = all_upstreams_updated(deadline=timedelta(hours=2), otherwise=at_l
 everything: dg.AutomationCondition[dg.AssetKey] = all_upstreams_updated()
 daily = all_upstreams_updated(CalendarDay("Europe/Berlin"), optional=["vip", dg.AssetKey("b")])
 some = all_upstreams_updated(within={"a": DAY, "b": None}, at_least=2, wait_while_running=False)
+hourly = all_upstreams_updated(count={"a": 24})
 deprecated = upstreams_updated(2, within=DAY)
 either = upstream_updated("a") & (upstream_updated(dg.AssetKey("b"), DAY) | upstream_updated("c"))
 quiet = (
@@ -103,6 +104,7 @@ sensor: dg.SensorDefinition = fan_in_sensor(
     when=upstream_succeeded(orders_job)
     & (upstream_succeeded(payments_job) | upstream_succeeded(elsewhere)),
     settle=timedelta(minutes=5),
+    count={"orders_job": 24},
     deadline=timedelta(hours=2),
     otherwise=at_least(1),
     wait_while_running=True,

@@ -6,7 +6,7 @@ time here. Only keys that can be complete are asked about, as the sensor's own t
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -15,6 +15,7 @@ from typing import Any
 from ..catch_up import KEYS_AT_ONCE
 from ..cursor import KeyState, SensorRequest, SensorState
 from ..evaluate import Holds, evaluate
+from ..history import Histories
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..partition_maps import partition_end
 from ..requirement import Not, Requirement
@@ -31,6 +32,46 @@ MOST_FORGOTTEN_LATER = 1000
 """How many keys there may be before it is looked for some to forget."""
 
 NOTHING = KeyState()
+
+
+class NewCompletions:
+    """What completed since it was last taken into the state, by key: the newest of each upstream,
+    and all where their history is kept.
+
+    Args:
+        histories: What is kept of each upstream before its newest completion.
+    """
+
+    def __init__(self, histories: Histories) -> None:
+        self.histories = histories
+        self.newest: dict[str | None, dict[str, Completion]] = {}
+        self._all: dict[str | None, list[Completion]] = {}
+
+    def begin(self, key: str | None, shared: KeyState) -> None:
+        """Begins with what counts for every key."""
+        self.newest[key] = {c.upstream: replace(c, key=key) for c in shared.newest.values()}
+        self._all[key] = [replace(c, key=key) for cs in shared.earlier.values() for c in cs]
+
+    def add(self, completion: Completion) -> bool:
+        """Adds a completion; returns False if it changes nothing."""
+        new, upstream = self.newest[completion.key], completion.upstream
+        kept = upstream in self.histories
+        if kept:
+            self._all[completion.key].append(completion)
+        known = new.get(upstream)
+        if known is not None and completion.position <= known.position:
+            return kept
+        new[upstream] = completion
+        return True
+
+    def of(self, key: str | None) -> Set[str]:
+        """Returns the upstreams that have completed for a key."""
+        return self.newest.get(key, {}).keys()
+
+    def taken_into(self, state: KeyState, key: str | None) -> KeyState:
+        """Returns the state of a key with what is new, which is new no longer."""
+        completions = chain(self._all.pop(key, ()), self.newest.pop(key).values())
+        return state.with_completions(completions, self.histories)
 
 
 class SimulatedFanIn(Mechanism):
@@ -67,11 +108,7 @@ class SimulatedFanIn(Mechanism):
         self.downstream = DownstreamRuns(kind == "condition", patience, runs_last)
         self.busy = InProgressRuns(kind == "condition")
         self._states: dict[str | None, KeyState] = {}
-        self._new: dict[str | None, dict[str, Completion]] = {}
-        """What completed since it was last taken into the state: the newest of each upstream."""
-        self._new_earlier: dict[str | None, list[Completion]] = {}
-        """What completed before that, where the rule asks for it."""
-        self._kept = rule.histories(rule.upstreams)
+        self._new = NewCompletions(rule.histories(rule.upstreams))
         self.shared = NOTHING
         """Completions of no partition, on the declarative path: they count for every one."""
         self._look_at: set[str | None] = set()
@@ -98,29 +135,20 @@ class SimulatedFanIn(Mechanism):
         elif key is not None:
             self._add(completion)
         elif self.kind == "condition":
-            self.shared = self.shared.with_completions([completion], self._kept)
+            self.shared = self.shared.with_completions([completion], self._new.histories)
             for key in self.keys:
                 self._add(replace(completion, key=key))
 
     def _add(self, completion: Completion) -> None:
-        new = self._new_of(completion.key)
-        known = new.get(completion.upstream)
-        if known is None or completion.position > known.position:
-            new[completion.upstream] = completion
-            self._look_at.add(completion.key)
-        if completion.upstream in self._kept:
-            self._new_earlier.setdefault(completion.key, []).append(completion)
+        self._begin(completion.key)
+        if self._new.add(completion):
             self._look_at.add(completion.key)
 
-    def _new_of(self, key: str | None) -> dict[str, Completion]:
-        if key not in self._new:
-            if len(self._new) + len(self._states) >= self._forget_at:
+    def _begin(self, key: str | None) -> None:
+        if key not in self._new.newest:
+            if len(self._new.newest) + len(self._states) >= self._forget_at:
                 self._forget()
-            shared = NOTHING if key in self._states else self.shared
-            self._new[key] = {c.upstream: replace(c, key=key) for c in shared.newest.values()}
-            if shared.earlier:
-                self._new_earlier[key] = [replace(c, key=key) for c in shared.completions]
-        return self._new[key]
+            self._new.begin(key, NOTHING if key in self._states else self.shared)
 
     def _forget(self) -> None:
         """Forgets the keys of which nothing can count any more."""
@@ -133,15 +161,13 @@ class SimulatedFanIn(Mechanism):
     @property
     def keys(self) -> Collection[str | None]:
         """The keys of which anything is known."""
-        return {**self._states, **self._new}.keys()
+        return {**self._states, **self._new.newest}.keys()
 
     def state(self, key: str | None) -> KeyState:
         """Returns what is known of a key by now."""
         known = self._states.get(key, NOTHING)
-        if (new := self._new.pop(key, None)) is not None:
-            earlier = self._new_earlier.pop(key, ())
-            known = known.with_completions(chain(earlier, new.values()), self._kept)
-            self._states[key] = known
+        if key in self._new.newest:
+            known = self._states[key] = self._new.taken_into(known, key)
         return known
 
     # --- ticks -------------------------------------------------------------------------------
@@ -186,7 +212,7 @@ class SimulatedFanIn(Mechanism):
     def _may_be_complete(self, key: str | None) -> bool:
         if self.rule.when is None and self.rule.otherwise is None:
             # Most keys still wait: told by the names alone, before what is new is taken in.
-            there = self._states.get(key, NOTHING).unused.keys() | self._new.get(key, {}).keys()
+            there = self._states.get(key, NOTHING).unused.keys() | self._new.of(key)
             return len(there) == len(self.names) and len(self.state(key).unused) == len(self.names)
         return bool(self.state(key).unused)
 
@@ -256,7 +282,8 @@ class SimulatedFanIn(Mechanism):
             self._by_hand(event, key)
 
     def _by_hand(self, event: Requested, key: str | None) -> None:
-        if self.rule.manual_runs == "ignore" or (self.rule.by_key and key is None):
+        ignored = self.rule.manual_runs == "ignore" and not event.lets_go
+        if ignored or (self.rule.by_key and key is None):
             return
         last: Any = LAST
         if self.kind == "condition":
@@ -267,7 +294,7 @@ class SimulatedFanIn(Mechanism):
         """Uses up what a request that was really made used up."""
         if self._has_deadline and event.batch is not None:
             names = {n for c in event.batch for n in self.names_of(c.upstream, self.fan_in.kind)}
-            self._new_of(key)
+            self._begin(key)
             self._states[key] = self.state(key).with_last(
                 event.at, frozenset(names), early=event.early
             )
@@ -298,7 +325,7 @@ class SimulatedFanIn(Mechanism):
 
     def _use(self, key: str | None, positions: Mapping[str, Any], at: datetime) -> None:
         """Uses up the completions of a key to these positions, never less than before."""
-        self._new_of(key)
+        self._begin(key)
         self._states[key] = self.state(key).with_used(positions, at)
 
 

@@ -78,6 +78,9 @@ class Completions(Launches):
         for place in self.requests(own):
             if not self.is_given_back(place, own):
                 yield place, self.named(own, place)
+        for place, fact in enumerate(self.facts):
+            if isinstance(fact, Materialized) and fact.run is None and fact.target == own:
+                yield place, None  # Reported from outside: a hand lets go what came before.
         for launch in self.launches().values():
             planned = [place for place, run in launch.runs if own in run.targets]
             if launch.tick is not None:
