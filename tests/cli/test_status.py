@@ -49,6 +49,7 @@ PLAYED = (
     *("repeats collapse", "second batch with no idle tick between", "stale half is not paired"),
     *("both arrive while D runs, no overlap", "downstream by hand between halves"),
     *("state lost between halves", "a day pairs with its own day only"),
+    *("counted by key", "two counts", "let go in the midst of a count", "one key is let go"),
 )
 
 
