@@ -89,6 +89,8 @@ LIVED = [
     parse("window=day/America/New_York manual_runs=consume: A . D? B . A ."),
     parse("A . (b materialized outside its job) . (A materializes a, then fails) . D+ D! ."),
     parse("keys=x,y shared=C {A,B,C} overlap=no: A/x B/y C . B/x . D!/x A/y . D?/y . C ."),
+    parse("count[A]=2: A . A . D~ B . A A . B . A B D~ . A A B ."),
+    parse("keys=x,y shared=B count[A]=2: A/x B . A/x . D~/y A/y A/y . B . A/x . A/x ."),
     parse("keys=x,y overlap=no: A/x A/y B/x . B/y . B/x A/x . D!/x . D!/y . A . B/y ."),
     parse("{A,B,C} deadline=2h otherwise=A|B settle=1h: A . .@2 B@3 . C . .@4.2 A@5 B@6.5 C . .@7"),
     parse("deadline=09:00/Europe/Berlin otherwise=1 overlap=no: A@6 .@8 . D! B . A@30 .@32 ."),

@@ -49,6 +49,7 @@ PLAYED = (
     *("repeats collapse", "second batch with no idle tick between", "stale half is not paired"),
     *("both arrive while D runs, no overlap", "downstream by hand between halves"),
     *("state lost between halves", "a day pairs with its own day only"),
+    *("counted by key", "two counts", "let go in the midst of a count", "one key is let go"),
     *("past the deadline with what is there", "past the deadline it need not settle"),
     *("its own run holds it past the deadline", "a day has until it is over"),
 )
@@ -624,5 +625,5 @@ def test_the_json_is_as_documented():
         "needed": 1,
     }
     assert set(last) == {"run_id", "run_status", "requested_at", "key", "batch"}
-    assert set(last["batch"]) == {"id", "upstreams"}
+    assert set(last["batch"]) == {"id", "upstreams", "without"}
     assert set(last["batch"]["upstreams"][0]) == {"upstream", "id", "run_id", "completed_at"}
