@@ -173,7 +173,7 @@ attributes:
   within: 1 day
   when: all
   settle: soon
-  count: {{orders_job: none}}
+  count: {{orders_job: 0}}
   wait_while_running: maybe
   manual_runs: consumed
   minimum_interval_seconds: 0
@@ -186,7 +186,7 @@ LINES = {
     6: "'1 day' does not match",
     7: "'all' does not match",
     8: "'soon' does not match",
-    9: "'none' is not of type 'integer'",
+    9: "0 is less than the minimum of 1",
     10: "'maybe' does not match",
     11: "'consumed' does not match",
     12: "0 is less than the minimum of 1",
