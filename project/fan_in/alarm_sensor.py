@@ -84,13 +84,14 @@ def _outcome(
             {"id": change.id, "alarms": alarms.to_data(change.alarms)}
         )
     }
-    if change.alarms:
-        since = min(alarm.since for alarm in change.alarms.values())
-        metadata = {
-            "why": dg.MetadataValue.text(words),
-            "waiting since": dg.MetadataValue.timestamp(since),
-            **metadata,
-        }
+    late = [decisions[key] for key in change.alarms if key in decisions]
+    times = {
+        "waiting since": min((alarm.since for alarm in change.alarms.values()), default=None),
+        "deadline": min((d.deadline_at for d in late if d.deadline_at is not None), default=None),
+    }
+    for name, time in times.items():
+        if time is not None:
+            metadata[name] = dg.MetadataValue.timestamp(time)
     return {
         "passed": not change.alarms,
         "severity": dg.AssetCheckSeverity.WARN,
