@@ -246,6 +246,11 @@ class TimeOfDay:
         """Returns when the local day of ``at`` began, in UTC."""
         return CalendarDay(self.zone).start(at)
 
+    @property
+    def text(self) -> str:
+        """How YAML, the command and recordings write it."""
+        return f"{self.time}/{self.zone}"
+
     def __str__(self) -> str:
         return f"{self.time} in {self.zone}"
 

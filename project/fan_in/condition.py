@@ -25,7 +25,7 @@ from .condition_parts import (
     running_of,
 )
 from .errors import FanInError
-from .evaluation_lines import FanInResult, held_back_text, subset_of
+from .evaluation_lines import FanInResult, held_back_text, late_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .partition_maps import is_mapped, upstreams_of
@@ -343,10 +343,15 @@ class _RuleCondition(FanInCondition):
         decisions = part.decisions(tick, lambda: _beside(context, part))
         fires = {key for key, decision in decisions.items() if decision.fires}
         if part.question.otherwise is not None:
+            batches = {key: decision.batch for key, decision in decisions.items()}
             tick.early[root.key] = {
-                key: decisions[key].batch.without for key in fires if decisions[key].early
+                key: batch.without
+                for key, batch in batches.items()
+                if batch is not None and batch.without is not None
             }
         held = next((d for d in decisions.values() if d.complete and not d.fires), None)
+        first = [held_back_text(held)] if held else []
+        first += [late_text(part)] if part.late else []
         true_subset = context.get_empty_subset()
         if fires and not context.candidate_subset.is_empty:
             if context.key != root.key and context.partitions_def is not None and None in fires:
@@ -358,7 +363,7 @@ class _RuleCondition(FanInCondition):
         return FanInResult(
             context,
             true_subset,
-            lines=plan.lines(part).of(context, held_back_text(held) if held else None),
+            lines=plan.lines(part).of(context, first),
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
             metadata=lambda: _record(context, tick, part) if records else {},
             part=part,

@@ -251,7 +251,7 @@ class Part:
             upstreams=[name],
             completions=[completion_of(name, fact, None) for fact in facts],
             used={},
-            terms=self.question.terms(None),
+            terms=replace(self.question.terms(), deadline=None),
         )
         if (until := decision.changes_at) is not None:
             self._shared_until[name] = until.timestamp()

@@ -140,14 +140,12 @@ class LastRequests:
     members: frozenset[str] | None = None
     early_at: datetime | None = None
 
-    def with_request(self, request: SensorRequest) -> "LastRequests":
+    def with_request(self, at: datetime, members: frozenset[str], *, early: bool) -> "LastRequests":
         """Returns the last requests, with one that may be newer."""
-        known = self.early_at if request.early else self.at
-        if known is not None and request.at < known:
+        known = self.early_at if early else self.at
+        if known is not None and at < known:
             return self
-        if request.early:
-            return replace(self, early_at=request.at)
-        return replace(self, at=request.at, members=request.members)
+        return replace(self, early_at=at) if early else replace(self, at=at, members=members)
 
     @property
     def any_at(self) -> datetime | None:
@@ -230,7 +228,13 @@ class KeyState:
         """Returns the state with what a request used up, and with the request itself if it
         ``remembers`` requests."""
         state = self if request.early else self.with_used(request.positions, request.at)
-        return replace(state, last=state.last.with_request(request)) if remembers else state
+        if not remembers:
+            return state
+        return state.with_last(request.at, request.members, early=request.early)
+
+    def with_last(self, at: datetime, members: frozenset[str], *, early: bool) -> "KeyState":
+        """Returns the state with a request that may be the last of its kind."""
+        return replace(self, last=self.last.with_request(at, members, early=early))
 
     def knows(self, request: SensorRequest) -> bool:
         """True when what a request used up is used."""
@@ -507,9 +511,9 @@ def _key_to_data(state: KeyState) -> tuple[Any, ...]:
     newest_data = {name: list(c.position) for name, c in state.newest.items()}
     earlier = {name: [list(c.position) for c in cs] for name, cs in state.earlier.items()}
     if state.last != NEVER_REQUESTED:
-        at, early_at = (t and t.timestamp() for t in (state.last.at, state.last.early_at))
         members = None if state.last.members is None else sorted(state.last.members)
-        return newest_data, used, earlier, [at, members, early_at]
+        times = [None if t is None else t.timestamp() for t in (state.last.at, state.last.early_at)]
+        return newest_data, used, earlier, [*times, members]
     return (newest_data, used, earlier) if earlier else (newest_data, used)
 
 
@@ -520,7 +524,7 @@ def _key_from_data(
     earlier: Mapping[str, Any] = NO_HISTORIES,
     last: Any = (None, None, None),
 ) -> KeyState:
-    at, members, early_at = last
+    at, early_at, members = last
     return KeyState(
         earlier={
             name: tuple(_completion(name, *_position(p), key) for p in positions)

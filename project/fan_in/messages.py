@@ -128,6 +128,16 @@ def explain_besides(decision: Decision, parts: Sequence[str]) -> str:
     return f"{count_ready(decision)}; waiting until this is true: {some(parts)}"
 
 
+def explain_missing(decision: Decision, *, words: Words, sure: bool = True) -> str:
+    """Returns which upstreams are missing, and why, with ages; empty if none are."""
+    missing = decision.missing
+    reasons = [
+        f"{plain(s.upstream)}: {explain_upstream(s, words=words, at=decision.at, sure=sure)}"
+        for s in missing[:MOST_NAMED]
+    ]
+    return some(reasons, more=len(missing) - len(reasons))
+
+
 def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) -> str:
     """Returns the decision as one line: how many upstreams are ready, and what is missing why."""
     line = count_ready(decision)
@@ -135,14 +145,8 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
     line = f"{line}, {late}" if late else line
     if not decision.complete:
         # A requirement with "not" may wait though every upstream that it names is ready.
-        missing = decision.missing
-        reasons = [
-            f"{plain(s.upstream)}: {explain_upstream(s, words=words, at=decision.at, sure=sure)}"
-            for s in missing[:MOST_NAMED]
-        ]
-        more = len(missing) - len(reasons)
-        waiting = some(reasons, more=more)
-        return f"{line}; waiting for {waiting}" if missing else f"{line}; waiting"
+        waiting = explain_missing(decision, words=words, sure=sure)
+        return f"{line}; waiting for {waiting}" if waiting else f"{line}; waiting"
     if decision.impossible:
         return f"{line}, but it is {decision.impossible}"
     held_back = explain_held_back(decision, words=words, at=decision.at)

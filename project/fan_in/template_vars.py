@@ -46,6 +46,12 @@ def upstreams_running() -> Callable[..., Any]:
 
 
 @dg.template_var
+def at_least() -> Callable[..., Any]:
+    """For ``otherwise``: true if so many upstreams are ready."""
+    return in_template(CONDITIONS["at_least"])
+
+
+@dg.template_var
 def all_of() -> Callable[..., Any]:
     """True if all of these conditions are, Dagster's own too."""
     return in_template(CONDITIONS["all_of"])

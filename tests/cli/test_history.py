@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from project.fan_in import CalendarDay, at_least
+from project.fan_in import CalendarDay, TimeOfDay, at_least
 from project.fan_in.cli.main import main
 from project.fan_in.errors import DamagedFile
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule
@@ -60,6 +60,7 @@ events = st.one_of(
         batch=st.none() | st.lists(members, max_size=2).map(tuple),
         more=st.lists(members, max_size=2, unique=True),
         again=st.booleans(),
+        early=st.booleans(),
         id=st.none() | st.integers(0),
     ),
 )
@@ -77,6 +78,8 @@ rules = st.builds(
     within=windows | st.fixed_dictionaries({"a": windows, "b": windows}),
     when=st.none() | requirements,
     settle=st.sampled_from([None, HOUR]),
+    deadline=st.sampled_from([None, HOUR, TimeOfDay("09:00", "Europe/Berlin")]),
+    otherwise=st.none() | requirements,
     overlap=st.booleans(),
     idle=st.booleans(),
     by_key=st.booleans(),

@@ -77,7 +77,11 @@ def test_status_foretells_every_tick_and_gives_its_reason(name, contender):
                 sensor = repository.get_sensor_def("sensor")
                 now = datetime.now(UTC)
                 found = outlook(world.instance, repository, fan_in, sensor, world.cursor, now=now)
-            foretold = [key for key, outlook in found.by_key.items() if outlook.requests]
+            foretold = [
+                (key, EARLY if outlook.decision.early else 1)
+                for key, outlook in found.by_key.items()
+                if outlook.requests
+            ]
             assert sorted(player.take(step), key=str) == sorted(foretold, key=str)
             if fan_in.kind == "sensor" and fan_in.key_tag is None and not foretold:
                 assert found.by_key[None].reason == world.skip_reason

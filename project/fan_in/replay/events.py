@@ -125,6 +125,8 @@ class Requested:
         used: The newest completion that it used up of each upstream, ready or not.
         again: Whether it is a re-execution, which uses up nothing.
         id: Of the planned materialization on the declarative path: where it stands among events.
+        early: Whether it was made past its deadline, before the batch was whole: it used up
+            nothing.
     """
 
     at: Time
@@ -134,6 +136,7 @@ class Requested:
     used: tuple[Listed, ...] = ()
     again: bool = False
     id: int | None = None
+    early: bool = False
 
 
 @dataclass(slots=True)

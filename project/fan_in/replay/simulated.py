@@ -13,9 +13,10 @@ from itertools import chain
 from typing import Any
 
 from ..catch_up import KEYS_AT_ONCE
-from ..cursor import KeyState, SensorState
+from ..cursor import KeyState, SensorRequest, SensorState
 from ..evaluate import Holds, evaluate
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..partition_maps import partition_end
 from ..requirement import Not, Requirement
 from ..rule import Completion, Decision, decide, last_request
 from ..run_facts import oldest
@@ -78,6 +79,7 @@ class SimulatedFanIn(Mechanism):
         """The keys that wait for a run to end."""
         self._timers: list[tuple[datetime, int, str | None]] = []
         self._timers_set = 0
+        self._has_deadline = rule.deadline is not None
         self._may_lose = rule.when is not None and _has_not(rule.when)
         self._adopted: dict[str, datetime] = {}
         """Runs of which a real request used a completion on the other path, and when."""
@@ -133,6 +135,18 @@ class SimulatedFanIn(Mechanism):
         """The keys of which anything is known."""
         return {**self._states, **self._new}.keys()
 
+    @property
+    def shared(self) -> Collection[str]:
+        """The upstreams that have completed for every key at once."""
+        return self._shared.newest.keys() if self.rule.by_key else ()
+
+    def ends_at(self, key: str | None) -> datetime | None:
+        """Returns when a key ends, if it is a partition of time."""
+        partitions = self.fan_in.partitions
+        if not self._has_deadline or not self.rule.by_key or partitions is None or key is None:
+            return None
+        return partition_end(partitions, key)
+
     def state(self, key: str | None) -> KeyState:
         """Returns what is known of a key by now."""
         known = self._states.get(key, NOTHING)
@@ -182,7 +196,7 @@ class SimulatedFanIn(Mechanism):
         return evaluate(SimulatedFacts(self, at, keys)).values() if keys else ()
 
     def _may_be_complete(self, key: str | None) -> bool:
-        if self.rule.when is None:
+        if self.rule.when is None and self.rule.otherwise is None:
             # Most keys still wait: told by the names alone, before what is new is taken in.
             there = self._states.get(key, NOTHING).unused.keys() | self._new.get(key, {}).keys()
             return len(there) == len(self.names) and len(self.state(key).unused) == len(self.names)
@@ -191,22 +205,22 @@ class SimulatedFanIn(Mechanism):
     def _fire(self, decision: Decision) -> Firing:
         key, batch = decision.key, decision.batch
         assert batch is not None
-        positions = {c.upstream: c.position for c in decision.consumed}
-        self._use(key, positions, decision.at)
+        request = SensorRequest.of(decision, batch)
+        self._states[key] = self.state(key).with_request(request, remembers=self._has_deadline)
         self._held.discard(key)
         self.downstream.request(decision.at, key)
-        return Firing(decision.at, key, batch.completions)
+        return Firing(decision.at, key, batch.completions, batch.early)
 
     def _wait(self, decision: Decision) -> None:
         """Notes when to look again at what a decision to wait waits for."""
         if not decision.complete:
             # Less may be more: what falls out of its window may make a batch of the others.
-            if self._may_lose:
+            if self._may_lose or self._has_deadline:
                 self._look_at_time(decision.changes_at, decision)
             return
         if decision.running or decision.busy:
             self._held.add(decision.key)
-        if decision.unsettled:
+        if decision.unsettled or self._has_deadline:
             self._look_at_time(decision.changes_at, decision)
 
     def _look_at_time(self, time: datetime | None, decision: Decision) -> None:
@@ -263,6 +277,14 @@ class SimulatedFanIn(Mechanism):
 
     def _adopt(self, event: Requested, key: str | None) -> None:
         """Uses up what a request that was really made used up."""
+        if self._has_deadline and event.batch is not None:
+            names = {n for c in event.batch for n in self.names_of(c.upstream, self.fan_in.kind)}
+            self._new_of(key)
+            self._states[key] = self.state(key).with_last(
+                event.at, frozenset(names), early=event.early
+            )
+        if event.early:
+            return
         own = self.kind == self.fan_in.kind
         positions: dict[str, Any] = {}
         for used in event.used:
@@ -307,7 +329,9 @@ class SimulatedFacts:
                 used=of_key.used,
                 terms=rule,
                 key=key,
-                requested_at=last_request(of_key.used),
+                **_requests(of_key),
+                ends_at=fan_in.ends_at(key),
+                shared=fan_in.shared,
             )
             for key, of_key in of_keys
         }
@@ -328,6 +352,17 @@ class SimulatedFacts:
 
     def read_used(self, keys: Collection[str | None]) -> None:
         """Reads nothing more: what was used is known as it happens."""
+
+
+def _requests(of_key: KeyState) -> Mapping[str, Any]:
+    """Returns what ``decide`` is told of the last requests of a key."""
+    last, times = of_key.last, (last_request(of_key.used), of_key.last.at)
+    requested_at = max((at for at in times if at is not None), default=None)
+    return {
+        "requested_at": requested_at,
+        "requested_early_at": last.early_at,
+        "requested_with": last.members if last.at == requested_at else None,
+    }
 
 
 def _has_not(when: Requirement) -> bool:
