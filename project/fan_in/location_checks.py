@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from .alarm_watch import watched
 from .compat.releases import job_conditions
 from .definition_checks import check_code_location
 from .errors import FanInError
@@ -51,6 +52,7 @@ def check_location(repository: dg.RepositoryDefinition) -> Sequence[Finding]:
         *checks.of_misplaced_conditions(),
         *checks.of_evaluators(),
         *checks.of_conditions(),
+        *checks.of_deadlines(),
     ]
     return sorted(dict.fromkeys(found), key=lambda finding: not finding.is_error)
 
@@ -162,6 +164,27 @@ class _Checks(Location):
                 f" {self._assets_like(name)}",
                 False,
             )
+
+    def of_deadlines(self) -> Iterator[Finding]:
+        """Yields the deadlines whose alarm has nowhere to go, or that nobody tells."""
+        try:
+            found = watched(self.repository)
+        except FanInError as error:
+            yield Finding(str(error))
+            return
+        for one in found:
+            asset = one.check.asset_key
+            if self._is_undefined(asset):
+                yield Finding(
+                    f"the alarm of {one.name!r} is a check on {_name(asset)}, which nothing in this"
+                    f" code location defines: the assets here are {self._assets_like(_name(asset))}"
+                )
+            elif one.check not in self.graph.asset_check_keys:
+                yield Finding(
+                    f"{one.name!r} has a deadline, and no check tells that it has passed: wrap the"
+                    " definitions in with_fan_in",
+                    False,
+                )
 
     def _is_undefined(self, key: dg.AssetKey) -> bool:
         # Dagster makes a stub for a dependency that is not defined.

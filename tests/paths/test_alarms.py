@@ -1,5 +1,6 @@
 """The alarm of a deadline: a check that fails once a wait, and passes when its batch is made."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,8 @@ from project.fan_in import (
     fan_in_sensor,
     with_fan_in,
 )
+from project.fan_in.location_checks import check_location
+from project.paths import ROOT
 from tests.support.drivers import (
     DeclarativeWorld,
     JobPathWorld,
@@ -285,3 +288,41 @@ def test_a_deadline_without_anywhere_to_go_is_an_error():
     definitions = dg.Definitions(assets=assets, jobs=[two, upstream_job("C")], sensors=[sensor])
     with pytest.raises(FanInError, match="stands for 'two', which makes a, b: name one"):
         with_fan_in(definitions)
+
+
+def test_a_deadline_that_nobody_tells_is_a_warning_and_an_asset_that_is_none_an_error():
+    """``fan-in check`` says so, and what to do."""
+    jobs = [upstream_job("A"), upstream_job("B")]
+
+    def found(**arguments: Any) -> list[str]:
+        sensor = fan_in_sensor(name="s", upstream_jobs=jobs, job=d_job, deadline=HOUR, **arguments)
+        definitions = dg.Definitions.merge(upstreams("AB"), dg.Definitions(sensors=[sensor]))
+        return [str(finding) for finding in check_location(definitions.get_repository_def())]
+
+    assert found(alarm_on="a") == [
+        "warning: 's' has a deadline, and no check tells that it has passed: wrap the definitions"
+        " in with_fan_in"
+    ]
+    (error,) = found(alarm_on="z")
+    assert error.startswith("error: the alarm of 's' is a check on z, which nothing in this")
+
+
+def test_the_page_on_deadlines_is_executed():
+    """In a project with the assets and jobs that it names."""
+    (block,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "deadlines.md").read_text(), re.S | re.M
+    )
+    assets = {name: dg.AssetSpec(name) for name in ("orders", "payments")}
+
+    @dg.asset
+    def ledger() -> None: ...
+
+    jobs = {f"{n}_job": dg.define_asset_job(f"{n}_job", selection=["ledger"]) for n in assets}
+    ledger_job = dg.define_asset_job("ledger_job", selection=["ledger"])
+    names: dict[str, Any] = {**assets, **jobs, "ledger": ledger, "ledger_job": ledger_job}
+    exec(compile(block, "deadlines.md", "exec"), names)
+    graph = names["defs"].get_repository_def().asset_graph
+    assert {(k.asset_key.to_user_string(), k.name) for k in graph.asset_check_keys} == {
+        ("revenue", "fan_in_deadline"),
+        ("ledger", "orders_and_payments_deadline"),
+    }
