@@ -202,15 +202,33 @@ def tick_and_plan(
         context: The context of an evaluation.
         until: Read what was known then; None for now.
     """
-    view, graph, root = context.asset_graph_view, context.asset_graph, context.root_context
+    root = context.root_context
+    return tick_of(context.asset_graph_view, root.key, root.condition, until)
+
+
+def tick_of(
+    view: Any,
+    key: dg.AssetKey,
+    condition: dg.AutomationCondition[Any],
+    until: datetime | None = None,
+) -> tuple[AssetTick, AssetPlan]:
+    """Returns the same for a view of the asset graph.
+
+    Args:
+        view: The view, at the time of the tick.
+        key: The downstream.
+        condition: Its condition.
+        until: Read what was known then; None for now.
+    """
+    graph = view.asset_graph
     if until is not None:
 
         def rebuild() -> tuple[AssetTick, AssetPlan]:
             plan = AssetPlan(graph)
-            plan.ensure(root.key, root.condition)
+            plan.ensure(key, condition)
             return AssetTick(view, AssetMemory(until), plan), plan
 
-        return caches.of_object(view, ("until", until, root.key), rebuild)
+        return caches.of_object(view, ("until", until, key), rebuild)
 
     def read() -> tuple[AssetTick, AssetPlan]:
         memory = caches.of_storage(view.instance.event_log_storage, "assets", AssetMemory)
@@ -219,11 +237,11 @@ def tick_and_plan(
             plans = caches.of_object(graph, "plans", WeakKeyDictionary)
             if memory not in plans:
                 plans[memory] = AssetPlan(graph)
-            plans[memory].ensure(root.key, root.condition)
+            plans[memory].ensure(key, condition)
             return AssetTick(view, memory, plans[memory]), plans[memory]
 
     tick, plan = caches.of_object(view, "tick", read)
     with tick.lock:
-        if plan.ensure(root.key, root.condition):
+        if plan.ensure(key, condition):
             tick.read_more()
     return tick, plan

@@ -122,6 +122,10 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         ),
         _checked(ONLY_TEMPLATE),
     ] = None
+    alarm_on: Annotated[
+        str | None,
+        _described("The asset that stands for the job, on which a check tells the deadline."),
+    ] = None
     wait_while_running: Annotated[bool, _checked(ONLY_TEMPLATE)] = True
     wait_while_upstreams_run: Annotated[bool, _checked(ONLY_TEMPLATE)] = False
     correlate_by: str | None = None

@@ -34,6 +34,7 @@ class SensorConfig(Terms):
     tag: str | None
     manual_runs_consume: bool
     run_config: RunConfig | None
+    alarm_on: dg.AssetKey | None = None
 
     @cached_property
     def by_name(self) -> Mapping[str, Upstream]:
