@@ -56,6 +56,11 @@ class Calendar:
         raise NotImplementedError
 
     @property
+    def shortest(self) -> timedelta:
+        """No period lasts less, but for a change of the clocks."""
+        raise NotImplementedError
+
+    @property
     def since(self) -> str:
         """When a period starts, in words, where that has to be said."""
         return ""
@@ -121,6 +126,10 @@ class CalendarDay(Calendar):
         return timedelta(days=2)
 
     @property
+    def shortest(self) -> timedelta:
+        return timedelta(days=1)
+
+    @property
     def since(self) -> str:
         return "" if self.starts_at == MIDNIGHT else f" since {self.starts_at}"
 
@@ -146,6 +155,10 @@ class CalendarHour(Calendar):
     @property
     def longest(self) -> timedelta:
         return timedelta(days=1)
+
+    @property
+    def shortest(self) -> timedelta:
+        return timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -187,6 +200,10 @@ class CalendarWeek(Calendar):
         return timedelta(days=9)
 
     @property
+    def shortest(self) -> timedelta:
+        return timedelta(days=7)
+
+    @property
     def since(self) -> str:
         return "" if self.starts_on == WEEKDAYS[0] else f" since {self.starts_on}"
 
@@ -213,6 +230,10 @@ class CalendarMonth(Calendar):
     @property
     def longest(self) -> timedelta:
         return timedelta(days=33)
+
+    @property
+    def shortest(self) -> timedelta:
+        return timedelta(days=28)
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,15 @@ def parse_time_of_day(text: str) -> TimeOfDay:
     return TimeOfDay(time, zone)
 
 
+def parse_deadline(text: str) -> timedelta | TimeOfDay:
+    """Returns the duration or the time of day that a text stands for.
+
+    Raises:
+        FanInError: It stands for neither.
+    """
+    return parse_time_of_day(text) if "/" in text else parse_duration(text)
+
+
 def _as_iso(text: str) -> str:
     days, day, time = text.rpartition("d")
     if text != text.lower() or set("hms") & set(days):

@@ -15,7 +15,13 @@ from typing import Any
 from jinja2 import Environment, nodes
 
 from . import condition, requirement
-from .durations import parse_duration, parse_pace, parse_time_of_day, parse_window
+from .durations import (
+    parse_deadline,
+    parse_duration,
+    parse_pace,
+    parse_time_of_day,
+    parse_window,
+)
 from .errors import FanInError
 from .windows import ONE_DAY
 
@@ -59,11 +65,17 @@ def time_of_day_of(value: Any) -> Any:
     return parse_time_of_day(value) if isinstance(value, str) else value
 
 
+def deadline_of(value: Any) -> Any:
+    """Returns the duration or the time of day that a text stands for; others as they are."""
+    return parse_deadline(value) if isinstance(value, str) else value
+
+
 IN_TEXT: Mapping[str, Callable[[Any], Any]] = {
     "within": within_of,
     "settle": duration_of,
     "no_sooner_than": pace_of,
     "not_before": time_of_day_of,
+    "deadline": deadline_of,
 }
 """The arguments that YAML writes as text, and what the text stands for."""
 
@@ -111,6 +123,7 @@ CONDITIONS: Functions = {
     "upstreams_settled": _upstreams_settled,
     "downstream_running": condition.downstream_running,
     "upstreams_running": condition.upstreams_running,
+    "at_least": requirement.at_least,
     **COMBINATIONS,
 }
 """What makes the condition of an asset."""

@@ -25,14 +25,14 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
         """Returns the windows inside which the last request holds the next."""
         return []
 
+    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+        """Returns what it asks of the upstreams' completions on an asset."""
+        return ALL_WITHIN_A_DAY
+
     @property
     def once(self) -> Sequence[str]:
         """The arguments that it gives and that a whole condition has once."""
         return []
-
-    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
-        """Returns what it asks of the upstreams' completions on an asset."""
-        return ALL_WITHIN_A_DAY
 
     def strangers(self, graph: Any) -> Sequence[str]:
         """Returns the keys that it names and must not, since they are no assets of the graph."""

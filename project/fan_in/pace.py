@@ -5,14 +5,21 @@ held. ``not_before`` holds every batch from local midnight to a time of day. A h
 collapsing and growing old, as a settling one does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
 
 from .calendars import Calendar, TimeOfDay
 from .compat.python import UTC
 from .errors import FanInError
-from .windows import LONGEST_WINDOW, Window, falls_out, format_duration, in_window
+from .windows import (
+    LONGEST_WINDOW,
+    Window,
+    falls_out,
+    format_duration,
+    in_window,
+    shortest_window,
+)
 
 Pace = timedelta | Calendar
 
@@ -41,6 +48,22 @@ def held_until(
     if not_before is not None:
         until = max(until, not_before.on_day_of(until))
     return until if until > at else None
+
+
+def let_go_at(
+    no_sooner_than: Pace | None,
+    not_before: TimeOfDay | None,
+    *,
+    at: datetime,
+    requested_at: datetime | None,
+) -> datetime | None:
+    """Returns until when batches were last held before a time, in UTC; None if they were not."""
+    ends = []
+    if no_sooner_than is not None and requested_at is not None:
+        ends.append(falls_out(no_sooner_than, requested_at))
+    if not_before is not None:
+        ends.append(not_before.on_day_of(at))
+    return max((end for end in ends if end is not None and end <= at), default=None)
 
 
 def requests_since(no_sooner_than: Pace | None, at: datetime) -> datetime | None:
@@ -77,7 +100,7 @@ def check_pace(
         _check_not_before(not_before, windows)
 
 
-def _check_no_sooner_than(pace: Pace, windows: Iterable[Window]) -> None:
+def _check_no_sooner_than(pace: Pace, windows: Collection[Window]) -> None:
     if not isinstance(pace, timedelta | Calendar):
         raise FanInError(
             f"no_sooner_than={pace!r} is neither a timedelta nor a calendar's period: write"
@@ -98,14 +121,15 @@ def _check_no_sooner_than(pace: Pace, windows: Iterable[Window]) -> None:
                 f" period begins: give a calendar's period, such as no_sooner_than={window!r}, or a"
                 " timedelta as the window"
             )
-        if window is not None and pace >= window:
-            raise FanInError(
-                f"{words} is not shorter than the window of {format_duration(window)}, so a batch"
-                " that it holds is too old when it may go: shorten it, or widen the window"
-            )
+    shortest = shortest_window(windows)
+    if shortest is not None and pace >= shortest:
+        raise FanInError(
+            f"{words} is not shorter than the window of {format_duration(shortest)}, so a batch"
+            " that it holds is too old when it may go: shorten it, or widen the window"
+        )
 
 
-def _check_not_before(not_before: TimeOfDay, windows: Iterable[Window]) -> None:
+def _check_not_before(not_before: TimeOfDay, windows: Collection[Window]) -> None:
     if not isinstance(not_before, TimeOfDay):
         raise FanInError(
             f"not_before={not_before!r} is no time of day: write TimeOfDay('09:00',"
@@ -113,19 +137,19 @@ def _check_not_before(not_before: TimeOfDay, windows: Iterable[Window]) -> None:
         )
     stretch = not_before.since_midnight
     for window in windows:
-        if isinstance(window, Calendar):
-            if _begins_between_midnight_and(not_before, window):
-                raise FanInError(
-                    f"not_before={not_before} beside the window {window!r}, which begins between"
-                    " midnight and then: a batch that is held is gone when it may go: give another"
-                    " time or another window"
-                )
-        elif window is not None and stretch >= window:
+        if isinstance(window, Calendar) and _begins_between_midnight_and(not_before, window):
             raise FanInError(
-                f"not_before={not_before} holds a batch for {format_duration(stretch)} from"
-                f" midnight, which is not shorter than the window of {format_duration(window)}, so"
-                " it is too old when it may go: give an earlier time, or widen the window"
+                f"not_before={not_before} beside the window {window!r}, which begins between"
+                " midnight and then: a batch that is held is gone when it may go: give another"
+                " time or another window"
             )
+    shortest = shortest_window(windows)
+    if shortest is not None and stretch >= shortest:
+        raise FanInError(
+            f"not_before={not_before} holds a batch for {format_duration(stretch)} from"
+            f" midnight, which is not shorter than the window of {format_duration(shortest)}, so"
+            " it is too old when it may go: give an earlier time, or widen the window"
+        )
 
 
 @lru_cache

@@ -17,6 +17,7 @@ from .in_yaml import CONDITIONS, in_template
 def all_upstreams_updated() -> Callable[..., Any]:
     """True if every upstream asset was materialized since the asset's last request: ``within``,
     ``at_least``, ``optional``, ``settle``, ``no_sooner_than``, ``not_before``, ``count``,
+    ``deadline``, ``otherwise``,
     ``wait_while_running``."""
     return in_template(CONDITIONS["all_upstreams_updated"])
 
@@ -44,6 +45,12 @@ def downstream_running() -> Callable[..., Any]:
 def upstreams_running() -> Callable[..., Any]:
     """True if an unfinished run targets an upstream."""
     return in_template(CONDITIONS["upstreams_running"])
+
+
+@dg.template_var
+def at_least() -> Callable[..., Any]:
+    """For ``otherwise``: true if so many upstreams are ready."""
+    return in_template(CONDITIONS["at_least"])
 
 
 @dg.template_var

@@ -182,7 +182,7 @@ attributes:
   within: 1 day
   when: all
   settle: soon
-  count: {{orders_job: none}}
+  count: {{orders_job: 0}}
   wait_while_running: maybe
   manual_runs: consumed
   minimum_interval_seconds: 0
@@ -197,7 +197,7 @@ LINES = {
     6: "'1 day' does not match",
     7: "'all' does not match",
     8: "'soon' does not match",
-    9: "'none' is not of type 'integer'",
+    9: "0 is less than the minimum of 1",
     10: "'maybe' does not match",
     11: "'consumed' does not match",
     12: "0 is less than the minimum of 1",
@@ -258,6 +258,8 @@ def test_the_template_variables_make_the_conditions_that_python_makes():
     assert paced.not_before == TimeOfDay("00:00", "UTC")
     assert rendered("all_upstreams_updated(count={'a': 24})").count == (("a", 24),)
     assert rendered("upstreams_settled('10m')").name == "upstreams_settled(10 min)"
+    late = rendered("all_upstreams_updated(deadline='09:00/UTC', otherwise=at_least(1))")
+    assert (str(late.deadline), str(late.otherwise)) == ("09:00 in UTC", "at least 1")
     a, b = upstream_updated("a"), upstream_updated("b")
     assert rendered("all_of(upstream_updated('a'), upstream_updated('b'))") == a & b
     assert rendered("any_of(upstream_updated('a'), automation_condition.eager())") == a | C.eager()

@@ -181,8 +181,8 @@ def test_the_cursor_keeps_the_last_request_of_an_upstream_that_has_left():
     """A mark goes with its upstream; when the batch was requested stays. What uses up nothing is no
     request."""
     state = KeyState().with_used({"a": (1.0, "a")}, AT - HOUR).with_used({"c": (2.0, "c")}, AT)
-    assert state.with_used({"a": (0.5, "a")}, AT - 2 * HOUR).requested_at == AT
-    assert state.with_used({}, AT + HOUR).requested_at == AT
+    assert state.with_used({"a": (0.5, "a")}, AT - 2 * HOUR).last.used_at == AT
+    assert state.with_used({}, AT + HOUR).last.used_at == AT
     known = SensorState(owner="o", upstreams=frozenset("ac"), keys={None: state}).only("a")
-    assert known.of(None).requested_at == AT
+    assert known.of(None).last.used_at == AT
     assert SensorState.from_json(known.to_json(), "o") == known

@@ -59,6 +59,12 @@ class Period:
     def __str__(self) -> str:
         return f"{self.kind}/{self.zone}" + (f"@{self.starts}" if self.starts else "")
 
+    @property
+    def shortest(self) -> timedelta:
+        """How long no period is shorter than, but for a change of the clocks."""
+        lengths = {"hour": timedelta(hours=1), "week": timedelta(days=7)}
+        return {**lengths, "day": timedelta(days=1), "month": timedelta(days=28)}[self.kind]
+
     def beginnings(self, day: date) -> Iterator[datetime]:
         """Yields when periods begin on a date."""
         times = {"hour": map(time, range(24))}.get(self.kind, [time()])
@@ -107,8 +113,15 @@ class Clock:
     def morning(self, moment: datetime) -> tuple[datetime, datetime]:
         """Returns from when until when the local day of a moment is before this time."""
         midnight = Period("day", self.zone).start(moment)
-        wall = datetime.combine(date_there(midnight, self.zone), time.fromisoformat(self.time))
-        return midnight, first_shown(wall, self.zone)
+        return midnight, self.on(self.date(midnight))
+
+    def date(self, moment: datetime) -> date:
+        """Returns a moment's date there."""
+        return date_there(moment, self.zone)
+
+    def on(self, day: date) -> datetime:
+        """Returns the first moment of a day there at which its clocks show this time."""
+        return first_shown(datetime.combine(day, time.fromisoformat(self.time)), self.zone)
 
     @property
     def stretch(self) -> timedelta:

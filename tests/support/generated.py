@@ -3,10 +3,12 @@
 Random sets of one to six upstreams and settings; completions, failures, repeats, runs by hand,
 overlapping runs, late finishers and late sights, stops of the evaluator, lost state, sets that
 change, and ticks on and a moment around each edge: of a window, of a calendar's period, of
-settling, of pace. Half of them are plain; the others ask for keys, periods of a calendar, windows
-of single upstreams, parts of the set, counts, settling, idleness and pace, in any combination.
+settling, of pace, of a deadline. Half of them are plain; the others ask for keys, periods of a
+calendar, windows of single upstreams, parts of the set, counts, settling, idleness, pace and
+deadlines, in any combination.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -19,6 +21,8 @@ from tests.support.clocks import Clock, Period
 from tests.support.timeline import (
     A_MONDAY,
     GRID,
+    ONE_DAY,
+    WEEKDAYS,
     WITHOUT_KEY,
     Kind,
     Step,
@@ -55,6 +59,8 @@ CLOCKS = (
     Clock("09:00", "Europe/Berlin"),
     Clock("20:00", "UTC"),
 )
+
+WALLS = (Clock("09:00", "Europe/Berlin"), Clock("02:30", "America/New_York"))
 
 # A quiet day, and days around the changes of the clocks in New York.
 STARTS = (A_MONDAY, A_MONDAY, *(date(2026, *day) for day in ((3, 7), (3, 8), (10, 31), (11, 1))))
@@ -126,10 +132,19 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
     for name, values in (("pace", PACES), ("not_before", CLOCKS)):
         if draw(one_in(2)) and (paced := [*_with(timeline, name, values)]):
             timeline = draw(st.sampled_from(paced))
+    # No condition has a deadline with any other expression.
+    if draw(one_in(2)) and re.fullmatch("[A-Z0-9&]*", str(timeline.when or "")):
+        timeline = replace(timeline, **draw(deadlines(timeline, letters)))
     if draw(one_in(2)):
         timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))
         if len(letters) > 1 and draw(one_in(2)):
             timeline = replace(timeline, shared=draw(st.sampled_from(letters)))
+        elif draw(one_in(3)):
+            days = (timeline.start.weekday() + number for number in range(2))
+            keys = [WEEKDAYS[day % 7] for day in days]
+            # A day's deadline comes after its end, when what completed early may be too old.
+            window = draw(st.sampled_from((timeline.window, None)))
+            timeline = replace(timeline, keys=keys, daily=True, window=window)
     return timeline
 
 
@@ -139,6 +154,16 @@ def _with(timeline: Timeline, name: str, values: Iterable[Any]) -> Iterator[Time
     for value in values:
         with suppress(TimelineError):
             yield replace(timeline, **{name: value})
+
+
+@st.composite
+def deadlines(draw: st.DrawFn, timeline: Timeline, letters: str) -> dict[str, Any]:
+    """Draws a deadline that fits the windows, and mostly what is enough past it."""
+    values = (*map(hours, (0.5, 1.5, 4, 10)), *WALLS)
+    fitting = [fits.deadline for fits in _with(timeline, "deadline", values)]
+    otherwise = st.just(1) | st.integers(1, len(letters)) | expressions(letters)
+    found = {"deadline": draw(st.sampled_from(fitting))}
+    return found if draw(one_in(4)) else {**found, "otherwise": draw(otherwise)}
 
 
 def expressions(letters: str) -> st.SearchStrategy[str]:
@@ -177,6 +202,8 @@ class _Maker:
     def add(self, draw: st.DrawFn) -> None:
         if draw(st.integers(0, 2)) == 2:
             return self.complete_all(draw)
+        if self.timeline.otherwise is not None and draw(one_in(3)):
+            return self.wait_out(draw)
         kind = draw(st.sampled_from(KINDS))
         letter = draw(st.sampled_from(self.known)) if "{" in kind.value else None
         key = self.key(draw, kind, letter)
@@ -192,7 +219,8 @@ class _Maker:
                     return None
                 self.members.add(letter)
             case Kind.LEAVES:
-                least = self.timeline.when if isinstance(self.timeline.when, int) else 1
+                asked = (self.timeline.when, self.timeline.otherwise)
+                least = max([1, *(when for when in asked if isinstance(when, int))])
                 out = letter not in self.members
                 if out or len(self.members) == least or self.is_named(letter):
                     return None
@@ -211,7 +239,8 @@ class _Maker:
         return None
 
     def is_named(self, letter: str) -> bool:
-        return letter in str(self.timeline.when or "") or letter in dict(self.timeline.counts)
+        named = f"{self.timeline.when or ''}{self.timeline.otherwise or ''}"
+        return letter in named or letter in dict(self.timeline.counts)
 
     def key(self, draw: st.DrawFn, kind: Kind, letter: str | None) -> str | None:
         """Draws the key of a run; seldom none."""
@@ -238,6 +267,17 @@ class _Maker:
         if draw(st.booleans()):
             self.tick(draw)
 
+    def wait_out(self, draw: st.DrawFn) -> None:
+        """Adds some completion, and a tick around the deadline of its wait."""
+        letter = draw(st.sampled_from(sorted(self.members)))
+        shared = letter in self.timeline.shared
+        key = None if shared else draw(st.sampled_from(self.timeline.keys or (None,)))
+        self._put(draw, Kind.COMPLETES, letter, key)
+        edge = draw(st.sampled_from(self._deadlines(self.now)))
+        if edge - GRID > self.now:
+            self.now = edge + draw(st.sampled_from((-GRID, timedelta(0), timedelta(0), GRID)))
+            self.steps.append(Step(Kind.TICK, self.now))
+
     def tick(self, draw: st.DrawFn) -> None:
         edges = [e + d for e in self.edges for d in (-GRID, timedelta(0), GRID) if e + d > self.now]
         if edges and draw(one_in(4)):
@@ -262,10 +302,23 @@ class _Maker:
         if kind in (Kind.COMPLETES, Kind.ENDS):
             self.edges += self._edges(step)
 
+    def _deadlines(self, at: timedelta) -> list[timedelta]:
+        """Returns when the deadline of a wait may pass that begins at a time."""
+        deadline, zero = self.timeline.deadline, self.timeline.moment(timedelta(0))
+        if isinstance(deadline, timedelta):
+            ends = [at, *(ONE_DAY * number for number in (1, 2) if self.timeline.daily)]
+            return [end + deadline for end in ends]
+        if deadline is None:
+            return []
+        days = (deadline.date(zero + at) + ONE_DAY * number for number in range(3))
+        return [moment for day in days if (moment := deadline.on(day) - zero) > at]
+
     def _edges(self, step: Step) -> list[timedelta]:
-        """Returns when a completion leaves its window, and when it has settled."""
+        """Returns when a completion leaves its window, when it has settled, and when the deadline
+        of the wait that it begins passes."""
         at = step.completed_at
         edges = [at + self.timeline.settle] if self.timeline.settle else []
+        edges += self._deadlines(at)
         return edges + self._end(self.timeline.window_of(step.upstream), at)
 
     def _edges_of_pace(self) -> list[timedelta]:

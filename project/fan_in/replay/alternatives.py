@@ -9,12 +9,11 @@ from ..calendars import CalendarDay
 from ..durations import parse_duration, parse_pace, parse_time_of_day, parse_window
 from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
-from ..pace import check_pace, pace_words
+from ..pace import pace_words
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement, check_count
-from ..terms import count_words
+from ..terms import check_times, count_words
 from ..windows import (
     ONE_DAY,
-    check_settle,
     check_within,
     format_duration,
     window_of,
@@ -113,8 +112,7 @@ class Alternative:
         rule = replace(rule, **changes)
         check_within(rule.within, rule.upstreams)
         windows = [window_of(rule.within, name) for name in rule.upstreams]
-        check_settle(rule.settle, windows)
-        check_pace(rule.no_sooner_than, rule.not_before, windows)
+        check_times(rule, windows)
         return rule
 
     def _quorum(self, rule: Rule) -> Requirement | None:

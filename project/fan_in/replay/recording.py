@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
+import dagster as dg
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -32,6 +33,7 @@ from ..pace import check_pace
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..rule import check_upstreams
 from ..terms import check_counts
+from ..waits import check_deadline
 from ..windows import Window, Within, check_within
 from .events import (
     DownstreamEnded,
@@ -91,7 +93,7 @@ def _dump(data: Any) -> str:
 
 
 def _event_to_data(event: Event) -> dict[str, Any]:
-    if isinstance(event, Requested) and event.batch:
+    if isinstance(event, Requested) and event.batch and not event.early:
         # What is in the batch is used up, too.
         event = replace(event, used=tuple(c for c in event.used if c not in event.batch))
     kind = type(event)
@@ -154,7 +156,7 @@ class Lines(Iterable[Event]):
                             raise ValueError(f"{count} events instead of {line.strip()}")
                         continue
                     event = _EVENT.validate_json(line)
-                    if type(event) is Requested and event.batch:
+                    if type(event) is Requested and event.batch and not event.early:
                         event.used = event.batch + event.used
                     now = moment(event)
                     if last is not None and now < last:
@@ -236,6 +238,27 @@ def _pace_from_data(data: Any) -> Any:
     return pace
 
 
+def _deadline_from_data(data: Any) -> Any:
+    deadline = parse_time_of_day(data) if isinstance(data, str) else _window_from_data(data)
+    check_deadline(deadline, ())  # type: ignore[arg-type]  # That is what it refuses.
+    return deadline
+
+
+def _partitions_to_data(partitions: Any) -> Any:
+    """Returns partitions of time as files have them; of others, nothing depends on their ends."""
+    if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        return None
+    names = ("cron_schedule", "timezone", "fmt")
+    return {"start": partitions.start.isoformat(), **{n: getattr(partitions, n) for n in names}}
+
+
+def _partitions_from_data(data: Any) -> Any:
+    if data is None:
+        return None
+    start = datetime.fromisoformat(data["start"]).replace(tzinfo=None)
+    return dg.TimeWindowPartitionsDefinition(**{**data, "start": start})
+
+
 def _when_from_data(data: Any) -> Requirement | None:
     return None if data is None else _requirement_from_data(data)
 
@@ -285,6 +308,10 @@ class _Header(BaseModel):
     not_before: Annotated[
         Any, PlainValidator(lambda data: data and parse_time_of_day(str(data))), _AS_DATA
     ] = None
+    deadline: Annotated[Any, PlainValidator(_deadline_from_data), _AS_DATA] = None
+    otherwise: Annotated[
+        Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA
+    ] = None
     # Older files have none.
     count: Annotated[dict[str, int], AfterValidator(_checked_counts)] = Field(default_factory=dict)
     overlap: bool
@@ -292,6 +319,9 @@ class _Header(BaseModel):
     by_key: bool
     manual_runs: Literal["ignore", "consume"]
     key_tag: str | None
+    partitions: Annotated[
+        Any, PlainValidator(_partitions_from_data), PlainSerializer(_partitions_to_data)
+    ] = None
     assets: dict[str, tuple[str, ...]]
     others: tuple[str, ...]
     since: Time
