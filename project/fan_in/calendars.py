@@ -43,6 +43,11 @@ class Calendar:
         raise NotImplementedError
 
     @property
+    def shortest(self) -> timedelta:
+        """No period lasts less, but for a change of the clocks."""
+        raise NotImplementedError
+
+    @property
     def words(self) -> str:
         """The period of now, as in "not today in Europe/Berlin"."""
         raise NotImplementedError
@@ -96,6 +101,10 @@ class CalendarDay(Calendar):
         return timedelta(days=2)
 
     @property
+    def shortest(self) -> timedelta:
+        return timedelta(days=1)
+
+    @property
     def words(self) -> str:
         since = "" if self.starts_at == "00:00" else f" since {self.starts_at}"
         return f"today{since} in {self.zone}"
@@ -120,6 +129,10 @@ class CalendarHour(Calendar):
     @property
     def longest(self) -> timedelta:
         return timedelta(days=1)
+
+    @property
+    def shortest(self) -> timedelta:
+        return timedelta(hours=1)
 
     @property
     def words(self) -> str:
@@ -159,6 +172,10 @@ class CalendarWeek(Calendar):
         return timedelta(days=9)
 
     @property
+    def shortest(self) -> timedelta:
+        return timedelta(days=7)
+
+    @property
     def words(self) -> str:
         since = "" if self.starts_on == "monday" else f" since {self.starts_on}"
         return f"this week{since} in {self.zone}"
@@ -184,6 +201,10 @@ class CalendarMonth(Calendar):
     @property
     def longest(self) -> timedelta:
         return timedelta(days=33)
+
+    @property
+    def shortest(self) -> timedelta:
+        return timedelta(days=28)
 
     @property
     def words(self) -> str:
@@ -224,6 +245,11 @@ class TimeOfDay:
     def midnight(self, at: datetime) -> datetime:
         """Returns when the local day of ``at`` began, in UTC."""
         return CalendarDay(self.zone).start(at)
+
+    @property
+    def text(self) -> str:
+        """How YAML, the command and recordings write it."""
+        return f"{self.time}/{self.zone}"
 
     def __str__(self) -> str:
         return f"{self.time} in {self.zone}"

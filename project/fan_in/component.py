@@ -10,7 +10,7 @@ import dagster as dg
 from dagster.components.component_scaffolding import scaffold_component
 from pydantic import BaseModel, Field
 
-from .in_yaml import REQUIREMENTS, duration_of, in_template, within_of
+from .in_yaml import REQUIREMENTS, deadline_of, duration_of, in_template, within_of
 from .sensor import JobName, UpstreamJob, fan_in_sensor
 from .windows import ONE_DAY
 
@@ -104,6 +104,28 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         _described("With how many successes an upstream is ready, where that is more than one."),
         _checked(ONLY_TEMPLATE, additionalProperties={"type": "integer", "minimum": 1}),
     ] = Field(default_factory=dict)
+    deadline: Annotated[
+        Any,
+        dg.Resolver(
+            lambda context, value: deadline_of(value),
+            model_field_type=str | None,
+            description="How long a batch may be waited for, from its first success: 2h; or until"
+            " what time of day: 09:00/Europe/Berlin.",
+        ),
+        _checked(rf"^({DURATION}|\d\d:\d\d(:\d\d)?/.+|{TEMPLATE})$"),
+    ] = None
+    otherwise: Annotated[
+        Any,
+        _as_rendered(
+            "Which upstreams are enough past the deadline, in the form of when; such an early"
+            " request uses up nothing."
+        ),
+        _checked(ONLY_TEMPLATE),
+    ] = None
+    alarm_on: Annotated[
+        str | None,
+        _described("The asset that stands for the job, on which a check tells the deadline."),
+    ] = None
     wait_while_running: Annotated[bool, _checked(ONLY_TEMPLATE)] = True
     wait_while_upstreams_run: Annotated[bool, _checked(ONLY_TEMPLATE)] = False
     correlate_by: str | None = None

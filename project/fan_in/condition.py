@@ -25,13 +25,14 @@ from .condition_parts import (
     running_of,
 )
 from .errors import FanInError
-from .evaluation_lines import FanInResult, held_back_text, subset_of
+from .evaluation_lines import FanInResult, held_back_text, late_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .partition_maps import is_mapped, upstreams_of
-from .requirement import check_count
+from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
 from .rule import Decision
-from .terms import Terms, check_counts, count_words
+from .terms import Terms, check_counts, check_times, count_words
+from .waits import Deadline, wait_words
 from .windows import (
     ONE_DAY,
     Window,
@@ -54,7 +55,10 @@ def all_upstreams_updated(
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
     count: Mapping[str, int] | None = None,
+    deadline: Deadline | None = None,
+    otherwise: Requirement | dg.AutomationCondition[Any] | None = None,
     wait_while_running: bool = True,
+    wait_while_upstreams_run: bool = False,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
     since this asset was last requested, each of them within the window.
@@ -80,13 +84,23 @@ def all_upstreams_updated(
             used, all inside its window. An upstream that it does not name is ready with one. For an
             asset without partitions, each partition of an upstream counts. An upstream whose
             partitions are mapped to others cannot be counted.
+        deadline: How long a batch may be waited for: a timedelta from the oldest completion that no
+            request has used, or a TimeOfDay. Past it, ``fan-in status`` says who is missing, and a
+            batch waits neither for a quiet period nor for running upstreams. A partition of time
+            has until after its end, and no deadline once it was requested.
+        otherwise: Which upstreams are enough past the deadline: ``at_least(1)``, or
+            ``upstream_updated("a") | upstream_updated("b")``. Such an early request is made once in
+            a wait and uses up nothing: when the late ones come, the whole batch is requested.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
+        wait_while_upstreams_run: Whether a batch waits while an unfinished run or backfill targets
+            an upstream.
 
     Raises:
         FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
-            than a window, a count is not from 1 to 1,000, a key is empty, or both ``at_least`` and
-            ``optional`` are given.
+            than a window, a count is not from 1 to 1,000, a key is empty, both ``at_least`` and
+            ``optional`` are given, ``deadline`` is not positive or not shorter than a window, or
+            ``otherwise`` is no requirement or comes without a deadline.
     """
     optional = _optional(optional)
     own = _within(within)
@@ -97,14 +111,19 @@ def all_upstreams_updated(
                 f"at_least={at_least} and optional={[k.to_user_string() for k in optional]} both"
                 " say which upstreams are enough: give one of them"
             )
-    check_settle(settle, within.values() if isinstance(within, Mapping) else [within])
+    needed = None if otherwise is None else requirement_of(otherwise)
+    windows = [*within.values()] if isinstance(within, Mapping) else [within]
+    check_times(Terms(settle=settle, deadline=deadline, otherwise=needed), windows)
     return UpstreamsUpdated(
         within=own,
         optional=optional,
         at_least=at_least,
         settle=settle,
         count=_counts(count),
+        deadline=deadline,
+        otherwise=needed,
         wait_while_running=wait_while_running,
+        wait_while_upstreams_run=wait_while_upstreams_run,
     )
 
 
@@ -323,7 +342,16 @@ class _RuleCondition(FanInCondition):
         part.follow(tick)
         decisions = part.decisions(tick, lambda: _beside(context, part))
         fires = {key for key, decision in decisions.items() if decision.fires}
+        if part.question.otherwise is not None:
+            batches = {key: decision.batch for key, decision in decisions.items()}
+            tick.early[root.key] = {
+                key: batch.without
+                for key, batch in batches.items()
+                if batch is not None and batch.without is not None
+            }
         held = next((d for d in decisions.values() if d.complete and not d.fires), None)
+        first = [held_back_text(held)] if held else []
+        first += [late_text(part)] if part.late else []
         true_subset = context.get_empty_subset()
         if fires and not context.candidate_subset.is_empty:
             if context.key != root.key and context.partitions_def is not None and None in fires:
@@ -335,7 +363,7 @@ class _RuleCondition(FanInCondition):
         return FanInResult(
             context,
             true_subset,
-            lines=plan.lines(part).of(context, held_back_text(held) if held else None),
+            lines=plan.lines(part).of(context, first),
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
             metadata=lambda: _record(context, tick, part) if records else {},
             part=part,
@@ -356,7 +384,10 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     at_least: int | None = None
     settle: timedelta | None = None
     count: tuple[tuple[str, int], ...] = ()
+    deadline: Deadline | None = None
+    otherwise: Requirement | None = None
     wait_while_running: bool = True
+    wait_while_upstreams_run: bool = False
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
 
@@ -368,7 +399,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
         count = f", count: {count_words(dict(self.count))}" if self.count else ""
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{count})"
+        wait = "".join(f", {words}" for words in wait_words(self.deadline, self.otherwise))
+        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{count}{wait})"
 
     @property
     def description(self) -> str:
@@ -380,6 +412,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
             + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
+            + "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
         )
 
     @property
@@ -407,17 +440,32 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             optional=optional,
             settle=self.settle,
             count={name: number for name, number in self.count if name in windows},
+            deadline=self.deadline,
+            otherwise=self.otherwise,
             waits=self.wait_while_running,
-            fault=plan.nested_fault(downstream, target) or self.fault(plan.graph, target),
+            waits_for_upstreams=self.wait_while_upstreams_run,
+            fault=plan.nested_fault(downstream, target)
+            or self.fault(plan.graph, target)
+            or (plan.given_twice[downstream] if self.once else None),
         )
 
+    @property
+    def once(self) -> Sequence[str]:
+        return [n for n in ("deadline", "otherwise") if getattr(self, n) is not None]
+
     def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
-        return Terms(settle=self.settle, count=dict(self.count))
+        return Terms(
+            settle=self.settle,
+            count=dict(self.count),
+            deadline=self.deadline,
+            otherwise=self.otherwise,
+        )
 
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
         named = {key.to_user_string() for key in self.optional} | dict(self.count).keys()
         named |= within.keys() if isinstance(within, Mapping) else set()
+        named |= set(self.otherwise.names(())) if self.otherwise is not None else set()
         return [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
 
     def fault(self, graph: Any, target: dg.AssetKey) -> str | None:
@@ -436,7 +484,17 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
                     f"count of {key.to_user_string()}: its partitions are mapped to those of this"
                     " asset, so that a number of them says nothing: take it out of count"
                 )
+        try:  # Those that a mapping does not name have a day, which was not known before.
+            check_times(self._terms, [own for (own,) in self.windows(graph, target).values()])
+            if self.otherwise is not None:
+                check_quorums(self.otherwise, len(upstreams))
+        except FanInError as error:
+            return str(error)
         return None
+
+    @property
+    def _terms(self) -> Terms:
+        return Terms(settle=self.settle, deadline=self.deadline, otherwise=self.otherwise)
 
 
 @dataclass(frozen=True)
@@ -614,12 +672,51 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
     with tick.lock:
         downstream = part.downstream.as_of(tick)
         seen = {partition: downstream.seen(partition, tick) for partition in requested}
+    early = tick.early.get(downstream.key, {})
     return record_metadata(
-        seen, asked=downstream.upstreams, since=tick.since_of(downstream.key), to=tick.known_to
+        seen,
+        asked=downstream.upstreams,
+        since=tick.since_of(downstream.key),
+        to=tick.known_to,
+        at=tick.at.timestamp(),
+        early={p: early[p] for p in requested if p in early},
     )
 
 
 # --- arguments -----------------------------------------------------------------------------------
+
+
+def requirement_of(otherwise: Any) -> Requirement:
+    """Returns ``otherwise`` as a requirement of asset keys.
+
+    Raises:
+        FanInError: It is none, or is met by nothing.
+    """
+    needed = _requirement(otherwise)
+    if needed is None:
+        raise FanInError(
+            f"otherwise={otherwise!r} is no requirement: write at_least(1), or"
+            ' upstream_updated("a") | …, whose windows are those of within='
+        )
+    check_met(needed, (), "otherwise")
+    return needed
+
+
+def _requirement(otherwise: Any) -> Requirement | None:
+    if isinstance(otherwise, Requirement):
+        return otherwise
+    if isinstance(otherwise, UpstreamUpdated):
+        return Needs(otherwise.key.to_user_string()) if otherwise.within == ONE_DAY else None
+    kind = getattr(otherwise, "operator_type", None)
+    if kind not in ("and", "or", "not") or isinstance(otherwise, FanInCondition):
+        return None
+    parts = tuple(map(_requirement, otherwise.children))
+    known = tuple(part for part in parts if part is not None)
+    if len(known) < len(parts):
+        return None
+    if kind == "not":
+        return ~known[0]
+    return AllOf(known) if kind == "and" else AnyOf(known)
 
 
 def _key(key: Key) -> dg.AssetKey:

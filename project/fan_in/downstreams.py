@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from .compat.python import UTC
 from .errors import FanInError
 from .evaluation_records import Seen
 from .history import Histories
-from .partition_maps import Pairing, PartitionMap
+from .partition_maps import Pairing, PartitionMap, are_times, partition_end
 from .rule import Completion, Used
 from .windows import Window, in_window
 
@@ -155,7 +156,9 @@ class KeyFacts:
         used: Those of the newest that are used up.
         withheld: Those that an unfinished launch withholds, by upstream and id, and that launch.
         given_back: True if one of them was used up by a request that gave it back.
-        requested_at: When it was last requested.
+        requested_at: When a whole batch was last requested for it.
+        requested_with: The upstreams in that; None if it was by hand, or nothing tells.
+        requested_early_at: When it was last requested early.
         absent: Upstreams that have no partition for it.
     """
 
@@ -165,6 +168,8 @@ class KeyFacts:
     withheld: Mapping[str, Mapping[str, str]]
     given_back: bool = False
     requested_at: datetime | None = None
+    requested_with: frozenset[str] | None = None
+    requested_early_at: datetime | None = None
     absent: frozenset[str] = frozenset()
 
 
@@ -204,8 +209,22 @@ class Downstream:
         self.requests = AssetRequests(graph, key)
         self._followed: Any = None
         self._known: dict[str | None, KeyFacts] = {}
+        self._ends: dict[str, datetime | None] = {}
 
     # --- what happened since the last tick ---------------------------------------------------
+
+    @cached_property
+    def has_ends(self) -> bool:
+        """True if its partitions are stretches of time."""
+        return are_times(self.partitions_def)
+
+    def ends_at(self, partition: str | None) -> datetime | None:
+        """Returns when a partition ends, if it is a stretch of time."""
+        if not self.has_ends or partition is None or self.partitions_def is None:
+            return None
+        if partition not in self._ends:
+            self._ends[partition] = partition_end(self.partitions_def, partition)
+        return self._ends[partition]
 
     def follow(self, tick: "AssetTick") -> None:
         """Journals, once per tick, the partitions that changed."""
@@ -306,15 +325,23 @@ class Downstream:
                         r.given_back and r.has_used_by_request(partition, name, each)
                         for r in requests
                     )
+        whole = next((r for r in requests if r.uses), None)
+        early = next((r for r in requests if r.early is not None and not r.given_back), None)
         return KeyFacts(
             completions=completions,
             earlier=earlier,
             used=used,
             withheld=withheld,
             given_back=given_back,
-            requested_at=next((_datetime(r.at) for r in requests if r.uses), None),
+            requested_at=_datetime(whole.decided_at) if whole else self._long_ago(partition),
+            requested_with=whole.members(partition) if whole else None,
+            requested_early_at=_datetime(early.decided_at) if early else None,
             absent=frozenset(absent),
         )
+
+    def _long_ago(self, partition: str | None) -> datetime | None:
+        """Returns a time long ago if a partition was requested before all that was read."""
+        return _datetime(0.0) if partition in self.facts.long_ago else None
 
     def _holder(
         self,

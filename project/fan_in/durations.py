@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import TypeAdapter, ValidationError
 
-from .calendars import CalendarDay
+from .calendars import CalendarDay, TimeOfDay
 from .errors import FanInError
 from .windows import Window
 
@@ -39,6 +39,27 @@ def parse_window(text: str) -> Window:
     if text.startswith("day/"):
         return CalendarDay(text.removeprefix("day/"))
     return parse_duration(text)
+
+
+def parse_time_of_day(text: str) -> TimeOfDay:
+    """Returns the time of day that a text such as 09:00/Europe/Berlin stands for.
+
+    Raises:
+        FanInError: It stands for none.
+    """
+    time, slash, zone = text.partition("/")
+    if not slash:
+        raise FanInError(f"{text!r} is no time of day: write one like 09:00/Europe/Berlin")
+    return TimeOfDay(time, zone)
+
+
+def parse_deadline(text: str) -> timedelta | TimeOfDay:
+    """Returns the duration or the time of day that a text stands for.
+
+    Raises:
+        FanInError: It stands for neither.
+    """
+    return parse_time_of_day(text) if "/" in text else parse_duration(text)
 
 
 def _as_iso(text: str) -> str:

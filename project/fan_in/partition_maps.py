@@ -11,6 +11,7 @@
 An upstream that is no upstream by the graph pairs by the same partitions, or not at all.
 """
 
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -18,6 +19,7 @@ import dagster as dg
 
 from .compat.releases import is_virtual, parents_through_views, subset_of_partitions
 from .errors import FanInError
+from .windows import in_utc
 
 
 class Pairing(Enum):
@@ -194,6 +196,25 @@ class Signatures:
         if isinstance(partitions, dg.MultiPartitionsDefinition):
             return tuple(self.of(one.partitions_def) for one in partitions.partitions_defs)
         return hash(tuple(partitions.get_partition_keys()))
+
+
+def partition_end(partitions: dg.PartitionsDefinition, key: str) -> datetime | None:
+    """Returns when a partition ends, in UTC, if it is a stretch of time."""
+    if not are_times(partitions):
+        return None
+    try:
+        windows: Any = partitions
+        return in_utc(windows.time_window_for_partition_key(key).end)
+    except (dg.DagsterError, ValueError, KeyError, StopIteration):
+        return None  # It is no partition, or no more.
+
+
+def are_times(partitions: dg.PartitionsDefinition | None) -> bool:
+    """True if partitions are stretches of time, or one of their two dimensions is."""
+    if isinstance(partitions, dg.MultiPartitionsDefinition):
+        kinds = [type(one.partitions_def) for one in partitions.partitions_defs]
+        return sum(issubclass(k, dg.TimeWindowPartitionsDefinition) for k in kinds) == 1
+    return isinstance(partitions, dg.TimeWindowPartitionsDefinition)
 
 
 def upstreams_of(graph: Any, key: dg.AssetKey) -> list[dg.AssetKey]:

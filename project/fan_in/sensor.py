@@ -22,18 +22,22 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from .compat.python import UTC
 from .cursor import SensorRequest
-from .definition_checks import check_arguments, check_code_location, check_partitions
+from .definition_checks import check_alarm, check_arguments, check_code_location, check_partitions
 from .errors import FanInError
 from .evaluate import evaluate
-from .messages import MOST_NAMED, explain, explain_keys
+from .messages import MOST_NAMED, explain, explain_keys, plain, some
 from .requirement import Needs, Requirement
 from .rule import Batch, Completion, Decision, check_upstreams
 from .run_facts import RunFacts, oldest
 from .run_reader import PARTITION_TAG, Home, Upstream
 from .sensor_config import SENSOR_TAG, RunConfig, SensorConfig
+from .waits import Deadline
 from .windows import ONE_DAY, Within, format_duration
 
 BATCH_TAG = "fan_in/batch"
+
+WITHOUT_TAG = "fan_in/without"
+"""Of a run that was requested early: the upstreams that were missing."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ def fan_in_sensor(
     when: Requirement | None = None,
     settle: timedelta | None = None,
     count: Mapping[str, int] | None = None,
+    deadline: Deadline | None = None,
+    otherwise: Requirement | None = None,
+    alarm_on: dg.AssetKey | str | None = None,
     wait_while_running: bool = True,
     wait_while_upstreams_run: bool = False,
     correlate_by: str | None = None,
@@ -90,6 +97,16 @@ def fan_in_sensor(
         settle: The quiet period: a batch waits until no upstream has succeeded for this long.
         count: With how many successes an upstream is ready, by job name: none of them used, all
             inside its window. An upstream that it does not name is ready with one.
+        deadline: How long a batch may be waited for: a timedelta from the oldest success that no
+            request has used, or a TimeOfDay. Past it, a check on the downstream asset fails, if
+            ``with_fan_in`` has wrapped the definitions, ``fan-in status`` says who is missing, and
+            a batch waits neither for a quiet period nor for running upstreams. A partition of time
+            has until after its end, and no deadline once it was requested.
+        otherwise: Which upstreams are enough past the deadline, in the form of ``when``. Such an
+            early request is made once in a wait and uses up nothing: when the late ones succeed,
+            the whole batch is requested. Its run has the tag ``fan_in/without``.
+        alarm_on: The asset that stands for ``job``, on which the check is; by default the one
+            asset that the job makes.
         wait_while_running: Whether a batch waits while a run or backfill of the downstream is
             unfinished, or a failed run of it will be retried.
         wait_while_upstreams_run: Whether a batch waits while a run of an upstream is unfinished.
@@ -107,8 +124,10 @@ def fan_in_sensor(
         FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
             its own upstreams, a window, quiet period or interval that is not positive, a window,
             count or requirement for an unknown upstream, a count that is not from 1 to 1,000, a
-            requirement that can never be met or is met by nothing, an empty tag, an unknown
-            ``manual_runs``, or a downstream with partitions that is not correlated by them.
+            deadline that is not shorter than a window, ``otherwise`` without a deadline, a deadline
+            whose alarm has no asset to go to, a requirement that can never be met or is met by
+            nothing, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
+            is not correlated by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -121,6 +140,9 @@ def fan_in_sensor(
         when=when,
         settle=settle,
         count={} if count is None else count,
+        deadline=deadline,
+        otherwise=otherwise,
+        alarm_on=None if alarm_on is None else dg.AssetKey.from_coercible(alarm_on),
         wait_while_running=wait_while_running,
         wait_while_upstreams_run=wait_while_upstreams_run,
         tag=correlate_by,
@@ -135,6 +157,7 @@ def fan_in_sensor(
             " give the seconds between two ticks"
         )
     check_arguments(fan_in)
+    check_alarm(fan_in, job)
     known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
     check_partitions(name, correlate_by, job.name, job.partitions_def, known)
     return dg.SensorDefinition(
@@ -254,7 +277,10 @@ class _Tick:
         decisions = evaluate(self.facts)
         firing = sorted((d for d in decisions.values() if d.fires), key=oldest)
         batches = [batch for decision in firing if (batch := decision.batch)]
-        requests = [SensorRequest.of(d, b) for d, b in zip(firing, batches, strict=True)]
+        requests = [
+            SensorRequest.of(decision, batch, self.facts.last_request(decision.key))
+            for decision, batch in zip(firing, batches, strict=True)
+        ]
         state = replace(self.facts.state, requested=tuple(requests))
         state = self.facts.catch_up.forgetting(state, self.facts.complete)
         cursor = self.facts.catch_up.leave(state)
@@ -296,6 +322,8 @@ class _Tick:
             **request.to_tags(),
             **upstreams,
         }
+        if request.without is not None:
+            tags[WITHOUT_TAG] = some(list(map(plain, request.without)), ", ") or "none"
         partition = batch.key if self.facts.held.partitions is not None else None
         if self.fan_in.tag is not None and (partition is None or self.fan_in.tag != PARTITION_TAG):
             tags[self.fan_in.tag] = str(batch.key)

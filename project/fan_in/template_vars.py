@@ -16,7 +16,8 @@ from .in_yaml import CONDITIONS, in_template
 @dg.template_var
 def all_upstreams_updated() -> Callable[..., Any]:
     """True if every upstream asset was materialized since the asset's last request: ``within``,
-    ``at_least``, ``optional``, ``settle``, ``count``, ``wait_while_running``."""
+    ``at_least``, ``optional``, ``settle``, ``count``, ``deadline``, ``otherwise``,
+    ``wait_while_running``."""
     return in_template(CONDITIONS["all_upstreams_updated"])
 
 
@@ -43,6 +44,12 @@ def downstream_running() -> Callable[..., Any]:
 def upstreams_running() -> Callable[..., Any]:
     """True if an unfinished run targets an upstream."""
     return in_template(CONDITIONS["upstreams_running"])
+
+
+@dg.template_var
+def at_least() -> Callable[..., Any]:
+    """For ``otherwise``: true if so many upstreams are ready."""
+    return in_template(CONDITIONS["at_least"])
 
 
 @dg.template_var

@@ -88,7 +88,9 @@ class UsedReader:
             if (request.key is None) is not (self.spec.tag is None):
                 continue
             of_key = known.get(request.key) or state.of(request.key)
-            known[request.key] = of_key.with_used(request.positions, request.at)
+            known[request.key] = of_key.with_request(
+                request, remembers=self.spec.deadline is not None
+            )
             if self._knows_all_used(known):
                 break
         return state.with_keys(known)
@@ -136,6 +138,11 @@ class UsedReader:
             return False
         return all(name in keys[None].used for name in self.spec.names)
 
+    def with_last(self, state: SensorState, keys: Collection[str | None]) -> SensorState:
+        """Returns the state with the last request of these keys, however old."""
+        requests = self._in_runs(None, [key for key in keys if key is not None])
+        return self._with(state, requests if self.spec.tag else islice(requests, 1), keys)
+
     def settle(self, state: SensorState) -> SensorState:
         """Returns the state with the batches of the last requests used up, if they have runs.
 
@@ -148,10 +155,10 @@ class UsedReader:
         keys = [request.key for request in requested]
         state = replace(state, requested=())
         state = self._with(state, self._in_runs(since, keys), keys)
-        if not all(state.of(r.key).has_used(r.positions) for r in requested):
+        if not all(state.of(request.key).knows(request) for request in requested):
             state = self._with(state, self._in_ticks(since), keys)
         for request in requested:
-            if not state.of(request.key).has_used(request.positions):
+            if not state.of(request.key).knows(request):
                 self.log.warning(
                     f"Batch {request.batch_id}, requested at {request.at.isoformat()}, has no run:"
                     " its completions count again."

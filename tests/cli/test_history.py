@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from project.fan_in import CalendarDay, at_least
+from project.fan_in import CalendarDay, TimeOfDay, at_least
 from project.fan_in.cli.main import main
 from project.fan_in.errors import DamagedFile
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule
@@ -60,6 +60,7 @@ events = st.one_of(
         batch=st.none() | st.lists(members, max_size=2).map(tuple),
         more=st.lists(members, max_size=2, unique=True),
         again=st.booleans(),
+        early=st.booleans(),
         id=st.none() | st.integers(0),
         lets_go=st.booleans(),
     ),
@@ -79,6 +80,8 @@ rules = st.builds(
     when=st.none() | requirements,
     settle=st.sampled_from([None, HOUR]),
     count=st.dictionaries(st.sampled_from("ab"), st.integers(1, 9)),
+    deadline=st.sampled_from([None, HOUR, TimeOfDay("09:00", "Europe/Berlin")]),
+    otherwise=st.none() | requirements,
     overlap=st.booleans(),
     idle=st.booleans(),
     by_key=st.booleans(),

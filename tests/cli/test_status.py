@@ -40,7 +40,7 @@ from tests.support.drivers import (
 from tests.support.fake_daemon import Daemon
 from tests.support.mechanisms import OURS
 from tests.support.player import Player
-from tests.support.timeline import Kind
+from tests.support.timeline import EARLY, Kind
 from tests.support.timelines import NAMED
 
 C = dg.AutomationCondition
@@ -50,6 +50,8 @@ PLAYED = (
     *("both arrive while D runs, no overlap", "downstream by hand between halves"),
     *("state lost between halves", "a day pairs with its own day only"),
     *("counted by key", "two counts", "let go in the midst of a count", "one key is let go"),
+    *("past the deadline with what is there", "past the deadline it need not settle"),
+    *("its own run holds it past the deadline", "a day has until it is over"),
 )
 
 
@@ -78,8 +80,14 @@ def test_status_foretells_every_tick_and_gives_its_reason(name, contender):
                 sensor = repository.get_sensor_def("sensor")
                 now = datetime.now(UTC)
                 found = outlook(world.instance, repository, fan_in, sensor, world.cursor, now=now)
-            foretold = [key for key, outlook in found.by_key.items() if outlook.requests]
-            assert sorted(player.take(step), key=str) == sorted(foretold, key=str)
+            foretold = [
+                (key, EARLY if outlook.decision.early else 1)
+                for key, outlook in found.by_key.items()
+                if outlook.requests
+            ]
+            partition_of = player.timeline.partition_of
+            requested = [(partition_of(key), digit) for key, digit in player.take(step)]
+            assert sorted(requested, key=str) == sorted(foretold, key=str)
             if fan_in.kind == "sensor" and fan_in.key_tag is None and not foretold:
                 assert found.by_key[None].reason == world.skip_reason
 
@@ -593,7 +601,12 @@ def test_the_json_is_as_documented():
         "of": 2,
         "needed": None,
         "complete": False,
+        "whole": False,
         "complete_since": None,
+        "waiting_since": None,
+        "deadline_at": None,
+        "past_deadline": False,
+        "requested_early_at": None,
         "requests": False,
         "reason": "1 of 2 upstreams ready; waiting for b_job: last success already used at"
         " 2026-01-05 00:01:00 UTC (succeeded 60 s ago)",
@@ -612,5 +625,5 @@ def test_the_json_is_as_documented():
         "needed": 1,
     }
     assert set(last) == {"run_id", "run_status", "requested_at", "key", "batch"}
-    assert set(last["batch"]) == {"id", "upstreams"}
+    assert set(last["batch"]) == {"id", "upstreams", "without"}
     assert set(last["batch"]["upstreams"][0]) == {"upstream", "id", "run_id", "completed_at"}

@@ -238,6 +238,8 @@ def test_the_template_variables_make_the_conditions_that_python_makes():
     assert rendered("all_upstreams_updated(within={'a': 'none'})").within == (("a", None),)
     assert rendered("all_upstreams_updated(count={'a': 24})").count == (("a", 24),)
     assert rendered("upstreams_settled('10m')").name == "upstreams_settled(10 min)"
+    late = rendered("all_upstreams_updated(deadline='09:00/UTC', otherwise=at_least(1))")
+    assert (str(late.deadline), str(late.otherwise)) == ("09:00 in UTC", "at least 1")
     a, b = upstream_updated("a"), upstream_updated("b")
     assert rendered("all_of(upstream_updated('a'), upstream_updated('b'))") == a & b
     assert rendered("any_of(upstream_updated('a'), automation_condition.eager())") == a | C.eager()

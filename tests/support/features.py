@@ -54,6 +54,8 @@ FEATURES = (
     both("any boolean expression", '`upstream_updated("a") & (… \\| ~…)`', "`when=upstream_succeeded(a) & (… \\| ~…)`", "one and either of two", "one without the other"),
     both("settled: none has completed for a while", "`& upstreams_settled(timedelta(minutes=10))`", "`settle=timedelta(minutes=10)`", "a burst", "exactly settled"),
     both("idle: none is running", "`& ~upstreams_running()`", "`wait_while_upstreams_run=True`", "a running upstream", "idle and settled"),
+    both("a deadline for the wait", '`deadline=timedelta(hours=2)`, `deadline=TimeOfDay("09:00", "Europe/Berlin")`', "the same", "past the deadline it need not settle", "by nine", "a day has until it is over"),
+    both("with what is there, past the deadline", '`otherwise=at_least(1)`, `otherwise=upstream_updated("a") \\| …`', "`otherwise=at_least(1)`, `otherwise=upstream_succeeded(a) \\| …`", "past the deadline with what is there", "one early request in a wait", "otherwise an expression"),
     both("wait for a running downstream", "`wait_while_running=True` (default)", "the same", "both arrive while D runs, no overlap", "held back by key"),
     Feature("by key: only completions of the same key combine",
         Cell(f"each partition by itself, through partition mappings {NATIVE}", ("a day pairs with its own day only", "test_partitions: test_one_upstream_partition_serves_several_each_with_its_own_history")),

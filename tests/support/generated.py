@@ -4,11 +4,13 @@ Random sets of one to six upstreams and settings; completions, failures, repeats
 overlapping runs, late finishers and late sights, stops of the evaluator, lost state, sets that
 change, and ticks on and a moment around each edge: of a window, of a calendar day, of settling.
 Half of them are plain; the others ask for keys, calendar days, windows of single upstreams, parts
-of the set, counts, settling and idleness, in any combination.
+of the set, counts, settling and idleness, deadlines, in any combination.
 """
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
@@ -16,11 +18,14 @@ from hypothesis import strategies as st
 from tests.support.timeline import (
     A_MONDAY,
     GRID,
+    ONE_DAY,
+    WEEKDAYS,
     WITHOUT_KEY,
     Day,
     Kind,
     Step,
     Timeline,
+    Wall,
     holds,
     hours,
 )
@@ -36,6 +41,8 @@ LATENESS = tuple(map(hours, ("0.0123", "0.0377", "0.0711", "0.9013", "3.0417")))
 NEW_YORK = Day("America/New_York")
 PLAIN_WINDOWS = (None, *map(hours, (2, 24, 24, 36)))
 WINDOWS = (NEW_YORK, *PLAIN_WINDOWS, NEW_YORK, Day("Europe/Berlin"))
+
+WALLS = (Wall("09:00", "Europe/Berlin"), Wall("02:30", "America/New_York"))
 
 # A quiet day, and days around the changes of the clocks in New York.
 STARTS = (A_MONDAY, A_MONDAY, *(date(2026, *day) for day in ((3, 7), (3, 8), (10, 31), (11, 1))))
@@ -104,11 +111,32 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
         timeline = replace(timeline, counts=tuple(draw(counts).items()))
     if draw(one_in(4)):
         timeline = replace(timeline, idle=True)
+    # No condition has a deadline with any other expression.
+    if draw(one_in(2)) and re.fullmatch("[A-Z0-9&]*", str(timeline.when or "")):
+        timeline = replace(timeline, **draw(deadlines(timeline, letters)))
     if draw(one_in(2)):
         timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))
         if len(letters) > 1 and draw(one_in(2)):
             timeline = replace(timeline, shared=draw(st.sampled_from(letters)))
+        elif draw(one_in(3)):
+            days = (timeline.start.weekday() + number for number in range(2))
+            keys = [WEEKDAYS[day % 7] for day in days]
+            # A day's deadline comes after its end, when what completed early may be too old.
+            window = draw(st.sampled_from((timeline.window, None)))
+            timeline = replace(timeline, keys=keys, daily=True, window=window)
     return timeline
+
+
+@st.composite
+def deadlines(draw: st.DrawFn, timeline: Timeline, letters: str) -> dict[str, Any]:
+    """Draws a deadline that fits the windows, and mostly what is enough past it."""
+    own = [timeline.window, *(window for _, window in timeline.windows)]
+    shortest = min((window for window in own if isinstance(window, timedelta)), default=ONE_DAY)
+    fitting: list[Any] = [d for d in map(hours, (0.5, 1.5, 4, 10)) if d < min(shortest, ONE_DAY)]
+    fitting += WALLS if shortest >= ONE_DAY else ()
+    otherwise = st.just(1) | st.integers(1, len(letters)) | expressions(letters)
+    found = {"deadline": draw(st.sampled_from(fitting))}
+    return found if draw(one_in(4)) else {**found, "otherwise": draw(otherwise)}
 
 
 def expressions(letters: str) -> st.SearchStrategy[str]:
@@ -147,6 +175,8 @@ class _Maker:
     def add(self, draw: st.DrawFn) -> None:
         if draw(st.integers(0, 2)) == 2:
             return self.complete_all(draw)
+        if self.timeline.otherwise is not None and draw(one_in(3)):
+            return self.wait_out(draw)
         kind = draw(st.sampled_from(KINDS))
         letter = draw(st.sampled_from(self.known)) if "{" in kind.value else None
         key = self.key(draw, kind, letter)
@@ -162,7 +192,8 @@ class _Maker:
                     return None
                 self.members.add(letter)
             case Kind.LEAVES:
-                least = self.timeline.when if isinstance(self.timeline.when, int) else 1
+                asked = (self.timeline.when, self.timeline.otherwise)
+                least = max([1, *(when for when in asked if isinstance(when, int))])
                 out = letter not in self.members
                 if out or len(self.members) == least or self.is_named(letter):
                     return None
@@ -181,7 +212,8 @@ class _Maker:
         return None
 
     def is_named(self, letter: str) -> bool:
-        return letter in str(self.timeline.when or "") or letter in dict(self.timeline.counts)
+        named = f"{self.timeline.when or ''}{self.timeline.otherwise or ''}"
+        return letter in named or letter in dict(self.timeline.counts)
 
     def key(self, draw: st.DrawFn, kind: Kind, letter: str | None) -> str | None:
         """Draws the key of a run; seldom none."""
@@ -208,6 +240,17 @@ class _Maker:
         if draw(st.booleans()):
             self.tick(draw)
 
+    def wait_out(self, draw: st.DrawFn) -> None:
+        """Adds some completion, and a tick around the deadline of its wait."""
+        letter = draw(st.sampled_from(sorted(self.members)))
+        shared = letter in self.timeline.shared
+        key = None if shared else draw(st.sampled_from(self.timeline.keys or (None,)))
+        self._put(draw, Kind.COMPLETES, letter, key)
+        edge = draw(st.sampled_from(self._deadlines(self.now)))
+        if edge - GRID > self.now:
+            self.now = edge + draw(st.sampled_from((-GRID, timedelta(0), timedelta(0), GRID)))
+            self.steps.append(Step(Kind.TICK, self.now))
+
     def tick(self, draw: st.DrawFn) -> None:
         edges = [e + d for e in self.edges for d in (-GRID, timedelta(0), GRID) if e + d > self.now]
         if edges and draw(one_in(4)):
@@ -231,10 +274,23 @@ class _Maker:
         if kind in (Kind.COMPLETES, Kind.ENDS):
             self.edges += self._edges(step)
 
+    def _deadlines(self, at: timedelta) -> list[timedelta]:
+        """Returns when the deadline of a wait may pass that begins at a time."""
+        deadline, zero = self.timeline.deadline, self.timeline.moment(timedelta(0))
+        if isinstance(deadline, timedelta):
+            ends = [at, *(ONE_DAY * number for number in (1, 2) if self.timeline.daily)]
+            return [end + deadline for end in ends]
+        if deadline is None:
+            return []
+        days = (deadline.date(zero + at) + ONE_DAY * number for number in range(3))
+        return [moment for day in days if (moment := deadline.on(day) - zero) > at]
+
     def _edges(self, step: Step) -> list[timedelta]:
-        """Returns when a completion leaves its window, and when it has settled."""
+        """Returns when a completion leaves its window, when it has settled, and when the deadline
+        of the wait that it begins passes."""
         window, at = self.timeline.window_of(step.upstream), step.completed_at
         edges = [at + self.timeline.settle] if self.timeline.settle else []
+        edges += self._deadlines(at)
         if isinstance(window, timedelta):
             edges.append(at + window)
         if isinstance(window, Day):

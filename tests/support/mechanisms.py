@@ -6,7 +6,7 @@ of upstreams. To add one, write its definitions, add it to ``MECHANISMS``, and `
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +28,7 @@ from tests.support.drivers import (
     with_sensor,
 )
 from tests.support.pinned import PARTITION
-from tests.support.timeline import Day, Timeline, Window
+from tests.support.timeline import Day, Timeline, Wall, Window
 
 C = dg.AutomationCondition
 IDLE = ~C.in_progress()
@@ -61,7 +61,8 @@ def _condition(make: Callable[..., dg.AutomationCondition]) -> Callable[..., dg.
             condition = condition & IDLE
         if wrapped:
             condition = condition & IDLE
-        return with_condition(condition, letters, keys=timeline.keys, shared=timeline.shared)
+        keys = timeline.partitions
+        return with_condition(condition, letters, keys=keys, shared=timeline.shared)
 
     return define
 
@@ -89,11 +90,16 @@ def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
 def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
     within, when = _within(letters, timeline, "{}"), timeline.when
     count = {a.lower(): number for a, number in timeline.counts}
-    common = {
+    common: dict[str, Any] = {
         "wait_while_running": not timeline.overlap,
         "settle": timeline.settle,
         "count": count or None,
     }
+    if timeline.deadline is not None:
+        common |= {"deadline": _deadline(timeline), "wait_while_upstreams_run": timeline.idle}
+    if timeline.otherwise is not None:
+        updated = {a: fan_in.upstream_updated(a.lower()) for a in letters}
+        common["otherwise"] = _otherwise(timeline, updated)
     if isinstance(when, int):
         condition = fan_in.all_upstreams_updated(within, at_least=when, **common)
     elif when is None or re.fullmatch("[A-Z&]+", when):
@@ -111,26 +117,44 @@ def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationC
             condition &= ~fan_in.downstream_running()
         if timeline.settle:
             condition &= fan_in.upstreams_settled(quiet=timeline.settle)
-    if timeline.idle:
+    if timeline.idle and timeline.deadline is None:
         condition &= ~fan_in.upstreams_running()
     return condition
 
 
+def _deadline(timeline: Timeline) -> timedelta | fan_in.TimeOfDay:
+    """Returns a deadline as the library takes it."""
+    own = timeline.deadline
+    return fan_in.TimeOfDay(own.time, own.zone) if isinstance(own, Wall) else own
+
+
+def _otherwise(timeline: Timeline, upstreams: Mapping[str, Any]) -> Any:
+    """Returns what is enough past the deadline as the library takes it."""
+    otherwise = timeline.otherwise
+    if isinstance(otherwise, int):
+        return fan_in.at_least(otherwise)
+    return eval(otherwise, dict(upstreams))
+
+
 def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
     def define(letters: frozenset[str], timeline: Timeline, _wrapped: bool) -> dg.Definitions:
-        keys = timeline.keys if partitioned else ()
+        keys = timeline.partitions if partitioned else ()
         partitions = {"keys": keys, "shared": timeline.shared}
         jobs = {a: upstream_job(a) for a in sorted(letters)}
+        succeeded = {a: fan_in.upstream_succeeded(job) for a, job in jobs.items()}
         more: dict[str, Any] = {}
         if isinstance(timeline.when, int):
             more["when"] = fan_in.at_least(timeline.when)
         elif timeline.when:
-            succeeded = {a: fan_in.upstream_succeeded(job) for a, job in jobs.items()}
             more["when"] = eval(timeline.when, succeeded)
         if timeline.settle:
             more["settle"] = timeline.settle
         if timeline.counts:
             more["count"] = {f"{a.lower()}_job": number for a, number in timeline.counts}
+        if timeline.deadline is not None:
+            more["deadline"] = _deadline(timeline)
+        if timeline.otherwise is not None:
+            more["otherwise"] = _otherwise(timeline, succeeded)
         if timeline.idle:
             more["wait_while_upstreams_run"] = True
         if timeline.keys:

@@ -33,6 +33,7 @@ MODULES = [
         "calendars",
         "windows",
         "requirement",
+        "waits",
         "history",
         "terms",
         "rule",
@@ -272,7 +273,7 @@ MUTANTS = (
     Mutant(
         "uses up the first of a count alone",
         "cursor",
-        "positions={c.upstream: c.position for c in decision.consumed},",
+        "positions={c.upstream: c.position for c in used},",
         "positions={\n"
         "                s.upstream: (s.counted[0] if s.ready else s.newest).position\n"
         "                for s in decision.statuses\n"
@@ -283,8 +284,8 @@ MUTANTS = (
     Mutant(
         "remembers one completion too few",
         "terms",
-        "History(newest=self.count.get(upstream, 1) - 1)",
-        "History(newest=self.count.get(upstream, 1) - 2)",
+        "History(newest=self.count.get(upstream, 1) - 1,",
+        "History(newest=self.count.get(upstream, 1) - 2,",
         "three of one upstream alone",
     ),
     Mutant(
@@ -370,8 +371,8 @@ MUTANTS = (
     Mutant(
         "uses up, for a request, all that came before its run",
         "asset_requests",
-        "request = replace(request, record=record, uses_before=record is None and not repeats)",
-        "request = replace(request, record=None, uses_before=True)",
+        "            record=record,\n            uses_before=record is None and not repeats,\n",
+        "            record=None,\n            uses_before=True,\n",
         "a newcomer's earlier completion counts",
     ),
     Mutant(
@@ -387,6 +388,111 @@ MUTANTS = (
         "return self.uses_before and fact.id < self.order",
         "return False",
         "downstream by hand between halves",
+    ),
+    Mutant(
+        "passes a deadline a moment too late",
+        "rule",
+        "self.at >= self.deadline_at",
+        "self.at > self.deadline_at",
+        "past the deadline with what is there",
+    ),
+    Mutant(
+        "looks again only when something happens, past the deadline",
+        "rule",
+        "times += [] if self.past_deadline else [self.deadline_at]",
+        "times += []",
+        "past the deadline with what is there",
+    ),
+    Mutant(
+        "requests early at every tick",
+        "rule",
+        "return fresh and self._holds(self.terms.otherwise)",
+        "return self._holds(self.terms.otherwise)",
+        "past the deadline with what is there",
+    ),
+    Mutant(
+        "an early request uses up its batch, by job",
+        "cursor",
+        "state = self if request.early else self.with_used",
+        "state = self.with_used",
+        "past the deadline with what is there",
+    ),
+    Mutant(
+        "an early request uses up its batch, in the condition",
+        "asset_requests",
+        "return knows and not self.given_back and self.early is None",
+        "return knows and not self.given_back",
+        "past the deadline with what is there",
+    ),
+    Mutant(
+        "does not write down that a request is early",
+        "cursor",
+        'data["without"] = list(request.without)',
+        "pass",
+        "an early request, and its state lost",
+    ),
+    Mutant(
+        "begins the wait with the newest",
+        "rule",
+        "for s in waiting for c in s.unused]",
+        "for s in waiting for c in s.unused[-1:]]",
+        "the wait begins with the oldest",
+    ),
+    Mutant(
+        "settles past its deadline",
+        "rule",
+        "if settle is None or self.past_deadline:",
+        "if settle is None:",
+        "past the deadline it need not settle",
+    ),
+    Mutant(
+        "waits for running upstreams past its deadline",
+        "rule",
+        "return () if self.past_deadline else self.busy",
+        "return self.busy",
+        "past the deadline no running upstream holds it",
+    ),
+    Mutant(
+        "an optional upstream begins a wait",
+        "rule",
+        "for status in decision.asked_for if",
+        "for status in decision.statuses if",
+        "an optional upstream begins no wait",
+    ),
+    Mutant(
+        "a shared upstream begins a wait",
+        "rule",
+        "if status.upstream not in shared]",
+        "]",
+        "a shared upstream begins no wait",
+    ),
+    Mutant(
+        "what a quorum left over begins a wait",
+        "rule",
+        "waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]",
+        "pass",
+        "what a met quorum left over begins no wait",
+    ),
+    Mutant(
+        "counts a day's deadline from its first completion",
+        "waits",
+        "begins = since if ends_at is None else max(since, in_utc(ends_at))",
+        "begins = since",
+        "a day has until it is over",
+    ),
+    Mutant(
+        "gives a repaired day a deadline",
+        "waits",
+        "if not repaired:",
+        "if True:",
+        "a day that is repaired",
+    ),
+    Mutant(
+        "today's batch does not put off the deadline",
+        "waits",
+        "        return deadline.after(passes)\n",
+        "        return passes\n",
+        "a re-run after today's batch",
     ),
     Mutant(
         "does not settle, in the condition",
@@ -441,8 +547,8 @@ MUTANTS = (
     Mutant(
         "loses the batch of a request whose upstream failed in its launch",
         "asset_requests",
-        "self.has_used_by_request(partition, upstream, fact) and not self.given_back",
-        "self.has_used_by_request(partition, upstream, fact)",
+        "return knows and not self.given_back and self.early is None",
+        "return knows and self.early is None",
         "given back by a run",
     ),
     Mutant(

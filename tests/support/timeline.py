@@ -16,7 +16,10 @@ at one time happen in the order written. Before a colon stands what is not the d
     {A,B,C} when=A&(B|~C): A B .            letters are true of upstreams that are ready
     count[A]=3: A . A A . B .               A is ready with three completions, none of them used
     settle=1h idle=yes: A B .@2             no upstream has completed for an hour, and none runs
+    deadline=2h otherwise=A|B: A .@2        a wait of two hours, after which A or B is enough
+    deadline=09:00/Europe/Berlin: A .       a wait until that time of day
     {A,B,C} keys=x,y shared=C: A/x B/y C .  steps of a key; C has none, and stands for every key
+    keys=mon,tue daily=yes: A/mon B/tue .   keys that are days, of the week that begins at hour 0
 
 ``parse`` reads this, ``str`` writes its one canonical form: ``parse(str(t)) == t``.
 """
@@ -30,6 +33,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from string import ascii_uppercase
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -106,6 +110,7 @@ def in_hours(duration: timedelta) -> str:
 GAP = hours("0.05")
 ONE_DAY = hours(24)
 A_MONDAY = date(2026, 1, 5)
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,54 @@ class Day:
 
 Window = timedelta | Day | None
 """Sliding, a calendar day, or none."""
+
+
+@dataclass(frozen=True)
+class Wall:
+    """A deadline: a time of day, in a named time zone."""
+
+    time: str
+    zone: str
+
+    def __post_init__(self) -> None:
+        Day(self.zone)
+        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", self.time):
+            raise TimelineError(f"{self.time!r} is no time of day, like 09:00")
+
+    def date(self, moment: datetime) -> date:
+        """Returns a moment's date there."""
+        return moment.astimezone(ZoneInfo(self.zone)).date()
+
+    def on(self, day: date) -> datetime:
+        """Returns the first moment of a day there at which its clocks show this time, or a later
+        one if they skip it."""
+        return _first_moment(self.time, self.zone, day)
+
+
+@cache
+def _first_moment(wall: str, name: str, day: date) -> datetime:
+    zone, midnight = ZoneInfo(name), datetime.combine(day, time(), UTC)
+    moments = (midnight + timedelta(minutes=minute) for minute in range(-1000, 3000))
+    shown = ((moment, moment.astimezone(zone)) for moment in moments)
+    wanted = time.fromisoformat(wall)
+    return next(m for m, there in shown if there.date() == day and there.time() >= wanted)
+
+
+Deadline = timedelta | Wall
+
+
+def _read_deadline(word: str) -> Deadline:
+    if "/" in word:
+        return Wall(*word.split("/", 1))
+    if not word.endswith("h"):
+        raise TimelineError(f"{word!r} is no deadline; one is: 2h 09:00/Europe/Berlin")
+    return hours(word.removesuffix("h"))
+
+
+def _write_deadline(deadline: Deadline) -> str:
+    if isinstance(deadline, Wall):
+        return f"{deadline.time}/{deadline.zone}"
+    return f"{in_hours(deadline)}h"
 
 
 def _read_window(word: str) -> Window:
@@ -228,9 +281,12 @@ class Timeline:
         when: What must be ready: None for all, so many, or an expression over letters.
         counts: Upstreams that are ready with so many completions, and these numbers.
         settle: Quiet period: no upstream has completed for this long; None for none.
+        deadline: How long a batch is waited for, or until what time of day; None for ever.
+        otherwise: What must be ready past the deadline: None, so many, or an expression.
         idle: True if a batch waits while an upstream runs.
         keys: The correlation keys, or none: then everything goes with everything.
         shared: With keys, the upstreams that have none (unpartitioned assets).
+        daily: True if the keys are days of the week (mon to sun) that begins at hour 0.
         overlap: True if a batch may be requested while the downstream runs.
         manual_runs: "consume" if, on the job path, a hand-started run of the downstream consumes.
         start: The day at whose start, in UTC, hour 0 is.
@@ -243,9 +299,12 @@ class Timeline:
     when: int | str | None = None
     counts: tuple[tuple[str, int], ...] = ()
     settle: timedelta | None = None
+    deadline: Deadline | None = None
+    otherwise: int | str | None = None
     idle: bool = False
     keys: tuple[str, ...] = ()
     shared: frozenset[str] = frozenset()
+    daily: bool = False
     overlap: bool = True
     manual_runs: str = "ignore"
     start: date = A_MONDAY
@@ -262,6 +321,8 @@ class Timeline:
         put("windows", tuple(pair for pair in own if pair[1] != self.window))
         put("counts", tuple(pair for pair in sorted(dict(self.counts).items()) if pair[1] != 1))
         put("when", self.when if self.when is None else _read_when(str(self.when)))
+        own = self.otherwise
+        put("otherwise", own if own is None else _read_when(str(own)))
         put("keys", tuple(sorted(self.keys)))
         put("shared", frozenset(self.shared))
         for number, fault in self._step_faults():
@@ -282,13 +343,9 @@ class Timeline:
         for option, window in sliding.items():
             if window <= timedelta(0) or window % GRID:
                 yield option, f"the window is more than 0 h or none, not {window!s}"
-        if isinstance(self.when, int) and not 1 <= self.when <= len(letters):
-            yield "when", f"{self.when} of {len(letters)} upstreams: it is 1 to {len(letters)}"
-        if isinstance(self.when, str):
-            if strangers := set(_named_in(_read_when(self.when))) - set(letters):
-                yield "when", f"{sorted(strangers)} are not in the set {letters}"
-            if holds(self.when, ()):
-                yield "when", f"{self.when!r} is true of nothing: at least one must be ready"
+        yield from _requirement_faults("when", self.when, letters)
+        yield from _requirement_faults("otherwise", self.otherwise, letters)
+        yield from self._deadline_faults(windows.values())
         for letter, count in dict(self.counts).items():
             if letter not in letters:
                 yield f"count[{letter}]", f"{letter} is not in the set {letters}"
@@ -303,12 +360,26 @@ class Timeline:
                 yield "settle", "what has settled is outside the window: settle for less"
         if len(set(self.keys)) < len(self.keys) or not all(map(_KEY.fullmatch, self.keys)):
             yield "keys", f"{list(self.keys)} are not different lower-case words, like x1"
+        if self.daily and not {*self.keys} <= {*WEEKDAYS}:
+            yield "daily", f"{list(self.keys)} are not all days of the week, like mon"
         if self.shared and not self.keys:
             yield "shared", "without keys= there is nothing to share"
         if not set(self.shared) <= set(letters):
             yield "shared", f"{sorted(self.shared)} are not all in the set {letters}"
         if self.manual_runs not in ("ignore", "consume"):
             yield "manual_runs", f"manual_runs={self.manual_runs!r} is not ignore or consume"
+
+    def _deadline_faults(self, windows: Collection[Window]) -> Iterator[tuple[str, str]]:
+        lengths = [ONE_DAY if isinstance(window, Day) else window for window in windows if window]
+        if self.otherwise is not None and self.deadline is None:
+            yield "otherwise", "it is asked only past a deadline, and there is none"
+        if isinstance(self.deadline, Wall) and any(length < ONE_DAY for length in lengths):
+            yield "deadline", "a time of day takes windows of a day or more"
+        if isinstance(self.deadline, timedelta):
+            if self.deadline <= timedelta(0) or self.deadline % GRID:
+                yield "deadline", f"a deadline is more than 0 h, not {self.deadline!s}"
+            if any(self.deadline >= length for length in lengths):
+                yield "deadline", "what waits that long is outside the window: wait for less"
 
     def _step_faults(self) -> Iterator[tuple[int, str]]:
         """Yields the number of each step that cannot come where it stands, and why."""
@@ -335,12 +406,15 @@ class Timeline:
             clock = step.at
             if kind in (Kind.JOINS, Kind.LEAVES):
                 members ^= {name}
-                if name in _named_in(self.when):
-                    yield number, f"when={self.when} names {name}: it can neither join nor leave"
+                for option in ("when", "otherwise"):
+                    when = getattr(self, option)
+                    if name in _named_in(when):
+                        fault = f"{option}={when} names {name}: it can neither join nor leave"
+                        yield number, fault
+                    if isinstance(when, int) and len(members) < when:
+                        yield number, f"{option}={when} of a set of {len(members)} can never be"
                 if name in dict(self.counts):
                     yield number, f"count[{name}] names it: it can neither join nor leave"
-                if isinstance(self.when, int) and len(members) < self.when:
-                    yield number, f"when={self.when} of a set of {len(members)} can never be"
 
     def window_of(self, upstream: str) -> Window:
         """Returns how recent a completion of this upstream must be."""
@@ -349,6 +423,20 @@ class Timeline:
     def count_of(self, upstream: str) -> int:
         """Returns with how many completions this upstream is ready."""
         return dict(self.counts).get(upstream, 1)
+
+    def partition_of(self, key: str | None) -> str | None:
+        """Returns the day that a key is, if it is one."""
+        if not self.daily or key is None:
+            return key
+        days = (self.start + timedelta(days=number) for number in range(7))
+        return next(str(day) for day in days if WEEKDAYS[day.weekday()] == key)
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """The keys as partitions: if they are days, all days of the week."""
+        if not self.daily:
+            return self.keys
+        return tuple(str(self.start + timedelta(days=number)) for number in range(7))
 
     def moment(self, at: timedelta) -> datetime:
         """Returns the calendar's time of a time of this timeline."""
@@ -373,12 +461,18 @@ class Timeline:
         words += [f"count[{letter}]={count}" for letter, count in self.counts]
         if self.settle:
             words.append(f"settle={in_hours(self.settle)}h")
+        if self.deadline is not None:
+            words.append(f"deadline={_write_deadline(self.deadline)}")
+        if self.otherwise is not None:
+            words.append(f"otherwise={self.otherwise}")
         if self.idle:
             words.append("idle=yes")
         if self.keys:
             words.append("keys=" + ",".join(self.keys))
         if self.shared:
             words.append("shared=" + ",".join(sorted(self.shared)))
+        if self.daily:
+            words.append("daily=yes")
         if not self.overlap:
             words.append("overlap=no")
         if self.manual_runs != "ignore":
@@ -400,6 +494,18 @@ def _read_count(word: str) -> int:
     if not re.fullmatch(r"\d{1,4}", word):
         raise TimelineError(f"{word!r} is no number of completions, like 3")
     return int(word)
+
+
+def _requirement_faults(
+    name: str, when: int | str | None, letters: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    if isinstance(when, int) and not 1 <= when <= len(letters):
+        yield name, f"{when} of {len(letters)} upstreams: it is 1 to {len(letters)}"
+    if isinstance(when, str):
+        if strangers := set(_named_in(_read_when(when))) - set(letters):
+            yield name, f"{sorted(strangers)} are not in the set {letters}"
+        if holds(when, ()):
+            yield name, f"{when!r} is true of nothing: at least one must be ready"
 
 
 def _named_in(when: int | str | None) -> list[str]:
@@ -426,21 +532,26 @@ _OPTIONS = {
     "when=(.*)": ("when", _read_when),
     r"count\[(.*)\]=(.*)": ("counts", lambda letter, word: ((letter, _read_count(word)),)),
     "settle=(.*)h": ("settle", hours),
+    "deadline=(.*)": ("deadline", _read_deadline),
+    "otherwise=(.*)": ("otherwise", _read_when),
     "idle=(yes|no)": ("idle", lambda word: word == "yes"),
     "keys=(.*)": ("keys", lambda keys: keys.split(",")),
     "shared=(.*)": ("shared", lambda letters: letters.split(",")),
+    "daily=(yes|no)": ("daily", lambda word: word == "yes"),
     "overlap=(yes|no)": ("overlap", lambda word: word == "yes"),
     "manual_runs=(ignore|consume)": ("manual_runs", str),
 }
 _EXAMPLES = (
     "{A,B} start=2026-03-08 window=24h|none|day/America/New_York window[A]=6h when=2 when=A&(B|~C)"
-    " count[A]=3 settle=1h idle=yes|no keys=x,y shared=A overlap=yes|no manual_runs=ignore|consume"
+    " count[A]=3 settle=1h deadline=2h|09:00/Europe/Berlin otherwise=1 otherwise=A|B idle=yes|no"
+    " keys=x,y shared=A daily=yes|no overlap=yes|no manual_runs=ignore|consume"
 )
 
 
 def parse(text: str, **header: Any) -> Timeline:
     """Returns the timeline that ``text`` writes down; ``header`` replaces fields it gives."""
-    place = text.find(":") + 1
+    colon = re.search(r":(?!\d\d/)", text)  # Not one of a time of day.
+    place = colon.end() if colon else 0
     fields = _parse_header(text, text[:place].removesuffix(":"), header)
     steps, places, at = [], [], -GAP
     while rest := text[place:].lstrip():
@@ -501,7 +612,10 @@ def _pointing(text: str, place: int) -> Iterator[None]:
 
 
 Firings = list[int] | dict[str, list[int]]
-"""A digit for each tick, 1 where the downstream is requested; with keys, for each key."""
+"""A digit for each tick, 1 where the downstream is requested; with keys, for each key. Where it is
+requested early, past a deadline, the digit is ``EARLY``, written ``e``."""
+
+EARLY = -1
 
 
 def by_key(firings: Firings) -> dict[str | None, list[int]]:
@@ -509,16 +623,28 @@ def by_key(firings: Firings) -> dict[str | None, list[int]]:
     return firings if isinstance(firings, dict) else {None: firings}
 
 
+def count_firings(firings: Firings) -> int:
+    """Returns how many ticks request the downstream, of all keys."""
+    return sum(digit != 0 for row in by_key(firings).values() for digit in row)
+
+
+def write_digit(digit: int) -> str:
+    """Returns one firing as text."""
+    return "e" if digit == EARLY else str(digit)
+
+
 def write_firings(firings: Firings) -> str:
-    """Returns firings as text: ``0101``, or with keys ``x=0101 y=0010``."""
-    rows = {key: "".join(map(str, row)) for key, row in by_key(firings).items()}
+    """Returns firings as text: ``0e01``, or with keys ``x=0101 y=0010``."""
+    rows = {key: "".join(map(write_digit, row)) for key, row in by_key(firings).items()}
     return " ".join(row if key is None else f"{key}={row}" for key, row in rows.items())
 
 
 def read_firings(text: str) -> Firings:
     """Returns the firings that a text stands for, the inverse of ``write_firings``."""
     rows = dict(word.rpartition("=")[::2] for word in text.split()) or {"": ""}
-    firings = {key: [int(digit) for digit in row] for key, row in rows.items()}
+    firings = {
+        key: [EARLY if digit == "e" else int(digit) for digit in row] for key, row in rows.items()
+    }
     return firings.get("", firings)
 
 
@@ -526,9 +652,9 @@ def diagram(timeline: Timeline, firings: Firings) -> str:
     """Returns swim lanes: a line for each upstream, one for the ticks, one for the downstream.
 
     A column is a step, headed by its hour (not to scale). The marks are those of the notation;
-    ``1`` is a tick that fires and ``0`` one that does not, ``[`` the downstream run it requests,
-    ``=`` a run that goes on. ``*`` is a step whose words stand below, in order. With keys, each
-    has lanes of its own.
+    ``1`` is a tick that fires, ``e`` early, and ``0`` one that does not, ``[`` the downstream run
+    it requests, ``=`` a run that goes on. ``*`` is a step whose words stand below, in order. With
+    keys, each has lanes of its own.
     """
     rows = by_key(firings)
     for key, row in rows.items():
@@ -550,7 +676,9 @@ def diagram(timeline: Timeline, firings: Firings) -> str:
             own = [f"tick{suffix}" for suffix in suffixes]
         if step.kind is Kind.TICK:
             for suffix, fires in zip(suffixes, next(fired), strict=True):
-                cells |= {f"tick{suffix}": str(fires)} | ({f"D{suffix}": "["} if fires else {})
+                cells |= {f"tick{suffix}": write_digit(fires)} | (
+                    {f"D{suffix}": "["} if fires else {}
+                )
         elif step.form.startswith("("):
             cells |= dict.fromkeys(own, "*")
             notes.append(f"* at {in_hours(step.at)} h: {step.form[1:-1]}{step.suffix}")

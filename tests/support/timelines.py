@@ -1,9 +1,9 @@
 """The named timelines: what happens, what must happen then, and why it is interesting.
 
 One line of data each. ``expected`` has one digit for each tick, 1 where the downstream is
-requested; with keys, such digits for each key ("x=01 y=00"); where the two paths differ by design
-it is "declarative/job path". To add a case, add a line, which ``python -m tests`` writes, and
-``make comparison``.
+requested and e where it is requested early; with keys, such digits for each key ("x=01 y=00");
+where the two paths differ by design it is "declarative/job path". To add a case, add a line,
+which ``python -m tests`` writes, and ``make comparison``.
 """
 
 from dataclasses import dataclass
@@ -42,14 +42,14 @@ class Named:
         """True when only this project's mechanisms can express what the timeline asks for."""
         t = self.timeline
         day = isinstance(t.window, Day)
-        more = t.windows or t.when is not None or t.counts or t.settle or t.idle or t.keys
+        more = t.windows or t.when is not None or t.counts or t.settle or t.deadline or t.idle
         lets_go = any(step.kind is Kind.LET_GO for step in t.steps)
-        return bool(day or more or lets_go)
+        return bool(day or more or t.keys or lets_go)
 
 
 CORE, WINDOW, STATE, DIFFERENCE = "Core", "Window", "State", "Listed differences"
 KEYS, WINDOWS, QUORUM, SETTLING = "Keys", "Windows", "Quorum", "Settling"
-COUNT, HAND = "Count", "By hand"
+COUNT, HAND, DEADLINES = "Count", "By hand", "Deadlines"
 
 # fmt: off
 # ruff: noqa: E501 (one line of data each)
@@ -111,6 +111,8 @@ NAMED = (
     Named(DIFFERENCE, "a shared upstream is used up key by key", "keys=x,y shared=B: A/x B . A/y . A/x . B .", "x=1001 y=0100 / x=0000 y=0000", "The same completion serves each key once."),
     Named(DIFFERENCE, "counted by key, of a shared upstream", "keys=x,y shared=B count[B]=2: A/x B . B . A/y . B . A/y A/x .", "x=01000 y=00100 / x=00000 y=00000", "Each key uses up the same completions for itself."),
     Named(DIFFERENCE, "by hand in the midst of a count", "{A} count[A]=2: A . D? A . A .", "001/010", "For the asset the run by hand has used up the first."),
+    Named(DIFFERENCE, "by hand before the deadline", "deadline=2h otherwise=1: A D?@1 .@2 . B@3 .", "000/e01", "For the asset the wait is over, for the job nobody's batch was requested."),
+    Named(DIFFERENCE, "a shared upstream begins no wait", "deadline=2h otherwise=1 keys=x,y shared=B: A/x B@0.1 . B@1 .@4 A/x@5 .", "x=101 y=000 / x=0e0 y=000", "It counts for every partition, and none of them waits for it; on the job path it is ignored."),
 
     Named(KEYS, "a day pairs with its own day only", "keys=mon,tue: A/mon . B/tue . B/mon . A/tue .", "mon=0010 tue=0001", "Halves of two days are no batch, however young; each day is one of its own."),
     Named(KEYS, "two days at one tick", "keys=mon,tue: A/mon A/tue B/tue B/mon . .", "mon=10 tue=10", "One request for each, and each request has its day."),
@@ -203,4 +205,39 @@ NAMED = (
     Named(HAND, "let go by a quorum's rest", "{A,B,C} when=2: A B . C D~ . A . B .", "1001", "What a met quorum left over is let go, too."),
     Named(HAND, "let go after it had settled", "settle=1h: A@0 B@0.1 D~@0.5 .@1.2 A@1.3 B@1.4 .@2.5", "01", "Settled or not, it is used up."),
     Named(HAND, "let go, and seen late", "A@1 .@1.1 D~@2 B@3 .@3.05 A@3.1 .@3.2", "001", "The A before it is used up, the A after it is not."),
+
+    Named(DEADLINES, "past the deadline with what is there", "deadline=2h otherwise=1: A .@1.999 .@2 .@2.5 B@3 .", "0e01", "An early request at exactly two hours, once; it uses up nothing, so that the whole batch follows."),
+    Named(DEADLINES, "nothing is enough past the deadline", "deadline=2h: A .@2 .@3 B@3.1 .", "001", "Without otherwise, the deadline requests nothing: it is told."),
+    Named(DEADLINES, "nothing came at all", "deadline=2h otherwise=1: .@1 .@30 .", "000", "No wait, no deadline."),
+    Named(DEADLINES, "complete at the same tick as the deadline", "deadline=2h otherwise=1: A B@2 .@2 .", "10", "It is whole, and nothing is early."),
+    Named(DEADLINES, "the evaluator was off at the deadline", "deadline=2h otherwise=1: A .@10 .", "e0", "What is past its deadline is past it at the first tick."),
+    Named(DEADLINES, "one early request in a wait", "{A,B,C} deadline=2h otherwise=1: A .@2 A@3 .@5.5 C@6 .@9 B .", "e001", "What comes later is of the same wait, until all are there."),
+    Named(DEADLINES, "another wait, another early request", "deadline=2h otherwise=1: A .@2 A@24.5 .@26 .@26.5 .", "e0e0", "The first A is too old, and the wait that is now began with the second, after the early request."),
+    Named(DEADLINES, "the wait begins with the oldest", "{A,B,C} deadline=2h otherwise=A&B: A A@1.5 B@1.9 .@1.999 .@2 .", "0e0", "A repeat does not begin it anew."),
+    Named(DEADLINES, "a whole batch ends the wait", "deadline=2h otherwise=1: A A@0.5 B@1 . A@1.5 .@2.5 .@3.5 .", "10e0", "What came before the batch is used up with it; the next wait begins after it."),
+    Named(DEADLINES, "a late one that is seen late", "deadline=2h otherwise=1: A@3.5<2 .@3.5 .@3.6 .", "e00", "The wait began when the work had ended."),
+    Named(DEADLINES, "past the deadline it need not settle", "settle=1h deadline=2h: A B@1.5 .@1.999 .@2 .", "010", "A quiet period holds a batch no longer than to its deadline."),
+    Named(DEADLINES, "past the deadline no running upstream holds it", "deadline=2h idle=yes: A A+@0.5 B@1 .@1.999 .@2 A- .", "010", "Nor does a run of an upstream."),
+    Named(DEADLINES, "its own run holds it past the deadline", "deadline=2h otherwise=1 overlap=no: A B . A@1 .@3.5 D!@4 . Dx B .", "10e1", "The downstream's own run does; and an early request that failed has been made."),
+    Named(DEADLINES, "otherwise an expression", "{A,B,C} window[B]=3h deadline=2h otherwise=A&~B: A B@0.5 .@2 .@3.5 .", "0e0", "B is there, and so it is not enough; then B is too old."),
+    Named(DEADLINES, "otherwise another than came", "{A,B,C} deadline=2h otherwise=A|B: C .@2 B@3 . A .", "0e1", "C waits for more than its deadline; B is enough as soon as it comes."),
+    Named(DEADLINES, "an optional upstream begins no wait", "{A,B,C} when=A&B deadline=2h otherwise=A|C: C .@3 A@4 .@5.9 .@6 B .", "00e1", "The wait is that for A and B."),
+    Named(DEADLINES, "what a met quorum left over begins no wait", "{A,B,C} when=2 deadline=2h otherwise=1: A B@0.1 . C@1 .@5 C@30 .@31.9 .@32 .", "100e0", "The third came too late for the two; a day later it is the first of the next."),
+    Named(DEADLINES, "an early request, and its state lost", "deadline=2h otherwise=1: A .@2 (lose state) . .@5 B .", "e001", "That it was made is read back."),
+    Named(DEADLINES, "a newcomer's earlier completion begins the wait", "deadline=2h otherwise=1: C . (C joins the set) .@1.9 .@2 A B .", "00e1", "No batch has used it."),
+    Named(DEADLINES, "at midnight the wait is over", "window=day/America/New_York deadline=2h otherwise=1: A@28 .@29 .@30 .", "000", "What waited is of yesterday, and nothing is there."),
+    Named(DEADLINES, "by nine", "deadline=09:00/Europe/Berlin otherwise=1: A@6 .@7.999999 .@8 B@8.5 . .@32 .", "0e100", "Nine in Berlin is eight in UTC in winter."),
+    Named(DEADLINES, "begun after nine", "deadline=09:00/Europe/Berlin otherwise=1: A@9 .@12 .@31.999999 .@32 .", "00e0", "What comes after nine has until nine on the next day."),
+    Named(DEADLINES, "a re-run after today's batch", "window=36h deadline=09:00/Europe/Berlin otherwise=1: A@0.9 B@1 . A@2 .@8.1 .@31.9 .@32 .", "100e0", "Today had its batch, so that the re-run has until tomorrow."),
+    Named(DEADLINES, "yesterday's late batch", "deadline=09:00/Europe/Berlin otherwise=1: A@20 B@20.1 . A@30 .@31.9 .@32 .", "10e0", "It does not stand for today's."),
+    Named(DEADLINES, "a deadline that the clocks skip", "start=2026-03-29 deadline=02:30/Europe/Berlin otherwise=1: A .@0.999999 .@1 .@1.5 .", "0e00", "Half past two is skipped: the deadline is three."),
+    Named(DEADLINES, "a deadline that comes twice", "start=2026-10-25 deadline=02:30/Europe/Berlin otherwise=1: A@0.1 .@0.499999 .@0.5 .@1.5 .", "0e00", "It is the first of the two."),
+    Named(DEADLINES, "each key has its own deadline", "deadline=2h otherwise=1 keys=x,y: A/x B/y@1 .@2 .@3 B/x . A/y .", "x=e010 y=0e01", "One key's wait says nothing of another's."),
+    Named(DEADLINES, "a day has until it is over", "window=48h deadline=2h otherwise=1 keys=mon,tue daily=yes: A/mon@1 .@4 A/tue@25 .@25.9 .@26 .@27 B/mon@28 .", "mon=00e01 tue=00000", "A time partition's deadline counts from its end."),
+    Named(DEADLINES, "a day that began late", "window=48h deadline=2h otherwise=1 keys=mon,tue daily=yes: A/mon@30 .@31.9 .@32 .", "mon=0e0 tue=000", "Or from its first completion, if that is later."),
+    Named(DEADLINES, "a day that is repaired", "window=48h deadline=2h otherwise=1 keys=mon daily=yes: A/mon@1 B/mon@2 . A/mon@30 .@40 (lose state) . B/mon .", "mon=1001", "It was requested, so what comes later is a repair and has no deadline."),
+    Named(DEADLINES, "a day that was requested early and is repaired", "window=48h deadline=2h otherwise=1 keys=mon daily=yes: A/mon@1 .@26 A/mon@80 .@90 (lose state) . B/mon .", "mon=e001", "Requested early is requested, too."),
+    Named(DEADLINES, "a day has until nine", "window=48h deadline=09:00/Europe/Berlin otherwise=1 keys=mon daily=yes: A/mon@1 .@8.1 .@31.9 .@32 .", "mon=00e0", "The first nine after its end."),
+    Named(DEADLINES, "the oldest leaves its wait", "deadline=10h otherwise=1: A .@10 A@20 .@20.1 .@29.9 .@30 .", "e00e0", "When the first A is too old, the wait is that of the second, with a deadline of its own."),
+    Named(DEADLINES, "a day that was requested long ago", "deadline=2h otherwise=1 keys=mon daily=yes: A/mon@1 B/mon@2 . A/mon@100 (lose state) .@103 B/mon .", "mon=101", "Longer ago than any window: it is a repair all the same."),
 )

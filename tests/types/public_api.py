@@ -12,6 +12,7 @@ from project.fan_in import (
     Completion,
     FanInError,
     FanInSensorComponent,
+    TimeOfDay,
     __version__,
     all_upstreams_updated,
     at_least,
@@ -31,6 +32,12 @@ DAY = timedelta(days=1)
 
 # --- the condition -------------------------------------------------------------------------------
 
+by_nine = all_upstreams_updated(
+    deadline=TimeOfDay("09:00", "Europe/Berlin"),
+    otherwise=upstream_updated("a") | upstream_updated("b"),
+    wait_while_upstreams_run=True,
+)
+in_two_hours = all_upstreams_updated(deadline=timedelta(hours=2), otherwise=at_least(1))
 everything: dg.AutomationCondition[dg.AssetKey] = all_upstreams_updated()
 daily = all_upstreams_updated(CalendarDay("Europe/Berlin"), optional=["vip", dg.AssetKey("b")])
 some = all_upstreams_updated(within={"a": DAY, "b": None}, at_least=2, wait_while_running=False)
@@ -98,6 +105,8 @@ sensor: dg.SensorDefinition = fan_in_sensor(
     & (upstream_succeeded(payments_job) | upstream_succeeded(elsewhere)),
     settle=timedelta(minutes=5),
     count={"orders_job": 24},
+    deadline=timedelta(hours=2),
+    otherwise=at_least(1),
     wait_while_running=True,
     wait_while_upstreams_run=True,
     correlate_by="day",
@@ -157,7 +166,7 @@ VARIABLES = (
     *(template_vars.all_upstreams_updated, template_vars.upstream_updated),
     *(template_vars.upstreams_settled, template_vars.upstreams_running),
     *(template_vars.downstream_running, template_vars.all_of),
-    *(template_vars.any_of, template_vars.none_of, feeds),
+    *(template_vars.any_of, template_vars.none_of, template_vars.at_least, feeds),
 )
 
 # --- what is refused -----------------------------------------------------------------------------

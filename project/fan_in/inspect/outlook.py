@@ -74,7 +74,10 @@ class Outlook:
         definition says: for upstreams to settle, or for a schedule."""
         if not self.decision.complete or self.decision.unsettled or self.held_until:
             return None
-        return max(s.newest.completed_at for s in self.decision.ready if s.newest)
+        times = [s.newest.completed_at for s in self.decision.ready if s.newest]
+        if self.decision.early and self.decision.deadline_at is not None:
+            times.append(self.decision.deadline_at)
+        return max(times)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +97,13 @@ class Outlooks:
     lost: Mapping[str | None, str] = field(default_factory=dict)
 
     def pending(self) -> Sequence[Outlook]:
-        """Returns those that have something that counts, the most recent first; without keys the
-        only one."""
-        waiting = [o for key, o in self.by_key.items() if key is None or o.decision.ready]
+        """Returns those that have something that counts, or waits, the most recent first; without
+        keys the only one."""
+        waiting = [
+            o
+            for key, o in self.by_key.items()
+            if key is None or o.decision.ready or o.decision.past_deadline
+        ]
         return sorted(waiting, key=_newest, reverse=True)
 
 
@@ -268,10 +275,11 @@ def _merged(parts: Sequence[Decision], fan_in: FanInSpec) -> Decision:
     for status in (s for part in parts for s in part.statuses):
         statuses.setdefault(status.upstream, status)
     evaluating = next((part.evaluating for part in parts if part.evaluating), None)
+    first = next((part for part in parts if part.terms.deadline is not None), parts[0])
     return replace(
-        parts[0],
+        first,
         statuses=tuple(statuses[name] for name in sorted(statuses)),
-        terms=replace(parts[0].terms, when=fan_in.rule.when),
+        terms=replace(first.terms, when=fan_in.rule.when),
         evaluating=evaluating,
     )
 

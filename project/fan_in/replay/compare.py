@@ -148,7 +148,8 @@ class _Side:
         numbers = {self.by_work[work] for work in firing.work if work in self.by_work}
         for number in sorted(numbers):
             waiting = self.waiting[number]
-            if None in (waiting.firing.key, firing.key) or waiting.firing.key == firing.key:
+            same_key = None in (waiting.firing.key, firing.key) or waiting.firing.key == firing.key
+            if same_key and waiting.firing.early == firing.early:
                 self._drop(number)
                 return waiting
         return None
@@ -273,7 +274,7 @@ class Comparison:
             self.by_hand += 1
             return None
         self.really += 1
-        firing = Firing(event.at, key, event.batch)
+        firing = Firing(event.at, key, event.batch, event.early)
         again = _adds(self._used, firing)
         for compared in self._compared.values():
             self._take(compared, firing, again, really=True)
@@ -438,4 +439,4 @@ def _cause(
         return STALE if too_old else EARLY
     if decision.running:
         return RUNNING
-    return BUSY if decision.busy else UNSETTLED
+    return BUSY if decision.still_busy else UNSETTLED

@@ -25,11 +25,13 @@ class Firing:
         at: The time of the tick.
         key: The key.
         members: The batch.
+        early: Whether it is made past the deadline, before the batch is whole.
     """
 
     at: datetime
     key: str | None
     members: tuple[Completion, ...]
+    early: bool = False
 
     @cached_property
     def work(self) -> frozenset[str]:

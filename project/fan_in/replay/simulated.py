@@ -13,10 +13,11 @@ from itertools import chain
 from typing import Any
 
 from ..catch_up import KEYS_AT_ONCE
-from ..cursor import KeyState, SensorState
+from ..cursor import KeyState, SensorRequest, SensorState
 from ..evaluate import Holds, evaluate
 from ..history import Histories
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..partition_maps import partition_end
 from ..requirement import Not, Requirement
 from ..rule import Completion, Decision, decide, last_request
 from ..run_facts import oldest
@@ -108,13 +109,14 @@ class SimulatedFanIn(Mechanism):
         self.busy = InProgressRuns(kind == "condition")
         self._states: dict[str | None, KeyState] = {}
         self._new = NewCompletions(rule.histories(rule.upstreams))
-        self._shared = NOTHING
+        self.shared = NOTHING
         """Completions of no partition, on the declarative path: they count for every one."""
         self._look_at: set[str | None] = set()
         self._held: set[str | None] = set()
         """The keys that wait for a run to end."""
         self._timers: list[tuple[datetime, int, str | None]] = []
         self._timers_set = 0
+        self._has_deadline = rule.deadline is not None
         self._may_lose = rule.when is not None and _has_not(rule.when)
         self._adopted: dict[str, datetime] = {}
         """Runs of which a real request used a completion on the other path, and when."""
@@ -133,7 +135,7 @@ class SimulatedFanIn(Mechanism):
         elif key is not None:
             self._add(completion)
         elif self.kind == "condition":
-            self._shared = self._shared.with_completions([completion], self._new.histories)
+            self.shared = self.shared.with_completions([completion], self._new.histories)
             for key in self.keys:
                 self._add(replace(completion, key=key))
 
@@ -146,7 +148,7 @@ class SimulatedFanIn(Mechanism):
         if key not in self._new.newest:
             if len(self._new.newest) + len(self._states) >= self._forget_at:
                 self._forget()
-            self._new.begin(key, NOTHING if key in self._states else self._shared)
+            self._new.begin(key, NOTHING if key in self._states else self.shared)
 
     def _forget(self) -> None:
         """Forgets the keys of which nothing can count any more."""
@@ -208,7 +210,7 @@ class SimulatedFanIn(Mechanism):
         return evaluate(SimulatedFacts(self, at, keys)).values() if keys else ()
 
     def _may_be_complete(self, key: str | None) -> bool:
-        if self.rule.when is None:
+        if self.rule.when is None and self.rule.otherwise is None:
             # Most keys still wait: told by the names alone, before what is new is taken in.
             there = self._states.get(key, NOTHING).unused.keys() | self._new.of(key)
             return len(there) == len(self.names) and len(self.state(key).unused) == len(self.names)
@@ -217,22 +219,22 @@ class SimulatedFanIn(Mechanism):
     def _fire(self, decision: Decision) -> Firing:
         key, batch = decision.key, decision.batch
         assert batch is not None
-        positions = {c.upstream: c.position for c in decision.consumed}
-        self._use(key, positions, decision.at)
+        request = SensorRequest.of(decision, batch)
+        self._states[key] = self.state(key).with_request(request, remembers=self._has_deadline)
         self._held.discard(key)
         self.downstream.request(decision.at, key)
-        return Firing(decision.at, key, batch.completions)
+        return Firing(decision.at, key, batch.completions, batch.early)
 
     def _wait(self, decision: Decision) -> None:
         """Notes when to look again at what a decision to wait waits for."""
         if not decision.complete:
             # Less may be more: what falls out of its window may make a batch of the others.
-            if self._may_lose:
+            if self._may_lose or self._has_deadline:
                 self._look_at_time(decision.changes_at, decision)
             return
         if decision.running or decision.busy:
             self._held.add(decision.key)
-        if decision.unsettled:
+        if decision.unsettled or self._has_deadline:
             self._look_at_time(decision.changes_at, decision)
 
     def _look_at_time(self, time: datetime | None, decision: Decision) -> None:
@@ -290,6 +292,14 @@ class SimulatedFanIn(Mechanism):
 
     def _adopt(self, event: Requested, key: str | None) -> None:
         """Uses up what a request that was really made used up."""
+        if self._has_deadline and event.batch is not None:
+            names = {n for c in event.batch for n in self.names_of(c.upstream, self.fan_in.kind)}
+            self._begin(key)
+            self._states[key] = self.state(key).with_last(
+                event.at, frozenset(names), early=event.early
+            )
+        if event.early:
+            return
         own = self.kind == self.fan_in.kind
         positions: dict[str, Any] = {}
         for used in event.used:
@@ -334,10 +344,19 @@ class SimulatedFacts:
                 used=of_key.used,
                 terms=rule,
                 key=key,
-                requested_at=last_request(of_key.used),
+                **_requests(of_key),
+                ends_at=self._ends_at(key),
+                shared=fan_in.shared.newest.keys() if rule.by_key else (),
             )
             for key, of_key in of_keys
         }
+
+    def _ends_at(self, key: str | None) -> datetime | None:
+        """Returns when a key ends, if it is a partition of time."""
+        rule, partitions = self.fan_in.rule, self.fan_in.fan_in.partitions
+        if rule.deadline is None or not rule.by_key or partitions is None or key is None:
+            return None
+        return partition_end(partitions, key)
 
     def decide(self, keys: Collection[str | None] | None = None) -> Mapping[str | None, Decision]:
         return self.decisions if keys is None else {key: self.decisions[key] for key in keys}
@@ -355,6 +374,17 @@ class SimulatedFacts:
 
     def read_used(self, keys: Collection[str | None]) -> None:
         """Reads nothing more: what was used is known as it happens."""
+
+
+def _requests(of_key: KeyState) -> Mapping[str, Any]:
+    """Returns what ``decide`` is told of the last requests of a key."""
+    last, times = of_key.last, (last_request(of_key.used), of_key.last.at)
+    requested_at = max((at for at in times if at is not None), default=None)
+    return {
+        "requested_at": requested_at,
+        "requested_early_at": last.early_at,
+        "requested_with": last.members if last.at == requested_at else None,
+    }
 
 
 def _has_not(when: Requirement) -> bool:
