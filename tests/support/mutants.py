@@ -193,15 +193,16 @@ MUTANTS = (
     Mutant(
         "ends a calendar day at midnight in UTC",
         "windows",
-        "        zone = ZoneInfo(window.zone)\n",
-        "        zone = UTC\n",
+        "return in_utc(completed_at) >= window.start(in_utc(at))",
+        "return completed_at.astimezone(UTC).date() >= at.astimezone(UTC).date()",
         "a calendar day",
     ),
     Mutant(
         "lets a calendar day last 24 hours",
         "windows",
-        "return completed_at.astimezone(zone).date() >= at.astimezone(zone).date()",
-        "return at - window.start(at) < ONE_DAY and completed_at >= window.start(at)",
+        "        return in_utc(completed_at) >= window.start(in_utc(at))\n",
+        "        start = window.start(in_utc(at))\n"
+        "        return in_utc(at) - start < ONE_DAY and in_utc(completed_at) >= start\n",
         "the day of 25 hours",
     ),
     Mutant(
