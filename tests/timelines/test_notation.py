@@ -40,6 +40,7 @@ FORMS = [
     ("Dx", Kind.D_FAILS, None),
     ("D?", Kind.D_BY_HAND, None),
     ("D+", Kind.D_STARTS, None),
+    ("D~", Kind.LET_GO, None),
     ("(lose state)", Kind.LOSE_STATE, None),
     ("(& ~in_progress added)", Kind.WRAP, None),
 ]
