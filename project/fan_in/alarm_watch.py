@@ -11,7 +11,8 @@ from typing import Any
 import dagster as dg
 
 # Private, since only Dagster's own evaluator makes a view of the asset graph.
-from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from dagster._core.definitions.temporal_context import TemporalContext
 
 from .asset_plan import AssetPlan, tick_of
 from .asset_tick import AssetTick

@@ -469,6 +469,8 @@ def with_job_condition(
 def job_path_definitions(letters: Iterable[str] = "AB", **arguments: Any) -> dg.Definitions:
     """Returns definitions with a fan-in sensor over the jobs of these upstreams."""
     jobs = [upstream_job(letter) for letter in sorted(letters)]
+    if arguments.get("deadline") is not None:
+        arguments = {"alarm_on": "d", **arguments}
     sensor = fan_in.fan_in_sensor(name="sensor", upstream_jobs=jobs, job=d_job, **arguments)
     return with_sensor(sensor, letters)
 

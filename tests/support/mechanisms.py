@@ -172,7 +172,7 @@ def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
         if timeline.counts:
             more["count"] = {f"{a.lower()}_job": number for a, number in timeline.counts}
         if timeline.deadline is not None:
-            more["deadline"] = _deadline(timeline)
+            more |= {"deadline": _deadline(timeline), "alarm_on": "d"}
         if timeline.otherwise is not None:
             more["otherwise"] = _otherwise(timeline, succeeded)
         if timeline.idle:

@@ -201,8 +201,9 @@ MUTANTS = (
     Mutant(
         "lets a calendar day last 24 hours",
         "windows",
-        "return in_utc(completed_at) >= window.start(in_utc(at))",
-        "return at - window.start(at) < ONE_DAY and completed_at >= window.start(at)",
+        "        return in_utc(completed_at) >= window.start(in_utc(at))\n",
+        "        start = window.start(in_utc(at))\n"
+        "        return in_utc(at) - start < ONE_DAY and in_utc(completed_at) >= start\n",
         "the day of 25 hours",
     ),
     Mutant(

@@ -43,6 +43,14 @@ by_nine = all_upstreams_updated(
 in_two_hours = all_upstreams_updated(deadline=timedelta(hours=2), otherwise=at_least(1))
 everything: dg.AutomationCondition[dg.AssetKey] = all_upstreams_updated()
 daily = all_upstreams_updated(CalendarDay("Europe/Berlin"), optional=["vip", dg.AssetKey("b")])
+periods = all_upstreams_updated(
+    within={
+        "a": CalendarHour("UTC"),
+        "b": CalendarWeek("UTC", starts_on="sunday"),
+        "c": CalendarMonth("UTC"),
+        "d": CalendarDay("UTC", starts_at="06:00"),
+    }
+)
 some = all_upstreams_updated(within={"a": DAY, "b": None}, at_least=2, wait_while_running=False)
 hourly = all_upstreams_updated(count={"a": 24})
 deprecated = upstreams_updated(2, within=DAY)
