@@ -251,8 +251,8 @@ MUTANTS = (
     Mutant(
         "has no pace",
         "rule",
-        "or self.evaluating is not None or self.held_until is not None\n",
-        "or self.evaluating is not None\n",
+        "        return self.complete and self.held_until is None and not self._waits\n",
+        "        return self.complete and not self._waits\n",
         "no sooner than two hours",
     ),
     Mutant(
@@ -265,14 +265,14 @@ MUTANTS = (
     Mutant(
         "looks for the last request in its window alone, in the sensor",
         "sensor_config",
-        "        return at - longest if paced is None else min(at - longest, paced)\n",
-        "        return at - longest\n",
+        "        return since if paced is None else min(since, paced)\n",
+        "        return since\n",
         "by hand, long before its state was lost",
     ),
     Mutant(
         "knows of no request, in the condition",
         "asset_requests",
-        "        return (self.record is not None or self.uses_before) and not self.given_back\n",
+        "        return knows and not self.given_back and self.early is None\n",
         "        return False\n",
         "by hand, it counts as a request",
     ),

@@ -208,6 +208,11 @@ NAMED = (
     Named(PACE, "not before a time that comes twice", "start=2026-10-25 notbefore=02:30/Europe/Berlin: A@0.1 B@0.2 .@0.499999 .@0.5 .", "010", "It is requested the first time that it is half past two."),
     Named(PACE, "once a day, and not before six", "pace=day/UTC notbefore=06:00/UTC: A@7 B@7.1 . A@8 B@8.1 . .@24 .@29.999999 .@30 .", "100010", "The day is new at midnight, and begins at six."),
     Named(PACE, "the run ends in the night", "overlap=no notbefore=09:00/UTC: A@10 B@10.1 . A@20 B@20.1 .@22 D!@26 . .@33 .", "10010", "What waited in the evening for a run to end waits for the morning when it has."),
+    Named(PACE, "an early request is held, and does not count", "pace=6h deadline=2h otherwise=1: A B . A@1 .@3 .@6.099999 .@6.1 B@7 . .", "100e10", "Past its deadline it waits for its pace as any batch; the whole one that follows need not wait for another six hours."),
+    Named(PACE, "an early request in the morning", "notbefore=09:00/UTC deadline=2h otherwise=1: A@5 .@7 .@8.999999 .@9 B .", "00e1", "The deadline passes in the night, and its request comes at nine."),
+    Named(PACE, "past its deadline it need not settle, but is held", "pace=6h settle=2h deadline=3h: A@0 B@2 .@2.9 .@3 A@4 B@6.9 .@7 .@8.999999 .@9 .", "010010", "A deadline ends the wait for a quiet period, not that for its pace."),
+    Named(PACE, "held early requests, key by key", "keys=x,y pace=6h deadline=2h otherwise=1: A/x B/x . A/x@1 A/y@1.1 .@3.1 .@6.1 .", "x=10e0 y=0e00", "The key that has its deadline and no request behind it goes at once."),
+    Named(PACE, "a held early request, and its state lost", "pace=6h deadline=2h otherwise=1: A B . A@1 (lose state) .@3 (lose state) .@6.1 (lose state) . B . (lose state) .", "10e010", "The whole request and the early one are both read back."),
     Named(PACE, "not before nine, key by key", "keys=x,y notbefore=09:00/UTC: A/x@7 B/x . A/y@8 .@9 B/y . .", "x=0100 y=0010", "Each key is held in the morning by itself."),
 
     Named(COUNT, "three of one, one of the other", "count[A]=3: A A . B . A . . A .", "00100", "A is ready with its third completion."),
