@@ -53,7 +53,7 @@ PERIODS = (
     Period("month", "UTC"),
 )
 WINDOWS = (*PLAIN_WINDOWS, *PERIODS)
-PACES = (*map(hours, (0.5, 1, 6, 20)), *PERIODS)
+PACES = (*map(hours, (0.5, 1, 6, 6, 20, 20, 20)), *PERIODS)
 CLOCKS = (
     Clock("01:30", "America/New_York"),
     Clock("09:00", "Europe/Berlin"),
@@ -130,7 +130,7 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
     if draw(one_in(4)):
         timeline = replace(timeline, idle=True)
     for name, values in (("pace", PACES), ("not_before", CLOCKS)):
-        if draw(one_in(2)) and (paced := [*_with(timeline, name, values)]):
+        if not draw(one_in(3)) and (paced := [*_with(timeline, name, values)]):
             timeline = draw(st.sampled_from(paced))
     # No condition has a deadline with any other expression.
     if draw(one_in(2)) and re.fullmatch("[A-Z0-9&]*", str(timeline.when or "")):

@@ -114,6 +114,7 @@ NAMED = (
     Named(DIFFERENCE, "by hand in the midst of a count", "{A} count[A]=2: A . D? A . A .", "001/010", "For the asset the run by hand has used up the first."),
     Named(DIFFERENCE, "by hand before the deadline", "deadline=2h otherwise=1: A D?@1 .@2 . B@3 .", "000/e01", "For the asset the wait is over, for the job nobody's batch was requested."),
     Named(DIFFERENCE, "a shared upstream begins no wait", "deadline=2h otherwise=1 keys=x,y shared=B: A/x B@0.1 . B@1 .@4 A/x@5 .", "x=101 y=000 / x=0e0 y=000", "It counts for every partition, and none of them waits for it; on the job path it is ignored."),
+    Named(DIFFERENCE, "by hand, it is no request for a job", "pace=2h: A B . D?@1 A@1.1 B@1.2 .@2.1 .@3 .", "1010/1100", "On the job path it uses up nothing, and so it holds nothing."),
 
     Named(KEYS, "a day pairs with its own day only", "keys=mon,tue: A/mon . B/tue . B/mon . A/tue .", "mon=0010 tue=0001", "Halves of two days are no batch, however young; each day is one of its own."),
     Named(KEYS, "two days at one tick", "keys=mon,tue: A/mon A/tue B/tue B/mon . .", "mon=10 tue=10", "One request for each, and each request has its day."),
@@ -197,7 +198,6 @@ NAMED = (
     Named(PACE, "pace after its state was lost", "pace=6h: A B . A B (lose state) . .@6.1 . A@7 B (lose state) . .@12.1", "101001", "When the last batch was requested is read back, too."),
     Named(PACE, "pace after an upstream has left", "{A,B,C} when=1 pace=6h: C . (C leaves the set) A . .@6.05 .", "1010", "The last request was of an upstream that is no longer in the set, and holds all the same."),
     Named(PACE, "by hand, it counts as a request", "manual_runs=consume pace=2h: A B . D?@1 A@1.1 B@1.2 .@2.1 .@3 .", "1010", "What uses up a batch is followed no sooner."),
-    Named(PACE, "by hand, it is no request for a job", "pace=2h: A B . D?@1 A@1.1 B@1.2 .@2.1 .@3 .", "1010/1100", "On the job path it uses up nothing, and so it holds nothing."),
     Named(PACE, "pace and settling", "pace=2h settle=1h: A@0 B@0.1 .@1.1 A@2 B@2.5 .@3.1 .@3.5 .", "1010", "It waits for both."),
     Named(PACE, "pace and a running downstream", "overlap=no pace=2h: A B . A@1 B@1.1 .@2.1 D!@3 . . A B . D!@5 .@5.049999 .@5.05", "1010001", "It waits for the end of the run, and then for its pace."),
     Named(PACE, "pace of an expression", "when=A&~B pace=2h: A . A . .@2.05 . B .", "10100", "Whatever makes the batch."),
