@@ -191,10 +191,14 @@ class Model:
     def keys(self, known: list) -> list:
         if not self.rule.by_key:
             return [None]
-        tells = (Ended, Requested) if self.kind == "sensor" else (Materialized, Requested)
-        if self.rule.manual_runs == "ignore":
-            tells = tells[:1]
-        return sorted({e.key for e in known if isinstance(e, tells) and e.key is not None})
+        completes = Ended if self.kind == "sensor" else Materialized
+        consumes = self.rule.manual_runs == "consume"
+        tells = {
+            e.key
+            for e in known
+            if isinstance(e, completes) or (isinstance(e, Requested) and (consumes or e.lets_go))
+        }
+        return sorted(tells - {None})
 
     def decide(self, known: list, key, at):
         sees = Ended if self.kind == "sensor" else Materialized

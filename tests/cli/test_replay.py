@@ -66,6 +66,7 @@ from tests.support.drivers import (
     job_path_definitions,
 )
 from tests.support.generated import timelines
+from tests.support.marks import a_few
 from tests.support.mechanisms import OUR_CONDITION, OUR_SENSOR, OUR_SENSOR_BY_TAG, OURS
 from tests.support.oracle import expected
 from tests.support.played_history import DEFINED_OTHERWISE, Lived, live
@@ -145,7 +146,7 @@ def own(timeline: Timeline, contender) -> Replay:
 
 
 @pytest.mark.parametrize("contender", OURS, ids=lambda contender: contender.name)
-@pytest.mark.parametrize("timeline", LIVED, ids=str)
+@pytest.mark.parametrize("timeline", a_few(LIVED, 2), ids=str)
 def test_the_replay_of_what_was_lived_is_what_was_lived(timeline, contender):
     """Real runs, real ticks, a real storage: read back and played, the fan-in's own rule requests
     the same batches at the same ticks, which are those that the referee demands, and there is no

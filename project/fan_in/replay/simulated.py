@@ -149,6 +149,8 @@ class SimulatedFanIn(Mechanism):
         if key not in self._new.newest:
             if len(self._new.newest) + len(self._states) >= self._forget_at:
                 self._forget()
+            if key not in self._states and self.shared.newest:
+                self._look_at.add(key)  # What counts for every key may be a batch of a new one.
             self._new.begin(key, NOTHING if key in self._states else self.shared)
 
     def _forget(self) -> None:
