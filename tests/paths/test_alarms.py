@@ -28,6 +28,7 @@ from tests.support.drivers import (
     upstreams,
 )
 
+INSTALLED_AS = "dagster_fan_in"
 HOUR = timedelta(hours=1)
 KEYS = ("x", "y", "z")
 CHECKS = {"declarative": ("d", "fan_in_deadline"), "job": ("d", "sensor_deadline")}
@@ -320,6 +321,7 @@ def test_the_page_on_deadlines_is_executed():
     jobs = {f"{n}_job": dg.define_asset_job(f"{n}_job", selection=["ledger"]) for n in assets}
     ledger_job = dg.define_asset_job("ledger_job", selection=["ledger"])
     names: dict[str, Any] = {**assets, **jobs, "ledger": ledger, "ledger_job": ledger_job}
+    block = block.replace(INSTALLED_AS, "project.fan_in")
     exec(compile(block, "deadlines.md", "exec"), names)
     graph = names["defs"].get_repository_def().asset_graph
     assert {(k.asset_key.to_user_string(), k.name) for k in graph.asset_check_keys} == {
