@@ -55,6 +55,7 @@ FEATURES = (
     both("settled: none has completed for a while", "`& upstreams_settled(timedelta(minutes=10))`", "`settle=timedelta(minutes=10)`", "a burst", "exactly settled"),
     both("idle: none is running", "`& ~upstreams_running()`", "`wait_while_upstreams_run=True`", "a running upstream", "idle and settled"),
     both("a deadline for the wait", '`deadline=timedelta(hours=2)`, `deadline=TimeOfDay("09:00", "Europe/Berlin")`', "the same", "past the deadline it need not settle", "by nine", "a day has until it is over"),
+    both("an alarm past the deadline", "`with_fan_in` adds a check on the asset", "the same, on the asset of the job, or `alarm_on=`", "test_alarms: test_an_upstream_that_stays_away_fails_the_check_once_and_a_whole_batch_passes_it", "test_alarms: test_with_keys_the_check_changes_when_one_joins_and_when_the_last_has_left"),
     both("with what is there, past the deadline", '`otherwise=at_least(1)`, `otherwise=upstream_updated("a") \\| …`', "`otherwise=at_least(1)`, `otherwise=upstream_succeeded(a) \\| …`", "past the deadline with what is there", "one early request in a wait", "otherwise an expression"),
     both("wait for a running downstream", "`wait_while_running=True` (default)", "the same", "both arrive while D runs, no overlap", "held back by key"),
     Feature("by key: only completions of the same key combine",
