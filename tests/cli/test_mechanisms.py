@@ -109,8 +109,7 @@ def happenings(draw: st.DrawFn) -> list:
             success = what == "ends"
             events.append(Ended(now, began.upstream, began.run_id, success, began.key))
         elif what == "D?":
-            # What lets a key go beside completions of every key is not modelled here yet.
-            lets_go = key is None and draw(st.booleans())
+            lets_go = draw(st.booleans())
             events.append(Requested(now, run_id, key, id=3 * number + 2, lets_go=lets_go))
             by_hand.append(events[-1])
         elif what == "D!" and by_hand:
@@ -172,7 +171,7 @@ class Model:
                 held = decision.complete and self.held(known, key, at)
                 if decision.fires and not held:
                     fires.append(decision)
-            oldest = {d.key: min(s.unused[0].completed_at for s in d.ready) for d in fires}
+            oldest = {d.key: min(s.counted[-s.needed].completed_at for s in d.ready) for d in fires}
             for decision in sorted(fires, key=lambda d: (oldest[d.key], str(d.key))):
                 consumed = {c.upstream: Used(position=c.position, at=at) for c in decision.consumed}
                 mine = self.used[decision.key]
