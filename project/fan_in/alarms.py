@@ -130,8 +130,11 @@ def alarm_words(change: Change, decisions: Mapping[Key, Decision], *, words: Wor
 
 def _line(key: Key, alarm: Alarm, decision: Decision | None, words: Words) -> str:
     name = "" if key is None else f"{key}: "
-    if decision is None or decision.waiting_since is None:
-        return f"{name}let go: not requested, and nothing of it counts any more"
+    if decision is None:
+        return f"{name}waited for since {format_time(alarm.since)}, and not known any more"
+    if decision.waiting_since is None:
+        since, now = format_time(alarm.since), explain(decision, words=words)
+        return f"{name}half a batch of {since} was let go, not requested; now {now}"
     if decision.whole and decision.fires:
         since = format_time(_complete_since(decision))
         return f"{name}complete since {since}, not requested: is the sensor running?"
