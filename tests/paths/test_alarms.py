@@ -233,6 +233,19 @@ def test_with_keys_the_check_changes_when_one_joins_and_when_the_last_has_left(p
         assert alarmed.watch(5.2).passed
 
 
+def test_a_key_that_was_let_go_is_told_with_what_it_lacked(path):
+    """When another key joins it, since it has never been requested."""
+    with Alarmed(path, KEYS) as alarmed:
+        alarmed.complete(1, "A", key="x")
+        assert alarmed.watch(4) is not None
+        alarmed.complete(30, "A", key="y")
+        told = str(alarmed.watch(32.5).description)
+        assert (
+            "2 past their deadline. x: half a batch of 2026-01-05 01:00:00 UTC was let go" in told
+        )
+        assert f"now 0 of 2 upstreams ready; waiting for a{'_job' * (path == 'job')}: last" in told
+
+
 def test_a_lost_cursor_and_a_new_process_tell_nothing_again_and_lose_nothing(path):
     """What was told is read from the check's own evaluations."""
     with Alarmed(path, KEYS) as alarmed:
