@@ -242,8 +242,8 @@ def test_a_key_that_was_let_go_is_told_with_what_it_lacked(path):
         told = str(alarmed.watch(32.5).description)
         lacked = f"b{'_job' * (path == 'job')}"
         assert told.startswith(
-            "2 past their deadline. x: a batch of 2026-01-05 01:00:00 UTC was let go, not requested:"
-            f" it lacked {lacked}; y: 1 of 2"
+            "2 past their deadline. x: a batch of 2026-01-05 01:00:00 UTC was let go, not"
+            f" requested: it lacked {lacked}; y: 1 of 2"
         )
 
 
