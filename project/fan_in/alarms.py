@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .compat.python import UTC
-from .messages import Words, explain, some
+from .messages import Words, explain, plain, some
 from .rule import Decision
 from .windows import format_time
 
@@ -30,10 +30,12 @@ class Alarm:
     Args:
         since: When the wait began.
         raised_at: When the alarm was raised.
+        missing: The upstreams that were missing then; none if the batch was whole.
     """
 
     since: datetime
     raised_at: datetime
+    missing: tuple[str, ...] = ()
 
 
 Alarms = Mapping[Key, Alarm]
@@ -91,7 +93,7 @@ def change(
         if since is None or not _is_late(decision, at, patience):
             continue
         if known is None or since > known.raised_at:
-            alarms[key] = Alarm(since, at)
+            alarms[key] = Alarm(since, at, tuple(s.upstream for s in decision.missing))
     return Change(alarms=alarms, before=before)
 
 
@@ -136,7 +138,8 @@ def alarm_words(change: Change, decisions: Mapping[Key, Decision], *, words: Wor
 def _line(key: Key, alarm: Alarm, decision: Decision | None, words: Words) -> str:
     name = "" if key is None else f"{key}: "
     if decision is None or decision.waiting_since is None:
-        return f"{name}let go: not requested, and nothing of it counts any more"
+        lacked = f": it lacked {some(list(map(plain, alarm.missing)), ', ')}" * bool(alarm.missing)
+        return f"{name}a batch of {format_time(alarm.since)} was let go, not requested{lacked}"
     if decision.whole and decision.fires:
         since = format_time(_complete_since(decision))
         return f"{name}complete since {since}, not requested: is the sensor running?"
@@ -149,7 +152,8 @@ def _line(key: Key, alarm: Alarm, decision: Decision | None, words: Words) -> st
 def to_data(alarms: Alarms) -> Any:
     """Returns alarms as JSON has them."""
     return [
-        [key, alarm.since.timestamp(), alarm.raised_at.timestamp()] for key, alarm in alarms.items()
+        [key, alarm.since.timestamp(), alarm.raised_at.timestamp(), list(alarm.missing)]
+        for key, alarm in alarms.items()
     ]
 
 
@@ -157,8 +161,12 @@ def from_data(data: Any) -> Alarms:
     """Returns the alarms that JSON holds; none if it holds something else."""
     try:
         return {
-            key: Alarm(datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(raised_at, UTC))
-            for key, since, raised_at in data
+            key: Alarm(
+                datetime.fromtimestamp(since, UTC),
+                datetime.fromtimestamp(raised_at, UTC),
+                tuple(map(str, missing)),
+            )
+            for key, since, raised_at, missing in data
         }
     except (TypeError, ValueError, OverflowError, OSError):
         return {}

@@ -130,10 +130,10 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         _checked(rf"^(\d\d:\d\d(:\d\d)?/.+|{TEMPLATE})$"),
     ] = None
     count: Annotated[
-        dict[str, int],
+        dict[str, int] | None,
         _described("With how many successes an upstream is ready, where that is more than one."),
         _checked(ONLY_TEMPLATE, additionalProperties={"type": "integer", "minimum": 1}),
-    ] = Field(default_factory=dict)
+    ] = None
     deadline: Annotated[
         Any,
         dg.Resolver(

@@ -530,15 +530,18 @@ def _status(
     within = window_of(terms.within, upstream)
     if newest is None:
         return UpstreamStatus(upstream=upstream, state=State.NEVER, within=within)
-    if used is not None and newest.position <= used.position:
+    if used is not None and _is_used(newest, used):
         return UpstreamStatus(
-            upstream=upstream, state=State.USED, within=within, newest=newest, used_at=used.at
+            upstream=upstream,
+            state=State.USED,
+            within=within,
+            newest=newest,
+            used_at=used.at,
         )
     unused = tuple(
         completion
         for completion in (*sorted(earlier, key=lambda c: c.position), newest)
-        if (used is None or completion.position > used.position)
-        and in_window(within, completion.completed_at, at)
+        if not _is_used(completion, used) and in_window(within, completion.completed_at, at)
     )
     counted = tuple(c for c in unused if c.id not in withheld) if withheld else unused
     needed, launch = terms.count.get(upstream, 1), withheld.get(newest.id)
@@ -558,6 +561,10 @@ def _status(
         counted=counted,
         needed=needed,
     )
+
+
+def _is_used(completion: Completion, used: Used | None) -> bool:
+    return used is not None and completion.position <= used.position
 
 
 def check_upstreams(upstreams: Collection[str], downstream: str | None = None) -> None:

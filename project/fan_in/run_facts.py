@@ -287,6 +287,6 @@ def _matters_since(decision: Decision) -> datetime:
 
 
 def oldest(decision: Decision) -> datetime:
-    """Returns when the first completion that a complete batch uses completed."""
-    firsts = (s.unused[0] if s.unused else s.newest for s in decision.ready)
-    return min(first.completed_at for first in firsts if first is not None)
+    """Returns when the first completion happened without which a complete batch would not be
+    complete: of a count, the newest that are needed."""
+    return min(s.counted[-s.needed].completed_at for s in decision.ready)

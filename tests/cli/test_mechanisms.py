@@ -179,7 +179,7 @@ class Model:
                 held = decision.complete and self.held(known, key, at)
                 if decision.fires and not held:
                     fires.append(decision)
-            oldest = {d.key: min(s.unused[0].completed_at for s in d.ready) for d in fires}
+            oldest = {d.key: min(s.counted[-s.needed].completed_at for s in d.ready) for d in fires}
             for decision in sorted(fires, key=lambda d: (oldest[d.key], str(d.key))):
                 consumed = {c.upstream: Used(position=c.position, at=at) for c in decision.consumed}
                 mine = self.used[decision.key]

@@ -28,6 +28,7 @@ from tests.support.drivers import (
     upstreams,
 )
 
+INSTALLED_AS = "dagster_fan_in"
 HOUR = timedelta(hours=1)
 KEYS = ("x", "y", "z")
 CHECKS = {"declarative": ("d", "fan_in_deadline"), "job": ("d", "sensor_deadline")}
@@ -261,6 +262,20 @@ def test_with_keys_the_check_changes_when_one_joins_and_when_the_last_has_left(p
         assert alarmed.watch(5.2).passed
 
 
+def test_a_key_that_was_let_go_is_told_with_what_it_lacked(path):
+    """When another key joins it, since it has never been requested."""
+    with Alarmed(path, KEYS) as alarmed:
+        alarmed.complete(1, "A", key="x")
+        assert alarmed.watch(4) is not None
+        alarmed.complete(30, "A", key="y")
+        told = str(alarmed.watch(32.5).description)
+        lacked = f"b{'_job' * (path == 'job')}"
+        assert told.startswith(
+            "2 past their deadline. x: a batch of 2026-01-05 01:00:00 UTC was let go, not"
+            f" requested: it lacked {lacked}; y: 1 of 2"
+        )
+
+
 def test_a_lost_cursor_and_a_new_process_tell_nothing_again_and_lose_nothing(path):
     """What was told is read from the check's own evaluations."""
     with Alarmed(path, KEYS) as alarmed:
@@ -349,6 +364,7 @@ def test_the_page_on_deadlines_is_executed():
     jobs = {f"{n}_job": dg.define_asset_job(f"{n}_job", selection=["ledger"]) for n in assets}
     ledger_job = dg.define_asset_job("ledger_job", selection=["ledger"])
     names: dict[str, Any] = {**assets, **jobs, "ledger": ledger, "ledger_job": ledger_job}
+    block = block.replace(INSTALLED_AS, "project.fan_in")
     exec(compile(block, "deadlines.md", "exec"), names)
     graph = names["defs"].get_repository_def().asset_graph
     assert {(k.asset_key.to_user_string(), k.name) for k in graph.asset_check_keys} == {

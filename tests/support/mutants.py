@@ -102,15 +102,15 @@ MUTANTS = (
     Mutant(
         "never uses anything up",
         "rule",
-        "if used is not None and newest.position <= used.position:",
-        "if False:",
+        "return used is not None and completion.position <= used.position",
+        "return False",
         "one batch",
     ),
     Mutant(
         "uses up only what is older than the batch",
         "rule",
-        "newest.position <= used.position",
-        "newest.position < used.position",
+        "return used is not None and completion.position <= used.position",
+        "return used is not None and completion.position < used.position",
         "one batch",
     ),
     Mutant(
@@ -352,8 +352,8 @@ MUTANTS = (
     Mutant(
         "counts what is outside the window",
         "rule",
-        "        and in_window(within, completion.completed_at, at)\n    )",
-        "    )",
+        "if not _is_used(completion, used) and in_window(within, completion.completed_at, at)",
+        "if not _is_used(completion, used)",
         "an old one is none of them",
     ),
     Mutant(
@@ -581,11 +581,11 @@ MUTANTS = (
         "a re-run after today's batch",
     ),
     Mutant(
-        "does not settle, in the condition",
+        "does not settle, in an expression",
         "condition",
         "return _without(context, {p for ready in part.ready.values() for p in ready})",
         "return _without(context, set())",
-        "a burst",
+        "either of two, settled",
     ),
     Mutant(
         "pairs whatever the partition, in the condition",

@@ -174,6 +174,7 @@ NAMED = (
     Named(QUORUM, "a quorum held back", "{A,B,C} when=2 overlap=no: A B . C A . B . D! . .", "10010", "What came while D ran is one batch."),
 
     Named(SETTLING, "a burst", "settle=1h: A@0 B@0.01 .@0.5 A@0.6 . B@1.2 .@1.61 .@2.2 .", "00010", "One request when the last of a burst has been quiet for an hour."),
+    Named(SETTLING, "either of two, settled", "when=A|B settle=1h: A@0 .@0.5 .@1 B@1.5 .@2 .@2.5", "0101", "One of them is enough, and is waited for as well."),
     Named(SETTLING, "exactly settled", "settle=1h: A@0 B@1 .@1.999999 .@2", "01", "An hour is an hour."),
     Named(SETTLING, "settled before it is too old", "window=2h settle=1h: A@0 B@0.9 .@1.8 .@1.9 A@4 B@5.1 .@6.05 .@6.1", "0100", "Settled halves must still be young: the second pair never is."),
     Named(SETTLING, "what was used holds back, too", "settle=1h: A@0 B@0.01 .@1.01 A@1.1 B@1.5 .@2.2 .@2.5", "101" , "The next burst counts from its own last completion."),
