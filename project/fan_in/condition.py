@@ -26,7 +26,7 @@ from .condition_parts import (
     running_of,
 )
 from .errors import FanInError
-from .evaluation_lines import FanInResult, held_back_text, late_texts, subset_of
+from .evaluation_lines import FanInResult, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .pace import Pace, pace_words
@@ -370,9 +370,8 @@ class _RuleCondition(FanInCondition):
                 for key, batch in batches.items()
                 if batch is not None and batch.without is not None
             }
-        held = next((d for d in decisions.values() if d.complete and not d.fires), None)
-        first = [held_back_text(held)] if held else []
-        first += late_texts(part)
+        lines = plan.lines(part)
+        standing = lines.standing(decisions, lambda partition: part.decide(partition, tick))
         true_subset = context.get_empty_subset()
         if fires and not context.candidate_subset.is_empty:
             if context.key != root.key and context.partitions_def is not None and None in fires:
@@ -384,7 +383,8 @@ class _RuleCondition(FanInCondition):
         return FanInResult(
             context,
             true_subset,
-            lines=plan.lines(part).of(context, first),
+            lines=lines.of(context, standing),
+            whole=standing.whole,
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
             metadata=lambda: _record(context, tick, part) if records else {},
             part=part,

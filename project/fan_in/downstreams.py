@@ -171,6 +171,7 @@ class KeyFacts:
     requested_with: frozenset[str] | None = None
     requested_early_at: datetime | None = None
     absent: frozenset[str] = frozenset()
+    lost: str | None = None
 
 
 class Downstream:
@@ -337,6 +338,7 @@ class Downstream:
             requested_with=whole.members(partition) if whole else None,
             requested_early_at=_datetime(early.decided_at) if early else None,
             absent=frozenset(absent),
+            lost=requests[0].launch if requests and requests[0].is_lost else None,
         )
 
     def _long_ago(self, partition: str | None) -> datetime | None:

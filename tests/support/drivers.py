@@ -36,6 +36,7 @@ from dagster._core.utils import make_new_run_id
 
 import project.fan_in as fan_in
 from project.fan_in.batch import batch_of_run
+from project.fan_in.evaluation_lines import LINE_CLASS
 from tests.support.pinned import (
     PARTITION,
     REPOSITORY,
@@ -45,6 +46,12 @@ from tests.support.pinned import (
 )
 
 ELSEWHERE = "elsewhere"
+
+
+def said(evaluation: Any) -> list[str]:
+    """Returns the lines of an evaluation, and of a group of lines those beneath it."""
+    nodes = [n for n in evaluation.iter_nodes() if n.condition_snapshot.class_name == LINE_CLASS]
+    return [node.condition_snapshot.name for node in nodes if not node.child_evaluations]
 
 
 class World(PinnedInstance):
@@ -326,6 +333,12 @@ class DeclarativeWorld(World):
     """Upstream jobs, and asset ``d`` requested by its automation condition."""
 
     downstream_asset = dg.AssetKey("d")
+
+    @property
+    def lines(self) -> list[str]:
+        """What the last evaluation of the downstream says of where it stands."""
+        (found,) = [e for e in self.evaluations if e.key == self.downstream_asset]
+        return said(found)
 
     def let_go(self, *, key: str | None = None) -> None:
         """Reports a materialization of the downstream, as the UI does."""
