@@ -227,7 +227,7 @@ def test_what_is_missing_comes_first():
     """Among the lines of a downstream's upstreams."""
     with GraphWorld(read_graph("d(a, b, c, e, f) = all")) as world:
         world.play("a b f .")
-        names = [line.split(":")[0] for line in said(world.latest["d"].evaluation)]
+        names = [line.split(":")[0] for line in said(world.latest[dg.AssetKey("d")].evaluation)]
         assert names == ["waiting for c", "waiting for e", "a", "b", "f"]
 
 

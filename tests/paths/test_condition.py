@@ -62,8 +62,9 @@ def test_an_evaluation_is_stored_when_the_facts_change_and_not_at_each_tick(worl
     """A line holds no age, so a waiting asset does not fill the storage."""
     world.at(0).run("A")
     world.at(25).tick()
+    let_go = "half a batch was let go at 2026-01-06 00:00:00 UTC, when all of it was too old"
     assert lines(world) == {
-        "half a batch was let go at 2026-01-06 00:00:00 UTC, when all of it was too old, without b": False,
+        f"{let_go}, without b": False,
         "waiting for a: last materialization at 2026-01-05 00:00:00 UTC, outside 24 h": False,
         "waiting for b: never materialized": False,
     }

@@ -74,5 +74,7 @@ def _asks_the_rule(node: Any) -> bool:
 
 def _written(node: Any) -> str:
     snapshot = node.condition_snapshot
+    if snapshot.class_name == LINE_CLASS:
+        return str(snapshot.name)
     parts = [_written(child) for child in node.child_evaluations]
     return written(snapshot.label, snapshot.name or snapshot.description, parts)
