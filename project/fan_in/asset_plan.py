@@ -22,6 +22,7 @@ from .evaluation_lines import EvaluationLines
 from .history import NO_HISTORY, SPREAD, History
 from .named_upstreams import given_twice, named_upstreams
 from .partition_maps import Pairing, PartitionMap
+from .standing import Standing
 from .windows import MOST_CLOCK_SKEW, ONE_DAY, Window, longest_window
 
 PartT = TypeVar("PartT", bound=Part)
@@ -176,6 +177,15 @@ class AssetPlan:
             self._lines[id(part)] = EvaluationLines(part)
         return self._lines[id(part)]
 
+    @property
+    def standings(self) -> Mapping[dg.AssetKey, list[Standing]]:
+        """Where the parts of each downstream's condition stood when they were last asked."""
+        found: dict[dg.AssetKey, list[Standing]] = {}
+        for lines in self._lines.values():
+            if lines.last is not None:
+                found.setdefault(lines.downstream, []).append(lines.last)
+        return found
+
     def nested_fault(self, downstream: dg.AssetKey, target: dg.AssetKey) -> str | None:
         """Returns why a part that is asked of a dependency cannot be decided for a downstream."""
         if target == downstream:
@@ -195,6 +205,15 @@ def is_observed(graph: Any, key: dg.AssetKey) -> bool:
     """True when an asset is only observed, so that a new data version is its completion."""
     node = graph.get(key) if graph.has(key) else None
     return bool(node is not None and node.is_observable and not node.is_materializable)
+
+
+def standings(graph: Any, storage: Any) -> Mapping[dg.AssetKey, list[Standing]]:
+    """Returns where the fan-ins of a graph stood when they were last asked, in this process."""
+    memory = caches.of_storage(storage, "assets", AssetMemory)
+    plans: Mapping[AssetMemory, AssetPlan]
+    plans = caches.of_object(graph, "plans", WeakKeyDictionary)
+    with memory.lock:
+        return plans[memory].standings if memory in plans else {}
 
 
 def tick_and_plan(

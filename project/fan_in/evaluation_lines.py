@@ -151,6 +151,16 @@ class EvaluationLines:
         self._standing: tuple[int, Standing] | None = None
         self._lines: tuple[tuple[str, Standing], list[Line]] | None = None
 
+    @property
+    def downstream(self) -> dg.AssetKey:
+        """The downstream that the part is of."""
+        return self._part.downstream.key
+
+    @property
+    def last(self) -> Standing | None:
+        """Where it stood when it was last asked."""
+        return self._standing[1] if self._standing is not None else None
+
     def standing(self, decisions: Mapping[Partition, Decision], decide: DecideNow) -> Standing:
         """Returns where the part stands at a tick; what holds a batch may change by itself."""
         version = self._part.version

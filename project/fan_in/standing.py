@@ -7,6 +7,7 @@ Dagster stores a new evaluation whenever they change.
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from .messages import (
@@ -53,6 +54,17 @@ class Text:
     beneath: tuple["Text", ...] = ()
 
 
+class Urgency(IntEnum):
+    """How soon a person should look; the first first."""
+
+    NEVER_TRUE = 0
+    LATE = 1
+    LOST = 2
+    HELD = 3
+    WAITING = 4
+    NOTHING_NEW = 5
+
+
 @dataclass(frozen=True)
 class Standing:
     """Where one part of a fan-in's condition stands.
@@ -60,10 +72,18 @@ class Standing:
     Args:
         whole: The whole in a few words.
         texts: The lines beneath it.
+        urgency: How soon a person should look.
     """
 
     whole: str
     texts: tuple[Text, ...]
+    urgency: Urgency = Urgency.WAITING
+
+    @property
+    def brief(self) -> str:
+        """The whole, and of partitions the first line, too."""
+        first = self.texts[0].words if self.texts else ""
+        return f"{self.whole}; {first}" if self.texts and self.texts[0].of else self.whole
 
 
 DecideNow = Callable[[Partition], Decision | None]
@@ -81,7 +101,8 @@ def standing_of(
         decide: Decides a partition that waits.
     """
     if part.question.fault is not None:
-        return Standing("never true", (Text(f"never true: {part.question.fault}"),))
+        line = Text(f"never true: {part.question.fault}")
+        return Standing(line.words, (line,), Urgency.NEVER_TRUE)
     faults = tuple(
         Text(f"{name}: {part.downstream.upstreams[name].fault}")
         for name in part.question.windows
@@ -91,7 +112,14 @@ def standing_of(
         found = _without_partitions(part, decisions.get(None) or part.only)
     else:
         found = _by_partition(part, decisions, decide)
-    return replace(found, texts=(*faults, *found.texts))
+    if not faults:
+        return found
+    return replace(found, texts=(*faults, *found.texts), urgency=Urgency.NEVER_TRUE)
+
+
+def _urgency(late: object, lost: object, held: object, counts: object) -> Urgency:
+    found = {Urgency.LATE: late, Urgency.LOST: lost, Urgency.HELD: held, Urgency.WAITING: counts}
+    return next((urgency for urgency, it_is in found.items() if it_is), Urgency.NOTHING_NEW)
 
 
 # --- without partitions --------------------------------------------------------------------------
@@ -99,7 +127,7 @@ def standing_of(
 
 def _without_partitions(part: "Part", decision: Decision | None) -> Standing:
     if decision is None:
-        return Standing("nothing to wait for", ())
+        return Standing("nothing to wait for", (), Urgency.NOTHING_NEW)
     problems = [Text(words) for words in _problems(decision, part.lost.get(None))]
     missing = [s for s in decision.asked_for if not s.ready]
     optional = [s for s in decision.statuses if not s.ready and s not in missing]
@@ -111,7 +139,8 @@ def _without_partitions(part: "Part", decision: Decision | None) -> Standing:
     there = tuple(Text(f"{s.upstream}: {_there(s)}", true=True) for s in decision.ready)
     if len(texts) + len(there) > MOST_LINES and len(there) > 1:
         there = (Text(f"{len(there)} are there", true=True, beneath=there),)
-    return Standing(_whole(decision, missing), (*texts, *there))
+    urgency = _urgency(decision.past_deadline, None in part.lost, decision.complete, decision.ready)
+    return Standing(_whole(decision, missing), (*texts, *there), urgency)
 
 
 def _whole(decision: Decision, missing: Collection[UpstreamStatus]) -> str:
@@ -181,7 +210,8 @@ def _by_partition(
     whole = f"{len(decisions)} of {count} partitions complete" if count else "nothing new"
     if part.late:
         whole = f"{len(part.late)} PAST DEADLINE, {whole}".replace("partitions ", "")
-    return Standing(whole, tuple(texts) or (Text("nothing new for any partition"),))
+    urgency = _urgency(part.late, part.lost, held, count)
+    return Standing(whole, tuple(texts) or (Text("nothing new for any partition"),), urgency)
 
 
 def _newest(partitions: Iterable[Partition]) -> list[Partition]:
