@@ -4,7 +4,7 @@ An asset graph never changes. Its downstreams and the parts of their conditions 
 does; a tick is made once for all of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from .asset_facts import ReadScope
 from .asset_tick import AssetMemory, AssetTick
 from .compat.releases import parents_through_views
 from .condition_parts import Part
+from .counts import Counts, name_of
 from .downstreams import Downstream
 from .evaluation_lines import EvaluationLines
 from .named_upstreams import named_upstreams
@@ -42,6 +43,7 @@ class AssetPlan:
         self.look_backs: dict[dg.AssetKey, timedelta | None] = {}
         self.longest: timedelta | None = timedelta(0)
         """How far back any of the fan-ins reads; None for all of history."""
+        self._faults: dict[dg.AssetKey, str | None] = {}
         self._looks: dict[str, tuple[timedelta | None, ReadScope]] = {}
         self._wanted: tuple[datetime, Mapping[str, ReadScope]] | None = None
         for key in graph.get_all_asset_keys():
@@ -53,7 +55,9 @@ class AssetPlan:
         windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
         via: dict[dg.AssetKey, dg.AssetKey] = {}
         lengths: list[Window] = []
+        counts: dict[Counts, None] = {}
         for part, target in named_upstreams(self.graph, key, condition):
+            counts |= dict.fromkeys([part.counts] if part.counts else [])
             for upstream, own in part.windows(self.graph, target).items():
                 windows[upstream] = tuple({*windows.get(upstream, ()), *own})
                 if upstream not in via or self._asks_nearer(target, upstream, key, via[upstream]):
@@ -65,10 +69,12 @@ class AssetPlan:
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
         both = (self.longest, self.look_backs[key])
         self.longest = None if None in both else max(x for x in both if x is not None)
-        self._downstreams[key] = Downstream(self.graph, key, windows, via)
+        self._faults[key] = _two_functions(counts)
+        first = next(iter(counts), None)
+        self._downstreams[key] = Downstream(self.graph, key, windows, via, first)
         self._look_at(key, self.look_backs[key], planned=True)
         for upstream in windows:
-            self._look_at(upstream, self.look_backs[key], planned=False)
+            self._look_at(upstream, self.look_backs[key], planned=False, counts=first)
 
     def _asks_nearer(
         self, target: dg.AssetKey, upstream: dg.AssetKey, key: dg.AssetKey, known: dg.AssetKey
@@ -84,11 +90,22 @@ class AssetPlan:
         )
         return tuple(theirs) == (True, False)
 
-    def _look_at(self, key: dg.AssetKey, length: timedelta | None, *, planned: bool) -> None:
+    def _look_at(
+        self,
+        key: dg.AssetKey,
+        length: timedelta | None,
+        *,
+        planned: bool,
+        counts: Counts | None = None,
+    ) -> None:
         asset, graph = key.to_string(), self.graph
         partitioned = not graph.has(key) or graph.get(key).partitions_def is not None
         scope = ReadScope(
-            since=None, planned=planned, observed=is_observed(graph, key), partitioned=partitioned
+            since=None,
+            planned=planned,
+            observed=is_observed(graph, key),
+            partitioned=partitioned,
+            counts=frozenset([counts] if counts else []),
         )
         known, before = self._looks.get(asset, (timedelta(0), scope))
         longest = None if known is None or length is None else max(known, length)
@@ -137,6 +154,11 @@ class AssetPlan:
             self._lines[id(part)] = EvaluationLines(part)
         return self._lines[id(part)]
 
+    def fault(self, downstream: dg.AssetKey, target: dg.AssetKey) -> str | None:
+        """Returns why a part that is asked of a downstream, or of its dependency, cannot be
+        decided for the downstream."""
+        return self._faults[downstream] or self.nested_fault(downstream, target)
+
     def nested_fault(self, downstream: dg.AssetKey, target: dg.AssetKey) -> str | None:
         """Returns why a part that is asked of a dependency cannot be decided for a downstream."""
         if target == downstream:
@@ -150,6 +172,13 @@ class AssetPlan:
         if PartitionMap(self.graph, target, downstream, downstream).pairing is not Pairing.SAME:
             return f"asked of {name}, whose partitions are mapped to those of this asset"
         return None
+
+
+def _two_functions(counts: Collection[Counts]) -> str | None:
+    if len(counts) < 2:
+        return None
+    names = ", ".join(map(name_of, counts))
+    return f"several parts say by counts what counts ({names}): give it once"
 
 
 def is_observed(graph: Any, key: dg.AssetKey) -> bool:

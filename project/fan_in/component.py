@@ -10,6 +10,7 @@ import dagster as dg
 from dagster.components.component_scaffolding import scaffold_component
 from pydantic import BaseModel, Field
 
+from .counts import ENDS
 from .in_yaml import REQUIREMENTS, duration_of, in_template, within_of
 from .sensor import JobName, UpstreamJob, fan_in_sensor
 from .windows import ONE_DAY
@@ -19,6 +20,7 @@ ONLY_TEMPLATE = f"^{TEMPLATE}$"
 NAME = rf"^([A-Za-z0-9_]+|{TEMPLATE})$"
 UPSTREAM = rf"^([A-Za-z0-9_]+(@.+)?|{TEMPLATE})$"
 DURATION = r"(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?|P.+"
+END = rf"^({'|'.join(ENDS)}|{TEMPLATE})$"
 WINDOW = rf"^({DURATION}|day/.+|none|{TEMPLATE})$"
 
 
@@ -98,6 +100,28 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
             " long.",
         ),
         _checked(f"^({DURATION}|{TEMPLATE})$"),
+    ] = None
+    counts: Annotated[
+        Any,
+        _as_rendered(
+            "A template variable of yours: a function from an UpstreamWork to whether it counts."
+        ),
+        _checked(ONLY_TEMPLATE),
+    ] = None
+    ended: Annotated[
+        dict[str, list[str]] | None,
+        _described(
+            "For some upstream jobs, which ends of their runs are completions: success, failure,"
+            " canceled. Default: success."
+        ),
+        _checked(
+            ONLY_TEMPLATE,
+            additionalProperties={
+                "type": "array",
+                "items": {"type": "string", "pattern": END},
+                "minItems": 1,
+            },
+        ),
     ] = None
     wait_while_running: Annotated[bool, _checked(ONLY_TEMPLATE)] = True
     wait_while_upstreams_run: Annotated[bool, _checked(ONLY_TEMPLATE)] = False

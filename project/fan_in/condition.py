@@ -24,13 +24,14 @@ from .condition_parts import (
     any_upstream_running,
     running_of,
 )
+from .counts import Counts, check_counts, name_of
 from .errors import FanInError
 from .evaluation_lines import FanInResult, held_back_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .partition_maps import upstreams_of
 from .requirement import check_count
-from .rule import Decision
+from .rule import Decision, Uncounted
 from .windows import (
     ONE_DAY,
     Window,
@@ -52,6 +53,8 @@ def all_upstreams_updated(
     at_least: int | None = None,
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
+    counts: Counts | None = None,
+    ended: None = None,
     wait_while_running: bool = True,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
@@ -74,13 +77,19 @@ def all_upstreams_updated(
         optional: Upstreams that need not be updated. A request uses their completions, too.
         settle: The quiet period: a batch waits until no upstream has been materialized for this
             long.
+        counts: A function that says of each materialization (an ``UpstreamWork``: upstream, time,
+            partition, metadata, data version and the one before) whether it counts, such as
+            ``data_version_changed``. What does not count, or makes it raise, does not exist for
+            this asset, and its line says so. It must answer by what it is given alone. It holds for
+            all of the asset's condition: no other part may bring its own.
+        ended: Of no use here: which ends of a run count is asked by ``fan_in_sensor``.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
 
     Raises:
         FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
-            than a window, an optional key is empty, or both ``at_least`` and ``optional`` are
-            given.
+            than a window, an optional key is empty, ``counts`` is no function of one argument,
+            ``ended`` is given, or both ``at_least`` and ``optional`` are.
     """
     optional = _optional(optional)
     own = _within(within)
@@ -92,11 +101,18 @@ def all_upstreams_updated(
                 " say which upstreams are enough: give one of them"
             )
     check_settle(settle, within.values() if isinstance(within, Mapping) else [within])
+    check_counts(counts)
+    if ended is not None:
+        raise FanInError(
+            f"ended={ended!r}: a materialization does not end in one way or another: use"
+            " fan_in_sensor(ended=…) on the jobs"
+        )
     return UpstreamsUpdated(
         within=own,
         optional=optional,
         at_least=at_least,
         settle=settle,
+        counts=counts,
         wait_while_running=wait_while_running,
     )
 
@@ -250,6 +266,16 @@ class FanInCondition(NamesUpstreams):
             downstream.follow(tick)
             return running_of(downstream, tick, partitions)
 
+    def uncounted(
+        self, context: dg.AutomationContext[dg.AssetKey], until: Any = None
+    ) -> Mapping[str, Uncounted]:
+        """Returns, for each upstream, its newest materialization that ``counts`` leaves out."""
+        tick, plan = tick_and_plan(context, until)
+        with tick.lock:
+            downstream = plan.downstream(context.root_context.key)
+            downstream.follow(tick)
+            return downstream.uncounted
+
     def lost(self, context: dg.AutomationContext[dg.AssetKey]) -> Mapping[Partition, str]:
         """Returns, for each partition whose newest request never started and stays used, which
         launch that was; a request that gave its batch back is not among them."""
@@ -348,6 +374,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
+    counts: Counts | None = None
     wait_while_running: bool = True
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
@@ -359,7 +386,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle})"
+        counts = f", counts: {name_of(self.counts)}" if self.counts else ""
+        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{counts})"
 
     @property
     def description(self) -> str:
@@ -370,6 +398,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
+            + (f", as {name_of(self.counts)} counts" if self.counts else "")
         )
 
     @property
@@ -397,7 +426,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             optional=optional,
             settle=self.settle,
             waits=self.wait_while_running,
-            fault=plan.nested_fault(downstream, target) or self.fault(plan.graph, target),
+            fault=plan.fault(downstream, target) or self.fault(plan.graph, target),
         )
 
     def strangers(self, graph: Any) -> Sequence[str]:
@@ -446,7 +475,7 @@ class UpstreamUpdated(_RuleCondition):
     def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
         return Question(
             windows={self.key.to_user_string(): self.within},
-            fault=plan.nested_fault(downstream, target),
+            fault=plan.fault(downstream, target),
         )
 
 

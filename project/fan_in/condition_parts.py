@@ -16,7 +16,7 @@ from .downstreams import Downstream, completion_of
 from .evaluate import Holds, evaluate
 from .partition_maps import Pairing
 from .requirement import AtLeast, Needs, Requirement
-from .rule import Decision, State, UpstreamStatus, decide
+from .rule import NOTHING, Decision, State, UpstreamStatus, decide
 from .terms import Terms
 from .windows import Window, falls_out
 
@@ -161,6 +161,7 @@ class Part:
             completions=facts.completions,
             used=facts.used,
             withheld=facts.withheld,
+            uncounted=facts.uncounted,
             terms=Terms(within=self.question.windows, when=when, settle=self.question.settle),
             key=partition,
             requested_at=facts.requested_at,
@@ -173,6 +174,8 @@ class Part:
             status = by_name.get(name)
             ready = status is not None and status.ready
             self._mark(self.ready[name], name, partition, ready)
+            if status is not None and status.uncounted:
+                self.changed.add(name)
             if self.downstream.upstreams[name].pairing is Pairing.SHARED:
                 used = status is not None and status.state is State.USED
                 self._mark(self.used[name], name, partition, used)
@@ -193,12 +196,14 @@ class Part:
 
     def shared_status(self, name: str) -> UpstreamStatus:
         """Returns the status of an upstream without partitions, regardless of use."""
-        fact = self.downstream.upstreams[name].fact(None)
+        upstream = self.downstream.upstreams[name]
+        fact, uncounted = upstream.fact(None), upstream.uncounted(None)
         (status,) = decide(
             at=self.decided_at,
             upstreams=[name],
             completions=[] if fact is None else [completion_of(name, fact, None)],
             used={},
+            uncounted={name: uncounted} if uncounted else NOTHING,
             terms=Terms(within=self.question.windows),
         ).statuses
         if status.ready and status.newest is not None:

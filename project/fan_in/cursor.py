@@ -15,7 +15,8 @@ from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from .compat.python import UTC
-from .rule import Batch, Completion, Decision, Used, merge_used
+from .counts import ENDS, End
+from .rule import Batch, Completion, Decision, Uncounted, Used, merge_used
 from .stored_order import Place
 
 VERSION = 3
@@ -44,6 +45,7 @@ class SensorRequest:
         positions: What it uses up: for each upstream the end time and the id of a run.
         key: The batch's key, where there are keys.
         members: The upstreams in the batch; the others of ``positions`` were not ready.
+        ended: How the runs of some upstreams ended, if not in success.
     """
 
     batch_id: str
@@ -51,6 +53,7 @@ class SensorRequest:
     positions: Mapping[str, tuple[float, str]]
     key: str | None
     members: frozenset[str]
+    ended: Mapping[str, End] = field(default_factory=dict)
 
     @staticmethod
     def of(decision: Decision, batch: Batch) -> "SensorRequest":
@@ -61,6 +64,9 @@ class SensorRequest:
             positions={c.upstream: c.position for c in decision.consumed},
             key=batch.key,
             members=frozenset(c.upstream for c in batch.completions),
+            ended={
+                c.upstream: c.ended for c in decision.consumed if c.ended not in (None, "success")
+            },
         )
 
     @property
@@ -68,7 +74,7 @@ class SensorRequest:
         """The batch that was requested."""
         return Batch(
             completions=tuple(
-                _completion(name, *position, self.key)
+                _completion(name, *position, self.key, self.ended.get(name, "success"))
                 for name, position in self.positions.items()
                 if name in self.members
             ),
@@ -179,6 +185,11 @@ class SensorState:
         parts: The newest run of each upstream that was ignored, since it was of a part of the job.
         elsewhere: Upstreams whose runs were seen in another repository of the location that was
             named, each with the repository that was looked for, and that one.
+        ended: Of which upstreams the completions are not successes alone, and which ends are.
+        undecided: Failed runs of upstreams that may still be retried.
+        counted: Whether a function said what counts. It may be another one in the next process, so
+            a cursor says nothing of it, and not what it left out.
+        uncounted: The newest run of each upstream that it left out.
     """
 
     owner: str
@@ -192,6 +203,10 @@ class SensorState:
     places: tuple[Place, ...] = ()
     parts: Mapping[str, Completion] = field(default_factory=dict)
     elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    ended: Mapping[str, frozenset[End]] = field(default_factory=dict)
+    undecided: frozenset[str] = frozenset()
+    counted: bool = False
+    uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
 
     def covers(self, upstreams: Iterable[str], reach: float | None) -> bool:
         """True when the completions of all these upstreams were read at least that far back."""
@@ -224,6 +239,18 @@ class SensorState:
             keyless={name: c for name, c in self.keyless.items() if name in names},
             parts={name: c for name, c in self.parts.items() if name in names},
             elsewhere={name: found for name, found in self.elsewhere.items() if name in names},
+            ended={name: ends for name, ends in self.ended.items() if name in names},
+            uncounted={name: one for name, one in self.uncounted.items() if name in names},
+        )
+
+    def without_completions(self) -> "SensorState":
+        """Returns the state with what was used alone: what had completed is to be read again."""
+        return SensorState(
+            owner=self.owner,
+            read_to=self.read_to,
+            keys={key: KeyState(used=state.used) for key, state in self.keys.items()},
+            requested=self.requested,
+            places=self.places,
         )
 
     def forgetting(self, seen_after: datetime, counts_after: datetime | None) -> "SensorState":
@@ -259,11 +286,14 @@ class SensorState:
                 "reach": self.reach,
                 "read_to": self.read_to,
                 "unsure": sorted(self.unsure),
-                "keyless": {name: list(c.position) for name, c in self.keyless.items()},
+                "keyless": _completions_to_data(self.keyless),
                 "requested": [_request_to_data(request) for request in self.requested],
                 "places": [[place.at, place.number] for place in self.places],
-                "parts": {name: list(c.position) for name, c in self.parts.items()},
+                "parts": _completions_to_data(self.parts),
                 "elsewhere": {name: list(found) for name, found in self.elsewhere.items()},
+                **({"ended": _ended_to_data(self.ended)} if self.ended else {}),
+                **({"undecided": sorted(self.undecided)} if self.undecided else {}),
+                **({"counted": True} if self.counted else {}),
             }
         )
         keys = ",".join(f"[{_name(key)},{state.text}]" for key, state in self.keys.items())
@@ -290,24 +320,23 @@ class SensorState:
                     for key, (newest, used) in data["keys"]
                 },
                 unsure=frozenset(map(_text, data["unsure"])),
-                keyless={
-                    name: _completion(name, *_position(position), None)
-                    for name, position in data["keyless"].items()
-                },
+                keyless=_completions_from_data(data["keyless"], None),
                 requested=tuple(_request_from_data(request) for request in data["requested"]),
                 # Not in the cursors of earlier releases, which are good for all the rest.
                 places=tuple(
                     Place(_time(at).timestamp(), int(number))
                     for at, number in data.get("places", ())
                 ),
-                parts={
-                    name: _completion(name, *_position(position), None)
-                    for name, position in data.get("parts", {}).items()
-                },
+                parts=_completions_from_data(data.get("parts", {}), None),
                 elsewhere={
                     name: (_text(looked_for), _text(found))
                     for name, (looked_for, found) in data.get("elsewhere", {}).items()
                 },
+                ended={
+                    name: frozenset(map(_end, ends)) for name, ends in data.get("ended", {}).items()
+                },
+                undecided=frozenset(map(_text, data.get("undecided", ()))),
+                counted=bool(data.get("counted", False)),
             )
         except _UNREADABLE:
             return None
@@ -328,12 +357,16 @@ _NOTHING = KeyState()
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def run_completion(upstream: str, run_id: str, end_time: float, key: str | None) -> Completion:
+def run_completion(
+    upstream: str, run_id: str, end_time: float, key: str | None, ended: End = "success"
+) -> Completion:
     """Returns the completion of an upstream run; ``end_time`` in epoch seconds."""
-    return _completion(upstream, end_time, run_id, key)
+    return _completion(upstream, end_time, run_id, key, ended)
 
 
-def _completion(upstream: str, end_time: float, run_id: str, key: str | None) -> Completion:
+def _completion(
+    upstream: str, end_time: float, run_id: str, key: str | None, ended: End = "success"
+) -> Completion:
     return Completion(
         upstream=upstream,
         id=run_id,
@@ -341,6 +374,7 @@ def _completion(upstream: str, end_time: float, run_id: str, key: str | None) ->
         position=(end_time, run_id),
         run_id=run_id,
         key=key,
+        ended=ended,
     )
 
 
@@ -352,15 +386,15 @@ def _key_to_data(state: KeyState) -> tuple[dict[str, Any], dict[str, Any]]:
         newest = state.newest.get(name)
         same = newest is not None and newest.position == mark.position
         used[name] = [at] if same else [at, *mark.position]
-    return {name: list(c.position) for name, c in state.newest.items()}, used
+    return _completions_to_data(state.newest), used
 
 
 def _key_from_data(key: str | None, newest: dict[str, Any], used: dict[str, Any]) -> KeyState:
     return KeyState(
-        newest={name: _completion(name, *_position(p), key) for name, p in newest.items()},
+        newest=_completions_from_data(newest, key),
         used={
             name: Used(
-                position=_position(position or newest[name]),
+                position=_position(position or newest[name][:2]),
                 at=None if at is None else _time(at),
             )
             for name, (at, *position) in used.items()
@@ -378,6 +412,8 @@ def _request_to_data(request: SensorRequest) -> dict[str, Any]:
         data["of"] = request.key
     if request.members != set(request.positions):
         data["members"] = sorted(request.members)
+    if request.ended:
+        data["ended"] = dict(request.ended)
     return data
 
 
@@ -390,6 +426,7 @@ def _request_from_data(data: dict[str, Any]) -> SensorRequest:
         positions=positions,
         key=None if key is None else _text(key),
         members=frozenset(map(_text, data.get("members", positions))),
+        ended={name: _end(end) for name, end in data.get("ended", {}).items()},
     )
 
 
@@ -410,6 +447,33 @@ def _position(data: Any) -> tuple[float, str]:
     end_time, run_id = data
     _time(end_time)
     return float(end_time), str(run_id)
+
+
+def _completions_to_data(completions: Mapping[str, Completion]) -> dict[str, Any]:
+    """How a run ended is written if that is not in success."""
+    return {
+        name: [*c.position, *[c.ended] * (c.ended not in (None, "success"))]
+        for name, c in completions.items()
+    }
+
+
+def _completions_from_data(data: Mapping[str, Any], key: str | None) -> dict[str, Completion]:
+    completions = {}
+    for name, (end_time, run_id, *ended) in data.items():
+        position = _position((end_time, run_id))
+        completions[name] = _completion(name, *position, key, *map(_end, ended))
+    return completions
+
+
+def _ended_to_data(ended: Mapping[str, Collection[End]]) -> dict[str, Any]:
+    return {name: sorted(ends) for name, ends in ended.items()}
+
+
+def _end(value: Any) -> End:
+    if value not in ENDS:
+        raise ValueError(f"{value!r} is no end of a run")
+    end: End = value
+    return end
 
 
 def _text(value: Any) -> str:

@@ -23,7 +23,7 @@ from dagster._core.definitions.declarative_automation.serialized_objects import 
 from .compat.releases import subset_of_partitions
 from .condition_parts import Part, Partition
 from .downstreams import Upstream
-from .messages import ASSET_WORDS, explain_held_back, explain_upstream
+from .messages import ASSET_WORDS, does_not_count, explain_held_back, explain_upstream
 from .partition_maps import Pairing
 from .rule import State, UpstreamStatus
 
@@ -280,6 +280,8 @@ def _text(part: Part, name: str, upstream: Upstream) -> Text:
     if upstream.pairing is Pairing.SHARED:
         return Text(name, _shared_words(part, name, upstream), ready)
     words = _partition_words(ready)
+    if one := upstream.newest_uncounted:
+        words += f"; {one.completion.key} {does_not_count(one, words=ASSET_WORDS)}"
     if part.absent[name]:
         words += f"; it has no partition for {_some(part.absent[name])}"
     return Text(name, words, ready)

@@ -5,11 +5,14 @@ from typing import Any
 
 import dagster as dg
 
+from .counts import Counts
 from .windows import Window
 
 
 class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
-    """A condition that names upstreams."""
+    """A condition that names upstreams; ``counts`` says which of their completions count."""
+
+    counts: Counts | None = None
 
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
         """Returns the upstreams that it names on an asset, with their windows."""

@@ -19,13 +19,14 @@ path (``condition``) translate stored events into completions and call ``decide`
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from .counts import SUCCESS_ALONE, End, ends_of
 from .errors import FanInError
 from .terms import ALL_WITHIN_A_DAY, Terms
 from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
@@ -46,6 +47,7 @@ class Completion:
         run_id: The run that did the work, if a run did.
         key: A partition or the value of a run tag; only completions of the same key make a batch.
             None without keys.
+        ended: How the run of an upstream job ended; None for an asset.
 
     Raises:
         FanInError: ``completed_at`` has no time zone.
@@ -57,6 +59,7 @@ class Completion:
     position: Any = None
     run_id: str | None = None
     key: str | None = None
+    ended: End | None = None
 
     def __post_init__(self) -> None:
         if self.completed_at.tzinfo is None:
@@ -67,6 +70,14 @@ class Completion:
         object.__setattr__(self, "completed_at", in_utc(self.completed_at))
         if self.position is None:
             object.__setattr__(self, "position", (self.completed_at.timestamp(), self.id))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Uncounted:
+    """A completion that ``counts`` leaves out, and why."""
+
+    completion: Completion
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +130,8 @@ class UpstreamStatus:
         used_at: When the newest completion was used, if it was and if that is known.
         launch: The unfinished launch that made the newest completion and still has to make the
             downstream, so it withholds the completion.
+        ended: Which ends of its runs are completions.
+        uncounted: A newer completion that does not count.
         note: A detail to show when the upstream is not ready.
     """
 
@@ -128,6 +141,8 @@ class UpstreamStatus:
     newest: Completion | None = None
     used_at: datetime | None = None
     launch: str | None = None
+    ended: Collection[End] = SUCCESS_ALONE
+    uncounted: Uncounted | None = None
     note: str | None = None
 
     @property
@@ -251,6 +266,7 @@ def decide(
     terms: Terms = ALL_WITHIN_A_DAY,
     key: str | None = None,
     withheld: Mapping[str, str] = NOTHING,
+    uncounted: Mapping[str, Uncounted] = NOTHING,
     requested_at: datetime | None = None,
 ) -> Decision:
     """Returns the outcome of a tick: whether the upstreams' completions make a batch.
@@ -265,6 +281,7 @@ def decide(
         key: The key that the decision is for; None without keys.
         withheld: Upstreams whose newest completion is withheld, each with the unfinished launch
             that made it and still has to make the downstream.
+        uncounted: For each upstream the newest completion that ``counts`` leaves out, to be told.
         requested_at: When a batch was last requested for the key, or used up by hand; None if that
             is not known.
 
@@ -284,7 +301,7 @@ def decide(
         if known is None or completion.position > known.position:
             newest[completion.upstream] = completion
 
-    return Decision(
+    decision = Decision(
         at=at,
         statuses=tuple(
             _status(
@@ -301,6 +318,10 @@ def decide(
         key=key,
         requested_at=requested_at,
     )
+    if not (uncounted or terms.ended):
+        return decision
+    told = tuple(_told(s, terms, uncounted.get(s.upstream)) for s in decision.statuses)
+    return replace(decision, statuses=told)
 
 
 def _status(
@@ -323,6 +344,18 @@ def _status(
         )
     state = State.READY if in_window(within, newest.completed_at, at) else State.TOO_OLD
     return UpstreamStatus(upstream=upstream, state=state, within=within, newest=newest)
+
+
+def _told(status: UpstreamStatus, terms: Terms, uncounted: Uncounted | None) -> UpstreamStatus:
+    """Returns a status with what only its words need."""
+    newest = status.newest
+    if uncounted and newest and uncounted.completion.position <= newest.position:
+        uncounted = None
+    return replace(
+        status,
+        ended=ends_of(terms.ended, status.upstream),
+        uncounted=uncounted,
+    )
 
 
 def check_upstreams(upstreams: Collection[str], downstream: str | None = None) -> None:

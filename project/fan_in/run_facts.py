@@ -10,11 +10,12 @@ import dagster as dg
 from .catch_up import KEYS_AT_ONCE, CatchUp
 from .cursor import SensorState
 from .evaluate import Holds
-from .messages import MOST_NAMED, plain
+from .messages import MOST_NAMED, plain, words_of
 from .rule import (
     Completion,
     Decision,
     State,
+    Uncounted,
     UpstreamStatus,
     Used,
     decide,
@@ -56,7 +57,7 @@ class RunFacts:
         self.at = at
         self.home = home
         self.limited = limited
-        self.runs = spec.runs(context.instance, home, context.repository_def, until)
+        self.runs = spec.runs(context.instance, home, context.repository_def, until, at)
         self.ticks = TickReader(context.instance, self._is_this_sensor, until)
         self.used = UsedReader(spec, self.runs, self.ticks, context.log)
         self.held = RunHolds(
@@ -89,6 +90,22 @@ class RunFacts:
             for name, completion in self.state.keyless.items()
             if horizon is None or completion.completed_at > horizon
         }
+
+    @property
+    def uncounted(self) -> Mapping[str, Uncounted]:
+        """The newest run of each upstream that ``counts`` leaves out, of those that are not old."""
+        horizon = self.catch_up.horizon
+        return {
+            name: one
+            for name, one in self.state.uncounted.items()
+            if (horizon is None or one.completion.completed_at > horizon)
+            and not self._is_newer(one.completion)
+        }
+
+    def _is_newer(self, than: Completion) -> bool:
+        """True if something newer of the same upstream and key counts."""
+        newest = self.state.of(than.key).newest.get(than.upstream)
+        return newest is not None and newest.position > than.position
 
     # --- Facts -----------------------------------------------------------------------------------
 
@@ -160,6 +177,11 @@ class RunFacts:
             used=used,
             terms=self.spec,
             key=key,
+            uncounted={
+                name: one
+                for name, one in state.uncounted.items()
+                if self.spec.tag is None or one.completion.key == key
+            },
             requested_at=last_request(used),
         )
         if not (state.elsewhere or state.parts):
@@ -182,7 +204,8 @@ class RunFacts:
         part = state.parts.get(status.upstream)
         if part and (status.newest is None or part.position > status.newest.position):
             age = format_duration(self.at - part.completed_at)
-            return replace(status, note=f"a run of a part of the job succeeded {age} ago")
+            ended = words_of(part).completed
+            return replace(status, note=f"a run of a part of the job {ended} {age} ago")
         return status
 
     def _look_further_back(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from .counts import ENDS, name_of
 from .messages import MOST_NAMED
 from .rule import Batch
 from .run_reader import Home, RunReader, Upstream
@@ -60,9 +61,14 @@ class SensorConfig(Terms):
         enough = "every upstream has succeeded" if self.when is None else f"{self.when} succeeded"
         window = "" if self.within is None else f", each {within_words(self.within)}"
         quiet = f", and none for {format_duration(self.settle)}" if self.settle else ""
+        counts = f" Only what {name_of(self.counts)} counts." if self.counts else ""
+        ends = "".join(
+            f" What counts of {name}: {' or '.join(end for end in ENDS if end in own)}."
+            for name, own in sorted(self.ended.items())
+        )
         return (
             f"Requests {self.job_name} once per batch{per}: after {enough} since the batch"
-            f" before{window}{quiet}. Upstreams: {names}."
+            f" before{window}{quiet}. Upstreams: {names}.{ends}{counts}"
         )
 
     def runs(
@@ -71,6 +77,7 @@ class SensorConfig(Terms):
         home: Home | None,
         repository: dg.RepositoryDefinition | None = None,
         until: datetime | None = None,
+        at: datetime | None = None,
     ) -> RunReader:
         """Returns a reader of the runs of its upstreams and downstream.
 
@@ -79,6 +86,7 @@ class SensorConfig(Terms):
             home: The sensor's code location and repository, if known.
             repository: The loaded definitions, if available.
             until: The time asked about; None for now.
+            at: The time of the tick; by default that time, or now.
         """
         return RunReader(
             instance,
@@ -89,4 +97,7 @@ class SensorConfig(Terms):
             tag=self.tag,
             repository=repository,
             until=until,
+            at=at,
+            ended=self.ended,
+            counts=self.counts,
         )

@@ -5,9 +5,10 @@ the component are these, by the same names.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
+from .counts import Counts, Ended, check_counts, check_ended
 from .requirement import Requirement, check_requirement
 from .windows import ONE_DAY, Within, check_settle, check_within, window_of
 
@@ -20,11 +21,15 @@ class Terms:
         within: How recent a completion must be; a mapping gives each upstream its own window.
         when: Which upstreams are enough; None if all are needed.
         settle: The quiet period that a batch waits for; None for none.
+        counts: Says which completions count; None if all do.
+        ended: For some upstream jobs, which ends of their runs are completions.
     """
 
     within: Within = ONE_DAY
     when: Requirement | None = None
     settle: timedelta | None = None
+    counts: Counts | None = None
+    ended: Ended = field(default_factory=dict)
 
 
 ALL_WITHIN_A_DAY = Terms()
@@ -35,5 +40,7 @@ def check_terms(terms: Terms, upstreams: Sequence[str]) -> None:
     met by none."""
     check_within(terms.within, upstreams)
     check_settle(terms.settle, [window_of(terms.within, upstream) for upstream in upstreams])
+    check_counts(terms.counts)
+    check_ended(terms.ended, upstreams)
     if terms.when is not None:
         check_requirement(terms.when, upstreams)

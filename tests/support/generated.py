@@ -13,9 +13,12 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
+from tests.support.oracle import COUNTS
 from tests.support.timeline import (
     A_MONDAY,
     GRID,
+    LONGEST_WAIT_FOR_RETRY,
+    MAY_BE_LATE,
     WITHOUT_KEY,
     Day,
     Kind,
@@ -53,6 +56,12 @@ WEIGHTS = {
     Kind.ELSEWHERE: SELDOM,
     Kind.JOINS: SELDOM,
     Kind.LEAVES: SELDOM,
+    Kind.CANCELED: SELDOM,
+    Kind.FAILS_FOR_NOW: SELDOM,
+    Kind.RETRIED: SELDOM,
+    Kind.UNCOUNTED: SELDOM,
+    Kind.STARTS_UNCOUNTED: SELDOM,
+    Kind.SAME: SELDOM,
     Kind.D_SUCCEEDS: 4,
     Kind.D_FAILS: 2,
     Kind.D_BY_HAND: SELDOM,
@@ -60,6 +69,11 @@ WEIGHTS = {
     Kind.LOSE_STATE: SELDOM,
     Kind.WRAP: SELDOM,
 }
+OTHER_ENDS = (Kind.FAILS, Kind.FAILS_LATE, Kind.FAILS_FOR_NOW, Kind.CANCELED, Kind.RETRIED)
+OFTEN = {"prod": (Kind.UNCOUNTED, Kind.STARTS_UNCOUNTED), "changed": (Kind.SAME,), "": ()}
+"""What happens more often where it is asked what counts."""
+
+SOME_ENDS = (("failure",), ("failure", "success"), ("canceled", "failure", "success"))
 KINDS = [kind for kind, weight in WEIGHTS.items() for _ in range(weight)]
 
 
@@ -98,6 +112,11 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
         timeline = replace(timeline, settle=draw(st.sampled_from(settles)))
     if draw(one_in(4)):
         timeline = replace(timeline, idle=True)
+    if draw(one_in(4)):
+        own = st.dictionaries(st.sampled_from(letters), st.sampled_from(SOME_ENDS), min_size=1)
+        timeline = replace(timeline, ended=tuple(draw(own).items()))
+    if draw(one_in(3)):
+        timeline = replace(timeline, counts=draw(st.sampled_from(("prod", "changed"))))
     if draw(one_in(2)):
         timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))
         if len(letters) > 1 and draw(one_in(2)):
@@ -135,13 +154,17 @@ class _Maker:
         self.now = timedelta(0)
         self.steps: list[Step] = []
         self.started: list[tuple[str, str | None]] = []
+        self.failed: list[tuple[str, str | None, timedelta]] = []
+        self.never_retried: set[tuple[str, str | None]] = set()
         self.edges: list[timedelta] = []
         self.wrapped = False
 
     def add(self, draw: st.DrawFn) -> None:
+        timeline = self.timeline
         if draw(st.integers(0, 2)) == 2:
             return self.complete_all(draw)
-        kind = draw(st.sampled_from(KINDS))
+        often = OFTEN[timeline.counts] + OTHER_ENDS * bool(timeline.ended)
+        kind = draw(st.sampled_from(often if often and draw(one_in(4)) else KINDS))
         letter = draw(st.sampled_from(self.known)) if "{" in kind.value else None
         key = self.key(draw, kind, letter)
         match kind:
@@ -166,13 +189,29 @@ class _Maker:
                 if self.timeline.overlap or self.wrapped:
                     return None
                 self.wrapped = True
-            case Kind.STARTS:
+            case Kind.STARTS | Kind.STARTS_UNCOUNTED:
                 self.started.append((letter, key))
+            case Kind.RETRIED:
+                return self.retry(draw)
         late = timedelta(0)
-        if kind is Kind.COMPLETES and draw(one_in(8)):
+        if kind in MAY_BE_LATE and draw(one_in(8)):
             late = draw(st.sampled_from(LATENESS))
         self._put(draw, kind, letter, key, late)
+        if kind is Kind.FAILS_FOR_NOW and (letter, key) not in self.never_retried:
+            self.failed.append((letter, key, self.now))
         return None
+
+    def retry(self, draw: st.DrawFn) -> None:
+        """Adds the retry of the first failure that is to be retried, if it can still come."""
+        if self.failed:
+            letter, key, at = self.failed.pop(0)
+            if self.now + hours(0.05) - at < LONGEST_WAIT_FOR_RETRY:
+                self.now += hours(0.05)
+                self.steps.append(Step(Kind.RETRIED, self.now, letter, key=key))
+            else:
+                # It never comes, so that of the later ones none is the first any more.
+                self.never_retried.add((letter, key))
+                self.failed = [one for one in self.failed if one[:2] != (letter, key)]
 
     def is_named(self, letter: str) -> bool:
         return letter in str(self.timeline.when or "")
@@ -193,6 +232,8 @@ class _Maker:
         for letter in draw(st.permutations(sorted(self.members))):
             key = None if letter in self.timeline.shared else one
             kind = Kind.COMPLETES
+            if "success" not in self.timeline.ends_of(letter):
+                kind = Kind.FAILS_LATE
             if self.timeline.idle and (letter, key) in self.started:
                 self.started.remove((letter, key))
                 kind = Kind.ENDS
@@ -220,8 +261,10 @@ class _Maker:
         late = late if late < self.now else timedelta(0)
         step = Step(kind, self.now, letter, late, key)
         self.steps.append(step)
-        if kind in (Kind.COMPLETES, Kind.ENDS):
+        if kind in COUNTS["job"] or kind in OTHER_ENDS:
             self.edges += self._edges(step)
+        if kind is Kind.FAILS_FOR_NOW:
+            self.edges.append(step.at + LONGEST_WAIT_FOR_RETRY)
 
     def _edges(self, step: Step) -> list[timedelta]:
         """Returns when a completion leaves its window, and when it has settled."""

@@ -15,6 +15,7 @@ import dagster as dg
 
 import project.fan_in as fan_in
 from tests.support.drivers import (
+    ENV_TAG,
     DeclarativeWorld,
     JobConditionWorld,
     JobPathWorld,
@@ -86,9 +87,28 @@ def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
     return {name.format(a.lower()): _window(timeline.window_of(a)) for a in sorted(letters)}
 
 
+def of_production(work: fan_in.UpstreamWork) -> bool:
+    """What is not of the environment dev: by the tag of the run, or the asset's metadata."""
+    told = work.metadata.get(ENV_TAG)
+    return work.run_tags.get(ENV_TAG, told.value if told else "prod") != "dev"
+
+
+def changed(work: fan_in.UpstreamWork) -> bool:
+    """What has another data version than before; of a job all, since a run has none."""
+    return fan_in.data_version_changed(work)
+
+
+COUNTS: dict[str, Any] = {"": None, "prod": of_production, "changed": changed}
+
+
 def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
     within, when = _within(letters, timeline, "{}"), timeline.when
-    common = {"wait_while_running": not timeline.overlap, "settle": timeline.settle}
+    counts = COUNTS[timeline.counts]
+    common = {
+        "wait_while_running": not timeline.overlap,
+        "settle": timeline.settle,
+        "counts": counts,
+    }
     if isinstance(when, int):
         condition = fan_in.all_upstreams_updated(within, at_least=when, **common)
     elif when is None or re.fullmatch("[A-Z&]+", when):
@@ -106,6 +126,10 @@ def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationC
             condition &= ~fan_in.downstream_running()
         if timeline.settle:
             condition &= fan_in.upstreams_settled(quiet=timeline.settle)
+        if counts:  # True whenever the others are, it says for all what counts.
+            condition &= fan_in.all_upstreams_updated(
+                within, at_least=1, counts=counts, wait_while_running=False
+            )
     if timeline.idle:
         condition &= ~fan_in.upstreams_running()
     return condition
@@ -128,6 +152,10 @@ def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
             more["wait_while_upstreams_run"] = True
         if timeline.keys:
             more["correlate_by"] = tag
+        if timeline.ended:
+            more["ended"] = {f"{a.lower()}_job": set(e) for a, e in timeline.ended if a in letters}
+        if timeline.counts:
+            more["counts"] = COUNTS[timeline.counts]
         sensor = fan_in.fan_in_sensor(
             name="sensor",
             upstream_jobs=list(jobs.values()),

@@ -15,6 +15,9 @@ at one time happen in the order written. Before a colon stands what is not the d
     {A,B,C} when=2: A B . C .               at least two of the set
     {A,B,C} when=A&(B|~C): A B .            letters are true of upstreams that are ready
     settle=1h idle=yes: A B .@2             no upstream has completed for an hour, and none runs
+    ended[A]=success,failure: (A fails) B . which ends of A's job are completions (job path alone)
+    counts=prod: A~ B . A .                 the fan-in asks of each if it counts: A~ does not
+    counts=changed: A B . A= B .            only a new data version counts: A= has the one before
     {A,B,C} keys=x,y shared=C: A/x B/y C .  steps of a key; C has none, and stands for every key
 
 ``parse`` reads this, ``str`` writes its one canonical form: ``parse(str(t)) == t``.
@@ -22,7 +25,7 @@ at one time happen in the order written. Before a colon stands what is not the d
 
 import ast
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +52,12 @@ class Kind(Enum):
     FAILS_LATE = "({A} materializes {a}, then fails)"
     SUCCEEDS_EMPTY = "({A} succeeds, {a} not materialized)"
     OUTSIDE = "({a} materialized outside its job)"
+    CANCELED = "({A} canceled)"  # before it materializes a
+    FAILS_FOR_NOW = "({A} fails, to be retried)"
+    RETRIED = "({A} retried)"  # the oldest such run is retried, and the retry succeeds
+    UNCOUNTED = "{A}~"  # completes by a run of the environment dev
+    STARTS_UNCOUNTED = "{A}+~"  # such a run starts and goes on
+    SAME = "{A}="  # completes, with the data version that a (the partition) has already
     ELSEWHERE = "({A} elsewhere)"  # a job named like A's in another code location succeeds
     JOINS = "({A} joins the set)"
     LEAVES = "({A} leaves the set)"
@@ -59,6 +68,14 @@ class Kind(Enum):
     LOSE_STATE = "(lose state)"
     WRAP = "(& ~in_progress added)"  # the condition is wrapped in another one that holds
 
+
+MAY_BE_LATE = {Kind.COMPLETES, Kind.FAILS, Kind.CANCELED}
+"""What may become visible later than it happened."""
+
+LONGEST_WAIT_FOR_RETRY = timedelta(hours=1)
+"""After so long without its retry, a failure that was to be retried is the end."""
+
+ENDS = ("canceled", "failure", "success")
 
 WITHOUT_KEY = {Kind.TICK, Kind.JOINS, Kind.LEAVES, Kind.LOSE_STATE, Kind.WRAP}
 """What is never of one key alone."""
@@ -187,7 +204,7 @@ class Step:
             raise TimelineError(f"{self.kind.name} of upstream {self.upstream!r}: it takes {takes}")
         if any(hours(in_hours(time)) != time for time in (self.at, self.late)):
             raise TimelineError(f"a time of {self.form!r} is finer than a millionth of an hour")
-        if self.late and self.kind is not Kind.COMPLETES:
+        if self.late and self.kind not in MAY_BE_LATE:
             raise TimelineError(f"{self.form!r} cannot be late: only a completion, like A, can")
         if self.key is not None and self.kind in WITHOUT_KEY:
             raise TimelineError(f"{self.form!r} cannot have a key: it is not about a run")
@@ -226,6 +243,8 @@ class Timeline:
         when: What must be ready: None for all, so many, or an expression over letters.
         settle: Quiet period: no upstream has completed for this long; None for none.
         idle: True if a batch waits while an upstream runs.
+        ended: Upstreams with the ends of their runs that are completions, if not success alone.
+        counts: What counts: "" for everything, "prod" or "changed".
         keys: The correlation keys, or none: then everything goes with everything.
         shared: With keys, the upstreams that have none (unpartitioned assets).
         overlap: True if a batch may be requested while the downstream runs.
@@ -240,6 +259,8 @@ class Timeline:
     when: int | str | None = None
     settle: timedelta | None = None
     idle: bool = False
+    ended: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    counts: str = ""
     keys: tuple[str, ...] = ()
     shared: frozenset[str] = frozenset()
     overlap: bool = True
@@ -256,6 +277,8 @@ class Timeline:
         put("upstreams", frozenset(self.upstreams))
         own = sorted(dict(self.windows).items())
         put("windows", tuple(pair for pair in own if pair[1] != self.window))
+        ended = sorted((letter, tuple(sorted(ends))) for letter, ends in dict(self.ended).items())
+        put("ended", tuple(pair for pair in ended if pair[1] != ("success",)))
         put("when", self.when if self.when is None else _read_when(str(self.when)))
         put("keys", tuple(sorted(self.keys)))
         put("shared", frozenset(self.shared))
@@ -289,6 +312,13 @@ class Timeline:
                 yield "settle", f"to settle takes more than 0 h, not {self.settle!s}"
             if any(self.settle >= window for window in sliding.values()):
                 yield "settle", "what has settled is outside the window: settle for less"
+        for letter, ends in self.ended:
+            if letter not in [*UPSTREAM_LETTERS]:
+                yield f"ended[{letter}]", f"{letter} is no upstream: one is A to Z but D"
+            if not ends or len(set(ends)) < len(ends) or not set(ends) <= set(ENDS):
+                yield f"ended[{letter}]", f"{list(ends)} are not some of {', '.join(ENDS)}"
+        if self.counts not in ("", "prod", "changed"):
+            yield "counts", f"counts={self.counts!r} is not prod or changed"
         if len(set(self.keys)) < len(self.keys) or not all(map(_KEY.fullmatch, self.keys)):
             yield "keys", f"{list(self.keys)} are not different lower-case words, like x1"
         if self.shared and not self.keys:
@@ -301,10 +331,17 @@ class Timeline:
     def _step_faults(self) -> Iterator[tuple[int, str]]:
         """Yields the number of each step that cannot come where it stands, and why."""
         clock, members, going = timedelta(0), set(self.upstreams), Counter()
+        failed: dict[str, list[timedelta]] = defaultdict(list)
         for number, step in enumerate(self.steps):
             kind, name = step.kind, step.upstream
             run = f"{name}{{}}{step.suffix}"
-            going[run] += (kind is Kind.STARTS) - (kind is Kind.ENDS)
+            going[run] += (kind in (Kind.STARTS, Kind.STARTS_UNCOUNTED)) - (kind is Kind.ENDS)
+            if kind is Kind.FAILS_FOR_NOW:
+                failed[run].append(step.at)
+            if kind is Kind.RETRIED:
+                at = failed[run].pop(0) if failed[run] else None
+                if at is None or step.at - at >= LONGEST_WAIT_FOR_RETRY:
+                    yield number, f"no run of {run.format('')} has failed within the hour before"
             if step.at < clock:
                 yield number, f"time runs back: {in_hours(clock)} h or later is allowed here"
             if kind is Kind.JOINS and name in members:
@@ -332,6 +369,10 @@ class Timeline:
         """Returns how recent a completion of this upstream must be."""
         return dict(self.windows).get(upstream, self.window)
 
+    def ends_of(self, upstream: str | None) -> tuple[str, ...]:
+        """Returns which ends of this upstream's runs are completions."""
+        return dict(self.ended).get(str(upstream), ("success",))
+
     def moment(self, at: timedelta) -> datetime:
         """Returns the calendar's time of a time of this timeline."""
         return datetime.combine(self.start, time(), UTC) + at
@@ -356,6 +397,9 @@ class Timeline:
             words.append(f"settle={in_hours(self.settle)}h")
         if self.idle:
             words.append("idle=yes")
+        words += [f"ended[{letter}]={','.join(ends)}" for letter, ends in self.ended]
+        if self.counts:
+            words.append(f"counts={self.counts}")
         if self.keys:
             words.append("keys=" + ",".join(self.keys))
         if self.shared:
@@ -401,6 +445,8 @@ _OPTIONS = {
     "when=(.*)": ("when", _read_when),
     "settle=(.*)h": ("settle", hours),
     "idle=(yes|no)": ("idle", lambda word: word == "yes"),
+    r"ended\[(.*)\]=(.*)": ("ended", lambda letter, word: ((letter, tuple(word.split(","))),)),
+    "counts=(prod|changed)": ("counts", str),
     "keys=(.*)": ("keys", lambda keys: keys.split(",")),
     "shared=(.*)": ("shared", lambda letters: letters.split(",")),
     "overlap=(yes|no)": ("overlap", lambda word: word == "yes"),
@@ -408,7 +454,8 @@ _OPTIONS = {
 }
 _EXAMPLES = (
     "{A,B} start=2026-03-08 window=24h|none|day/America/New_York window[A]=6h when=2 when=A&(B|~C)"
-    " settle=1h idle=yes|no keys=x,y shared=A overlap=yes|no manual_runs=ignore|consume"
+    " settle=1h idle=yes|no ended[A]=success,failure counts=prod|changed keys=x,y shared=A"
+    " overlap=yes|no manual_runs=ignore|consume"
 )
 
 
@@ -449,7 +496,8 @@ def _parse_header(text: str, written: str, header: Mapping[str, Any]) -> dict[st
             for pattern, (name, read) in _OPTIONS.items():
                 if (found := re.fullmatch(pattern, word[0])) and option not in places:
                     value = read(*found.groups())
-                    fields[name] = (*fields.get(name, ()), *value) if name == "windows" else value
+                    several = name in ("windows", "ended")
+                    fields[name] = (*fields.get(name, ()), *value) if several else value
                     places[option] = word.start()
                     break
             else:
@@ -530,7 +578,7 @@ def diagram(timeline: Timeline, firings: Firings) -> str:
         else:
             cells |= dict.fromkeys(own, step.form + step.lateness)
         for lane, cell in cells.items():
-            going[lane] += cell == "[" or cell.endswith("+")
+            going[lane] += cell == "[" or cell.endswith(("+", "+~"))
             ends = cell in ("D!", "Dx") or cell.endswith("-")
             going[lane] -= min(ends, going[lane])
         width = max(map(len, cells.values())) + 1

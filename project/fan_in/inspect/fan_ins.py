@@ -15,6 +15,7 @@ from ..condition import (
     UpstreamsUpdated,
     UpstreamUpdated,
 )
+from ..counts import Counts
 from ..messages import ASSET_WORDS, RUN_WORDS, Words
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..run_reader import PARTITION_TAG, Home, Upstream
@@ -154,6 +155,8 @@ def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
             within=fan_in.within,
             when=fan_in.when,
             settle=fan_in.settle,
+            counts=fan_in.counts,
+            ended=fan_in.ended,
             overlap=not fan_in.wait_while_running,
             idle=fan_in.wait_while_upstreams_run,
             by_key=fan_in.tag is not None,
@@ -200,6 +203,7 @@ def _of_condition(
             within=parser.within,
             when=None if plain else when[0] if len(when) == 1 else AllOf(tuple(when)),
             settle=parser.settle,
+            counts=parser.counts,
             overlap=parser.overlap,
             idle=parser.idle,
             by_key=by_key,
@@ -228,6 +232,7 @@ class ConditionParser:
         self.key = key
         self.windows: dict[str, Any] = {}
         self.settle: timedelta | None = None
+        self.counts: Counts | None = None
         self.overlap = True
         self.idle = False
         self.others: list[str] = []
@@ -265,6 +270,7 @@ class ConditionParser:
             self.overlap = self.overlap and not condition.wait_while_running
             if condition.settle is not None:
                 self.settle = max(self.settle or condition.settle, condition.settle)
+            self.counts = condition.counts or self.counts
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
             upstreams = condition.upstreams(self.graph, self.key)
             names = [key.to_user_string() for key in upstreams]
