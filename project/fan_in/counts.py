@@ -152,7 +152,7 @@ def check_ended(ended: object, upstreams: Iterable[str]) -> Mapping[str, frozens
                 if ends in ENDS
                 else f"ended[{name!r}]={ends!r} is not a set of ends: give some of {allowed}"
             )
-        if not ends or not set(ends) <= set(ENDS):
+        if not ends or not all(end in ENDS for end in ends):
             fault = "has an end that there is not" if ends else "is empty, so nothing could count"
             raise FanInError(f"ended[{name!r}]={ends!r} {fault}: give some of {allowed}")
         checked[name] = frozenset(cast(Collection[End], ends))

@@ -20,10 +20,13 @@ from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from ..compat.python import UTC
+from ..counts import UpstreamWork, why_not
 from ..cursor import SensorRequest
 from ..evaluation_records import completions_seen
+from ..event_rows import Body
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import evaluator_of
+from ..retries import LONGEST_WAIT_FOR_RETRY, RETRY_TAG, may_be_retried
 from ..rule import Completion
 from ..run_reader import PARTITION_TAG, RunReader, Upstream, origin_of
 from ..sensor_config import SENSOR_TAG
@@ -41,7 +44,7 @@ from .events import (
     moment,
 )
 from .infer_batches import OF_ANOTHER, paired
-from .mechanisms import longest_of
+from .mechanisms import completion_of, longest_of
 from .partitions import KeysOfPartitions
 from .stored_ticks import PAGE, StoredTicks
 
@@ -104,6 +107,9 @@ def read_history(
                 home=fan_in.home,
                 tag=fan_in.key_tag,
                 repository=repository,
+                at=until,
+                ended=fan_in.rule.ended,
+                counts=fan_in.rule.counts,
             ),
             ticks=ticks,
             begins=begins,
@@ -140,7 +146,7 @@ class HistoryReader(Iterable[Event]):
         seen = as_seen(heapq.merge(*upstreams, key=moment), by_time(requests))
         merged: Iterator[Event] = heapq.merge(in_order(seen), self.ticks, key=moment)
         if self.requested_by is not None:
-            merged = paired(merged, self.fan_in.kind)
+            merged = paired(merged, self.fan_in)
         return (event for event in merged if self._in_period(event))
 
     def _in_period(self, event: Event) -> bool:
@@ -178,13 +184,38 @@ class HistoryReader(Iterable[Event]):
             run, key, elsewhere = record.dagster_run, self.runs.key(record), None
             events: list[Event] = []
             if self.runs.is_of(upstream, record):
-                events.append(Started(record.create_timestamp, name, run.run_id, key))
+                would_count = self.runs.ends.would_count(name, record, key)
+                started = Started(record.create_timestamp, name, run.run_id, key, would_count)
+                events.append(started)
             else:
                 elsewhere, _ = origin_of(record) or ("nowhere", "")
             if (end := _end(record)) is not None:
-                success = run.status is dg.DagsterRunStatus.SUCCESS
-                events.append(Ended(end, name, run.run_id, success, key, elsewhere))
+                events.append(self._ended(record, end, name, elsewhere))
             yield record.create_timestamp, events
+
+    def _ended(
+        self, record: dg.RunRecord, end: datetime, name: str, elsewhere: str | None
+    ) -> Ended:
+        run = record.dagster_run
+        ended = Ended(
+            end,
+            name,
+            run.run_id,
+            success=run.status is dg.DagsterRunStatus.SUCCESS,
+            key=self.runs.key(record),
+            elsewhere=elsewhere,
+            canceled=run.status is dg.DagsterRunStatus.CANCELED,
+        )
+        # Whether it is retried is known now: at the end of the period nothing waits any more.
+        ended.retried = ended.ended == "failure" and may_be_retried(record, self.until, False) in (
+            True,
+            None,
+        )
+        if ended.ended == "failure" and not ended.retried and RETRY_TAG in run.tags:
+            waited = run.tags[RETRY_TAG] == "true"
+            ended.seen = end + LONGEST_WAIT_FOR_RETRY if waited else None
+        ended.counts = self.runs.ends.count(completion_of(ended), record)
+        return ended
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -263,27 +294,76 @@ class HistoryReader(Iterable[Event]):
     def _materialized(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
         keys_of = KeysOfPartitions(self.view, key, self.fan_in)
         by_tag = self.fan_in.key_tag not in (None, PARTITION_TAG)
+        versions: dict[str | None, str | None] = {}
         for page in self._pages_of(dg.DagsterEventType.ASSET_MATERIALIZATION, key):
             runs = self._runs(page) if by_tag else {}
             for event in page:
+                counts = self._counts(name, event, versions)
                 keys = keys_of.of(event.partition_key)
                 if by_tag:
                     run = runs.get(event.run_id)
                     keys = [self.runs.key(run) if run else None]
                 for key_of_event in keys:
                     yield Materialized(
-                        _time(event), name, event.storage_id, event.run_id or None, key_of_event
+                        _time(event),
+                        name,
+                        event.storage_id,
+                        event.run_id or None,
+                        key_of_event,
+                        counts=counts,
                     )
 
     def _new_data_versions(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
         last: str | None = None
+        versions: dict[str | None, str | None] = {}
         for page in self._pages_of(dg.DagsterEventType.ASSET_OBSERVATION, key):
             for event in page:
-                observation = event.asset_observation
-                version = ((observation and observation.tags) or {}).get("dagster/data_version")
+                version = Body.of(event.event_log_entry).data_version
+                counts = self._counts(name, event, versions)
                 if version != last:
                     last = version
-                    yield Materialized(_time(event), name, event.storage_id, event.run_id or None)
+                    yield Materialized(
+                        _time(event), name, event.storage_id, event.run_id or None, counts=counts
+                    )
+
+    def _counts(
+        self, name: str, event: dg.EventLogRecord, versions: dict[str | None, str | None]
+    ) -> bool:
+        """Returns whether an event counts, as the fan-in's function says; notes its data version.
+
+        Of the first event of a partition that is read, the version before is read, too.
+        """
+        counts, partition = self.fan_in.rule.counts, event.partition_key
+        if counts is None:
+            return True
+        body = Body.of(event.event_log_entry)
+        if partition not in versions:
+            versions[partition] = self._version_before(event)
+        work = UpstreamWork(
+            upstream=name,
+            completed_at=_time(event),
+            key=partition,
+            run_id=event.run_id or None,
+            metadata=body.metadata,
+            data_version=body.data_version,
+            data_version_before=versions[partition],
+        )
+        versions[partition] = body.data_version
+        return why_not(counts, work) is None
+
+    def _version_before(self, event: dg.EventLogRecord) -> str | None:
+        entry, partition = event.event_log_entry, event.partition_key
+        kind = entry.get_dagster_event().event_type
+        before = self.runs.instance.event_log_storage.get_event_records(
+            dg.EventRecordsFilter(
+                event_type=kind,
+                asset_key=event.asset_key,
+                asset_partitions=None if partition is None else [partition],
+                before_cursor=event.storage_id,
+            ),
+            limit=1,
+        )
+        return Body.of(before[0].event_log_entry).data_version if before else None
 
     def _pages_of(
         self, kind: dg.DagsterEventType, key: dg.AssetKey, before: timedelta = OUT_OF_ORDER

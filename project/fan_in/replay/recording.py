@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from ..calendars import CalendarDay
+from ..counts import End, UpstreamWork, name_of
 from ..errors import DamagedFile
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
@@ -252,6 +253,16 @@ def _checked(upstreams: tuple[str, ...]) -> tuple[str, ...]:
 _AS_DATA = PlainSerializer(_to_data)
 
 
+@dataclass(frozen=True)
+class AsRecorded:
+    """A function of a fan-in that was recorded. What it counted is told by the events."""
+
+    __name__: str
+
+    def __call__(self, work: UpstreamWork) -> bool:
+        raise NotImplementedError(self.__name__)
+
+
 class _Header(BaseModel):
     """The first line: the fan-in, its rule and the period, flat."""
 
@@ -265,6 +276,12 @@ class _Header(BaseModel):
         Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA
     ]
     settle: Annotated[timedelta | None, _AS_DATA]
+    counts: Annotated[
+        Any,
+        PlainValidator(lambda name: None if name is None else AsRecorded(str(name))),
+        PlainSerializer(lambda counts: None if counts is None else name_of(counts)),
+    ] = None
+    ended: dict[str, frozenset[End]] = {}
     overlap: bool
     idle: bool
     by_key: bool

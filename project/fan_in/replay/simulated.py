@@ -18,7 +18,15 @@ from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import Not, Requirement
 from ..rule import Completion, Decision, decide, last_request
 from ..run_facts import oldest
-from .events import DownstreamEnded, Ended, Event, Requested, Started
+from .events import (
+    DownstreamEnded,
+    Ended,
+    Event,
+    Materialized,
+    Requested,
+    Started,
+    counts_for,
+)
 from .in_progress import DownstreamRuns, InProgressRuns
 from .mechanisms import LAST, Firing, Mechanism, longest_of
 
@@ -80,6 +88,9 @@ class SimulatedFanIn(Mechanism):
         self._forget_at = MOST_FORGOTTEN_LATER
 
     # --- completions -------------------------------------------------------------------------
+
+    def counts(self, event: Ended | Materialized) -> bool:
+        return counts_for(self.rule, event)
 
     def complete(self, completion: Completion, elsewhere: bool = False) -> None:
         upstream, key = completion.upstream, completion.key
@@ -218,6 +229,8 @@ class SimulatedFanIn(Mechanism):
             self.downstream.end(event, key)
             self._look_again([key])
         elif isinstance(event, Started):
+            if self.kind == "sensor" and self.rule.counts is not None and not event.counts:
+                return
             for name in self.names_of(event.upstream, "sensor"):
                 self.busy.began(event.run_id, self._key(event), name)
         elif isinstance(event, Ended):
