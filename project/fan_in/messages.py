@@ -187,7 +187,7 @@ def explain_uncounted(
 ) -> list[str]:
     """Returns what does not count, whatever its key, a line for each upstream."""
     lines = []
-    for name, one in uncounted.items():
+    for name, one in sorted(uncounted.items()):
         key = one.completion.key
         of_key = f"without {tag}" if key is None else f"of {tag} {plain(key)}"
         lines.append(f"{plain(name)}, {of_key}: {does_not_count(one, words=words, at=at)}")
