@@ -2,7 +2,7 @@
 
 import functools
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -597,6 +597,60 @@ def test_data_that_must_not_be_read_is_held_by_a_blocking_check():
         counted[0] = 1
         world.execute("orders")
         assert world.tick() == 1
+
+
+def test_each_downstream_counts_by_its_own_function_through_its_own_mapping():
+    """Hours of an upstream for its day: one downstream counts production alone, another all."""
+    days = dg.DailyPartitionsDefinition("2026-01-01")
+    hours = dg.HourlyPartitionsDefinition("2026-01-01-00:00")
+
+    @dg.asset(partitions_def=hours)
+    def a() -> None: ...
+
+    def downstream(name: str, counts: Any) -> dg.AssetsDefinition:
+        @dg.asset(
+            name=name,
+            partitions_def=days,
+            deps=["a"],
+            automation_condition=all_upstreams_updated(counts=counts),
+        )
+        def made() -> None: ...
+
+        return made
+
+    assets = [downstream("d", of_production), downstream("everything", None)]
+    sensor = dg.AutomationConditionSensorDefinition(
+        "sensor", target=assets, use_user_code_server=True, emit_backfills=False
+    )
+    definitions = dg.Definitions(
+        assets=[a, *assets],
+        jobs=[dg.define_asset_job("a_job", selection=["a"])],
+        sensors=[sensor],
+    )
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    with DeclarativeWorld(definitions, start) as world:
+
+        def requests() -> set[tuple[str, str]]:
+            answer = world.wait(minutes=1).evaluate()
+            world.evaluations = list(answer.automation_condition_evaluations)
+            return {
+                (key.to_user_string(), request.partition_key)
+                for request in answer.run_requests
+                for key in request.asset_selection
+            }
+
+        world.run("A", key="2026-01-03-07:00", tags=DEV)
+        world.run("A", key="2026-01-04-07:00")
+        assert requests() == {
+            ("d", "2026-01-04"),
+            ("everything", "2026-01-03"),
+            ("everything", "2026-01-04"),
+        }
+        lines = [n.condition_snapshot.description for n in nodes(world)]
+        assert (
+            "materialized for 2026-01-04; 2026-01-03-07:00 materialized at 2026-01-05 00:00:00 UTC,"
+            " which does not count: of_production is false of it"
+        ) in lines or any("2026-01-03-07:00 materialized" in str(line) for line in lines)
 
 
 # --- what cannot be ------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ another version is refused with its line.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -253,6 +253,10 @@ def _checked(upstreams: tuple[str, ...]) -> tuple[str, ...]:
 _AS_DATA = PlainSerializer(_to_data)
 
 
+def _ends_to_data(ended: Mapping[str, Collection[End]]) -> Mapping[str, list[End]]:
+    return {name: sorted(ends) for name, ends in ended.items()}
+
+
 @dataclass(frozen=True)
 class AsRecorded:
     """A function of a fan-in that was recorded. What it counted is told by the events."""
@@ -281,7 +285,7 @@ class _Header(BaseModel):
         PlainValidator(lambda name: None if name is None else AsRecorded(str(name))),
         PlainSerializer(lambda counts: None if counts is None else name_of(counts)),
     ] = None
-    ended: dict[str, frozenset[End]] = {}
+    ended: Annotated[dict[str, frozenset[End]], PlainSerializer(_ends_to_data)] = {}
     overlap: bool
     idle: bool
     by_key: bool
