@@ -650,7 +650,7 @@ def test_each_downstream_counts_by_its_own_function_through_its_own_mapping():
         assert (
             "materialized for 2026-01-04; 2026-01-03-07:00 materialized at 2026-01-05 00:00:00 UTC,"
             " which does not count: of_production is false of it"
-        ) in lines or any("2026-01-03-07:00 materialized" in str(line) for line in lines)
+        ) in lines
 
 
 # --- what cannot be ------------------------------------------------------------------------------

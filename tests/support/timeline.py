@@ -312,7 +312,7 @@ class Timeline:
                 yield "settle", f"to settle takes more than 0 h, not {self.settle!s}"
             if any(self.settle >= window for window in sliding.values()):
                 yield "settle", "what has settled is outside the window: settle for less"
-        for letter, ends in self.ended:
+        for letter, ends in dict(self.ended).items():
             if letter not in [*UPSTREAM_LETTERS]:
                 yield f"ended[{letter}]", f"{letter} is no upstream: one is A to Z but D"
             if not ends or len(set(ends)) < len(ends) or not set(ends) <= set(ENDS):
