@@ -17,15 +17,20 @@ recorded them, even if another tick reads newer ones meanwhile.
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Mapping, Set
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
 from itertools import groupby
 
 import dagster as dg
 
+from .asset_counts import (
+    NO_BODY,
+    bodies_of,
+    count,
+    count_materialized,
+    newest_before,
+    versions_before,
+)
 from .asset_facts import AssetFacts, ReadScope, StoredCompletion
-from .compat.python import UTC
-from .counts import UpstreamWork, why_not
 from .event_rows import MATERIALIZED, OBSERVED, PLANNED, Body, Row, to_microsecond
 from .public_rows import AnyRows, rows_of
 
@@ -38,11 +43,6 @@ FIRST_STRETCH = 1000
 
 MOST_JOURNAL = 50_000
 """How many changes of one asset its journal holds; beyond that, the asset is read again."""
-
-NO_BODY = Body()
-
-NO_ID = 2**62
-"""Greater than any event's id."""
 
 TRIM_EVERY = 600.0
 """Seconds between two searches for facts outside every window."""
@@ -168,7 +168,7 @@ class AssetReader:
         for row in new:
             if row.asset in self.known and row.at > self._wiped.get(row.asset, 0.0):
                 by_asset[row.asset].append(row)
-        bodies = self._bodies(rows, by_asset)
+        bodies = bodies_of(rows, self.known, by_asset)
         for asset, of_asset in by_asset.items():
             facts = self.facts[asset].copy()
             self._add(facts, self.known[asset], of_asset, bodies)
@@ -176,17 +176,6 @@ class AssetReader:
             journals = [facts, *facts.counted.values()]
             if max(len(one.journal) for one in journals) > MOST_JOURNAL:
                 self._unread.add(asset)
-
-    def _bodies(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> Mapping[int, Body]:
-        """Reads the bodies of the completions that cannot be judged without: one statement."""
-        wanted = [
-            row
-            for asset, of_asset in by_asset.items()
-            if self.known[asset].observed or self.known[asset].counts
-            for row in of_asset
-            if row.kind == (OBSERVED if self.known[asset].observed else MATERIALIZED)
-        ]
-        return rows.bodies(wanted) if wanted else {}
 
     def _add(
         self,
@@ -209,47 +198,18 @@ class AssetReader:
                 if scope.observed:
                     before, body = facts.versions.get(row.partition), bodies.get(row.id, NO_BODY)
                     if facts.observe(row, body.data_version):
-                        self._count(facts, scope, row, body, before)
+                        count(facts, scope, row, body, before)
                 continue
             else:
                 if not scope.observed:
                     facts.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id))
                     if scope.counts:
-                        self._count_materialized(facts, scope, row, bodies.get(row.id, NO_BODY))
+                        count_materialized(facts, scope, row, bodies.get(row.id, NO_BODY))
                 if scope.planned:
                     facts.make(row)
                     self._has_made(row)
             if row.run_id:
                 self.new_runs.add(row.run_id)
-
-    def _count_materialized(
-        self, facts: AssetFacts, scope: ReadScope, row: Row, body: Body
-    ) -> None:
-        before = facts.take_version(row.partition, row.id, body.data_version)
-        self._count(facts, scope, row, body, before)
-
-    def _count(
-        self, facts: AssetFacts, scope: ReadScope, row: Row, body: Body, before: str | None
-    ) -> None:
-        """Adds a completion to the facts of each function that is asked about it."""
-        if not scope.counts:
-            return
-        work = UpstreamWork(
-            upstream=user_string(row.asset),
-            completed_at=datetime.fromtimestamp(row.at, UTC),
-            key=row.partition,
-            run_id=row.run_id or None,
-            metadata=body.metadata,
-            data_version=body.data_version,
-            data_version_before=before,
-        )
-        fact = StoredCompletion(row.at, row.id, row.run_id)
-        for counts in scope.counts:
-            counted, why = facts.counted[counts], why_not(counts, work)
-            if why is None:
-                counted.complete(row.partition, fact)
-            else:
-                counted.leave_out(row.partition, fact, why)
 
     def _has_made(self, row: Row) -> None:
         if (plans := self.planning.get(row.run_id)) is not None:
@@ -277,18 +237,18 @@ class AssetReader:
             for row in rows.of_assets(some, since):
                 by_asset[row.asset].append(row)
         self._read_what_is_older(rows, by_asset)
-        earlier = self._read_versions_before(rows, by_asset)
-        bodies = self._bodies(rows, {a: [*by_asset[a], *earlier.get(a, ())] for a in by_asset})
-        for asset, of_asset in by_asset.items():
+        earlier = versions_before(rows, self.known, by_asset)
+        every = {a: [*by_asset[a], *earlier.get(a, ())] for a in by_asset}
+        bodies = bodies_of(rows, self.known, every)
+        for asset, of_asset in every.items():
             scope, wiped = self.known[asset], self._wiped.get(asset, 0.0)
             facts = AssetFacts(counted={counts: AssetFacts() for counts in scope.counts})
-            before = earlier.get(asset, frozenset())
-            kept = [row for row in sorted([*of_asset, *before]) if row.at > wiped]
-            for is_before, some in groupby(kept, before.__contains__):
+            kept = (row for row in sorted(of_asset) if row.at > wiped)
+            for is_before, group in groupby(kept, earlier.get(asset, frozenset()).__contains__):
                 if not is_before:
-                    self._add(facts, scope, some, bodies)
+                    self._add(facts, scope, group, bodies)
                     continue
-                for row in some:
+                for row in group:
                     version = bodies.get(row.id, NO_BODY).data_version
                     facts.take_version(row.partition, row.id, version)
             facts.journal.clear()
@@ -327,39 +287,10 @@ class AssetReader:
             a for a in by_asset if self.known[a].observed and self.known[a].since is not None
         ]
         if observed:
-            older += self._newest_before(rows, OBSERVED, observed, by_asset)
+            older += newest_before(rows, OBSERVED, observed, self.known, by_asset)
         for row in older:
             if row not in by_asset[row.asset]:
                 by_asset[row.asset].append(row)
-
-    def _read_versions_before(
-        self, rows: AnyRows, by_asset: Mapping[str, list[Row]]
-    ) -> Mapping[str, Set[Row]]:
-        """Returns the materializations before the window that had the data version before one
-        inside it."""
-        asked = [
-            asset
-            for asset, of_asset in by_asset.items()
-            if (scope := self.known[asset]).counts and not scope.observed
-            if scope.since is not None and any(row.kind == MATERIALIZED for row in of_asset)
-        ]
-        earlier: dict[str, set[Row]] = defaultdict(set)
-        for row in self._newest_before(rows, MATERIALIZED, asked, by_asset) if asked else ():
-            there = {r.partition for r in by_asset[row.asset] if r.kind == MATERIALIZED}
-            if row.partition in there and row not in by_asset[row.asset]:
-                earlier[row.asset].add(row)
-        return earlier
-
-    def _newest_before(
-        self,
-        rows: AnyRows,
-        kind: str,
-        assets: Collection[str],
-        by_asset: Mapping[str, list[Row]],
-    ) -> list[Row]:
-        since = min(s for a in assets if (s := self.known[a].since) is not None)
-        ids = [row.id for asset in assets for row in by_asset[asset] if row.kind == kind]
-        return rows.newest_before(kind, assets, since, min(ids, default=NO_ID))
 
     def _add_last_materializations(
         self, instance: dg.DagsterInstance, assets: Collection[str]
@@ -381,7 +312,7 @@ class AssetReader:
             scope = self.known[asset]
             if scope.counts and fact.id > facts.last_id:
                 row = Row(fact.id, MATERIALIZED, fact.at, asset, event.partition_key, fact.run_id)
-                self._count_materialized(facts, scope, row, Body.of(event.event_log_entry))
+                count_materialized(facts, scope, row, Body.of(event.event_log_entry))
 
     @property
     def run_ids(self) -> set[str]:
@@ -408,9 +339,3 @@ class AssetReader:
             kept = sum(fact.at > since for fact in facts.done.values())
             if 2 * kept < len(facts.done) - 100:
                 self.facts[asset] = facts.recent(since)
-
-
-def user_string(asset: str) -> str:
-    """Returns an asset's key as a user writes it, from the storage's form of it."""
-    key = dg.AssetKey.from_db_string(asset)
-    return asset if key is None else key.to_user_string()

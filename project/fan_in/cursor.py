@@ -65,7 +65,9 @@ class SensorRequest:
             key=batch.key,
             members=frozenset(c.upstream for c in batch.completions),
             ended={
-                c.upstream: c.ended for c in decision.consumed if c.ended not in (None, "success")
+                c.upstream: c.ended
+                for c in decision.consumed
+                if c.ended is not None and c.ended != "success"
             },
         )
 
@@ -203,7 +205,7 @@ class SensorState:
     places: tuple[Place, ...] = ()
     parts: Mapping[str, Completion] = field(default_factory=dict)
     elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    ended: Mapping[str, frozenset[End]] = field(default_factory=dict)
+    ended: Mapping[str, Collection[End]] = field(default_factory=dict)
     undecided: frozenset[str] = frozenset()
     counted: bool = False
     uncounted: Mapping[str, Uncounted] = field(default_factory=dict)

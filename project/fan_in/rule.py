@@ -318,10 +318,7 @@ def decide(
         key=key,
         requested_at=requested_at,
     )
-    if not (uncounted or terms.ended):
-        return decision
-    told = tuple(_told(s, terms, uncounted.get(s.upstream)) for s in decision.statuses)
-    return replace(decision, statuses=told)
+    return _with_told(decision, uncounted) if uncounted or terms.ended else decision
 
 
 def _status(
@@ -346,8 +343,14 @@ def _status(
     return UpstreamStatus(upstream=upstream, state=state, within=within, newest=newest)
 
 
+def _with_told(decision: Decision, uncounted: Mapping[str, Uncounted]) -> Decision:
+    """Returns a decision with what only its words need."""
+    of = decision.terms
+    told = (_told(s, of, uncounted.get(s.upstream)) for s in decision.statuses)
+    return replace(decision, statuses=tuple(told))
+
+
 def _told(status: UpstreamStatus, terms: Terms, uncounted: Uncounted | None) -> UpstreamStatus:
-    """Returns a status with what only its words need."""
     newest = status.newest
     if uncounted and newest and uncounted.completion.position <= newest.position:
         uncounted = None

@@ -103,10 +103,10 @@ class RunEnds:
         run = record.dagster_run
         return UpstreamWork(
             upstream=upstream,
-            completed_at=completion and completion.completed_at,
-            key=completion.key if completion else key,
+            completed_at=completion.completed_at if completion is not None else None,
+            key=completion.key if completion is not None else key,
             run_id=run.run_id,
-            ended=completion and completion.ended,
+            ended=completion.ended if completion is not None else None,
             run_tags=MappingProxyType(dict(run.tags)),
             run_config=MappingProxyType(dict(run.run_config)),
         )

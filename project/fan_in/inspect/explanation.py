@@ -118,8 +118,7 @@ def explain_at(
     def known_at(time: datetime) -> Outlooks:
         sensor = evaluator.definition
         found = outlook(instance, repository, fan_in, sensor, None, now=at, at=time)
-        by_key = {of: one for of, one in found.by_key.items() if key is None or of == key}
-        return replace(found, by_key=by_key)
+        return found if key is None else found.of_key(key)
 
     known = known_at(decided_at)
     outlooks = _with_requested(known.by_key, made, fan_in)
@@ -152,11 +151,7 @@ def explain_at(
         evaluation=evaluation,
         answers=answers,
         last=last,
-        uncounted={
-            name: one
-            for name, one in known.uncounted.items()
-            if key is None or one.completion.key == key
-        },
+        uncounted=known.uncounted,
     )
 
 

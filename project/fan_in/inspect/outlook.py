@@ -95,6 +95,12 @@ class Outlooks:
     uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
     lost: Mapping[str | None, str] = field(default_factory=dict)
 
+    def of_key(self, key: str) -> "Outlooks":
+        """Returns what is of one key."""
+        of = {name: one for name, one in self.uncounted.items() if one.completion.key == key}
+        by_key = {of_key: one for of_key, one in self.by_key.items() if of_key == key}
+        return replace(self, by_key=by_key, uncounted=of)
+
     def pending(self) -> Sequence[Outlook]:
         """Returns those that have something that counts, the most recent first; without keys the
         only one."""

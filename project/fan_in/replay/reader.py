@@ -20,20 +20,18 @@ from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from ..compat.python import UTC
-from ..counts import UpstreamWork, why_not
 from ..cursor import SensorRequest
 from ..evaluation_records import completions_seen
 from ..event_rows import Body
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import evaluator_of
-from ..retries import LONGEST_WAIT_FOR_RETRY, RETRY_TAG, may_be_retried
 from ..rule import Completion
 from ..run_reader import PARTITION_TAG, RunReader, Upstream, origin_of
 from ..sensor_config import SENSOR_TAG
+from .counted import DataVersions, ended_run
 from .event_order import OUT_OF_ORDER, as_seen, by_time, in_order
 from .events import (
     DownstreamEnded,
-    Ended,
     Event,
     History,
     Materialized,
@@ -44,7 +42,7 @@ from .events import (
     moment,
 )
 from .infer_batches import OF_ANOTHER, paired
-from .mechanisms import completion_of, longest_of
+from .mechanisms import longest_of
 from .partitions import KeysOfPartitions
 from .stored_ticks import PAGE, StoredTicks
 
@@ -190,32 +188,8 @@ class HistoryReader(Iterable[Event]):
             else:
                 elsewhere, _ = origin_of(record) or ("nowhere", "")
             if (end := _end(record)) is not None:
-                events.append(self._ended(record, end, name, elsewhere))
+                events.append(ended_run(self.runs, record, end, name, elsewhere))
             yield record.create_timestamp, events
-
-    def _ended(
-        self, record: dg.RunRecord, end: datetime, name: str, elsewhere: str | None
-    ) -> Ended:
-        run = record.dagster_run
-        ended = Ended(
-            end,
-            name,
-            run.run_id,
-            success=run.status is dg.DagsterRunStatus.SUCCESS,
-            key=self.runs.key(record),
-            elsewhere=elsewhere,
-            canceled=run.status is dg.DagsterRunStatus.CANCELED,
-        )
-        # Whether it is retried is known now: at the end of the period nothing waits any more.
-        ended.retried = ended.ended == "failure" and may_be_retried(record, self.until, False) in (
-            True,
-            None,
-        )
-        if ended.ended == "failure" and not ended.retried and RETRY_TAG in run.tags:
-            waited = run.tags[RETRY_TAG] == "true"
-            ended.seen = end + LONGEST_WAIT_FOR_RETRY if waited else None
-        ended.counts = self.runs.ends.count(completion_of(ended), record)
-        return ended
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -294,11 +268,11 @@ class HistoryReader(Iterable[Event]):
     def _materialized(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
         keys_of = KeysOfPartitions(self.view, key, self.fan_in)
         by_tag = self.fan_in.key_tag not in (None, PARTITION_TAG)
-        versions: dict[str | None, str | None] = {}
+        versions = DataVersions(self.runs.instance, self.fan_in.rule.counts, name)
         for page in self._pages_of(dg.DagsterEventType.ASSET_MATERIALIZATION, key):
             runs = self._runs(page) if by_tag else {}
             for event in page:
-                counts = self._counts(name, event, versions)
+                counts = versions.counts(event)
                 keys = keys_of.of(event.partition_key)
                 if by_tag:
                     run = runs.get(event.run_id)
@@ -315,55 +289,16 @@ class HistoryReader(Iterable[Event]):
 
     def _new_data_versions(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
         last: str | None = None
-        versions: dict[str | None, str | None] = {}
+        versions = DataVersions(self.runs.instance, self.fan_in.rule.counts, name)
         for page in self._pages_of(dg.DagsterEventType.ASSET_OBSERVATION, key):
             for event in page:
                 version = Body.of(event.event_log_entry).data_version
-                counts = self._counts(name, event, versions)
+                counts = versions.counts(event)
                 if version != last:
                     last = version
                     yield Materialized(
                         _time(event), name, event.storage_id, event.run_id or None, counts=counts
                     )
-
-    def _counts(
-        self, name: str, event: dg.EventLogRecord, versions: dict[str | None, str | None]
-    ) -> bool:
-        """Returns whether an event counts, as the fan-in's function says; notes its data version.
-
-        Of the first event of a partition that is read, the version before is read, too.
-        """
-        counts, partition = self.fan_in.rule.counts, event.partition_key
-        if counts is None:
-            return True
-        body = Body.of(event.event_log_entry)
-        if partition not in versions:
-            versions[partition] = self._version_before(event)
-        work = UpstreamWork(
-            upstream=name,
-            completed_at=_time(event),
-            key=partition,
-            run_id=event.run_id or None,
-            metadata=body.metadata,
-            data_version=body.data_version,
-            data_version_before=versions[partition],
-        )
-        versions[partition] = body.data_version
-        return why_not(counts, work) is None
-
-    def _version_before(self, event: dg.EventLogRecord) -> str | None:
-        entry, partition = event.event_log_entry, event.partition_key
-        kind = entry.get_dagster_event().event_type
-        before = self.runs.instance.event_log_storage.get_event_records(
-            dg.EventRecordsFilter(
-                event_type=kind,
-                asset_key=event.asset_key,
-                asset_partitions=None if partition is None else [partition],
-                before_cursor=event.storage_id,
-            ),
-            limit=1,
-        )
-        return Body.of(before[0].event_log_entry).data_version if before else None
 
     def _pages_of(
         self, kind: dg.DagsterEventType, key: dg.AssetKey, before: timedelta = OUT_OF_ORDER

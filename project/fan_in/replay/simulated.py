@@ -22,10 +22,8 @@ from .events import (
     DownstreamEnded,
     Ended,
     Event,
-    Materialized,
     Requested,
     Started,
-    counts_for,
 )
 from .in_progress import DownstreamRuns, InProgressRuns
 from .mechanisms import LAST, Firing, Mechanism, longest_of
@@ -67,7 +65,7 @@ class SimulatedFanIn(Mechanism):
         runs_last: timedelta | None = None,
     ) -> None:
         super().__init__(name, kind, fan_in, rule.upstreams, takes_over)
-        self.rule = rule
+        self.rule: Rule = rule
         self.watches_upstreams = rule.idle
         self.longest_window = longest_of(rule)
         self.downstream = DownstreamRuns(kind == "condition", patience, runs_last)
@@ -88,9 +86,6 @@ class SimulatedFanIn(Mechanism):
         self._forget_at = MOST_FORGOTTEN_LATER
 
     # --- completions -------------------------------------------------------------------------
-
-    def counts(self, event: Ended | Materialized) -> bool:
-        return counts_for(self.rule, event)
 
     def complete(self, completion: Completion, elsewhere: bool = False) -> None:
         upstream, key = completion.upstream, completion.key
@@ -229,9 +224,10 @@ class SimulatedFanIn(Mechanism):
             self.downstream.end(event, key)
             self._look_again([key])
         elif isinstance(event, Started):
-            if self.kind == "sensor" and self.rule.counts is not None and not event.counts:
-                return
-            for name in self.names_of(event.upstream, "sensor"):
+            asks = self.kind == "sensor" and self.rule.counts is not None
+            for name in (
+                () if asks and not event.counts else self.names_of(event.upstream, "sensor")
+            ):
                 self.busy.began(event.run_id, self._key(event), name)
         elif isinstance(event, Ended):
             key = self._key(event)
