@@ -4,7 +4,7 @@ An asset graph never changes. Its downstreams and the parts of their conditions 
 does; a tick is made once for all of them.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -17,10 +17,10 @@ from .asset_facts import ReadScope
 from .asset_tick import AssetMemory, AssetTick
 from .compat.releases import parents_through_views
 from .condition_parts import Part
-from .counts import Counts, name_of
+from .counts import Counts
 from .downstreams import Downstream
 from .evaluation_lines import EvaluationLines
-from .named_upstreams import named_upstreams
+from .named_upstreams import fault_of, functions_of, named_upstreams
 from .partition_maps import Pairing, PartitionMap
 from .windows import MOST_CLOCK_SKEW, Window, longest_window
 
@@ -55,9 +55,8 @@ class AssetPlan:
         windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
         via: dict[dg.AssetKey, dg.AssetKey] = {}
         lengths: list[Window] = []
-        counts: dict[Counts, None] = {}
-        for part, target in named_upstreams(self.graph, key, condition):
-            counts |= dict.fromkeys([part.counts] if part.counts else [])
+        named = list(named_upstreams(self.graph, key, condition))
+        for part, target in named:
             for upstream, own in part.windows(self.graph, target).items():
                 windows[upstream] = tuple({*windows.get(upstream, ()), *own})
                 if upstream not in via or self._asks_nearer(target, upstream, key, via[upstream]):
@@ -69,8 +68,9 @@ class AssetPlan:
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
         both = (self.longest, self.look_backs[key])
         self.longest = None if None in both else max(x for x in both if x is not None)
-        self._faults[key] = _two_functions(counts)
-        first = next(iter(counts), None)
+        functions = functions_of(part for part, _ in named)
+        self._faults[key] = fault_of(functions)
+        first = functions[0] if functions else None
         self._downstreams[key] = Downstream(self.graph, key, windows, via, first)
         self._look_at(key, self.look_backs[key], planned=True)
         for upstream in windows:
@@ -172,13 +172,6 @@ class AssetPlan:
         if PartitionMap(self.graph, target, downstream, downstream).pairing is not Pairing.SAME:
             return f"asked of {name}, whose partitions are mapped to those of this asset"
         return None
-
-
-def _two_functions(counts: Collection[Counts]) -> str | None:
-    if len(counts) < 2:
-        return None
-    names = ", ".join(map(name_of, counts))
-    return f"several parts say by counts what counts ({names}): give it once"
 
 
 def is_observed(graph: Any, key: dg.AssetKey) -> bool:

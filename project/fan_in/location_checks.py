@@ -16,7 +16,7 @@ from .condition import FanInCondition
 from .definition_checks import check_code_location
 from .errors import FanInError
 from .messages import MOST_NAMED, those_there_are
-from .named_upstreams import named_upstreams
+from .named_upstreams import fault_of, functions_of, named_upstreams
 from .sensor import fan_in_of
 from .sensor_targets import LIMIT
 
@@ -180,7 +180,10 @@ class _Checks:
         never: dict[str, list[dg.AssetKey]] = {}
         undefined: dict[dg.AssetKey, list[dg.AssetKey]] = {}
         for key, condition in self.fan_ins.items():
-            for part, target in named_upstreams(graph, key, condition):
+            named = list(named_upstreams(graph, key, condition))
+            if fault := fault_of(functions_of(part for part, _ in named)):
+                yield Finding(f"the condition of {_name(key)} is never true: {fault}")
+            for part, target in named:
                 if strangers := part.strangers(graph):
                     yield Finding(
                         f"the condition of {_name(key)} names {', '.join(strangers)}, no asset of"

@@ -1,11 +1,11 @@
 """Which upstreams an automation condition names, and how far back it looks at them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from .counts import Counts
+from .counts import Counts, name_of
 from .windows import Window
 
 
@@ -29,6 +29,19 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
     def fault(self, graph: Any, target: dg.AssetKey) -> str | None:
         """Returns why it can never be true on an asset, as far as the graph tells."""
         return None
+
+
+def functions_of(parts: Iterable[NamesUpstreams]) -> Sequence[Counts]:
+    """Returns the functions by which parts of a condition say what counts: one, or none."""
+    return list(dict.fromkeys(part.counts for part in parts if part.counts is not None))
+
+
+def fault_of(functions: Sequence[Counts]) -> str | None:
+    """Returns why a condition with these functions cannot be decided, if it cannot."""
+    if len(functions) < 2:
+        return None
+    names = ", ".join(map(name_of, functions))
+    return f"several parts say by counts what counts ({names}): give it once"
 
 
 def named_upstreams(

@@ -536,6 +536,8 @@ def test_two_parts_with_functions_of_their_own_are_false_and_say_so():
         assert (
             "several parts say by counts what counts (of_production, nothing_of_a): give it once"
         ) in lines
+    with pytest.raises(FanInError, match=r"the condition of d is never true: several parts say by"):
+        with_fan_in(with_condition(condition)).get_repository_def()
     same = all_upstreams_updated(counts=of_production) & all_upstreams_updated(
         at_least=1, counts=of_production
     )

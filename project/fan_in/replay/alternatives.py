@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar, get_args
 
 from ..calendars import CalendarDay
+from ..counts import name_of
 from ..durations import parse_duration
 from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
@@ -177,6 +178,8 @@ def rule_words(rule: Rule) -> str:
     parts = [f"{enough} of {', '.join(rule.upstreams)}", within_words(rule.within)]
     if rule.settle:
         parts.append(f"settled for {format_duration(rule.settle)}")
+    parts += [f"{name} ends in {' or '.join(sorted(ends))}" for name, ends in rule.ended.items()]
+    parts += [f"what {name_of(rule.counts)} counts"] if rule.counts is not None else []
     parts += ["while upstreams are idle"] * rule.idle
     parts.append("overlap" if rule.overlap else "no overlap")
     parts += ["by key"] * rule.by_key
