@@ -334,9 +334,7 @@ class SensorState:
                     name: (_text(looked_for), _text(found))
                     for name, (looked_for, found) in data.get("elsewhere", {}).items()
                 },
-                ended={
-                    name: frozenset(map(_end, ends)) for name, ends in data.get("ended", {}).items()
-                },
+                ended=_ended_from_data(data.get("ended", {})),
                 undecided=frozenset(map(_text, data.get("undecided", ()))),
                 counted=bool(data.get("counted", False)),
             )
@@ -469,6 +467,10 @@ def _completions_from_data(data: Mapping[str, Any], key: str | None) -> dict[str
 
 def _ended_to_data(ended: Mapping[str, Collection[End]]) -> dict[str, Any]:
     return {name: sorted(ends) for name, ends in ended.items()}
+
+
+def _ended_from_data(data: Mapping[str, Any]) -> dict[str, Collection[End]]:
+    return {name: frozenset[End](map(_end, ends)) for name, ends in data.items()}
 
 
 def _end(value: Any) -> End:

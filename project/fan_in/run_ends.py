@@ -17,7 +17,7 @@ STATUSES: Mapping[End, DagsterRunStatus] = {
     "failure": DagsterRunStatus.FAILURE,
     "canceled": DagsterRunStatus.CANCELED,
 }
-_ENDS = {status: end for end, status in STATUSES.items()}
+_ENDS: Mapping[DagsterRunStatus, End] = {status: end for end, status in STATUSES.items()}
 
 
 class RunEnds:

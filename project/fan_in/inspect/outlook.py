@@ -98,7 +98,7 @@ class Outlooks:
     def of_key(self, key: str) -> "Outlooks":
         """Returns what is of one key."""
         of = {name: one for name, one in self.uncounted.items() if one.completion.key == key}
-        by_key = {of_key: one for of_key, one in self.by_key.items() if of_key == key}
+        by_key: dict[str | None, Outlook] = {o.key: o for o in self.by_key.values() if o.key == key}
         return replace(self, by_key=by_key, uncounted=of)
 
     def pending(self) -> Sequence[Outlook]:

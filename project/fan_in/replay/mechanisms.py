@@ -9,7 +9,7 @@ from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..rule import Completion, Decision
 from ..windows import longest_window, window_of
-from .events import Ended, Event, Materialized, counts_for, work_of
+from .events import Ended, Event, Materialized, work_of
 
 LAST = chr(0x10FFFF)
 """Greater than any run's id."""
@@ -51,9 +51,6 @@ class Mechanism:
     watches_upstreams = False
     """Whether it wants to be told when runs of upstreams begin and end."""
 
-    rule: Rule | None = None
-    """The rule that it follows, if it follows one."""
-
     def __init__(
         self,
         name: str,
@@ -78,9 +75,7 @@ class Mechanism:
         """Takes an event that is no completion."""
 
     def counts(self, event: Ended | Materialized) -> bool:
-        """Returns True if an event is a completion for it: by its rule, or else what succeeds."""
-        if self.rule is not None:
-            return counts_for(self.rule, event)
+        """Returns True if an event is a completion for it; by default, what succeeds."""
         return not isinstance(event, Ended) or event.success
 
     def complete(self, completion: Completion, elsewhere: bool = False) -> None:
