@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .counts import Counts
 from .event_rows import Row
+from .history import NO_HISTORY, History
 
 _UNSEEN = object()
 
@@ -44,11 +45,14 @@ class AssetFacts:
 
     Args:
         done: The newest completion of each partition; None stands for events without a partition.
+        earlier: Those before it, the oldest first; only where they are asked for.
         planned: The planned materializations of each partition, oldest first; downstreams only.
+        reported: The last materialization of each partition that no run made; downstreams only.
         newest: The newest completion of any partition.
         versions: The last data version of each partition, in the order in which they were stored;
             of an observed asset, and where ``counts`` asks for it.
         last_id: The newest event of which the data version was added.
+        long_ago: The partitions that were planned before all that was read, where that is asked.
         journal: The partitions that changed, in order; each follower keeps its place in it.
         counted: The same facts as each function that is asked about them counts them.
         uncounted: There, the newest completion of each partition that it leaves out.
@@ -56,10 +60,13 @@ class AssetFacts:
     """
 
     done: dict[str | None, StoredCompletion] = field(default_factory=dict)
+    earlier: dict[str | None, tuple[StoredCompletion, ...]] = field(default_factory=dict)
     planned: dict[str | None, tuple[Plan, ...]] = field(default_factory=dict)
+    reported: dict[str | None, StoredCompletion] = field(default_factory=dict)
     newest: StoredCompletion | None = None
     versions: dict[str | None, str | None] = field(default_factory=dict)
     last_id: int = 0
+    long_ago: frozenset[str] = frozenset()
     journal: list[str | None] = field(default_factory=list)
     counted: dict[Counts, "AssetFacts"] = field(default_factory=dict)
     uncounted: dict[str | None, LeftOut] = field(default_factory=dict)
@@ -69,10 +76,13 @@ class AssetFacts:
         """Returns a copy that may be changed."""
         return AssetFacts(
             done=dict(self.done),
+            earlier=dict(self.earlier),
             planned=dict(self.planned),
+            reported=dict(self.reported),
             newest=self.newest,
             versions=dict(self.versions),
             last_id=self.last_id,
+            long_ago=self.long_ago,
             journal=self.journal,
             counted={counts: facts.copy() for counts, facts in self.counted.items()},
             uncounted=dict(self.uncounted),
@@ -81,22 +91,34 @@ class AssetFacts:
 
     def recent(self, since: float) -> "AssetFacts":
         """Returns the facts without the partitions of which nothing is as young."""
+        done = {p: fact for p, fact in self.done.items() if fact.at > since}
         return AssetFacts(
-            done={p: fact for p, fact in self.done.items() if fact.at > since},
+            done=done,
+            earlier={p: facts for p, facts in self.earlier.items() if p in done},
             planned={p: tuple(_recent_plans(plans, since)) for p, plans in self.planned.items()},
+            reported=self.reported,
             newest=self.newest,
             versions=self.versions,
             last_id=self.last_id,
+            long_ago=self.long_ago,
             counted={counts: facts.recent(since) for counts, facts in self.counted.items()},
             uncounted={p: one for p, one in self.uncounted.items() if one.fact.at > since},
             newest_uncounted=self.newest_uncounted,
         )
 
-    def complete(self, partition: str | None, fact: StoredCompletion) -> None:
-        """Adds a completion; one that is older than the known one changes nothing."""
+    def complete(self, partition: str | None, fact: StoredCompletion, history: History) -> None:
+        """Adds a completion; one that is older than the known one changes nothing, unless those are
+        kept, too."""
         known = self.done.get(partition)
+        older = fact
         if known is None or fact > known:
             self.done[partition] = fact
+            self.journal.append(partition)
+            older = known or fact
+        if history and older != self.done[partition]:
+            self.earlier[partition] = history.add(
+                self.earlier.get(partition, ()), older, position=tuple, seconds=lambda c: c.at
+            )
             self.journal.append(partition)
         if self.newest is None or fact > self.newest:
             self.newest = fact
@@ -110,7 +132,7 @@ class AssetFacts:
         if self.newest_uncounted is None or fact > self.newest_uncounted.fact:
             self.newest_uncounted = one
 
-    def observe(self, row: Row, version: str | None) -> bool:
+    def observe(self, row: Row, version: str | None, history: History) -> bool:
         """Adds an observation; returns True if it is a completion, since its data version differs
         from the last."""
         if row.id <= self.last_id:
@@ -119,7 +141,7 @@ class AssetFacts:
         partition = row.partition
         if self.versions.get(partition, _UNSEEN) != version:
             self.versions[partition] = version
-            self.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id))
+            self.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id), history)
             return True
         return False
 
@@ -135,6 +157,13 @@ class AssetFacts:
         if all(plan.id != row.id for plan in plans):
             more = (*plans, Plan(row.id, row.at, row.run_id))
             self.planned[row.partition] = tuple(sorted(more, key=lambda plan: plan.id))
+            self.journal.append(row.partition)
+
+    def report(self, row: Row) -> None:
+        """Adds a materialization that no run made: the last by the order of storage stays."""
+        known = self.reported.get(row.partition)
+        if known is None or row.id > known.id:
+            self.reported[row.partition] = StoredCompletion(row.at, row.id, "")
             self.journal.append(row.partition)
 
     def make(self, row: Row) -> None:
@@ -160,6 +189,8 @@ class ReadScope:
         observed: Whether its completions are new data versions.
         partitioned: Whether it is partitioned. A run for a time partition plans even unpartitioned
             assets for that partition.
+        history: How many completions before the newest of a partition are kept.
+        ever: Whether to read which partitions were planned before that, however long ago.
         counts: The functions that are asked which of its completions count; their bodies are read.
     """
 
@@ -167,14 +198,17 @@ class ReadScope:
     planned: bool = False
     observed: bool = False
     partitioned: bool = True
+    history: History = NO_HISTORY
+    ever: bool = False
     counts: frozenset[Counts] = frozenset()
 
     def covers(self, other: "ReadScope") -> bool:
         """True if this scope includes the other."""
         as_far = self.since is None or (other.since is not None and self.since <= other.since)
         the_same = (self.observed, self.partitioned) == (other.observed, other.partitioned)
-        as_much = self.planned >= other.planned and self.counts >= other.counts
-        return as_far and as_much and the_same
+        flags = self.planned >= other.planned and self.ever >= other.ever
+        more = flags and self.history.covers(other.history) and self.counts >= other.counts
+        return as_far and more and the_same
 
     def with_more(self, other: "ReadScope") -> "ReadScope":
         """Returns a scope that includes both."""
@@ -184,6 +218,8 @@ class ReadScope:
             planned=self.planned or other.planned,
             observed=other.observed,
             partitioned=other.partitioned,
+            history=self.history.with_more(other.history),
+            ever=self.ever or other.ever,
             counts=self.counts | other.counts,
         )
 

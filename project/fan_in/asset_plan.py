@@ -20,9 +20,10 @@ from .condition_parts import Part
 from .counts import Counts
 from .downstreams import Downstream
 from .evaluation_lines import EvaluationLines
-from .named_upstreams import fault_of, functions_of, named_upstreams
+from .history import NO_HISTORY, SPREAD, History
+from .named_upstreams import given_twice, named_upstreams
 from .partition_maps import Pairing, PartitionMap
-from .windows import MOST_CLOCK_SKEW, Window, longest_window
+from .windows import MOST_CLOCK_SKEW, ONE_DAY, Window, longest_window
 
 PartT = TypeVar("PartT", bound=Part)
 
@@ -40,10 +41,10 @@ class AssetPlan:
         self._downstreams: dict[dg.AssetKey, Downstream] = {}
         self._parts: dict[Any, Part] = {}
         self._lines: dict[int, EvaluationLines] = {}
+        self.given_twice: dict[dg.AssetKey, str | None] = {}
         self.look_backs: dict[dg.AssetKey, timedelta | None] = {}
         self.longest: timedelta | None = timedelta(0)
         """How far back any of the fan-ins reads; None for all of history."""
-        self._faults: dict[dg.AssetKey, str | None] = {}
         self._looks: dict[str, tuple[timedelta | None, ReadScope]] = {}
         self._wanted: tuple[datetime, Mapping[str, ReadScope]] | None = None
         for key in graph.get_all_asset_keys():
@@ -55,26 +56,56 @@ class AssetPlan:
         windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
         via: dict[dg.AssetKey, dg.AssetKey] = {}
         lengths: list[Window] = []
-        named = list(named_upstreams(self.graph, key, condition))
-        for part, target in named:
+        paces: list[Window] = []
+        histories: dict[str, History] = {}
+        needed: dict[str, int] = {}
+        counts: Counts | None = None
+        once: set[str] = set()
+        for part, target in named_upstreams(self.graph, key, condition):
+            terms = part.terms_on(self.graph, target)
+            counts, once = counts or terms.counts, once.union(part.once)
             for upstream, own in part.windows(self.graph, target).items():
                 windows[upstream] = tuple({*windows.get(upstream, ()), *own})
                 if upstream not in via or self._asks_nearer(target, upstream, key, via[upstream]):
                     via[upstream] = target
+                name = upstream.to_user_string()
+                if terms.needs_history and (kept := terms.history_of(name)):
+                    histories[name] = kept.with_more(histories.get(name, NO_HISTORY))
+                if own:  # Asked whether it is ready: by the part that asks for least.
+                    count = terms.count.get(name, 1)
+                    needed[name] = min(count, needed.get(name, count))
             lengths += part.longest()
+            paces += part.paces()
         self._conditions[key] = condition
+        self.given_twice[key] = given_twice(self.graph, key, condition)
         if not windows and not lengths:
             return
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
-        both = (self.longest, self.look_backs[key])
+        # For pace, its own requests may matter for longer than the completions.
+        of_requests = longest_window([self.look_backs[key], *paces])
+        both = (self.longest, of_requests)
         self.longest = None if None in both else max(x for x in both if x is not None)
-        functions = functions_of(part for part, _ in named)
-        self._faults[key] = fault_of(functions)
-        first = functions[0] if functions else None
-        self._downstreams[key] = Downstream(self.graph, key, windows, via, first)
-        self._look_at(key, self.look_backs[key], planned=True)
+        self._downstreams[key] = Downstream(
+            self.graph, key, windows, via, histories, needed, counts
+        )
+        ever = False
+        if "deadline" in once:
+            # Of a partition of time, any request matters; of others, those of the day on which the
+            # first completion may have been.
+            ever = self._downstreams[key].has_ends
+            of_requests = None if of_requests is None else of_requests + 2 * ONE_DAY
+        self._look_at(key, of_requests, planned=True, ever=ever)
         for upstream in windows:
-            self._look_at(upstream, self.look_backs[key], planned=False, counts=first)
+            kept = histories.get(upstream.to_user_string(), NO_HISTORY)
+            # A launch may withhold some of those that are counted, so that older ones matter.
+            more = History(spread=SPREAD) if kept else NO_HISTORY
+            self._look_at(
+                upstream,
+                self.look_backs[key],
+                planned=False,
+                history=kept.with_more(more),
+                counts=counts,
+            )
 
     def _asks_nearer(
         self, target: dg.AssetKey, upstream: dg.AssetKey, key: dg.AssetKey, known: dg.AssetKey
@@ -96,6 +127,8 @@ class AssetPlan:
         length: timedelta | None,
         *,
         planned: bool,
+        history: History = NO_HISTORY,
+        ever: bool = False,
         counts: Counts | None = None,
     ) -> None:
         asset, graph = key.to_string(), self.graph
@@ -105,6 +138,8 @@ class AssetPlan:
             planned=planned,
             observed=is_observed(graph, key),
             partitioned=partitioned,
+            history=history,
+            ever=ever,
             counts=frozenset([counts] if counts else []),
         )
         known, before = self._looks.get(asset, (timedelta(0), scope))
@@ -154,11 +189,6 @@ class AssetPlan:
             self._lines[id(part)] = EvaluationLines(part)
         return self._lines[id(part)]
 
-    def fault(self, downstream: dg.AssetKey, target: dg.AssetKey) -> str | None:
-        """Returns why a part that is asked of a downstream, or of its dependency, cannot be
-        decided for the downstream."""
-        return self._faults[downstream] or self.nested_fault(downstream, target)
-
     def nested_fault(self, downstream: dg.AssetKey, target: dg.AssetKey) -> str | None:
         """Returns why a part that is asked of a dependency cannot be decided for a downstream."""
         if target == downstream:
@@ -189,15 +219,33 @@ def tick_and_plan(
         context: The context of an evaluation.
         until: Read what was known then; None for now.
     """
-    view, graph, root = context.asset_graph_view, context.asset_graph, context.root_context
+    root = context.root_context
+    return tick_of(context.asset_graph_view, root.key, root.condition, until)
+
+
+def tick_of(
+    view: Any,
+    key: dg.AssetKey,
+    condition: dg.AutomationCondition[Any],
+    until: datetime | None = None,
+) -> tuple[AssetTick, AssetPlan]:
+    """Returns the same for a view of the asset graph.
+
+    Args:
+        view: The view, at the time of the tick.
+        key: The downstream.
+        condition: Its condition.
+        until: Read what was known then; None for now.
+    """
+    graph = view.asset_graph
     if until is not None:
 
         def rebuild() -> tuple[AssetTick, AssetPlan]:
             plan = AssetPlan(graph)
-            plan.ensure(root.key, root.condition)
+            plan.ensure(key, condition)
             return AssetTick(view, AssetMemory(until), plan), plan
 
-        return caches.of_object(view, ("until", until, root.key), rebuild)
+        return caches.of_object(view, ("until", until, key), rebuild)
 
     def read() -> tuple[AssetTick, AssetPlan]:
         memory = caches.of_storage(view.instance.event_log_storage, "assets", AssetMemory)
@@ -206,11 +254,11 @@ def tick_and_plan(
             plans = caches.of_object(graph, "plans", WeakKeyDictionary)
             if memory not in plans:
                 plans[memory] = AssetPlan(graph)
-            plans[memory].ensure(root.key, root.condition)
+            plans[memory].ensure(key, condition)
             return AssetTick(view, memory, plans[memory]), plans[memory]
 
     tick, plan = caches.of_object(view, "tick", read)
     with tick.lock:
-        if plan.ensure(root.key, root.condition):
+        if plan.ensure(key, condition):
             tick.read_more()
     return tick, plan

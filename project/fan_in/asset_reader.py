@@ -185,7 +185,8 @@ class AssetReader:
         bodies: Mapping[int, Body],
     ) -> None:
         for row in rows:
-            if self._until is not None and row.at >= self._until + (row.kind != PLANNED) * 1e-6:
+            after = 0.0 if _requests(row, scope) else 1e-6
+            if self._until is not None and row.at >= self._until + after:
                 continue
             if scope.planned and not scope.partitioned:
                 row = row._replace(partition=None)
@@ -197,17 +198,20 @@ class AssetReader:
             elif row.kind == OBSERVED:
                 if scope.observed:
                     before, body = facts.versions.get(row.partition), bodies.get(row.id, NO_BODY)
-                    if facts.observe(row, body.data_version):
+                    if facts.observe(row, body.data_version, scope.history):
                         count(facts, scope, row, body, before)
                 continue
             else:
                 if not scope.observed:
-                    facts.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id))
+                    fact = StoredCompletion(row.at, row.id, row.run_id)
+                    facts.complete(row.partition, fact, scope.history)
                     if scope.counts:
                         count_materialized(facts, scope, row, bodies.get(row.id, NO_BODY))
-                if scope.planned:
+                if scope.planned and row.run_id:
                     facts.make(row)
                     self._has_made(row)
+                elif scope.planned:
+                    facts.report(row)
             if row.run_id:
                 self.new_runs.add(row.run_id)
 
@@ -240,9 +244,14 @@ class AssetReader:
         earlier = versions_before(rows, self.known, by_asset)
         every = {a: [*by_asset[a], *earlier.get(a, ())] for a in by_asset}
         bodies = bodies_of(rows, self.known, every)
+        ever = [a for a in assets if self.known[a].ever and self.known[a].since is not None]
+        long_ago = rows.planned_until(ever, min(windowed)) if ever else {}
         for asset, of_asset in every.items():
             scope, wiped = self.known[asset], self._wiped.get(asset, 0.0)
-            facts = AssetFacts(counted={counts: AssetFacts() for counts in scope.counts})
+            facts = AssetFacts(
+                long_ago=frozenset(p for p, at in long_ago.get(asset, {}).items() if at > wiped),
+                counted={counts: AssetFacts() for counts in scope.counts},
+            )
             kept = (row for row in sorted(of_asset) if row.at > wiped)
             for is_before, group in groupby(kept, earlier.get(asset, frozenset()).__contains__):
                 if not is_before:
@@ -307,9 +316,8 @@ class AssetReader:
             )
             if fact.at <= self._wiped.get(asset, 0.0):
                 continue
-            facts = self.facts[asset]
-            facts.complete(event.partition_key, fact)
-            scope = self.known[asset]
+            facts, scope = self.facts[asset], self.known[asset]
+            facts.complete(event.partition_key, fact, scope.history)
             if scope.counts and fact.id > facts.last_id:
                 row = Row(fact.id, MATERIALIZED, fact.at, asset, event.partition_key, fact.run_id)
                 count_materialized(facts, scope, row, Body.of(event.event_log_entry))
@@ -320,6 +328,7 @@ class AssetReader:
         facts = [one for all_ in self.facts.values() for one in (all_, *all_.counted.values())]
         return {
             *(fact.run_id for asset in facts for fact in asset.done.values()),
+            *(fact.run_id for asset in facts for cs in asset.earlier.values() for fact in cs),
             *(asset.newest.run_id for asset in facts if asset.newest is not None),
             *(p.run_id for asset in facts for plans in asset.planned.values() for p in plans),
         }
@@ -339,3 +348,9 @@ class AssetReader:
             kept = sum(fact.at > since for fact in facts.done.values())
             if 2 * kept < len(facts.done) - 100:
                 self.facts[asset] = facts.recent(since)
+
+
+def _requests(row: Row, scope: ReadScope) -> bool:
+    """True if an event is a request of a downstream: planned, or a report of its
+    materialization."""
+    return row.kind == PLANNED or (scope.planned and row.kind == MATERIALIZED and not row.run_id)

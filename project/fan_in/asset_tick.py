@@ -71,6 +71,8 @@ class AssetTick:
         self._memory = memory
         self._plan = plan
         self._claimed: set[dg.AssetKey] = set()
+        self.early: dict[dg.AssetKey, dict[str | None, tuple[str, ...]]] = {}
+        """For each downstream, the partitions to be requested early, and what they lack."""
         self.read_more()
 
     def read_more(self) -> None:

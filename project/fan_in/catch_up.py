@@ -4,7 +4,7 @@ The cursor holds what the last tick knew. Everything else is read again: complet
 runs, what was used from downstream runs and the sensor's ticks.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain, islice
@@ -16,6 +16,7 @@ from .caches import sensor_ticks
 from .compat.python import UTC
 from .counts import Counts
 from .cursor import KeyState, SensorRequest, SensorState
+from .pace import requests_since
 from .rule import Completion
 from .run_reader import PARTITION_TAG, Burst, RunReader
 from .sensor_config import SENSOR_TAG, SensorConfig
@@ -65,6 +66,7 @@ class CatchUp:
         at: The time.
         runs: Reads the runs.
         used: Reads what was used.
+        ever: Whether any request of a key matters, however old.
     """
 
     def __init__(
@@ -74,6 +76,8 @@ class CatchUp:
         at: datetime,
         runs: RunReader,
         used: UsedReader,
+        *,
+        ever: bool = False,
     ) -> None:
         self.spec = spec
         self.context = context
@@ -83,6 +87,9 @@ class CatchUp:
         # Everything before it is outside every window.
         longest = spec.longest_window
         self.horizon = None if longest is None else at - longest
+        # And before it, no request matters, either, but those of partitions of time.
+        self.requests_from = spec.requests_since(at)
+        self._ever = ever
         self._burst: Burst | None = None
         self._last_tick: LastTick | None = sensor_ticks.get(context.cursor or "")
         if self._last_tick is not None:
@@ -92,8 +99,11 @@ class CatchUp:
         """Returns the state now."""
         state = self._last_state()
         state = self.used.settle(state)
-        state = self.used.by_hand(state, self._read_from(state))
-        return self._read_completions(state)
+        rebuilt = state.read_to <= 0
+        state = self.used.by_hand(state, self.requests_from if rebuilt else self._read_from(state))
+        state = self._read_completions(state)
+        paced = requests_since(self.spec.no_sooner_than, self.at)
+        return self.used.let_go(state, self.horizon, paced)
 
     def leave(self, state: SensorState) -> str:
         """Returns the cursor for the next tick, and keeps what that need not read again."""
@@ -103,10 +113,15 @@ class CatchUp:
         return cursor
 
     def with_last(self, state: SensorState, names: Collection[str]) -> SensorState:
-        """Returns the state with the last completion of these upstreams, however old; a query each.
-        It changes no decision: what is older than the window does not count."""
-        found = [self.runs.newest_completion(name) for name in names]
-        known = state.of(None).with_completions(c for c in found if c is not None)
+        """Returns the state with the last completion of these upstreams, however old, and those
+        before it that are kept; one query each. With windows it changes no decision: what is older
+        does not count."""
+        kept = self.spec.kept
+        found = chain.from_iterable(
+            self.runs.newest_completions(name, 1 + kept[name].most if name in kept else 1)
+            for name in names
+        )
+        known = state.of(None).with_completions(found, kept)
         state = replace(state.with_key(None, known), unsure=state.unsure - set(names))
         return self._with_ignored(state)
 
@@ -133,14 +148,14 @@ class CatchUp:
         if (
             state is not None
             and state.read_to <= self.at.timestamp()
-            and state.covers(self.spec.names, seconds)
+            and state.covers(self.spec.names, seconds, self.spec.kept)
         ):
-            return state.only(self.spec.names)
+            return state.only(self.spec.names).keeping(self.spec.kept)
         if state is None and self.context.cursor:
             self.context.log.warning(
                 "The cursor does not belong to this sensor: reading the state from its runs."
             )
-        state = (state or SensorState(owner=owner)).only(self.spec.names)
+        state = (state or SensorState(owner=owner)).only(self.spec.names).keeping(self.spec.kept)
         return self._rebuild(replace(state, reach=seconds, read_to=0.0))
 
     def _from_cursor(self, owner: str) -> SensorState | None:
@@ -167,7 +182,7 @@ class CatchUp:
     def _rebuild(self, state: SensorState) -> SensorState:
         """Returns the state with what the sensor's own runs used up; all completions are still to
         be read again."""
-        state = self.used.with_used(state, self.horizon)
+        state = self.used.with_used(state, self.requests_from)
         known_upstreams = {name for key in state.keys.values() for name in key.newest}
         unsure = frozenset(name for name in self.spec.names if name not in known_upstreams)
         state = replace(state, unsure=unsure, upstreams=frozenset(self.spec.names))
@@ -219,7 +234,10 @@ class CatchUp:
         if self.spec.tag is not None:
             state = self._recall(state, [key for key in completions if key not in state.keys])
         state = state.with_keys(
-            {key: state.of(key).with_completions(cs) for key, cs in completions.items()}
+            {
+                key: state.of(key).with_completions(cs, self.spec.kept)
+                for key, cs in completions.items()
+            }
         )
         seen = {c.upstream for cs in completions.values() for c in cs}
         return self._with_ignored(replace(state, unsure=state.unsure - seen))
@@ -270,17 +288,29 @@ class CatchUp:
         for some in parts:
             for record, of_run in self.runs.completed(self.horizon, some):
                 if (key := self.runs.key(record)) in recalled:
-                    recalled[key] = recalled[key].with_completions(of_run)
-            tags: dict[str, Any] = {str(self.spec.tag): some} if some else {}
-            if self.spec.manual_runs_consume and self.spec.tag != PARTITION_TAG:
-                tags = {}  # A manual run may have its partition, but not the key's tag.
-            for record in self.runs.of_downstream(tags=tags, created_after=self.horizon):
+                    recalled[key] = recalled[key].with_completions(of_run, self.spec.kept)
+            for record in self._runs_for(some, missing):
                 if (key := self.runs.key_of_downstream(record)) not in recalled:
                     continue
                 request = SensorRequest.from_tags(record.dagster_run.tags)
                 of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
                 if of_sensor and request is not None:
-                    recalled[key] = recalled[key].with_used(request.positions, request.at)
+                    recalled[key] = recalled[key].with_request(
+                        request, remembers=self.spec.deadline is not None
+                    )
                 elif self.spec.manual_runs_consume and self.used.is_by_hand(record):
                     recalled[key] = self.used.used_by_hand(recalled[key], record)
         return state.with_keys(recalled)
+
+    def _runs_for(self, some: Sequence[str], missing: Sequence[str]) -> Iterator[dg.RunRecord]:
+        """Yields the runs of the downstream for some keys, or for all those missing."""
+        tags: dict[str, Any] = {str(self.spec.tag): some} if some else {}
+        if self._ever:
+            # Every run of a partition has it in a tag, and no other run is of interest.
+            for start in range(0, len(some or missing), KEYS_AT_ONCE):
+                tags = {PARTITION_TAG: list((some or missing)[start : start + KEYS_AT_ONCE])}
+                yield from self.runs.of_downstream(tags=tags)
+            return
+        if self.spec.manual_runs_consume and self.spec.tag != PARTITION_TAG:
+            tags = {}  # A manual run may have its partition, but not the key's tag.
+        yield from self.runs.of_downstream(tags=tags, created_after=self.requests_from)

@@ -16,6 +16,7 @@ import dagster as dg
 from dagster._core.definitions.declarative_automation.operators import DepsAutomationCondition
 
 from .asset_plan import AssetPlan, tick_and_plan
+from .calendars import TimeOfDay
 from .condition_parts import (
     Part,
     Partition,
@@ -26,12 +27,15 @@ from .condition_parts import (
 )
 from .counts import Counts, check_counts, name_of
 from .errors import FanInError
-from .evaluation_lines import FanInResult, held_back_text, subset_of
+from .evaluation_lines import FanInResult, held_back_text, late_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
-from .partition_maps import upstreams_of
-from .requirement import check_count
+from .pace import Pace, pace_words
+from .partition_maps import is_mapped, upstreams_of
+from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
 from .rule import Decision, Uncounted
+from .terms import Terms, check_numbers, check_times, count_words
+from .waits import Deadline, wait_words
 from .windows import (
     ONE_DAY,
     Window,
@@ -55,13 +59,20 @@ def all_upstreams_updated(
     settle: timedelta | None = None,
     counts: Counts | None = None,
     ended: None = None,
+    no_sooner_than: Pace | None = None,
+    not_before: TimeOfDay | None = None,
+    count: Mapping[str, int] | None = None,
+    deadline: Deadline | None = None,
+    otherwise: Requirement | dg.AutomationCondition[Any] | None = None,
     wait_while_running: bool = True,
+    wait_while_upstreams_run: bool = False,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
     since this asset was last requested, each of them within the window.
 
     It is not true while an upstream has nothing new within its window, while one has completed
-    within the quiet period, or while an unfinished run or backfill targets this asset.
+    within the quiet period, while an unfinished run or backfill targets this asset, or sooner than
+    its pace allows.
 
     The upstreams come from the asset graph, with views (virtual assets) looked through. For an
     observable source asset, each new data version counts. Each partition of this asset is evaluated
@@ -69,9 +80,10 @@ def all_upstreams_updated(
     without partitions counts for every partition.
 
     Args:
-        within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
-            None for no window. A mapping by asset key gives upstreams their own windows; one that
-            it does not name has one day.
+        within: How recent a materialization must be at the tick: a timedelta, a calendar's period
+            (CalendarDay, CalendarHour, CalendarWeek, CalendarMonth), or None for no window. A
+            mapping by asset key gives upstreams their own windows; one that it does not name has
+            one day.
         at_least: How many upstreams are enough, from 1; by default all. A request uses the
             completions of every upstream; one that arrives after it counts for the next batch.
         optional: Upstreams that need not be updated. A request uses their completions, too.
@@ -83,13 +95,34 @@ def all_upstreams_updated(
             this asset, and its line says so. It must answer by what it is given alone. It holds for
             all of the asset's condition: no other part may bring its own.
         ended: Of no use here: which ends of a run count is asked by ``fan_in_sensor``.
+        no_sooner_than: How soon after the last request of this asset (and partition), or the last
+            run by hand, it may be requested: a timedelta, or a calendar's period in which there is
+            at most one request. A batch that waits for it keeps growing old.
+        not_before: From which time of day on it may be requested; a batch that is complete later in
+            the day does not wait.
+        count: With how many materializations an upstream is ready, by asset key: none of them
+            used, all inside its window. An upstream that it does not name is ready with one. For an
+            asset without partitions, each partition of an upstream counts. An upstream whose
+            partitions are mapped to others cannot be counted.
+        deadline: How long a batch may be waited for: a timedelta from the oldest completion that no
+            request has used, or a TimeOfDay. Past it, ``fan-in status`` says who is missing, and a
+            batch waits neither for a quiet period nor for running upstreams. A partition of time
+            has until after its end, and no deadline once it was requested.
+        otherwise: Which upstreams are enough past the deadline: ``at_least(1)``, or
+            ``upstream_updated("a") | upstream_updated("b")``. Such an early request is made once in
+            a wait and uses up nothing: when the late ones come, the whole batch is requested.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
+        wait_while_upstreams_run: Whether a batch waits while an unfinished run or backfill targets
+            an upstream.
 
     Raises:
         FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
-            than a window, an optional key is empty, ``counts`` is no function of one argument,
-            ``ended`` is given, or both ``at_least`` and ``optional`` are.
+            than a window, no batch outlives ``no_sooner_than`` or ``not_before`` in its window, a
+            count is not from 1 to 1,000, a key is empty, both ``at_least`` and ``optional`` are
+            given, ``deadline`` is not positive or not shorter than a window, ``otherwise`` is no
+            requirement or comes without a deadline, ``counts`` is no function of one argument, or
+            ``ended`` is given.
     """
     optional = _optional(optional)
     own = _within(within)
@@ -100,7 +133,16 @@ def all_upstreams_updated(
                 f"at_least={at_least} and optional={[k.to_user_string() for k in optional]} both"
                 " say which upstreams are enough: give one of them"
             )
-    check_settle(settle, within.values() if isinstance(within, Mapping) else [within])
+    needed = None if otherwise is None else requirement_of(otherwise)
+    windows = [*within.values()] if isinstance(within, Mapping) else [within]
+    times = Terms(
+        settle=settle,
+        no_sooner_than=no_sooner_than,
+        not_before=not_before,
+        deadline=deadline,
+        otherwise=needed,
+    )
+    check_times(times, windows)
     check_counts(counts)
     if ended is not None:
         raise FanInError(
@@ -113,7 +155,13 @@ def all_upstreams_updated(
         at_least=at_least,
         settle=settle,
         counts=counts,
+        no_sooner_than=no_sooner_than,
+        not_before=not_before,
+        count=_numbers(count),
+        deadline=deadline,
+        otherwise=needed,
         wait_while_running=wait_while_running,
+        wait_while_upstreams_run=wait_while_upstreams_run,
     )
 
 
@@ -141,8 +189,8 @@ def upstream_updated(key: Key, within: Window = ONE_DAY) -> "UpstreamUpdated":
 
     Args:
         key: The upstream's asset key.
-        within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
-            None for no window.
+        within: How recent a materialization must be at the tick: a timedelta, a calendar's period,
+            or None for no window.
 
     Raises:
         FanInError: ``within`` is not positive, or ``key`` is empty.
@@ -342,7 +390,16 @@ class _RuleCondition(FanInCondition):
         part.follow(tick)
         decisions = part.decisions(tick, lambda: _beside(context, part))
         fires = {key for key, decision in decisions.items() if decision.fires}
+        if part.question.otherwise is not None:
+            batches = {key: decision.batch for key, decision in decisions.items()}
+            tick.early[root.key] = {
+                key: batch.without
+                for key, batch in batches.items()
+                if batch is not None and batch.without is not None
+            }
         held = next((d for d in decisions.values() if d.complete and not d.fires), None)
+        first = [held_back_text(held)] if held else []
+        first += [late_text(part)] if part.late else []
         true_subset = context.get_empty_subset()
         if fires and not context.candidate_subset.is_empty:
             if context.key != root.key and context.partitions_def is not None and None in fires:
@@ -354,7 +411,7 @@ class _RuleCondition(FanInCondition):
         return FanInResult(
             context,
             true_subset,
-            lines=plan.lines(part).of(context, held_back_text(held) if held else None),
+            lines=plan.lines(part).of(context, first),
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
             metadata=lambda: _record(context, tick, part) if records else {},
             part=part,
@@ -369,13 +426,19 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     """True if all upstreams of the asset were updated, or enough of them; see
     ``all_upstreams_updated``."""
 
-    # Windows of a mapping as pairs, since a condition must be hashable.
+    # Mappings as pairs, since a condition must be hashable.
     within: Any = ONE_DAY
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
     counts: Counts | None = None
+    no_sooner_than: Pace | None = None
+    not_before: TimeOfDay | None = None
+    count: tuple[tuple[str, int], ...] = ()
+    deadline: Deadline | None = None
+    otherwise: Requirement | None = None
     wait_while_running: bool = True
+    wait_while_upstreams_run: bool = False
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
 
@@ -387,7 +450,11 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
         counts = f", counts: {name_of(self.counts)}" if self.counts else ""
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{counts})"
+        pace = "".join(f", {words}" for words in pace_words(self.no_sooner_than, self.not_before))
+        count = f", count: {count_words(dict(self.count))}" if self.count else ""
+        wait = "".join(f", {words}" for words in wait_words(self.deadline, self.otherwise))
+        terms = f"{settle}{counts}{count}{pace}{wait}"
+        return f"all_upstreams_updated({at_least}{window}{optional}{terms})"
 
     @property
     def description(self) -> str:
@@ -399,6 +466,9 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
             + (f", as {name_of(self.counts)} counts" if self.counts else "")
+            + "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
+            + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
+            + "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
         )
 
     @property
@@ -415,6 +485,9 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         within = _as_within(self.within)
         return [*within.values(), ONE_DAY] if isinstance(within, Mapping) else [within]
 
+    def paces(self) -> list[Window]:
+        return [] if self.no_sooner_than is None else [self.no_sooner_than]
+
     def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
         windows = {
             key.to_user_string(): own[0] for key, own in self.windows(plan.graph, target).items()
@@ -425,14 +498,39 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             at_least=self.at_least,
             optional=optional,
             settle=self.settle,
+            no_sooner_than=self.no_sooner_than,
+            not_before=self.not_before,
+            count={name: number for name, number in self.count if name in windows},
+            deadline=self.deadline,
+            otherwise=self.otherwise,
             waits=self.wait_while_running,
-            fault=plan.fault(downstream, target) or self.fault(plan.graph, target),
+            waits_for_upstreams=self.wait_while_upstreams_run,
+            fault=plan.nested_fault(downstream, target)
+            or self.fault(plan.graph, target)
+            or (plan.given_twice[downstream] if self.once else None),
+        )
+
+    @property
+    def once(self) -> Sequence[str]:
+        names = ("counts", "no_sooner_than", "not_before", "deadline", "otherwise")
+        return [name for name in names if getattr(self, name) is not None]
+
+    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+        return Terms(
+            settle=self.settle,
+            counts=self.counts,
+            no_sooner_than=self.no_sooner_than,
+            not_before=self.not_before,
+            count=dict(self.count),
+            deadline=self.deadline,
+            otherwise=self.otherwise,
         )
 
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
-        named = {key.to_user_string() for key in self.optional}
+        named = {key.to_user_string() for key in self.optional} | dict(self.count).keys()
         named |= within.keys() if isinstance(within, Mapping) else set()
+        named |= set(self.otherwise.names(())) if self.otherwise is not None else set()
         return [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
 
     def fault(self, graph: Any, target: dg.AssetKey) -> str | None:
@@ -445,6 +543,19 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             return f"at least {self.at_least} of {len(upstreams)} upstreams can never be"
         if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
+        for key in upstreams:
+            if dict(self.count).get(key.to_user_string(), 1) > 1 and is_mapped(graph, key, target):
+                return (
+                    f"count of {key.to_user_string()}: its partitions are mapped to those of this"
+                    " asset, so that a number of them says nothing: take it out of count"
+                )
+        try:  # Those that a mapping does not name have a day, which was not known before.
+            windows = [own for (own,) in self.windows(graph, target).values()]
+            check_times(self.terms_on(graph, target), windows)
+            if self.otherwise is not None:
+                check_quorums(self.otherwise, len(upstreams))
+        except FanInError as error:
+            return str(error)
         return None
 
 
@@ -475,7 +586,7 @@ class UpstreamUpdated(_RuleCondition):
     def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
         return Question(
             windows={self.key.to_user_string(): self.within},
-            fault=plan.fault(downstream, target),
+            fault=plan.nested_fault(downstream, target),
         )
 
 
@@ -623,12 +734,51 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
     with tick.lock:
         downstream = part.downstream.as_of(tick)
         seen = {partition: downstream.seen(partition, tick) for partition in requested}
+    early = tick.early.get(downstream.key, {})
     return record_metadata(
-        seen, asked=downstream.upstreams, since=tick.since_of(downstream.key), to=tick.known_to
+        seen,
+        asked=downstream.upstreams,
+        since=tick.since_of(downstream.key),
+        to=tick.known_to,
+        at=tick.at.timestamp(),
+        early={p: early[p] for p in requested if p in early},
     )
 
 
 # --- arguments -----------------------------------------------------------------------------------
+
+
+def requirement_of(otherwise: Any) -> Requirement:
+    """Returns ``otherwise`` as a requirement of asset keys.
+
+    Raises:
+        FanInError: It is none, or is met by nothing.
+    """
+    needed = _requirement(otherwise)
+    if needed is None:
+        raise FanInError(
+            f"otherwise={otherwise!r} is no requirement: write at_least(1), or"
+            ' upstream_updated("a") | …, whose windows are those of within='
+        )
+    check_met(needed, (), "otherwise")
+    return needed
+
+
+def _requirement(otherwise: Any) -> Requirement | None:
+    if isinstance(otherwise, Requirement):
+        return otherwise
+    if isinstance(otherwise, UpstreamUpdated):
+        return Needs(otherwise.key.to_user_string()) if otherwise.within == ONE_DAY else None
+    kind = getattr(otherwise, "operator_type", None)
+    if kind not in ("and", "or", "not") or isinstance(otherwise, FanInCondition):
+        return None
+    parts = tuple(map(_requirement, otherwise.children))
+    known = tuple(part for part in parts if part is not None)
+    if len(known) < len(parts):
+        return None
+    if kind == "not":
+        return ~known[0]
+    return AllOf(known) if kind == "and" else AnyOf(known)
 
 
 def _key(key: Key) -> dg.AssetKey:
@@ -641,6 +791,12 @@ def _optional(keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
     if isinstance(keys, str | dg.AssetKey):
         raise FanInError(f"optional={keys!r} is one key: give a list of keys")
     return tuple(sorted(map(_key, keys)))
+
+
+def _numbers(count: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
+    """Returns the counts in a hashable form."""
+    check_numbers({} if count is None else count)
+    return tuple(sorted((_key(key).to_user_string(), n) for key, n in (count or {}).items()))
 
 
 def _within(within: Any) -> Any:

@@ -9,16 +9,20 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from .asset_tick import AssetTick
+from .calendars import TimeOfDay
 from .compat.python import UTC
 from .downstreams import Downstream, completion_of
 from .evaluate import Holds, evaluate
+from .pace import Pace
 from .partition_maps import Pairing
 from .requirement import AtLeast, Needs, Requirement
 from .rule import NOTHING, Decision, State, UpstreamStatus, decide
 from .terms import Terms
-from .windows import Window, falls_out
+from .waits import Deadline
+from .windows import Window
 
 Partition = str | None
 
@@ -32,7 +36,13 @@ class Question:
         at_least: How many are enough; None if all that are required are needed.
         optional: Those that are not required.
         settle: The quiet period that a batch waits for; None for none.
+        no_sooner_than: How soon after the last request a batch may be requested.
+        not_before: From which time of day on it may.
+        count: With how many completions an upstream is ready, where that is more than one.
+        deadline: How long a batch may be waited for; None for ever.
+        otherwise: What is enough past the deadline.
         waits: Whether a batch waits for the downstream's unfinished runs.
+        waits_for_upstreams: Whether it waits for those of the upstreams.
         fault: Why the part can never be true, if it cannot.
     """
 
@@ -40,12 +50,31 @@ class Question:
     at_least: int | None = None
     optional: frozenset[str] = frozenset()
     settle: timedelta | None = None
+    no_sooner_than: Pace | None = None
+    not_before: TimeOfDay | None = None
+    count: Mapping[str, int] = field(default_factory=dict)
+    deadline: Deadline | None = None
+    otherwise: Requirement | None = None
     waits: bool = False
+    waits_for_upstreams: bool = False
     fault: str | None = None
 
     @property
     def upstreams(self) -> Sequence[str]:
         return list(self.windows)
+
+    def terms(self, absent: Collection[str] = ()) -> Terms:
+        """Returns what it asks of completions, without upstreams absent for a partition."""
+        return Terms(
+            within=self.windows,
+            when=self.when(absent),
+            settle=self.settle,
+            count=self.count,
+            no_sooner_than=self.no_sooner_than,
+            not_before=self.not_before,
+            deadline=self.deadline,
+            otherwise=self.otherwise,
+        )
 
     def when(self, absent: Collection[str] = ()) -> Requirement | None:
         """Returns which upstreams are enough, without those absent for a partition."""
@@ -69,7 +98,10 @@ class Part:
         self.downstream, self.question = downstream, question
         self.ready: dict[str, set[Partition]] = {name: set() for name in question.windows}
         self.used: dict[str, set[Partition]] = defaultdict(set)
+        self.few: dict[str, dict[Partition, int]] = defaultdict(dict)
         self.complete: dict[Partition, Decision] = {}
+        self.late: dict[Partition, Decision] = {}
+        """The partitions whose deadline has passed."""
         self.absent: dict[str, set[Partition]] = defaultdict(set)
         self.statuses: Mapping[str, UpstreamStatus] = {}
         self.changed: set[str] = set(question.windows)
@@ -110,7 +142,9 @@ class Part:
     def _begin_anew(self, downstream: Downstream) -> None:
         for partitions in (*self.ready.values(), *self.used.values(), *self.absent.values()):
             partitions.clear()
+        self.few.clear()
         self.complete.clear()
+        self.late.clear()
         self._expiries.clear()
         self._everywhere = ()
         self.changed.update(self.question.windows)
@@ -119,7 +153,7 @@ class Part:
         downstream = self.downstream
         partitions = set(downstream.partitions)
         if downstream.shared:
-            partitions |= downstream.facts.planned.keys()
+            partitions |= downstream.facts.planned.keys() | downstream.facts.reported.keys()
         return partitions | self._newly_shared(tick)
 
     def _newly_shared(self, tick: AssetTick) -> set[Partition]:
@@ -143,6 +177,14 @@ class Part:
             return len(shared) == len(self.question.windows)
         return when.holds(shared, self.question.upstreams)
 
+    @cached_property
+    def _shared(self) -> Collection[str]:
+        """The upstreams without partitions of a downstream with some, which begin no wait."""
+        if self.downstream.partitions_def is None:
+            return ()
+        upstreams = self.downstream.upstreams
+        return {n for n in self.question.windows if upstreams[n].pairing is Pairing.SHARED}
+
     def decide(self, partition: Partition, tick: AssetTick) -> Decision | None:
         """Returns the rule's decision for a partition; None if it has no upstreams or the part can
         never be true."""
@@ -152,19 +194,23 @@ class Part:
         names = [name for name in self.question.windows if name not in facts.absent]
         for name in facts.absent & self.question.windows.keys():
             self.absent[name].add(partition)
-        when = self.question.when(facts.absent)
-        if not names or (when is not None and isinstance(when, AtLeast) and when.count < 1):
+        terms = self.question.terms(facts.absent)
+        if not names or (isinstance(terms.when, AtLeast) and terms.when.count < 1):
             return None
         return decide(
             at=tick.at,
             upstreams=names,
-            completions=facts.completions,
+            completions=(*facts.completions, *facts.earlier),
             used=facts.used,
             withheld=facts.withheld,
             uncounted=facts.uncounted,
-            terms=Terms(within=self.question.windows, when=when, settle=self.question.settle),
+            terms=terms,
             key=partition,
             requested_at=facts.requested_at,
+            requested_early_at=facts.requested_early_at,
+            requested_with=facts.requested_with,
+            ends_at=self.downstream.ends_at(partition) if terms.deadline is not None else None,
+            shared=self._shared,
         )
 
     def _take_in(self, partition: Partition, decision: Decision | None, tick: AssetTick) -> None:
@@ -179,38 +225,49 @@ class Part:
             if self.downstream.upstreams[name].pairing is Pairing.SHARED:
                 used = status is not None and status.state is State.USED
                 self._mark(self.used[name], name, partition, used)
+            if name in self.question.count:
+                self._mark_few(name, partition, status)
         if partition is None:
             self.changed |= {n for n, s in by_name.items() if self.statuses.get(n) != s}
             self.statuses = by_name
         if decision is not None and (until := decision.changes_at) is not None:
             heapq.heappush(self._expiries, (until.timestamp(), partition or ""))
-        if decision is not None and decision.complete:
-            self.complete[partition] = decision
-        else:
-            self.complete.pop(partition, None)
+        for of, belongs in (
+            (self.complete, decision is not None and decision.complete),
+            (self.late, decision is not None and decision.past_deadline),
+        ):
+            of.pop(partition, None)
+            if belongs and decision is not None:
+                of[partition] = decision
 
     def _mark(self, of: set[Partition], name: str, partition: Partition, belongs: bool) -> None:
         if belongs is not (partition in of):
             self.changed.add(name)
             (of.add if belongs else of.discard)(partition)
 
+    def _mark_few(self, name: str, partition: Partition, status: UpstreamStatus | None) -> None:
+        few, before = self.few[name], self.few[name].pop(partition, 0)
+        if status is not None and status.state is State.TOO_FEW:
+            few[partition] = len(status.counted)
+        if few.get(partition, 0) != before:
+            self.changed.add(name)
+
     def shared_status(self, name: str) -> UpstreamStatus:
         """Returns the status of an upstream without partitions, regardless of use."""
         upstream = self.downstream.upstreams[name]
         fact, uncounted = upstream.fact(None), upstream.uncounted(None)
-        (status,) = decide(
+        facts = [] if fact is None else [fact, *upstream.facts_before(None)]
+        decision = decide(
             at=self.decided_at,
             upstreams=[name],
-            completions=[] if fact is None else [completion_of(name, fact, None)],
+            completions=[completion_of(name, fact, None) for fact in facts],
             used={},
             uncounted={name: uncounted} if uncounted else NOTHING,
-            terms=Terms(within=self.question.windows),
-        ).statuses
-        if status.ready and status.newest is not None:
-            until = falls_out(status.within, status.newest.completed_at)
-            if until is not None:
-                self._shared_until[name] = until.timestamp()
-        return status
+            terms=Terms(within=self.question.windows, count=self.question.count),
+        )
+        if (until := decision.changes_at) is not None:
+            self._shared_until[name] = until.timestamp()
+        return decision.statuses[0]
 
     # --- what fires --------------------------------------------------------------------------
 
@@ -269,11 +326,19 @@ class PartFacts:
     def holds(self, complete: Mapping[Partition, Decision]) -> Mapping[Partition, Holds]:
         tick, downstream = self._tick, self._part.downstream
         evaluating = tick.another_evaluation
-        waits = self._part.question.waits
-        running = running_of(downstream, tick, complete) if waits else {}
+        question = self._part.question
+        running = running_of(downstream, tick, complete) if question.waits else {}
+        busy: Mapping[Partition, tuple[str, ...]] = {}
+        if question.waits_for_upstreams:
+            busy = busy_of(downstream, question.upstreams, tick, complete)
         beside = self._beside_what(complete)
         return {
-            key: Holds(evaluating=evaluating, running=running.get(key, ()), beside=beside.get(key))
+            key: Holds(
+                evaluating=evaluating,
+                running=running.get(key, ()),
+                busy=busy.get(key, ()),
+                beside=beside.get(key),
+            )
             for key in complete
         }
 
@@ -306,6 +371,20 @@ def to_be_retried(downstream: Downstream, tick: AssetTick, partition: Partition)
     runs = {run for request in downstream.requests.of(partition, tick) for run in request.runs}
     known = (tick.launches.runs.get(run_id) for run_id in sorted(runs))
     return tuple(run.id for run in known if run is not None and run.retry)
+
+
+def busy_of(
+    downstream: Downstream, names: Collection[str], tick: AssetTick, partitions: Iterable[Partition]
+) -> Mapping[Partition, tuple[str, ...]]:
+    """Returns the upstreams of which an unfinished run or backfill makes what counts for each of
+    these partitions."""
+    running = {name: any_upstream_running(downstream, [name], tick) for name in names}
+    return {
+        partition: tuple(
+            name for name, of_name in running.items() if of_name is None or partition in of_name
+        )
+        for partition in partitions
+    }
 
 
 def any_upstream_running(

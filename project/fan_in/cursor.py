@@ -1,22 +1,27 @@
 """The sensor's memory between ticks: a JSON cursor, versioned and bounded.
 
-It holds at most two entries per key and upstream, and drops a key when nothing of it can count any
-more. It is a cache: completions can be read again from the run storage, and what was used from the
-tags of the downstream's runs. So a missing, corrupt, foreign or older cursor is discarded.
+It holds at most two entries per key and upstream, and earlier completions if the terms need any, as
+many as ``history`` keeps. It drops a key when nothing of it can count any more. It is a cache:
+completions can be read again from the run storage, and what was used from the tags of the
+downstream's runs. So a missing, corrupt, foreign or older cursor is discarded.
 """
 
+import hashlib
 import json
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from json.encoder import encode_basestring_ascii
+from types import MappingProxyType
 from typing import Any
 
 from .compat.python import UTC
 from .counts import ENDS, End
-from .rule import Batch, Completion, Decision, Uncounted, Used, merge_used
+from .history import NO_HISTORY, Histories, History
+from .rule import Batch, Completion, Decision, Uncounted, Used, last_request, merge_used
 from .stored_order import Place
 
 VERSION = 3
@@ -27,8 +32,13 @@ would use up what no batch used, or give back what one did."""
 
 REQUEST_TAG = "fan_in/request"
 
+CONSUME_TAG = "fan_in/consume"
+"""With the value "true", on a launch of the downstream job by hand: it uses up what had ended."""
+
 LONGEST_TAG = 2000
 """The most characters in one tag: Postgres refuses an index entry of more than 2,704 bytes."""
+
+NO_HISTORIES: Mapping[str, Any] = MappingProxyType({})
 
 MOST_KEYS = 2000
 """How many keys the state remembers, the most recent first. A forgotten key is read again when an
@@ -46,6 +56,8 @@ class SensorRequest:
         key: The batch's key, where there are keys.
         members: The upstreams in the batch; the others of ``positions`` were not ready.
         ended: How the runs of some upstreams ended, if not in success.
+        without: The upstreams that were missing, if it was requested early: then it uses up
+            nothing, and ``positions`` are those of the batch. None if it was whole.
     """
 
     batch_id: str
@@ -54,22 +66,39 @@ class SensorRequest:
     key: str | None
     members: frozenset[str]
     ended: Mapping[str, End] = field(default_factory=dict)
+    without: tuple[str, ...] | None = None
 
     @staticmethod
-    def of(decision: Decision, batch: Batch) -> "SensorRequest":
-        """Returns the request for a batch that was decided on."""
+    def of(
+        decision: Decision, batch: Batch, last_request: datetime | None = None
+    ) -> "SensorRequest":
+        """Returns the request for a batch that was decided on.
+
+        Args:
+            decision: The decision.
+            batch: Its batch.
+            last_request: When the sensor last requested the key. It names an early request, so that
+                evaluators that know of different completions request it once.
+        """
+        batch_id, used = batch.id, decision.consumed
+        if batch.early:
+            batch_id, used = _early_id(batch.key, last_request), batch.completions
         return SensorRequest(
-            batch_id=batch.id,
+            batch_id=batch_id,
             at=decision.at,
-            positions={c.upstream: c.position for c in decision.consumed},
+            positions={c.upstream: c.position for c in used},
             key=batch.key,
             members=frozenset(c.upstream for c in batch.completions),
             ended={
-                c.upstream: c.ended
-                for c in decision.consumed
-                if c.ended is not None and c.ended != "success"
+                c.upstream: c.ended for c in used if c.ended is not None and c.ended != "success"
             },
+            without=batch.without,
         )
+
+    @property
+    def early(self) -> bool:
+        """True if it was made past its deadline, before the batch was whole."""
+        return self.without is not None
 
     @property
     def batch(self) -> Batch:
@@ -81,6 +110,7 @@ class SensorRequest:
                 if name in self.members
             ),
             key=self.key,
+            without=self.without,
         )
 
     def to_tags(self) -> dict[str, str]:
@@ -106,43 +136,156 @@ def _request_tag(number: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LastRequests:
+    """The last requests of a key.
+
+    Args:
+        used_at: When completions were last used up, by a whole batch or by hand, whatever upstreams
+            there are now; None if that is not known.
+        at: When the sensor last requested a whole batch, if a deadline asks.
+        members: The upstreams in it.
+        early_at: When it last requested one early, if a deadline asks.
+    """
+
+    used_at: datetime | None = None
+    at: datetime | None = None
+    members: frozenset[str] | None = None
+    early_at: datetime | None = None
+
+    def with_used(self, at: datetime | None) -> "LastRequests":
+        """Returns the last requests, if completions were used up at a time."""
+        if at is None or (self.used_at is not None and at <= self.used_at):
+            return self
+        return replace(self, used_at=at)
+
+    def with_request(self, at: datetime, members: frozenset[str], *, early: bool) -> "LastRequests":
+        """Returns the last requests, with one that may be newer."""
+        known = self.early_at if early else self.at
+        if known is not None and at < known:
+            return self
+        if early:
+            return replace(self, early_at=at)
+        return replace(self, at=at, members=members).with_used(at)
+
+    @property
+    def any_at(self) -> datetime | None:
+        """When the sensor last requested the key, whole or early."""
+        return max((at for at in (self.at, self.early_at) if at is not None), default=None)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What ``decide`` is told of them."""
+        return {
+            "requested_at": self.used_at,
+            "requested_early_at": self.early_at,
+            "requested_with": self.members if self.at == self.used_at else None,
+        }
+
+
+NEVER_REQUESTED = LastRequests()
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeyState:
     """What is known of one key.
 
     Args:
         newest: For each upstream that completed, its newest completion.
         used: How far the completions of each upstream are used up.
+        earlier: The unused completions before the newest, the oldest first, of upstreams whose
+            history is kept.
+        last: Its last requests.
     """
 
     newest: Mapping[str, Completion] = field(default_factory=dict)
     used: Mapping[str, Used] = field(default_factory=dict)
+    earlier: Mapping[str, tuple[Completion, ...]] = field(default_factory=dict)
+    last: LastRequests = NEVER_REQUESTED
 
-    def with_completions(self, completions: Iterable[Completion]) -> "KeyState":
-        """Returns the state with these completions known; the newest of each upstream is kept."""
+    @property
+    def completions(self) -> Iterator[Completion]:
+        """All known completions."""
+        return chain(self.newest.values(), *self.earlier.values())
+
+    def with_completions(
+        self, completions: Iterable[Completion], histories: Histories = NO_HISTORIES
+    ) -> "KeyState":
+        """Returns the state with these completions known; the newest of each upstream is kept, and
+        what its history keeps of the others."""
         newer: dict[str, Completion] = {}
+        others: list[Completion] = []
         for completion in completions:
             known = newer.get(completion.upstream) or self.newest.get(completion.upstream)
             if known is None or completion.position > known.position:
                 newer[completion.upstream] = completion
-        return replace(self, newest={**self.newest, **newer}) if newer else self
+                if known is not None and histories:
+                    others.append(known)
+            elif completion.position < known.position and histories:
+                others.append(completion)
+        state = replace(self, newest={**self.newest, **newer}) if newer else self
+        return state._with_earlier(others, histories) if others else state
+
+    def _with_earlier(self, others: Iterable[Completion], histories: Histories) -> "KeyState":
+        earlier = dict(self.earlier)
+        for completion in others:
+            name = completion.upstream
+            history, used = histories.get(name), self.used.get(name)
+            if history is None or (used is not None and completion.position <= used.position):
+                continue
+            earlier[name] = history.add(
+                earlier.get(name, ()),
+                completion,
+                position=lambda c: c.position,
+                seconds=lambda c: c.completed_at.timestamp(),
+            )
+        return self if earlier == self.earlier else replace(self, earlier=earlier)
 
     def with_used(self, positions: Mapping[str, Any], at: datetime) -> "KeyState":
         """Returns the state with completions used up to these positions, never less than before."""
         more = {name: Used(position=position, at=at) for name, position in positions.items()}
-        return replace(self, used=merge_used(self.used, more))
+        used = merge_used(self.used, more)
+        return replace(
+            self,
+            used=used,
+            earlier=_unused(self.earlier, used),
+            last=self.last.with_used(at) if more else self.last,
+        )
 
-    def has_used(self, positions: Mapping[str, Any]) -> bool:
-        """True when completions are used up to these positions."""
+    def keeping(self, histories: Histories) -> "KeyState":
+        """Returns the state with no more earlier completions than these histories keep."""
+        if not self.earlier:
+            return self
+        others = list(chain(*self.earlier.values()))
+        return replace(self, earlier={})._with_earlier(others, histories)
+
+    def with_request(self, request: SensorRequest, *, remembers: bool) -> "KeyState":
+        """Returns the state with what a request used up, and with the request itself if it
+        ``remembers`` requests."""
+        state = self if request.early else self.with_used(request.positions, request.at)
+        if not remembers:
+            return state
+        return state.with_last(request.at, request.members, early=request.early)
+
+    def with_last(self, at: datetime, members: frozenset[str], *, early: bool) -> "KeyState":
+        """Returns the state with a request that may be the last of its kind."""
+        return replace(self, last=self.last.with_request(at, members, early=early))
+
+    def knows(self, request: SensorRequest) -> bool:
+        """True when what a request used up is used."""
+        if request.early:
+            return self.last.early_at is not None and self.last.early_at >= request.at
         return all(
             name in self.used and self.used[name].position >= position
-            for name, position in positions.items()
+            for name, position in request.positions.items()
         )
 
     def only(self, upstreams: Collection[str]) -> "KeyState":
         """Returns the state of these upstreams."""
-        return KeyState(
+        return replace(
+            self,
             newest={name: c for name, c in self.newest.items() if name in upstreams},
             used={name: u for name, u in self.used.items() if name in upstreams},
+            earlier={name: cs for name, cs in self.earlier.items() if name in upstreams},
         )
 
     @cached_property
@@ -161,8 +304,10 @@ class KeyState:
 
     @cached_property
     def oldest_unused(self) -> datetime:
-        """When the first of them completed."""
-        return min((c.completed_at for c in self.unused.values()), default=_NEVER)
+        """When the first completion that no batch has used completed."""
+        earlier = (cs[0] for cs in self.earlier.values())
+        unused = chain(self.unused.values(), earlier)
+        return min((c.completed_at for c in unused), default=_NEVER)
 
     @cached_property
     def latest(self) -> datetime:
@@ -192,6 +337,7 @@ class SensorState:
         counted: Whether a function said what counts. It may be another one in the next process, so
             a cursor says nothing of it, and not what it left out.
         uncounted: The newest run of each upstream that it left out.
+        histories: What is kept of the completions before the newest.
     """
 
     owner: str
@@ -209,10 +355,17 @@ class SensorState:
     undecided: frozenset[str] = frozenset()
     counted: bool = False
     uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
+    histories: Histories = field(default_factory=dict)
 
-    def covers(self, upstreams: Iterable[str], reach: float | None) -> bool:
-        """True when the completions of all these upstreams were read at least that far back."""
+    def covers(
+        self, upstreams: Iterable[str], reach: float | None, histories: Histories = NO_HISTORIES
+    ) -> bool:
+        """True when the completions of all these upstreams were read at least that far back, and
+        as many of them were kept."""
         if not self.upstreams.issuperset(upstreams):
+            return False
+        kept = self.histories
+        if not all(kept.get(name, NO_HISTORY).covers(asked) for name, asked in histories.items()):
             return False
         return self.reach is None or (reach is not None and reach <= self.reach)
 
@@ -243,6 +396,7 @@ class SensorState:
             elsewhere={name: found for name, found in self.elsewhere.items() if name in names},
             ended={name: ends for name, ends in self.ended.items() if name in names},
             uncounted={name: one for name, one in self.uncounted.items() if name in names},
+            histories={name: kept for name, kept in self.histories.items() if name in names},
         )
 
     def without_completions(self) -> "SensorState":
@@ -250,10 +404,18 @@ class SensorState:
         return SensorState(
             owner=self.owner,
             read_to=self.read_to,
-            keys={key: KeyState(used=state.used) for key, state in self.keys.items()},
+            keys={k: KeyState(used=state.used, last=state.last) for k, state in self.keys.items()},
             requested=self.requested,
             places=self.places,
         )
+
+    def keeping(self, histories: Histories) -> "SensorState":
+        """Returns the state with as much of the completions before the newest as these histories
+        keep; what was not kept before is not there."""
+        if histories == self.histories:
+            return self
+        keys = {key: state.keeping(histories) for key, state in self.keys.items()}
+        return replace(self, histories=histories, keys=keys)
 
     def forgetting(self, seen_after: datetime, counts_after: datetime | None) -> "SensorState":
         """Returns the state without the keys of which nothing can count any more.
@@ -296,6 +458,7 @@ class SensorState:
                 **({"ended": _ended_to_data(self.ended)} if self.ended else {}),
                 **({"undecided": sorted(self.undecided)} if self.undecided else {}),
                 **({"counted": True} if self.counted else {}),
+                **_histories_to_data(self.histories),
             }
         )
         keys = ",".join(f"[{_name(key)},{state.text}]" for key, state in self.keys.items())
@@ -318,8 +481,8 @@ class SensorState:
                 reach=None if data["reach"] is None else float(data["reach"]),
                 read_to=_time(data["read_to"]).timestamp(),
                 keys={
-                    key: _key_from_data(None if key is None else _text(key), newest, used)
-                    for key, (newest, used) in data["keys"]
+                    key: _key_from_data(None if key is None else _text(key), *of_key)
+                    for key, of_key in data["keys"]
                 },
                 unsure=frozenset(map(_text, data["unsure"])),
                 keyless=_completions_from_data(data["keyless"], None),
@@ -337,6 +500,10 @@ class SensorState:
                 ended=_ended_from_data(data.get("ended", {})),
                 undecided=frozenset(map(_text, data.get("undecided", ()))),
                 counted=bool(data.get("counted", False)),
+                histories={
+                    _text(name): History(int(newest), int(spread))
+                    for name, (newest, spread) in data.get("histories", {}).items()
+                },
             )
         except _UNREADABLE:
             return None
@@ -378,27 +545,74 @@ def _completion(
     )
 
 
-def _key_to_data(state: KeyState) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is used up and is the newest, as most is, is written once."""
+def _unused(
+    completions: Mapping[str, tuple[Completion, ...]], used: Mapping[str, Used]
+) -> Mapping[str, tuple[Completion, ...]]:
+    """Returns, for each upstream, the completions that are not used up."""
+    unused = {
+        name: tuple(c for c in cs if name not in used or c.position > used[name].position)
+        for name, cs in completions.items()
+    }
+    return {name: cs for name, cs in unused.items() if cs}
+
+
+def _histories_to_data(histories: Histories) -> dict[str, Any]:
+    kept = {name: [history.newest, history.spread] for name, history in histories.items()}
+    return {"histories": kept} if kept else {}
+
+
+def _key_to_data(state: KeyState) -> tuple[Any, ...]:
+    """What is used up and is the newest, as most is, is written once; earlier completions, and
+    the last requests, only where there are any that what is used does not tell."""
     used: dict[str, Any] = {}
     for name, mark in state.used.items():
         at = mark.at.timestamp() if mark.at else None
-        newest = state.newest.get(name)
-        same = newest is not None and newest.position == mark.position
+        known = state.newest.get(name)
+        same = known is not None and known.position == mark.position
         used[name] = [at] if same else [at, *mark.position]
-    return _completions_to_data(state.newest), used
+    newest_data = _completions_to_data(state.newest)
+    earlier = {name: [_completion_to_data(c) for c in cs] for name, cs in state.earlier.items()}
+    if state.last != LastRequests(used_at=last_request(state.used)):
+        members = None if state.last.members is None else sorted(state.last.members)
+        times = [state.last.used_at, state.last.at, state.last.early_at]
+        last = [*(None if at is None else at.timestamp() for at in times), members]
+        return newest_data, used, earlier, last
+    return (newest_data, used, earlier) if earlier else (newest_data, used)
 
 
-def _key_from_data(key: str | None, newest: dict[str, Any], used: dict[str, Any]) -> KeyState:
+def _key_from_data(
+    key: str | None,
+    newest: dict[str, Any],
+    used: dict[str, Any],
+    earlier: Mapping[str, Any] = NO_HISTORIES,
+    last: Any = None,
+) -> KeyState:
+    marks = {
+        name: Used(
+            position=_position(position or newest[name][:2]),
+            at=None if at is None else _time(at),
+        )
+        for name, (at, *position) in used.items()
+    }
     return KeyState(
-        newest=_completions_from_data(newest, key),
-        used={
-            name: Used(
-                position=_position(position or newest[name][:2]),
-                at=None if at is None else _time(at),
-            )
-            for name, (at, *position) in used.items()
+        earlier={
+            name: tuple(_completion_from_data(name, one, key) for one in cs)
+            for name, cs in earlier.items()
         },
+        last=_last_from_data(last) if last else LastRequests(used_at=last_request(marks)),
+        newest=_completions_from_data(newest, key),
+        used=marks,
+    )
+
+
+def _last_from_data(data: Any) -> LastRequests:
+    *times, members = data
+    used_at, at, early_at = (None if time is None else _time(time) for time in times)
+    return LastRequests(
+        used_at=used_at,
+        at=at,
+        members=None if members is None else frozenset(map(_text, members)),
+        early_at=early_at,
     )
 
 
@@ -414,12 +628,14 @@ def _request_to_data(request: SensorRequest) -> dict[str, Any]:
         data["members"] = sorted(request.members)
     if request.ended:
         data["ended"] = dict(request.ended)
+    if request.without is not None:
+        data["without"] = list(request.without)
     return data
 
 
 def _request_from_data(data: dict[str, Any]) -> SensorRequest:
     positions = {name: _position(p) for name, p in data["positions"].items()}
-    key = data.get("of")
+    key, without = data.get("of"), data.get("without")
     return SensorRequest(
         batch_id=_text(data["key"]),
         at=_time(data["at"]),
@@ -427,7 +643,13 @@ def _request_from_data(data: dict[str, Any]) -> SensorRequest:
         key=None if key is None else _text(key),
         members=frozenset(map(_text, data.get("members", positions))),
         ended={name: _end(end) for name, end in data.get("ended", {}).items()},
+        without=None if without is None else tuple(map(_text, without)),
     )
+
+
+def _early_id(key: str | None, last_request: datetime | None) -> str:
+    last = None if last_request is None else last_request.timestamp()
+    return hashlib.sha256(_dump(["early", key, last]).encode()).hexdigest()[:32]
 
 
 def _checksum(text: str) -> str:
@@ -450,19 +672,22 @@ def _position(data: Any) -> tuple[float, str]:
 
 
 def _completions_to_data(completions: Mapping[str, Completion]) -> dict[str, Any]:
+    return {name: _completion_to_data(c) for name, c in completions.items()}
+
+
+def _completion_to_data(completion: Completion) -> list[Any]:
     """How a run ended is written if that is not in success."""
-    return {
-        name: [*c.position, *[c.ended] * (c.ended not in (None, "success"))]
-        for name, c in completions.items()
-    }
+    ended = [] if completion.ended in (None, "success") else [completion.ended]
+    return [*completion.position, *ended]
 
 
 def _completions_from_data(data: Mapping[str, Any], key: str | None) -> dict[str, Completion]:
-    completions = {}
-    for name, (end_time, run_id, *ended) in data.items():
-        position = _position((end_time, run_id))
-        completions[name] = _completion(name, *position, key, *map(_end, ended))
-    return completions
+    return {name: _completion_from_data(name, one, key) for name, one in data.items()}
+
+
+def _completion_from_data(name: str, data: Any, key: str | None) -> Completion:
+    end_time, run_id, *ended = data
+    return _completion(name, *_position((end_time, run_id)), key, *map(_end, ended))
 
 
 def _ended_to_data(ended: Mapping[str, Collection[End]]) -> dict[str, Any]:

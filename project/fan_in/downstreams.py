@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -18,7 +20,8 @@ from .compat.python import UTC
 from .counts import Counts
 from .errors import FanInError
 from .evaluation_records import Seen
-from .partition_maps import Pairing, PartitionMap
+from .history import Histories
+from .partition_maps import Pairing, PartitionMap, are_times, partition_end
 from .rule import NOTHING, Completion, Uncounted, Used
 from .windows import Window, in_window
 
@@ -75,6 +78,23 @@ class Upstream:
             case Pairing.SAME:
                 return self.facts.done.get(partition)
         return self._mapped.get(partition)
+
+    def facts_before(self, partition: str | None) -> Iterable[StoredCompletion]:
+        """Returns the completions that count for a partition of the downstream, as far as they are
+        kept, before the newest: the newest first."""
+        partitions: Iterable[str | None]
+        match self.pairing:
+            case Pairing.ANY:
+                partitions = self.facts.done
+            case Pairing.SHARED:
+                partitions = [None]
+            case Pairing.SAME:
+                partitions = [partition]
+            case _:
+                partitions = self._sources.get(partition, ())
+        of_all = [self.facts.earlier.get(p, ()) for p in partitions]
+        of_all += [(self.facts.done[p],) for p in partitions if p in self.facts.done]
+        return sorted(chain.from_iterable(of_all), reverse=True)[1:]
 
     def uncounted(self, partition: str | None) -> Uncounted | None:
         """Returns the newest completion for a partition of the downstream that does not count."""
@@ -149,8 +169,9 @@ class Upstream:
         assert self.map is not None
         if self.pairing is Pairing.SOME:
             named = self.map.named(view)
-            known = [fact for p in named if (fact := self.facts.done.get(p))]
-            self._mapped = {None: max(known)} if known else {}
+            known = [p for p in named if p in self.facts.done]
+            self._mapped = {None: max(self.facts.done[p] for p in known)} if known else {}
+            self._sources[None] = {*known}
             left_out = [one for p in named if (one := self.facts.uncounted.get(p))]
             self._uncounted = {None: max(left_out)} if left_out else {}
             return frozenset([None])
@@ -175,19 +196,25 @@ class KeyFacts:
 
     Args:
         completions: The newest of each upstream.
-        used: Those of them that are used up.
-        withheld: Those that an unfinished launch withholds, by upstream, and that launch.
+        earlier: Those before the newest that are not used, of upstreams whose history is kept.
+        used: Those of the newest that are used up.
+        withheld: Those that an unfinished launch withholds, by upstream and id, and that launch.
         given_back: True if one of them was used up by a request that gave it back.
-        requested_at: When it was last requested.
+        requested_at: When a whole batch was last requested for it.
+        requested_with: The upstreams in that; None if it was by hand, or nothing tells.
+        requested_early_at: When it was last requested early.
         absent: Upstreams that have no partition for it.
         uncounted: The newest completions that do not count.
     """
 
     completions: Sequence[Completion]
+    earlier: Sequence[Completion]
     used: Mapping[str, Used]
-    withheld: Mapping[str, str]
+    withheld: Mapping[str, Mapping[str, str]]
     given_back: bool = False
     requested_at: datetime | None = None
+    requested_with: frozenset[str] | None = None
+    requested_early_at: datetime | None = None
     absent: frozenset[str] = frozenset()
     uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
 
@@ -200,6 +227,8 @@ class Downstream:
         key: The downstream.
         windows: The upstreams that its condition names anywhere, with their windows there.
         via: Of which asset each of them is asked: the downstream itself, or a dependency.
+        histories: What is kept of their completions before the newest.
+        needed: How many completions each of them is ready with, where that is more than one.
         counts: Says which of their completions count; None if all do.
     """
 
@@ -209,10 +238,12 @@ class Downstream:
         key: dg.AssetKey,
         windows: Mapping[dg.AssetKey, Collection[Window]],
         via: Mapping[dg.AssetKey, dg.AssetKey],
+        histories: Histories,
+        needed: Mapping[str, int],
         counts: Counts | None = None,
     ) -> None:
         self.graph, self.key, self.windows, self.via = graph, key, windows, via
-        self.counts = counts
+        self.histories, self.needed, self.counts = histories, needed, counts
         self.asset = key.to_string()
         self.partitions_def = graph.get(key).partitions_def
         self.upstreams = {
@@ -226,8 +257,22 @@ class Downstream:
         self.requests = AssetRequests(graph, key)
         self._followed: Any = None
         self._known: dict[str | None, KeyFacts] = {}
+        self._ends: dict[str, datetime | None] = {}
 
     # --- what happened since the last tick ---------------------------------------------------
+
+    @cached_property
+    def has_ends(self) -> bool:
+        """True if its partitions are stretches of time."""
+        return are_times(self.partitions_def)
+
+    def ends_at(self, partition: str | None) -> datetime | None:
+        """Returns when a partition ends, if it is a stretch of time."""
+        if not self.has_ends or partition is None or self.partitions_def is None:
+            return None
+        if partition not in self._ends:
+            self._ends[partition] = partition_end(self.partitions_def, partition)
+        return self._ends[partition]
 
     def follow(self, tick: "AssetTick") -> None:
         """Journals, once per tick, the partitions that changed."""
@@ -268,7 +313,15 @@ class Downstream:
         """Returns the downstream as a tick knew it, even if another tick has followed since."""
         if self._followed is tick.token:
             return self
-        then = Downstream(self.graph, self.key, self.windows, self.via, self.counts)
+        then = Downstream(
+            self.graph,
+            self.key,
+            self.windows,
+            self.via,
+            self.histories,
+            self.needed,
+            self.counts,
+        )
         then.follow(tick)
         then.read_used(self.requests.by_ticks, tick)
         return then
@@ -301,8 +354,9 @@ class Downstream:
     def _of(self, partition: str | None, tick: "AssetTick") -> KeyFacts:
         requests = self.requests.of(partition, tick)
         completions: list[Completion] = []
+        earlier: list[Completion] = []
         used: dict[str, Used] = {}
-        withheld: dict[str, str] = {}
+        withheld: dict[str, dict[str, str]] = {}
         given_back, absent = False, set()
         for name, upstream in self.upstreams.items():
             fact = upstream.fact(partition)
@@ -310,24 +364,34 @@ class Downstream:
                 if upstream.map is not None and not upstream.map.exists_for(tick.view, partition):
                     absent.add(name)
                 continue
-            completion = completion_of(name, fact, partition)
-            completions.append(completion)
-            launch = tick.launches.of_run(fact.run_id) if fact.run_id else None
-            by = next((r for r in requests if r.has_used(partition, name, fact, launch)), None)
-            if by is not None:
-                used[name] = Used(position=completion.position, at=_datetime(by.at))
-            elif holder := self._holder(requests, fact, launch, partition, tick):
-                withheld[name] = holder
-            else:
-                given_back |= any(
-                    r.given_back and r.has_used_by_request(partition, name, fact) for r in requests
-                )
+            completions.append(completion_of(name, fact, partition))
+            before = upstream.facts_before(partition) if name in self.histories else ()
+            for each in (fact, *before):
+                launch = tick.launches.of_run(each.run_id) if each.run_id else None
+                by = next((r for r in requests if r.has_used(partition, name, each, launch)), None)
+                if by is not None:
+                    used[name] = Used(position=position_of(each), at=_datetime(by.at))
+                    break  # What is older is used up with it.
+                if each is not fact:
+                    earlier.append(completion_of(name, each, partition))
+                if holder := self._holder(requests, each, launch, partition, tick):
+                    withheld.setdefault(name, {})[str(each.id)] = holder
+                else:
+                    given_back |= any(
+                        r.given_back and r.has_used_by_request(partition, name, each)
+                        for r in requests
+                    )
+        whole = next((r for r in requests if r.uses), None)
+        early = next((r for r in requests if r.early is not None and not r.given_back), None)
         return KeyFacts(
             completions=completions,
+            earlier=earlier,
             used=used,
             withheld=withheld,
             given_back=given_back,
-            requested_at=next((_datetime(r.at) for r in requests if r.uses), None),
+            requested_at=_datetime(whole.decided_at) if whole else self._long_ago(partition),
+            requested_with=whole.members(partition) if whole else None,
+            requested_early_at=_datetime(early.decided_at) if early else None,
             absent=frozenset(absent),
             uncounted={
                 name: one
@@ -337,6 +401,10 @@ class Downstream:
             if self.counts
             else NOTHING,
         )
+
+    def _long_ago(self, partition: str | None) -> datetime | None:
+        """Returns a time long ago if a partition was requested before all that was read."""
+        return _datetime(0.0) if partition in self.facts.long_ago else None
 
     @property
     def uncounted(self) -> Mapping[str, Uncounted]:
@@ -382,15 +450,22 @@ class Downstream:
                 c.position[1],
                 c.position[0].timestamp(),
                 c.run_id or "",
-                c.upstream not in facts.used
-                and c.upstream not in facts.withheld
-                and any(
-                    in_window(window, c.completed_at, tick.at)
-                    for window in self.windows[self.upstreams[c.upstream].key]
-                ),
+                self._is_ready(facts, c, tick.at),
             )
             for c in facts.completions
         }
+
+    def _is_ready(self, facts: KeyFacts, newest: Completion, at: datetime) -> bool:
+        name = newest.upstream
+        used, withheld = facts.used.get(name), facts.withheld.get(name, {})
+        if newest.id in withheld or (used is not None and newest.position <= used.position):
+            return False
+        counted = [c for c in (newest, *facts.earlier) if c.upstream == name]
+        counted = [c for c in counted if c.id not in withheld]
+        return any(
+            sum(in_window(window, c.completed_at, at) for c in counted) >= self.needed.get(name, 1)
+            for window in self.windows[self.upstreams[name].key]
+        )
 
 
 MOST_JOURNAL = 50_000
@@ -399,17 +474,20 @@ MOST_JOURNAL = 50_000
 
 def completion_of(name: str, fact: StoredCompletion, partition: str | None) -> Completion:
     """Returns a completion as the rule takes it."""
-    at = _datetime(fact.at)
     return Completion(
         upstream=name,
         id=str(fact.id),
-        completed_at=at,
-        # By event time, as everywhere in the rule, and at the same time by the order in which the
-        # events were stored.
-        position=(at, fact.id),
+        completed_at=_datetime(fact.at),
+        position=position_of(fact),
         run_id=fact.run_id or None,
         key=partition,
     )
+
+
+def position_of(fact: StoredCompletion) -> tuple[datetime, int]:
+    """Returns where a completion stands among those of its upstream: by event time, as everywhere
+    in the rule, and at the same time by the order in which the events were stored."""
+    return _datetime(fact.at), fact.id
 
 
 def _datetime(seconds: float) -> datetime:

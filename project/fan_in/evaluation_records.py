@@ -8,8 +8,9 @@ This is the only reader of stored evaluations.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -62,12 +63,16 @@ class Record:
         asked: Every upstream that its condition named; None if that was not written down.
         since: What completed before was not looked at, in epoch seconds; None if everything was.
         to: The id of the newest event that it knew.
+        at: When it was made, in epoch seconds; None if that was not written down.
+        early: For each partition that it requested early, the upstreams that were missing.
     """
 
     marks: Mapping[str | None, Mapping[str, RecordedCompletion]]
     asked: frozenset[str] | None = None
     since: float | None = None
     to: int = 0
+    at: float | None = None
+    early: Mapping[str | None, tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, partition: str | None) -> Mapping[str, RecordedCompletion]:
         """Returns the newest completion of each upstream that it knew for a partition."""
@@ -104,6 +109,8 @@ def record_metadata(
     asked: Iterable[str],
     since: float | None,
     to: int,
+    at: float,
+    early: Mapping[str | None, tuple[str, ...]] = MappingProxyType({}),
 ) -> Mapping[str, dg.JsonMetadataValue]:
     """Returns what an evaluation stores of what it knew.
 
@@ -112,19 +119,24 @@ def record_metadata(
         asked: The upstreams that the condition names.
         since: From when on completions were looked at, in epoch seconds; None for ever.
         to: The id of the newest event that was known.
+        at: The time of the tick, in epoch seconds.
+        early: For each partition that is requested early, the upstreams that are missing.
     """
     marks: dict[str, list[Any]] = {}
     every = _the_same(seen)
     told = [(p, {u: c for u, c in of.items() if u not in every}) for p, of in seen.items()]
     for partition, of_partition in [*told, (EVERY, every)]:
-        for upstream, (storage_id, at, run_id, ready) in of_partition.items():
-            when = datetime.fromtimestamp(at, UTC).isoformat()
+        for upstream, (storage_id, completed_at, run_id, ready) in of_partition.items():
+            when = datetime.fromtimestamp(completed_at, UTC).isoformat()
             mark = [storage_id, when, run_id or None, ready]
             marks.setdefault(upstream, []).append(mark if partition is None else [*mark, partition])
     nothing = sorted(set(asked) - marks.keys())
+    knew: dict[str, Any] = {"since": since, "to": to, "nothing": nothing, "at": at}
+    if early:
+        knew["early"] = [[partition, list(without)] for partition, without in early.items()]
     return {
         COMPLETIONS_METADATA_KEY: dg.MetadataValue.json(marks),
-        KNEW_METADATA_KEY: dg.MetadataValue.json({"since": since, "to": to, "nothing": nothing}),
+        KNEW_METADATA_KEY: dg.MetadataValue.json(knew),
     }
 
 
@@ -308,12 +320,16 @@ def _record(root: Any) -> Record | None:
         if knew is None:
             return Record(marks) if marks else None
         named = {name for of_partition in marks.values() for name in of_partition}
-        since = knew["since"]
+        since, at = knew["since"], knew.get("at")  # Earlier releases did not write when.
         return Record(
             marks,
             asked=frozenset(named | set(map(str, knew["nothing"]))),
             since=None if since is None else float(since),
             to=int(knew["to"]),
+            at=None if at is None else float(at),
+            early={
+                partition: tuple(map(str, without)) for partition, without in knew.get("early", ())
+            },
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None  # Written by another version.

@@ -1,18 +1,17 @@
 """Which upstreams an automation condition names, and how far back it looks at them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from .counts import Counts, name_of
+from .terms import ALL_WITHIN_A_DAY, Terms
 from .windows import Window
 
 
 class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
-    """A condition that names upstreams; ``counts`` says which of their completions count."""
-
-    counts: Counts | None = None
+    """A condition that names upstreams."""
 
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
         """Returns the upstreams that it names on an asset, with their windows."""
@@ -20,6 +19,19 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
 
     def longest(self) -> list[Window]:
         """Returns the windows that bound how far back it reads."""
+        return []
+
+    def paces(self) -> list[Window]:
+        """Returns the windows inside which the last request holds the next."""
+        return []
+
+    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+        """Returns what it asks of the upstreams' completions on an asset."""
+        return ALL_WITHIN_A_DAY
+
+    @property
+    def once(self) -> Sequence[str]:
+        """The arguments that it gives and that a whole condition has once."""
         return []
 
     def strangers(self, graph: Any) -> Sequence[str]:
@@ -31,17 +43,16 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
         return None
 
 
-def functions_of(parts: Iterable[NamesUpstreams]) -> Sequence[Counts]:
-    """Returns the functions by which parts of a condition say what counts: one, or none."""
-    return list(dict.fromkeys(part.counts for part in parts if part.counts is not None))
-
-
-def fault_of(functions: Sequence[Counts]) -> str | None:
-    """Returns why a condition with these functions cannot be decided, if it cannot."""
-    if len(functions) < 2:
+def given_twice(
+    graph: Any, target: dg.AssetKey, condition: dg.AutomationCondition[Any]
+) -> str | None:
+    """Returns why a condition can never be true, if several of its parts give what it has once."""
+    parts = dict.fromkeys(part for part, _ in named_upstreams(graph, target, condition))
+    given = Counter(name for part in parts for name in part.once)
+    twice = sorted(name for name, times in given.items() if times > 1)
+    if not twice:
         return None
-    names = ", ".join(map(name_of, functions))
-    return f"several parts say by counts what counts ({names}): give it once"
+    return f"{' and '.join(twice)} given by several parts: give it in one of them"
 
 
 def named_upstreams(

@@ -11,6 +11,7 @@
 An upstream that is no upstream by the graph pairs by the same partitions, or not at all.
 """
 
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -18,6 +19,7 @@ import dagster as dg
 
 from .compat.releases import is_virtual, parents_through_views, subset_of_partitions
 from .errors import FanInError
+from .windows import in_utc
 
 
 class Pairing(Enum):
@@ -79,6 +81,11 @@ class PartitionMap:
         if self.upstream not in self.graph.get(self.downstream).parent_keys:
             return None
         return self.graph.get_partition_mapping(self.downstream, self.upstream)
+
+    @property
+    def is_through_views(self) -> bool:
+        """True if only views are between the upstream and the downstream."""
+        return self._direct() is None
 
     def _is_all(self) -> bool:
         return isinstance(self._direct(), dg.AllPartitionMapping)
@@ -191,6 +198,25 @@ class Signatures:
         return hash(tuple(partitions.get_partition_keys()))
 
 
+def partition_end(partitions: dg.PartitionsDefinition, key: str) -> datetime | None:
+    """Returns when a partition ends, in UTC, if it is a stretch of time."""
+    if not are_times(partitions):
+        return None
+    try:
+        windows: Any = partitions
+        return in_utc(windows.time_window_for_partition_key(key).end)
+    except (dg.DagsterError, ValueError, KeyError, StopIteration):
+        return None  # It is no partition, or no more.
+
+
+def are_times(partitions: dg.PartitionsDefinition | None) -> bool:
+    """True if partitions are stretches of time, or one of their two dimensions is."""
+    if isinstance(partitions, dg.MultiPartitionsDefinition):
+        kinds = [type(one.partitions_def) for one in partitions.partitions_defs]
+        return sum(issubclass(k, dg.TimeWindowPartitionsDefinition) for k in kinds) == 1
+    return isinstance(partitions, dg.TimeWindowPartitionsDefinition)
+
+
 def upstreams_of(graph: Any, key: dg.AssetKey) -> list[dg.AssetKey]:
     """Returns the upstreams of an asset that it can wait for, sorted.
 
@@ -198,3 +224,15 @@ def upstreams_of(graph: Any, key: dg.AssetKey) -> list[dg.AssetKey]:
     """
     together = graph.get(key).execution_set_asset_keys
     return sorted(set(parents_through_views(graph, key)) - {key} - set(together))
+
+
+def is_mapped(graph: Any, upstream: dg.AssetKey, downstream: dg.AssetKey) -> bool:
+    """True if several partitions of an upstream may count for one partition of a downstream, or
+    some of them for an asset without partitions."""
+    try:
+        of_upstream = PartitionMap(graph, upstream, downstream, downstream)
+    except FanInError:
+        return False
+    if of_upstream.pairing is Pairing.MAPPED:
+        return of_upstream.theirs != of_upstream.ours or not of_upstream.is_through_views
+    return of_upstream.pairing is Pairing.SOME

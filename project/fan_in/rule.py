@@ -9,8 +9,12 @@ a completion that
 Firing uses up, for every upstream, its newest completion known at that tick and all older ones.
 
 Its terms refine it. ``when`` says which upstreams are enough, if not all. ``settle`` is a quiet
-period: a batch waits until no upstream has completed for this long. And a batch may wait for a run
-of the downstream or an upstream to end, or for another evaluation that may be about to request it.
+period: a batch waits until no upstream has completed for this long. ``no_sooner_than`` and
+``not_before`` are its pace: they hold a batch until a time. And a batch may wait for a run of the
+downstream or an upstream to end, or for another evaluation that may be about to request it.
+``deadline`` ends a wait: past it, a batch waits no longer for upstreams to settle or to end, and
+``otherwise`` says which upstreams are enough. Such an early request uses up nothing; pace holds it
+as any other, but does not count it.
 
 This module imports no Dagster and reads no clock. The job path (``sensor``) and the declarative
 path (``condition``) translate stored events into completions and call ``decide``.
@@ -28,7 +32,10 @@ from typing import Any
 
 from .counts import SUCCESS_ALONE, End, ends_of
 from .errors import FanInError
+from .pace import held_until, let_go_at
+from .requirement import Requirement
 from .terms import ALL_WITHIN_A_DAY, Terms
+from .waits import Deadline, Wait, wait_of
 from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -115,6 +122,7 @@ class State(Enum):
     NEVER = "never completed"
     USED = "already used"
     TOO_OLD = "too old"
+    TOO_FEW = "too few"
     WITHHELD = "withheld"
 
 
@@ -124,7 +132,7 @@ class UpstreamStatus:
 
     Args:
         upstream: Its name.
-        state: Whether the newest completion counts, and if not, why.
+        state: Whether the upstream is ready, and if not, why.
         within: Its window.
         newest: The newest completion known, if there is one.
         used_at: When the newest completion was used, if it was and if that is known.
@@ -133,6 +141,10 @@ class UpstreamStatus:
         ended: Which ends of its runs are completions.
         uncounted: A newer completion that does not count.
         note: A detail to show when the upstream is not ready.
+        unused: Its known completions inside the window that no batch has used, withheld ones
+            included, the oldest first. Of those before the newest, only where a term asks for them.
+        counted: Those of them that are not withheld.
+        needed: With how many of these it is ready.
     """
 
     upstream: str
@@ -144,25 +156,50 @@ class UpstreamStatus:
     ended: Collection[End] = SUCCESS_ALONE
     uncounted: Uncounted | None = None
     note: str | None = None
+    unused: tuple[Completion, ...] = ()
+    counted: tuple[Completion, ...] = ()
+    needed: int = 1
 
     @property
     def ready(self) -> bool:
         """True if this upstream's newest completion counts towards the next batch."""
         return self.state is State.READY
 
+    @property
+    def ready_until(self) -> datetime | None:
+        """When a ready upstream no longer is, since one completion that is needed has left the
+        window; None if that is never."""
+        last = self.counted[-self.needed] if self.counted else self.newest
+        return None if last is None else falls_out(self.within, last.completed_at)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The completions, one for each upstream that was ready, that make the downstream run."""
+    """The completions, one for each upstream that was ready, that make the downstream run.
+
+    Args:
+        completions: The completions.
+        key: Their key.
+        without: The upstreams that were missing, if it was requested early, past its deadline; None
+            for a whole batch.
+    """
 
     completions: tuple[Completion, ...]
     key: str | None = None
+    without: tuple[str, ...] | None = None
+
+    @property
+    def early(self) -> bool:
+        """True if it was requested past its deadline, before it was whole."""
+        return self.without is not None
 
     @property
     def id(self) -> str:
         """An identifier computed from the batch alone: equal batches have equal ids."""
         members = sorted([c.upstream, c.id] for c in self.completions)
         named: Any = members if self.key is None else (self.key, members)
+        if self.without is not None:
+            named = (named, self.without)
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
 
 
@@ -175,7 +212,10 @@ class Decision:
         statuses: One for each upstream, in the order asked.
         terms: What is asked of the completions.
         key: The key that the decision is for; None without keys.
-        requested_at: When a batch was last requested for the key; None if that is not known.
+        requested_at: When a whole batch was last requested for the key, or used up by hand; None if
+            that is not known.
+        requested_early_at: When one was last requested early; None if that is not known.
+        wait: The wait for the batch, if it has a deadline; None if nothing waits for it.
         running: Unfinished runs of the downstream that this batch must wait for.
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
@@ -189,6 +229,8 @@ class Decision:
     terms: Terms = ALL_WITHIN_A_DAY
     key: str | None = None
     requested_at: datetime | None = None
+    requested_early_at: datetime | None = None
+    wait: Wait | None = None
     running: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     impossible: str | None = None
@@ -203,57 +245,167 @@ class Decision:
     @cached_property
     def missing(self) -> tuple[UpstreamStatus, ...]:
         """The upstreams without a completion that counts, of those that matter to the batch."""
-        missing = tuple(s for s in self.statuses if not s.ready)
-        if self.terms.when is None:
-            return missing
-        needed = set(self.terms.when.names([s.upstream for s in self.statuses]))
-        return tuple(s for s in missing if s.upstream in needed)
+        return tuple(s for s in self.asked_for if not s.ready)
 
     @cached_property
-    def complete(self) -> bool:
+    def asked_for(self) -> tuple[UpstreamStatus, ...]:
+        """The upstreams that matter to the batch: all but the optional ones."""
+        if self.terms.when is None:
+            return self.statuses
+        needed = set(self.terms.when.names([s.upstream for s in self.statuses]))
+        return tuple(s for s in self.statuses if s.upstream in needed)
+
+    @cached_property
+    def whole(self) -> bool:
         """True if enough upstreams have a completion that counts; never if none has."""
         if self.terms.when is None:
             return len(self.ready) == len(self.statuses)
+        return self._holds(self.terms.when)
+
+    @cached_property
+    def early(self) -> bool:
+        """True if what is there is enough only because the deadline has passed, and was not
+        requested early before in this wait."""
+        if self.whole or not self.past_deadline or self.terms.otherwise is None:
+            return False
+        before, since = self.requested_early_at, self.waiting_since
+        fresh = before is None or (since is not None and since > before)
+        return fresh and self._holds(self.terms.otherwise)
+
+    @property
+    def complete(self) -> bool:
+        """True if what is there is enough to request the downstream: whole, or early."""
+        return self.whole or self.early
+
+    def _holds(self, requirement: Requirement) -> bool:
         ready = [s.upstream for s in self.ready]
-        return bool(ready) and self.terms.when.holds(ready, [s.upstream for s in self.statuses])
+        return bool(ready) and requirement.holds(ready, [s.upstream for s in self.statuses])
+
+    @property
+    def waiting_since(self) -> datetime | None:
+        """When the wait began; None if nothing waits now."""
+        return None if self.wait is None or self.wait.let_go_at else self.wait.since
+
+    @property
+    def deadline_at(self) -> datetime | None:
+        """When the deadline of the wait passes, or passed; None if it has none."""
+        return None if self.waiting_since is None or not self.wait else self.wait.deadline_at
+
+    @property
+    def past_deadline(self) -> bool:
+        """True from exactly the deadline on, for the rest of the wait."""
+        return self.deadline_at is not None and self.at >= self.deadline_at
+
+    @property
+    def let_go_at(self) -> datetime | None:
+        """When the last completion of a half batch left its window, if nothing else has come since;
+        for a wait with a deadline, that passed it."""
+        return None if self.wait is None else self.wait.let_go_at
 
     @property
     def unsettled(self) -> tuple[UpstreamStatus, ...]:
-        """The upstreams that completed within the quiet period."""
+        """The upstreams that completed within the quiet period, unless the deadline has passed."""
         settle = self.terms.settle
-        if settle is None:
+        if settle is None or self.past_deadline:
             return ()
         return tuple(
             s for s in self.statuses if s.newest and self.at - s.newest.completed_at < settle
         )
 
+    @cached_property
+    def held_until(self) -> datetime | None:
+        """Until when pace holds the complete batch; None if it does not."""
+        if not self.complete:
+            return None
+        pace = self.terms.no_sooner_than, self.terms.not_before
+        return held_until(*pace, at=self.at, requested_at=self.requested_at)
+
+    @property
+    def held_before(self) -> datetime | None:
+        """Until when pace last held a batch; None if it did not, or still does."""
+        pace = self.terms.no_sooner_than, self.terms.not_before
+        return let_go_at(*pace, at=self.at, requested_at=self.requested_at)
+
+    @property
+    def dies_at(self) -> datetime | None:
+        """When the batch that pace holds is too old to be complete, unless something new completes;
+        None if it will be requested before."""
+        if self.held_until is None:
+            return None
+        ends = {status.ready_until for status in self.ready}
+        for end in sorted(end for end in ends if end is not None and end <= self.held_until):
+            then = self._grown_old(end)
+            if not (then.whole if self.whole else then.complete):
+                return end
+        return None
+
+    def _grown_old(self, at: datetime) -> "Decision":
+        """Returns the decision at a later time, if nothing happens until then."""
+        statuses = (
+            replace(s, state=State.TOO_OLD)
+            if s.ready and s.ready_until is not None and s.ready_until <= at
+            else s
+            for s in self.statuses
+        )
+        return replace(self, at=at, statuses=tuple(statuses))
+
+    @property
+    def still_busy(self) -> tuple[str, ...]:
+        """The upstreams whose runs the batch waits for, unless the deadline has passed."""
+        return () if self.past_deadline else self.busy
+
     @property
     def changes_at(self) -> datetime | None:
-        """When time alone may change the decision: the first completion leaves its window, or all
-        have settled. None if it never does."""
-        newest = [(s, s.newest.completed_at) for s in self.ready if s.newest]
-        times = [falls_out(status.within, at) for status, at in newest]
+        """When time alone may change the decision, or its words: the first completion leaves its
+        window, all have settled, the deadline passes, pace lets the batch go, or the day begins on
+        which it holds it. None if it never does."""
+        times = [status.ready_until for status in self.ready]
+        few = [s for s in self.statuses if s.state is State.TOO_FEW]
+        times += [falls_out(s.within, s.counted[0].completed_at) for s in few if s.counted]
         settled = [s.newest.completed_at for s in self.unsettled if s.newest]
         times += [max(settled) + (self.terms.settle or timedelta(0))] if settled else []
+        if self.deadline_at is not None and self.wait is not None:
+            times += [] if self.past_deadline else [self.deadline_at]
+            times += [self.wait.leaves_at]
+        if self.complete:
+            times.append(self.held_until)
+            if self.terms.not_before is not None:
+                times.append(self.terms.not_before.next_midnight(self.at))
         return min((time for time in times if time is not None), default=None)
 
     @property
     def fires(self) -> bool:
         """True if the downstream is to be requested, not while something holds the batch back."""
-        held_back = self.running or self.busy or self.unsettled or self.impossible or self.beside
-        return self.complete and not held_back and self.evaluating is None
+        return self.complete and self.held_until is None and not self._waits
+
+    @property
+    def only_paced(self) -> bool:
+        """True if the batch is whole and nothing but pace holds it."""
+        return self.whole and self.held_until is not None and not self._waits
+
+    @property
+    def _waits(self) -> bool:
+        """True if something other than pace holds a batch back."""
+        held_back = self.running or self.still_busy or self.unsettled or self.impossible
+        return bool(held_back or self.beside) or self.evaluating is not None
 
     @property
     def batch(self) -> Batch | None:
         """The batch to request, or None when the decision is to wait."""
         if not self.fires:
             return None
-        return Batch(completions=tuple(s.newest for s in self.ready if s.newest), key=self.key)
+        return Batch(
+            completions=tuple(s.newest for s in self.ready if s.newest),
+            key=self.key,
+            without=tuple(s.upstream for s in self.missing) if self.early else None,
+        )
 
     @property
     def consumed(self) -> tuple[Completion, ...]:
-        """The completions that a batch uses: the newest of every upstream, ready or not (and
-        with it all older ones), without those already used."""
+        """The completions that a whole batch uses: the newest of every upstream, ready or not (and
+        with it all older ones), without those already used. An early one uses none."""
+        if self.early:
+            return ()
         return tuple(s.newest for s in self.statuses if s.newest and s.state is not State.USED)
 
 
@@ -265,9 +417,13 @@ def decide(
     used: Mapping[str, Used],
     terms: Terms = ALL_WITHIN_A_DAY,
     key: str | None = None,
-    withheld: Mapping[str, str] = NOTHING,
+    withheld: Mapping[str, Mapping[str, str]] = NOTHING,
     uncounted: Mapping[str, Uncounted] = NOTHING,
     requested_at: datetime | None = None,
+    requested_early_at: datetime | None = None,
+    requested_with: Collection[str] | None = None,
+    ends_at: datetime | None = None,
+    shared: Collection[str] = (),
 ) -> Decision:
     """Returns the outcome of a tick: whether the upstreams' completions make a batch.
 
@@ -275,15 +431,20 @@ def decide(
         at: The time of the tick, aware.
         upstreams: The names of all upstreams.
         completions: Everything known at this tick for this key. Completions of other upstreams are
-            ignored; several of one upstream collapse into the newest.
+            ignored; several of one upstream collapse into the newest, unless a term asks for
+            earlier ones.
         used: For each upstream, how far its completions are used up for this key.
         terms: What is asked of the completions.
         key: The key that the decision is for; None without keys.
-        withheld: Upstreams whose newest completion is withheld, each with the unfinished launch
-            that made it and still has to make the downstream.
+        withheld: For each upstream, the ids of its completions that are withheld, each with the
+            unfinished launch that made it and still has to make the downstream.
         uncounted: For each upstream the newest completion that ``counts`` leaves out, to be told.
-        requested_at: When a batch was last requested for the key, or used up by hand; None if that
-            is not known.
+        requested_at: When a whole batch was last requested for the key, or used up by hand; None if
+            that is not known.
+        requested_early_at: When one was last requested early; None if that is not known.
+        requested_with: The upstreams that were in the last whole batch; None if that is not known.
+        ends_at: When the partition ends that the key is, if it is one of time.
+        shared: Upstreams whose completions count for every key, so that they begin no wait.
 
     Raises:
         FanInError: ``at`` is naive, a window is not positive, or ``upstreams`` is empty or names
@@ -295,52 +456,134 @@ def decide(
         raise FanInError(f"the tick's time {at.isoformat()} is naive: give it a time zone")
     at = in_utc(at)
 
-    newest: dict[str, Completion] = {}
-    for completion in completions:
-        known = newest.get(completion.upstream)
-        if known is None or completion.position > known.position:
-            newest[completion.upstream] = completion
-
+    newest, earlier = _by_upstream(completions, terms)
+    statuses = tuple(
+        _status(
+            name,
+            newest.get(name),
+            earlier.get(name, ()),
+            used.get(name),
+            at,
+            terms,
+            withheld.get(name, NOTHING),
+        )
+        for name in upstreams
+    )
     decision = Decision(
         at=at,
-        statuses=tuple(
-            _status(
-                name,
-                newest.get(name),
-                used.get(name),
-                at,
-                window_of(terms.within, name),
-                withheld.get(name),
-            )
-            for name in upstreams
-        ),
+        statuses=statuses,
         terms=terms,
         key=key,
         requested_at=requested_at,
+        requested_early_at=requested_early_at,
     )
-    return _with_told(decision, uncounted) if uncounted or terms.ended else decision
+    if uncounted or terms.ended:
+        decision = _with_told(decision, uncounted)
+    if terms.deadline is None:
+        return decision
+    waiting = [status for status in decision.asked_for if status.upstream not in shared]
+    if terms.when is not None and requested_with is not None:
+        waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]
+    return replace(decision, wait=_wait(decision, waiting, terms.deadline, ends_at))
+
+
+def _wait(
+    decision: Decision,
+    waiting: Collection[UpstreamStatus],
+    deadline: Deadline,
+    ends_at: datetime | None,
+) -> Wait | None:
+    return wait_of(
+        [(c.completed_at, s.within) for s in waiting for c in s.unused],
+        [
+            (s.newest.completed_at, s.within)
+            for s in waiting
+            if s.state is State.TOO_OLD and s.newest
+        ],
+        deadline,
+        requested_at=decision.requested_at,
+        requested_early_at=decision.requested_early_at,
+        ends_at=ends_at,
+    )
+
+
+def _without_left_over(
+    status: UpstreamStatus, requested_at: datetime | None, requested_with: Collection[str]
+) -> UpstreamStatus:
+    """Returns a status without the completions that came too late for a batch which had enough
+    without them, and not so late that they could be of the next."""
+    if requested_at is None or status.upstream in requested_with:
+        return status
+    unused = tuple(
+        c for c in status.unused if not in_window(status.within, requested_at, c.completed_at)
+    )
+    return replace(status, unused=unused)
+
+
+def _by_upstream(
+    completions: Iterable[Completion], terms: Terms
+) -> tuple[Mapping[str, Completion], Mapping[str, Collection[Completion]]]:
+    """Returns the newest completion of each upstream, and those before it if a term asks."""
+    newest: dict[str, Completion] = {}
+    earlier: dict[str, list[Completion]] = {}
+    for completion in completions:
+        known = newest.get(completion.upstream)
+        newer = known is None or completion.position > known.position
+        older = known if newer else completion
+        if newer:
+            newest[completion.upstream] = completion
+        if older is not None and terms.needs_history:
+            earlier.setdefault(completion.upstream, []).append(older)
+    return newest, earlier
 
 
 def _status(
     upstream: str,
     newest: Completion | None,
+    earlier: Collection[Completion],
     used: Used | None,
     at: datetime,
-    within: Window,
-    launch: str | None,
+    terms: Terms,
+    withheld: Mapping[str, str],
 ) -> UpstreamStatus:
+    within = window_of(terms.within, upstream)
     if newest is None:
         return UpstreamStatus(upstream=upstream, state=State.NEVER, within=within)
-    if used is not None and newest.position <= used.position:
+    if used is not None and _is_used(newest, used):
         return UpstreamStatus(
-            upstream=upstream, state=State.USED, within=within, newest=newest, used_at=used.at
+            upstream=upstream,
+            state=State.USED,
+            within=within,
+            newest=newest,
+            used_at=used.at,
         )
+    unused = tuple(
+        completion
+        for completion in (*sorted(earlier, key=lambda c: c.position), newest)
+        if not _is_used(completion, used) and in_window(within, completion.completed_at, at)
+    )
+    counted = tuple(c for c in unused if c.id not in withheld) if withheld else unused
+    needed, launch = terms.count.get(upstream, 1), withheld.get(newest.id)
     if launch is not None:
-        return UpstreamStatus(
-            upstream=upstream, state=State.WITHHELD, within=within, newest=newest, launch=launch
-        )
-    state = State.READY if in_window(within, newest.completed_at, at) else State.TOO_OLD
-    return UpstreamStatus(upstream=upstream, state=state, within=within, newest=newest)
+        state = State.WITHHELD
+    elif not in_window(within, newest.completed_at, at):
+        state = State.TOO_OLD
+    else:
+        state = State.READY if len(counted) >= needed else State.TOO_FEW
+    return UpstreamStatus(
+        upstream=upstream,
+        state=state,
+        within=within,
+        newest=newest,
+        launch=launch,
+        unused=unused,
+        counted=counted,
+        needed=needed,
+    )
+
+
+def _is_used(completion: Completion, used: Used | None) -> bool:
+    return used is not None and completion.position <= used.position
 
 
 def _with_told(decision: Decision, uncounted: Mapping[str, Uncounted]) -> Decision:

@@ -4,13 +4,18 @@ The arguments of ``fan_in_sensor``, the fields of ``all_upstreams_updated`` and 
 the component are these, by the same names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from .calendars import TimeOfDay
 from .counts import Counts, Ended, check_counts, check_ended
+from .errors import FanInError
+from .history import SPREAD, Histories, History
+from .pace import Pace, check_pace
 from .requirement import Requirement, check_requirement
-from .windows import ONE_DAY, Within, check_settle, check_within, window_of
+from .waits import Deadline, check_deadline, check_has_deadline
+from .windows import ONE_DAY, Window, Within, check_settle, check_within, window_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +28,42 @@ class Terms:
         settle: The quiet period that a batch waits for; None for none.
         counts: Says which completions count; None if all do.
         ended: For some upstream jobs, which ends of their runs are completions.
+        no_sooner_than: How soon after the last request a batch may be requested, or in which
+            periods of a calendar no more than once; None for at any time.
+        not_before: From which time of day on a batch may be requested; None for all day.
+        count: How many unused completions inside the window an upstream is ready with; one for
+            upstreams that it does not name.
+        deadline: How long a batch may wait, or until what time of day; None for ever.
+        otherwise: Which upstreams are enough once the deadline has passed; None if no others are.
     """
 
     within: Within = ONE_DAY
     when: Requirement | None = None
     settle: timedelta | None = None
     counts: Counts | None = None
-    ended: Ended = field(default_factory=dict)
+    ended: Ended = field(default_factory=dict, hash=False)
+    no_sooner_than: Pace | None = None
+    not_before: TimeOfDay | None = None
+    count: Mapping[str, int] = field(default_factory=dict, hash=False)
+    deadline: Deadline | None = None
+    otherwise: Requirement | None = None
+
+    @property
+    def needs_history(self) -> bool:
+        """True if a term looks at completions before the newest one of an upstream."""
+        return bool(self.count) or self.deadline is not None
+
+    def history_of(self, upstream: str) -> History:
+        """Returns what is kept of an upstream before its newest completion."""
+        # A wait begins with the oldest.
+        spread = SPREAD if self.deadline is not None else 0
+        return History(newest=self.count.get(upstream, 1) - 1, spread=spread)
+
+    def histories(self, upstreams: Sequence[str]) -> Histories:
+        """Returns what is kept of each upstream of which anything is."""
+        if not self.needs_history:
+            return {}
+        return {name: kept for name in upstreams if (kept := self.history_of(name))}
 
 
 ALL_WITHIN_A_DAY = Terms()
@@ -39,8 +73,58 @@ def check_terms(terms: Terms, upstreams: Sequence[str]) -> None:
     """Raises FanInError for terms that no completions of these upstreams could meet, or that are
     met by none."""
     check_within(terms.within, upstreams)
-    check_settle(terms.settle, [window_of(terms.within, upstream) for upstream in upstreams])
+    windows = [window_of(terms.within, upstream) for upstream in upstreams]
+    check_numbers(terms.count, upstreams)
     check_counts(terms.counts)
     check_ended(terms.ended, upstreams)
+    check_times(terms, windows)
     if terms.when is not None:
         check_requirement(terms.when, upstreams)
+    if terms.otherwise is not None:
+        check_requirement(terms.otherwise, upstreams, "otherwise")
+
+
+def check_times(terms: Terms, windows: Iterable[Window]) -> None:
+    """Raises FanInError for times that do not fit one another or these windows."""
+    windows = list(windows)
+    check_settle(terms.settle, windows)
+    check_pace(terms.no_sooner_than, terms.not_before, windows)
+    check_deadline(terms.deadline, windows)
+    if terms.otherwise is not None:
+        check_has_deadline(terms.deadline, f"otherwise={terms.otherwise}")
+
+
+MOST_COUNT = 1000
+"""The greatest ``count``: so many completions of an upstream and key are kept."""
+
+
+def check_numbers(count: Mapping[str, int], upstreams: Sequence[str] | None = None) -> None:
+    """Raises FanInError unless each count is a whole number from 1 to ``MOST_COUNT``, and each
+    upstream named is among ``upstreams`` (if those are known)."""
+    if not isinstance(count, Mapping):
+        raise FanInError(
+            f"count={count!r} is not a mapping: give each upstream its number, as in"
+            " count={'a': 24}"
+        )
+    for name, number in count.items():
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise FanInError(
+                f"count[{name!r}]={number!r} is no number of completions: give a whole number,"
+                " from 1"
+            )
+        if number > MOST_COUNT:
+            raise FanInError(
+                f"count[{name!r}]={number!r} can never be met, since no more than {MOST_COUNT}"
+                " completions are kept: give a smaller number"
+            )
+    unknown = sorted(set(count) - set(upstreams)) if upstreams is not None else []
+    if unknown:
+        raise FanInError(
+            f"count names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
+            f" name some of {', '.join(upstreams or ())}"
+        )
+
+
+def count_words(count: Mapping[str, int]) -> str:
+    """Returns the counts in words, as in "24 of a, 2 of b"."""
+    return ", ".join(f"{number} of {name}" for name, number in sorted(count.items()))

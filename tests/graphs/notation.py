@@ -20,10 +20,10 @@ without deps::
     default=all                 default_condition of the sensor, for assets with none of their own
 
 A condition is made of ``|``, ``&``, ``~`` and: ``all``, ``all(within=1, at_least=2, optional=c,
-wait=True)``, ``all(within={a: 1})``, ``up(a, 1)`` (``a`` alone is ``up(a)``), ``settled(1)``,
-``running``, ``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's own ``missing``,
-``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window; unless said it is
-a day, and ``wait`` is False.
+wait=True)``, ``all(within={a: 1}, count={a: 2})``, ``up(a, 1)`` (``a`` alone is ``up(a)``),
+``settled(1)``, ``running``, ``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's
+own ``missing``, ``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window;
+unless said it is a day, and ``wait`` is False.
 
 What happens. A run ``[a d]`` has assets, and the partition of those that have partitions; a run
 with a number goes on, and is spoken of by that number, or by an asset in it (then the oldest such

@@ -226,6 +226,14 @@ A_JOB = upstream_job("A")
         pytest.param({"within": timedelta(hours=-1)}, "is not positive", id="negative window"),
         pytest.param({"within": 86400}, "within=86400 is not a timedelta", id="window a number"),
         pytest.param(
+            {"count": {"b": 2}}, "count names 'b'.*name some of a_job", id="count of none"
+        ),
+        pytest.param({"count": {"a_job": 0}}, r"count\['a_job'\]=0 is no number", id="count of 0"),
+        pytest.param({"count": {"a_job": 1.5}}, "1.5 is no number.*whole", id="count of a half"),
+        pytest.param({"count": {"a_job": True}}, "True is no number", id="count of true"),
+        pytest.param({"count": {"a_job": 1001}}, "can never be met", id="count of too many"),
+        pytest.param({"count": 3}, "count=3 is not a mapping", id="count a number"),
+        pytest.param(
             {"manual_runs": "maybe"},
             "manual_runs='maybe' is unknown: give 'ignore' or",
             id="manual",
@@ -272,9 +280,11 @@ def test_run_tags_are_legal_whatever_the_names(location):
 
 
 def test_the_cost_of_a_tick_does_not_grow_with_upstreams_or_history(monkeypatch):
-    """One statement reads the successes of all upstreams: as many for 16 as for 2."""
+    """One statement reads the successes of all upstreams, one what a hand has let go: as many for
+    16 as for 2, and while nothing waits the second is not made."""
     few = statements_of_a_waiting_tick("AB", monkeypatch)
-    assert few == statements_of_a_waiting_tick("ABCEFGHIJKLMNOPQ", monkeypatch) == 1
+    assert few == statements_of_a_waiting_tick("ABCEFGHIJKLMNOPQ", monkeypatch) == 2
+    assert statements_of_a_waiting_tick("A", monkeypatch) == 1
 
 
 def statements_of_a_waiting_tick(letters: str, monkeypatch) -> int:

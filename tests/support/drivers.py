@@ -35,6 +35,7 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.utils import make_new_run_id
 
 import project.fan_in as fan_in
+from project.fan_in.batch import batch_of_run
 from tests.support.pinned import (
     PARTITION,
     REPOSITORY,
@@ -302,6 +303,11 @@ class World(PinnedInstance):
         self.start_downstream(key=key)
         self._end_downstream(self.unfinished.pop(), success=True)
 
+    def let_go(self, *, key: str | None = None) -> None:
+        """Launches the downstream with the tag by which it uses up what came before, in no time."""
+        self.start_downstream(key=key, **{"fan_in/consume": "true"})
+        self._end_downstream(self.unfinished.pop(), success=True)
+
     def _create_downstream_run(self, tags: dict[str, str], **kwargs: Any) -> str:
         run_id = self._create_run(self.downstream_job(), tags=tags, **kwargs)
         self.unfinished.append(run_id)
@@ -317,6 +323,12 @@ class World(PinnedInstance):
     def key_of(self, run_id: str) -> str | None:
         """Returns the correlation key of a run."""
         return self.instance.get_run_by_id(run_id).tags.get(self.key_tag)
+
+    def is_early(self, run_id: str) -> bool:
+        """True if a run was requested early, past a deadline."""
+        run = self.instance.get_run_by_id(run_id)
+        batch = batch_of_run(self.instance, run, self.downstream_asset)
+        return batch is not None and batch.early
 
     def _tags(self, key: str | None) -> dict[str, str]:
         return {} if key is None else {self.key_tag: key}
@@ -354,6 +366,10 @@ class DeclarativeWorld(World):
 
     downstream_asset = dg.AssetKey("d")
 
+    def let_go(self, *, key: str | None = None) -> None:
+        """Reports a materialization of the downstream, as the UI does."""
+        self.materialize_outside("d", key=key)
+
     def downstream_job(self) -> dg.JobDefinition:
         return self.definitions.resolve_implicit_global_asset_job_def().get_subset(
             asset_selection={self.downstream_asset}
@@ -383,12 +399,16 @@ class JobConditionWorld(DeclarativeWorld):
 
 # --- definitions -------------------------------------------------------------------------------
 #
-# With ``keys``, every asset and job is partitioned by them but those of the letters in ``shared``.
+# With ``keys``, every asset and job is partitioned by them but those of the letters in ``shared``;
+# by day if they are dates.
 
 Keys = tuple[str, ...]
 
 
 def _partitions(keys: Keys) -> dg.PartitionsDefinition | None:
+    if keys and keys[0][0].isdigit():
+        # A day can be requested before it is over.
+        return dg.DailyPartitionsDefinition(keys[0], end_offset=len(keys))
     return dg.StaticPartitionsDefinition(list(keys)) if keys else None
 
 
@@ -488,6 +508,8 @@ def with_job_condition(
 def job_path_definitions(letters: Iterable[str] = "AB", **arguments: Any) -> dg.Definitions:
     """Returns definitions with a fan-in sensor over the jobs of these upstreams."""
     jobs = [upstream_job(letter) for letter in sorted(letters)]
+    if arguments.get("deadline") is not None:
+        arguments = {"alarm_on": "d", **arguments}
     sensor = fan_in.fan_in_sensor(name="sensor", upstream_jobs=jobs, job=d_job, **arguments)
     return with_sensor(sensor, letters)
 

@@ -20,8 +20,8 @@ from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from ..compat.python import UTC
-from ..cursor import SensorRequest
-from ..evaluation_records import completions_seen
+from ..cursor import CONSUME_TAG, SensorRequest
+from ..evaluation_records import record_behind
 from ..event_rows import Body
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import evaluator_of
@@ -209,7 +209,8 @@ class HistoryReader(Iterable[Event]):
         ours = run.tags.get(SENSOR_TAG) == self.fan_in.name
         request = SensorRequest.from_tags(run.tags) if ours else None
         if request is None:
-            return Requested(created, run.run_id, key)
+            lets_go = not ours and run.tags.get(CONSUME_TAG) == "true"
+            return Requested(created, run.run_id, key, lets_go=lets_go)
         members = {
             name: completed(name, datetime.fromtimestamp(end, UTC), run_id, run_id)
             for name, (end, run_id) in request.positions.items()
@@ -219,7 +220,8 @@ class HistoryReader(Iterable[Event]):
             run.run_id,
             key,
             batch=tuple(m for name, m in members.items() if name in request.members),
-            used=tuple(members.values()),
+            used=() if request.early else tuple(members.values()),
+            early=request.early,
         )
 
     def _is_by_another(self, run: dg.DagsterRun) -> bool:
@@ -227,6 +229,21 @@ class HistoryReader(Iterable[Event]):
         return by is not None and by == self.requested_by
 
     def _requests_of_asset(self) -> Iterator[tuple[datetime, Sequence[Event]]]:
+        """Yields what happened to the downstream asset, the oldest first."""
+        return heapq.merge(self._planned(), self._reported(), key=lambda happened: happened[0])
+
+    def _reported(self) -> Iterator[tuple[datetime, Sequence[Event]]]:
+        """Yields the materializations of the downstream asset that no run made."""
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+        for page in self._pages_of(kind, self.fan_in.asset_key):
+            for event in page:
+                if not event.run_id:
+                    key = event.partition_key if self.fan_in.key_tag else None
+                    at, name = _time(event), f"report {event.storage_id}"
+                    reported = Requested(at, name, key, id=event.storage_id, lets_go=True)
+                    yield at, [reported, DownstreamEnded(at, name, key=key)]
+
+    def _planned(self) -> Iterator[tuple[datetime, Sequence[Event]]]:
         """Yields what happened to the planned materializations of the downstream asset."""
         planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
         for page in self._pages_of(planned, self.fan_in.asset_key, LONGEST_RUN):
@@ -240,9 +257,9 @@ class HistoryReader(Iterable[Event]):
                 if not (over and self._is_before(requested.at)):
                     yield requested.at, [requested, *ended]
 
-    def _by_condition(self, planned: dg.EventLogRecord, record: dg.RunRecord | None) -> Requested:
+    def _by_condition(self, planned: dg.EventLogRecord, of_run: dg.RunRecord | None) -> Requested:
         key = planned.partition_key if self.fan_in.key_tag else None
-        run = None if record is None else record.dagster_run
+        run = None if of_run is None else of_run.dagster_run
         again = run is not None and run.parent_run_id is not None
         requested = Requested(
             _time(planned), planned.run_id, key, again=again, id=planned.storage_id
@@ -251,10 +268,17 @@ class HistoryReader(Iterable[Event]):
             return requested
         if self._is_by_another(run):
             return replace(requested, batch=OF_ANOTHER)
-        seen = completions_seen(self.runs.instance, self.fan_in.asset_key, run.tags, key) or {}
+        record = record_behind(self.runs.instance, self.fan_in.asset_key, run.tags)
+        seen = {} if record is None else record.of(key)
+        without = None if record is None else record.early.get(key)
+        makes = {asset.to_user_string() for asset in run.asset_selection or ()}
+        # If its own run makes what was missing, it is a whole one.
+        early = without is not None and not (without and makes.issuperset(without))
         members = [completed(n, m.at, str(m.storage_id), m.run_id) for n, m in seen.items()]
         batch = tuple(member for member in members if seen[member.upstream].ready)
-        return replace(requested, batch=batch, used=tuple(members)) if batch else requested
+        if not batch:
+            return requested
+        return replace(requested, batch=batch, used=() if early else tuple(members), early=early)
 
     # --- materializations --------------------------------------------------------------------
 

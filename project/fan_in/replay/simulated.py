@@ -6,17 +6,21 @@ time here. Only keys that can be complete are asked about, as the sensor's own t
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from ..catch_up import KEYS_AT_ONCE
-from ..cursor import KeyState, SensorState
+from ..cursor import KeyState, SensorRequest, SensorState
 from ..evaluate import Holds, evaluate
+from ..history import Histories
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..pace import requests_since
+from ..partition_maps import partition_end
 from ..requirement import Not, Requirement
-from ..rule import Completion, Decision, decide, last_request
+from ..rule import Completion, Decision, decide
 from ..run_facts import oldest
 from .events import (
     DownstreamEnded,
@@ -37,6 +41,46 @@ MOST_FORGOTTEN_LATER = 1000
 """How many keys there may be before it is looked for some to forget."""
 
 NOTHING = KeyState()
+
+
+class NewCompletions:
+    """What completed since it was last taken into the state, by key: the newest of each upstream,
+    and all where their history is kept.
+
+    Args:
+        histories: What is kept of each upstream before its newest completion.
+    """
+
+    def __init__(self, histories: Histories) -> None:
+        self.histories = histories
+        self.newest: dict[str | None, dict[str, Completion]] = {}
+        self._all: dict[str | None, list[Completion]] = {}
+
+    def begin(self, key: str | None, shared: KeyState) -> None:
+        """Begins with what counts for every key."""
+        self.newest[key] = {c.upstream: replace(c, key=key) for c in shared.newest.values()}
+        self._all[key] = [replace(c, key=key) for cs in shared.earlier.values() for c in cs]
+
+    def add(self, completion: Completion) -> bool:
+        """Adds a completion; returns False if it changes nothing."""
+        new, upstream = self.newest[completion.key], completion.upstream
+        kept = upstream in self.histories
+        if kept:
+            self._all[completion.key].append(completion)
+        known = new.get(upstream)
+        if known is not None and completion.position <= known.position:
+            return kept
+        new[upstream] = completion
+        return True
+
+    def of(self, key: str | None) -> Set[str]:
+        """Returns the upstreams that have completed for a key."""
+        return self.newest.get(key, {}).keys()
+
+    def taken_into(self, state: KeyState, key: str | None) -> KeyState:
+        """Returns the state of a key with what is new, which is new no longer."""
+        completions = chain(self._all.pop(key, ()), self.newest.pop(key).values())
+        return state.with_completions(completions, self.histories)
 
 
 class SimulatedFanIn(Mechanism):
@@ -73,15 +117,15 @@ class SimulatedFanIn(Mechanism):
         self.downstream = DownstreamRuns(kind == "condition", patience, runs_last)
         self.busy = InProgressRuns(kind == "condition")
         self._states: dict[str | None, KeyState] = {}
-        self._new: dict[str | None, dict[str, Completion]] = {}
-        """What completed since it was last taken into the state: the newest of each upstream."""
-        self._shared: dict[str, Completion] = {}
+        self._new = NewCompletions(rule.histories(rule.upstreams))
+        self.shared = NOTHING
         """Completions of no partition, on the declarative path: they count for every one."""
         self._look_at: set[str | None] = set()
         self._held: set[str | None] = set()
         """The keys that wait for a run to end."""
         self._timers: list[tuple[datetime, int, str | None]] = []
         self._timers_set = 0
+        self._has_deadline = rule.deadline is not None
         self._may_lose = rule.when is not None and _has_not(rule.when)
         self._adopted: dict[str, datetime] = {}
         """Runs of which a real request used a completion on the other path, and when."""
@@ -103,43 +147,46 @@ class SimulatedFanIn(Mechanism):
         elif key is not None:
             self._add(completion)
         elif self.kind == "condition":
-            self._shared[upstream] = completion
+            self.shared = self.shared.with_completions([completion], self._new.histories)
             for key in self.keys:
                 self._add(replace(completion, key=key))
 
     def _add(self, completion: Completion) -> None:
-        new = self._new_of(completion.key)
-        known = new.get(completion.upstream)
-        if known is None or completion.position > known.position:
-            new[completion.upstream] = completion
+        self._begin(completion.key)
+        if self._new.add(completion):
             self._look_at.add(completion.key)
 
-    def _new_of(self, key: str | None) -> dict[str, Completion]:
-        if key not in self._new:
-            if len(self._new) + len(self._states) >= self._forget_at:
+    def _begin(self, key: str | None) -> None:
+        if key not in self._new.newest:
+            if len(self._new.newest) + len(self._states) >= self._forget_at:
                 self._forget()
-            shared = () if key in self._states else self._shared.values()
-            self._new[key] = {c.upstream: replace(c, key=key) for c in shared}
-        return self._new[key]
+            if key not in self._states and self.shared.newest:
+                self._look_at.add(key)  # What counts for every key may be a batch of a new one.
+            self._new.begin(key, NOTHING if key in self._states else self.shared)
 
     def _forget(self) -> None:
         """Forgets the keys of which nothing can count any more."""
         horizon = None if self.longest_window is None else self.now - self.longest_window
         states = {key: self.state(key) for key in self.keys}
         known = SensorState(owner=self.name, keys=states)
-        self._states = dict(known.forgetting(self.now - SLACK, horizon).keys)
+        kept = dict(known.forgetting(self.now - SLACK, horizon).keys)
+        paced = requests_since(self.rule.no_sooner_than, self.now)
+        for key, state in states.items():
+            if paced and state.last.used_at and state.last.used_at >= paced:
+                kept[key] = state
+        self._states = kept
         self._forget_at = max(MOST_FORGOTTEN_LATER, 2 * len(self._states))
 
     @property
     def keys(self) -> Collection[str | None]:
         """The keys of which anything is known."""
-        return {**self._states, **self._new}.keys()
+        return {**self._states, **self._new.newest}.keys()
 
     def state(self, key: str | None) -> KeyState:
         """Returns what is known of a key by now."""
         known = self._states.get(key, NOTHING)
-        if (new := self._new.pop(key, None)) is not None:
-            known = self._states[key] = known.with_completions(new.values())
+        if key in self._new.newest:
+            known = self._states[key] = self._new.taken_into(known, key)
         return known
 
     # --- ticks -------------------------------------------------------------------------------
@@ -182,31 +229,31 @@ class SimulatedFanIn(Mechanism):
         return evaluate(SimulatedFacts(self, at, keys)).values() if keys else ()
 
     def _may_be_complete(self, key: str | None) -> bool:
-        if self.rule.when is None:
+        if self.rule.when is None and self.rule.otherwise is None:
             # Most keys still wait: told by the names alone, before what is new is taken in.
-            there = self._states.get(key, NOTHING).unused.keys() | self._new.get(key, {}).keys()
+            there = self._states.get(key, NOTHING).unused.keys() | self._new.of(key)
             return len(there) == len(self.names) and len(self.state(key).unused) == len(self.names)
         return bool(self.state(key).unused)
 
     def _fire(self, decision: Decision) -> Firing:
         key, batch = decision.key, decision.batch
         assert batch is not None
-        positions = {c.upstream: c.position for c in decision.consumed}
-        self._use(key, positions, decision.at)
+        request = SensorRequest.of(decision, batch)
+        self._states[key] = self.state(key).with_request(request, remembers=self._has_deadline)
         self._held.discard(key)
         self.downstream.request(decision.at, key)
-        return Firing(decision.at, key, batch.completions)
+        return Firing(decision.at, key, batch.completions, batch.early)
 
     def _wait(self, decision: Decision) -> None:
         """Notes when to look again at what a decision to wait waits for."""
         if not decision.complete:
             # Less may be more: what falls out of its window may make a batch of the others.
-            if self._may_lose:
+            if self._may_lose or self._has_deadline:
                 self._look_at_time(decision.changes_at, decision)
             return
         if decision.running or decision.busy:
             self._held.add(decision.key)
-        if decision.unsettled:
+        if decision.unsettled or decision.held_until or self._has_deadline:
             self._look_at_time(decision.changes_at, decision)
 
     def _look_at_time(self, time: datetime | None, decision: Decision) -> None:
@@ -258,7 +305,8 @@ class SimulatedFanIn(Mechanism):
             self._by_hand(event, key)
 
     def _by_hand(self, event: Requested, key: str | None) -> None:
-        if self.rule.manual_runs == "ignore" or (self.rule.by_key and key is None):
+        ignored = self.rule.manual_runs == "ignore" and not event.lets_go
+        if ignored or (self.rule.by_key and key is None):
             return
         last: Any = LAST
         if self.kind == "condition":
@@ -267,6 +315,14 @@ class SimulatedFanIn(Mechanism):
 
     def _adopt(self, event: Requested, key: str | None) -> None:
         """Uses up what a request that was really made used up."""
+        if self._has_deadline and event.batch is not None:
+            names = {n for c in event.batch for n in self.names_of(c.upstream, self.fan_in.kind)}
+            self._begin(key)
+            self._states[key] = self.state(key).with_last(
+                event.at, frozenset(names), early=event.early
+            )
+        if event.early:
+            return
         own = self.kind == self.fan_in.kind
         positions: dict[str, Any] = {}
         for used in event.used:
@@ -292,7 +348,7 @@ class SimulatedFanIn(Mechanism):
 
     def _use(self, key: str | None, positions: Mapping[str, Any], at: datetime) -> None:
         """Uses up the completions of a key to these positions, never less than before."""
-        self._new_of(key)
+        self._begin(key)
         self._states[key] = self.state(key).with_used(positions, at)
 
 
@@ -307,14 +363,23 @@ class SimulatedFacts:
             key: decide(
                 at=at,
                 upstreams=rule.upstreams,
-                completions=of_key.newest.values(),
+                completions=of_key.completions,
                 used=of_key.used,
                 terms=rule,
                 key=key,
-                requested_at=last_request(of_key.used),
+                **of_key.last.facts,
+                ends_at=self._ends_at(key),
+                shared=fan_in.shared.newest.keys() if rule.by_key else (),
             )
             for key, of_key in of_keys
         }
+
+    def _ends_at(self, key: str | None) -> datetime | None:
+        """Returns when a key ends, if it is a partition of time."""
+        rule, partitions = self.fan_in.rule, self.fan_in.fan_in.partitions
+        if rule.deadline is None or not rule.by_key or partitions is None or key is None:
+            return None
+        return partition_end(partitions, key)
 
     def decide(self, keys: Collection[str | None] | None = None) -> Mapping[str | None, Decision]:
         return self.decisions if keys is None else {key: self.decisions[key] for key in keys}

@@ -62,18 +62,26 @@ class Hindsight(Completions):
         at_least: ast.expr | None = None,
         optional: ast.expr | None = None,
         wait: ast.expr | None = None,
+        count: ast.expr | None = None,
     ) -> bool:
         upstreams = self.upstreams(own)
-        own_windows = {}
+        own_windows, counts = {}, {}
+        if isinstance(count, ast.Dict):
+            pairs = zip(count.keys, count.values, strict=True)
+            counts = {name.id: ast.literal_eval(number) for name, number in pairs}
         if isinstance(within, ast.Dict):
             pairs = zip(within.keys, within.values, strict=True)
             own_windows, within = {name.id: _hours(hours) for name, hours in pairs}, None
         window = A_DAY if within is None else _hours(within)
         ready = {
-            name for name in upstreams if self.is_ready(name, own, own_windows.get(name, window))
+            name
+            for name in upstreams
+            if self.is_ready(name, own, own_windows.get(name, window), counts.get(name, 1))
         }
         spared = {n.id for n in ast.walk(optional) if isinstance(n, ast.Name)} if optional else ()
-        if not upstreams or not {*spared, *own_windows} <= set(self.graph.by_name):
+        if not upstreams or not {*spared, *own_windows, *counts} <= set(self.graph.by_name):
+            return False
+        if any(self.is_mapped(name, own[0]) for name in upstreams if counts.get(name, 1) > 1):
             return False
         if wait is not None and ast.literal_eval(wait) and self.is_running(own):
             return False
