@@ -35,7 +35,7 @@ from .errors import FanInError
 from .pace import held_until, let_go_at
 from .requirement import Requirement
 from .terms import ALL_WITHIN_A_DAY, Terms
-from .waits import Deadline, Wait, wait_of
+from .waits import Wait, wait_of
 from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -215,7 +215,8 @@ class Decision:
         requested_at: When a whole batch was last requested for the key, or used up by hand; None if
             that is not known.
         requested_early_at: When one was last requested early; None if that is not known.
-        wait: The wait for the batch, if it has a deadline; None if nothing waits for it.
+        wait: The wait for the batch, or the last one if nothing waits now. Without a deadline only
+            the last one, and none with a requirement.
         running: Unfinished runs of the downstream that this batch must wait for.
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
@@ -479,19 +480,16 @@ def decide(
     )
     if uncounted or terms.ended:
         decision = _with_told(decision, uncounted)
-    if terms.deadline is None:
-        return decision
+    if terms.deadline is None and (terms.when is not None or any(s.unused for s in statuses)):
+        return decision  # Only a deadline asks what waits, and what a quorum's requests left over.
     waiting = [status for status in decision.asked_for if status.upstream not in shared]
     if terms.when is not None and requested_with is not None:
         waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]
-    return replace(decision, wait=_wait(decision, waiting, terms.deadline, ends_at))
+    return replace(decision, wait=_wait(decision, waiting, ends_at))
 
 
 def _wait(
-    decision: Decision,
-    waiting: Collection[UpstreamStatus],
-    deadline: Deadline,
-    ends_at: datetime | None,
+    decision: Decision, waiting: Collection[UpstreamStatus], ends_at: datetime | None
 ) -> Wait | None:
     return wait_of(
         [(c.completed_at, s.within) for s in waiting for c in s.unused],
@@ -500,7 +498,7 @@ def _wait(
             for s in waiting
             if s.state is State.TOO_OLD and s.newest
         ],
-        deadline,
+        decision.terms.deadline,
         requested_at=decision.requested_at,
         requested_early_at=decision.requested_early_at,
         ends_at=ends_at,

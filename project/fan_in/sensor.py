@@ -8,7 +8,7 @@ for several upstreams.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
@@ -31,6 +31,7 @@ from .messages import (
     MOST_NAMED,
     explain,
     explain_keys,
+    explain_keys_let_go,
     explain_uncounted,
     plain,
     some,
@@ -331,12 +332,14 @@ class _Tick:
         ]
         for name, why in self.facts.runs.ends.unfinished.items():
             self.context.log.info(f"No batch waits for {name}, {why}")
-        state = replace(self.facts.state, requested=tuple(requests))
-        state = self.facts.catch_up.forgetting(state, self.facts.complete)
+        known = replace(self.facts.state, requested=tuple(requests))
+        state = self.facts.catch_up.forgetting(known, self.facts.complete)
         cursor = self.facts.catch_up.leave(state)
         if not requests:
             decisions = self.facts.decide(self.facts.known) | decisions
             return dg.SensorResult(skip_reason=self._explain(decisions), cursor=cursor)
+        if forgotten := known.keys.keys() - state.keys.keys():
+            self._log_let_go(forgotten)
         return dg.SensorResult(
             run_requests=[self._run_request(r, b) for r, b in zip(requests, batches, strict=True)],
             cursor=cursor,
@@ -353,6 +356,12 @@ class _Tick:
         return TickPreview(
             decisions=decisions, ignored=self.facts.ignored, uncounted=self.facts.uncounted
         )
+
+    def _log_let_go(self, keys: Collection[str | None]) -> None:
+        """Tells of keys that were let go, at a tick that requests others: it has no reason."""
+        gone = self.facts.decide(keys).values()
+        for line in explain_keys_let_go(gone, tag=str(self.fan_in.tag)):
+            self.context.log.info(line)
 
     def _explain(self, decisions: Mapping[str | None, Decision]) -> str:
         if self.fan_in.tag is None:

@@ -343,6 +343,13 @@ MUTANTS = (
         "by hand, it counts as a request",
     ),
     Mutant(
+        "counts an early request for its pace",
+        "cursor",
+        '            "requested_at": self.used_at,\n',
+        '            "requested_at": self.early_at or self.used_at,\n',
+        "an early request is held, and does not count",
+    ),
+    Mutant(
         "requests in the night",
         "pace",
         "        until = max(until, not_before.on_day_of(until))\n",
@@ -635,8 +642,8 @@ MUTANTS = (
     Mutant(
         "gives a repaired day a deadline",
         "waits",
-        "if not repaired:",
-        "if True:",
+        "if deadline is not None and not repaired:",
+        "if deadline is not None:",
         "a day that is repaired",
     ),
     Mutant(
