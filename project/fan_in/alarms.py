@@ -103,12 +103,17 @@ def _is_answered(alarm: Alarm, decision: Decision | None) -> bool:
 
 
 def _is_late(decision: Decision, at: datetime, patience: timedelta) -> bool:
-    """True if the deadline has passed, and the batch is not about to be requested whole."""
+    """True if the deadline has passed, and the batch is not about to be requested whole: pace alone
+    is no alarm."""
     if not decision.past_deadline or decision.deadline_at is None:
+        return False
+    if decision.only_paced:
         return False
     if not decision.whole or not decision.fires:
         return True
-    return at - max(decision.deadline_at, _complete_since(decision)) > patience
+    since = [decision.deadline_at, _complete_since(decision)]
+    since += [decision.held_before] if decision.held_before is not None else []
+    return at - max(since) > patience
 
 
 def _complete_since(decision: Decision) -> datetime:

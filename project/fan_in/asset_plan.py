@@ -55,6 +55,7 @@ class AssetPlan:
         windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
         via: dict[dg.AssetKey, dg.AssetKey] = {}
         lengths: list[Window] = []
+        paces: list[Window] = []
         histories: dict[str, History] = {}
         counts: dict[str, int] = {}
         for part, target in named_upstreams(self.graph, key, condition):
@@ -69,15 +70,18 @@ class AssetPlan:
                     count = terms.count.get(name, 1)
                     counts[name] = min(count, counts.get(name, count))
             lengths += part.longest()
+            paces += part.paces()
         self._conditions[key] = condition
         self.given_twice[key] = given_twice(self.graph, key, condition)
         if not windows and not lengths:
             return
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
-        both = (self.longest, self.look_backs[key])
+        # For pace, its own requests may matter for longer than the completions.
+        of_requests = longest_window([self.look_backs[key], *paces])
+        both = (self.longest, of_requests)
         self.longest = None if None in both else max(x for x in both if x is not None)
         self._downstreams[key] = Downstream(self.graph, key, windows, via, histories, counts)
-        of_requests, ever = self.look_backs[key], False
+        ever = False
         if any("deadline" in part.once for part, _ in named_upstreams(self.graph, key, condition)):
             # Of a partition of time, any request matters; of others, those of the day on which the
             # first completion may have been.

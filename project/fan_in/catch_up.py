@@ -15,6 +15,7 @@ import dagster as dg
 from .caches import sensor_ticks
 from .compat.python import UTC
 from .cursor import KeyState, SensorRequest, SensorState
+from .pace import requests_since
 from .rule import Completion
 from .run_reader import PARTITION_TAG, Burst, RunReader
 from .sensor_config import SENSOR_TAG, SensorConfig
@@ -98,7 +99,8 @@ class CatchUp:
         rebuilt = state.read_to <= 0
         state = self.used.by_hand(state, self.requests_from if rebuilt else self._read_from(state))
         state = self._read_completions(state)
-        return self.used.let_go(state, self.horizon)
+        paced = requests_since(self.spec.no_sooner_than, self.at)
+        return self.used.let_go(state, self.horizon, paced)
 
     def leave(self, state: SensorState) -> str:
         """Returns the cursor for the next tick, and keeps what that need not read again."""

@@ -16,6 +16,7 @@ import dagster as dg
 from dagster._core.definitions.declarative_automation.operators import DepsAutomationCondition
 
 from .asset_plan import AssetPlan, tick_and_plan
+from .calendars import TimeOfDay
 from .condition_parts import (
     Part,
     Partition,
@@ -25,9 +26,10 @@ from .condition_parts import (
     running_of,
 )
 from .errors import FanInError
-from .evaluation_lines import FanInResult, held_back_text, late_text, subset_of
+from .evaluation_lines import FanInResult, held_back_text, late_texts, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
+from .pace import Pace, pace_words
 from .partition_maps import is_mapped, upstreams_of
 from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
 from .rule import Decision
@@ -54,6 +56,8 @@ def all_upstreams_updated(
     at_least: int | None = None,
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
+    no_sooner_than: Pace | None = None,
+    not_before: TimeOfDay | None = None,
     count: Mapping[str, int] | None = None,
     deadline: Deadline | None = None,
     otherwise: Requirement | dg.AutomationCondition[Any] | None = None,
@@ -64,7 +68,8 @@ def all_upstreams_updated(
     since this asset was last requested, each of them within the window.
 
     It is not true while an upstream has nothing new within its window, while one has completed
-    within the quiet period, or while an unfinished run or backfill targets this asset.
+    within the quiet period, while an unfinished run or backfill targets this asset, or sooner than
+    its pace allows.
 
     The upstreams come from the asset graph, with views (virtual assets) looked through. For an
     observable source asset, each new data version counts. Each partition of this asset is evaluated
@@ -72,14 +77,20 @@ def all_upstreams_updated(
     without partitions counts for every partition.
 
     Args:
-        within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
-            None for no window. A mapping by asset key gives upstreams their own windows; one that
-            it does not name has one day.
+        within: How recent a materialization must be at the tick: a timedelta, a calendar's period
+            (CalendarDay, CalendarHour, CalendarWeek, CalendarMonth), or None for no window. A
+            mapping by asset key gives upstreams their own windows; one that it does not name has
+            one day.
         at_least: How many upstreams are enough, from 1; by default all. A request uses the
             completions of every upstream; one that arrives after it counts for the next batch.
         optional: Upstreams that need not be updated. A request uses their completions, too.
         settle: The quiet period: a batch waits until no upstream has been materialized for this
             long.
+        no_sooner_than: How soon after the last request of this asset (and partition), or the last
+            run by hand, it may be requested: a timedelta, or a calendar's period in which there is
+            at most one request. A batch that waits for it keeps growing old.
+        not_before: From which time of day on it may be requested; a batch that is complete later in
+            the day does not wait.
         count: With how many materializations an upstream is ready, by asset key: none of them
             used, all inside its window. An upstream that it does not name is ready with one. For an
             asset without partitions, each partition of an upstream counts. An upstream whose
@@ -98,9 +109,10 @@ def all_upstreams_updated(
 
     Raises:
         FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
-            than a window, a count is not from 1 to 1,000, a key is empty, both ``at_least`` and
-            ``optional`` are given, ``deadline`` is not positive or not shorter than a window, or
-            ``otherwise`` is no requirement or comes without a deadline.
+            than a window, no batch outlives ``no_sooner_than`` or ``not_before`` in its window, a
+            count is not from 1 to 1,000, a key is empty, both ``at_least`` and ``optional`` are
+            given, ``deadline`` is not positive or not shorter than a window, or ``otherwise`` is no
+            requirement or comes without a deadline.
     """
     optional = _optional(optional)
     own = _within(within)
@@ -113,12 +125,21 @@ def all_upstreams_updated(
             )
     needed = None if otherwise is None else requirement_of(otherwise)
     windows = [*within.values()] if isinstance(within, Mapping) else [within]
-    check_times(Terms(settle=settle, deadline=deadline, otherwise=needed), windows)
+    times = Terms(
+        settle=settle,
+        no_sooner_than=no_sooner_than,
+        not_before=not_before,
+        deadline=deadline,
+        otherwise=needed,
+    )
+    check_times(times, windows)
     return UpstreamsUpdated(
         within=own,
         optional=optional,
         at_least=at_least,
         settle=settle,
+        no_sooner_than=no_sooner_than,
+        not_before=not_before,
         count=_counts(count),
         deadline=deadline,
         otherwise=needed,
@@ -151,8 +172,8 @@ def upstream_updated(key: Key, within: Window = ONE_DAY) -> "UpstreamUpdated":
 
     Args:
         key: The upstream's asset key.
-        within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
-            None for no window.
+        within: How recent a materialization must be at the tick: a timedelta, a calendar's period,
+            or None for no window.
 
     Raises:
         FanInError: ``within`` is not positive, or ``key`` is empty.
@@ -351,7 +372,7 @@ class _RuleCondition(FanInCondition):
             }
         held = next((d for d in decisions.values() if d.complete and not d.fires), None)
         first = [held_back_text(held)] if held else []
-        first += [late_text(part)] if part.late else []
+        first += late_texts(part)
         true_subset = context.get_empty_subset()
         if fires and not context.candidate_subset.is_empty:
             if context.key != root.key and context.partitions_def is not None and None in fires:
@@ -383,6 +404,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
+    no_sooner_than: Pace | None = None
+    not_before: TimeOfDay | None = None
     count: tuple[tuple[str, int], ...] = ()
     deadline: Deadline | None = None
     otherwise: Requirement | None = None
@@ -398,9 +421,10 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
+        pace = "".join(f", {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         count = f", count: {count_words(dict(self.count))}" if self.count else ""
         wait = "".join(f", {words}" for words in wait_words(self.deadline, self.otherwise))
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{count}{wait})"
+        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{count}{pace}{wait})"
 
     @property
     def description(self) -> str:
@@ -411,6 +435,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
+            + "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
             + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
             + "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
         )
@@ -429,6 +454,9 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         within = _as_within(self.within)
         return [*within.values(), ONE_DAY] if isinstance(within, Mapping) else [within]
 
+    def paces(self) -> list[Window]:
+        return [] if self.no_sooner_than is None else [self.no_sooner_than]
+
     def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
         windows = {
             key.to_user_string(): own[0] for key, own in self.windows(plan.graph, target).items()
@@ -439,6 +467,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             at_least=self.at_least,
             optional=optional,
             settle=self.settle,
+            no_sooner_than=self.no_sooner_than,
+            not_before=self.not_before,
             count={name: number for name, number in self.count if name in windows},
             deadline=self.deadline,
             otherwise=self.otherwise,
@@ -451,11 +481,14 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
 
     @property
     def once(self) -> Sequence[str]:
-        return [n for n in ("deadline", "otherwise") if getattr(self, n) is not None]
+        names = ("no_sooner_than", "not_before", "deadline", "otherwise")
+        return [name for name in names if getattr(self, name) is not None]
 
     def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
         return Terms(
             settle=self.settle,
+            no_sooner_than=self.no_sooner_than,
+            not_before=self.not_before,
             count=dict(self.count),
             deadline=self.deadline,
             otherwise=self.otherwise,
@@ -485,16 +518,13 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
                     " asset, so that a number of them says nothing: take it out of count"
                 )
         try:  # Those that a mapping does not name have a day, which was not known before.
-            check_times(self._terms, [own for (own,) in self.windows(graph, target).values()])
+            windows = [own for (own,) in self.windows(graph, target).values()]
+            check_times(self.terms_on(graph, target), windows)
             if self.otherwise is not None:
                 check_quorums(self.otherwise, len(upstreams))
         except FanInError as error:
             return str(error)
         return None
-
-    @property
-    def _terms(self) -> Terms:
-        return Terms(settle=self.settle, deadline=self.deadline, otherwise=self.otherwise)
 
 
 @dataclass(frozen=True)

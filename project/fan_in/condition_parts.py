@@ -12,9 +12,11 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from .asset_tick import AssetTick
+from .calendars import TimeOfDay
 from .compat.python import UTC
 from .downstreams import Downstream, completion_of
 from .evaluate import Holds, evaluate
+from .pace import Pace
 from .partition_maps import Pairing
 from .requirement import AtLeast, Needs, Requirement
 from .rule import Decision, State, UpstreamStatus, decide
@@ -34,6 +36,8 @@ class Question:
         at_least: How many are enough; None if all that are required are needed.
         optional: Those that are not required.
         settle: The quiet period that a batch waits for; None for none.
+        no_sooner_than: How soon after the last request a batch may be requested.
+        not_before: From which time of day on it may.
         count: With how many completions an upstream is ready, where that is more than one.
         deadline: How long a batch may be waited for; None for ever.
         otherwise: What is enough past the deadline.
@@ -46,6 +50,8 @@ class Question:
     at_least: int | None = None
     optional: frozenset[str] = frozenset()
     settle: timedelta | None = None
+    no_sooner_than: Pace | None = None
+    not_before: TimeOfDay | None = None
     count: Mapping[str, int] = field(default_factory=dict)
     deadline: Deadline | None = None
     otherwise: Requirement | None = None
@@ -64,6 +70,8 @@ class Question:
             when=self.when(absent),
             settle=self.settle,
             count=self.count,
+            no_sooner_than=self.no_sooner_than,
+            not_before=self.not_before,
             deadline=self.deadline,
             otherwise=self.otherwise,
         )
@@ -94,6 +102,8 @@ class Part:
         self.complete: dict[Partition, Decision] = {}
         self.late: dict[Partition, Decision] = {}
         """The partitions whose deadline has passed."""
+        self.let_go: Decision | None = None
+        """Without partitions, that the half batch which waited was let go."""
         self.absent: dict[str, set[Partition]] = defaultdict(set)
         self.statuses: Mapping[str, UpstreamStatus] = {}
         self.changed: set[str] = set(question.windows)
@@ -137,6 +147,7 @@ class Part:
         self.few.clear()
         self.complete.clear()
         self.late.clear()
+        self.let_go = None
         self._expiries.clear()
         self._everywhere = ()
         self.changed.update(self.question.windows)
@@ -219,6 +230,7 @@ class Part:
         if partition is None:
             self.changed |= {n for n, s in by_name.items() if self.statuses.get(n) != s}
             self.statuses = by_name
+            self.let_go = decision if decision is not None and decision.let_go_at else None
         if decision is not None and (until := decision.changes_at) is not None:
             heapq.heappush(self._expiries, (until.timestamp(), partition or ""))
         for of, belongs in (
@@ -251,7 +263,7 @@ class Part:
             upstreams=[name],
             completions=[completion_of(name, fact, None) for fact in facts],
             used={},
-            terms=replace(self.question.terms(), deadline=None),
+            terms=Terms(within=self.question.windows, count=self.question.count),
         )
         if (until := decision.changes_at) is not None:
             self._shared_until[name] = until.timestamp()

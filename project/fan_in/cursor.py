@@ -20,7 +20,7 @@ from typing import Any
 
 from .compat.python import UTC
 from .history import NO_HISTORY, Histories, History
-from .rule import Batch, Completion, Decision, Used, merge_used
+from .rule import Batch, Completion, Decision, Used, last_request, merge_used
 from .stored_order import Place
 
 VERSION = 3
@@ -131,29 +131,49 @@ def _request_tag(number: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LastRequests:
-    """The last requests of a key, as far as a deadline asks for them.
+    """The last requests of a key.
 
     Args:
-        at: When a whole batch was last requested; None if none is known.
+        used_at: When completions were last used up, by a whole batch or by hand, whatever upstreams
+            there are now; None if that is not known.
+        at: When the sensor last requested a whole batch, if a deadline asks.
         members: The upstreams in it.
-        early_at: When one was last requested early.
+        early_at: When it last requested one early, if a deadline asks.
     """
 
+    used_at: datetime | None = None
     at: datetime | None = None
     members: frozenset[str] | None = None
     early_at: datetime | None = None
+
+    def with_used(self, at: datetime | None) -> "LastRequests":
+        """Returns the last requests, if completions were used up at a time."""
+        if at is None or (self.used_at is not None and at <= self.used_at):
+            return self
+        return replace(self, used_at=at)
 
     def with_request(self, at: datetime, members: frozenset[str], *, early: bool) -> "LastRequests":
         """Returns the last requests, with one that may be newer."""
         known = self.early_at if early else self.at
         if known is not None and at < known:
             return self
-        return replace(self, early_at=at) if early else replace(self, at=at, members=members)
+        if early:
+            return replace(self, early_at=at)
+        return replace(self, at=at, members=members).with_used(at)
 
     @property
     def any_at(self) -> datetime | None:
-        """When the key was last requested, whole or early."""
+        """When the sensor last requested the key, whole or early."""
         return max((at for at in (self.at, self.early_at) if at is not None), default=None)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What ``decide`` is told of them."""
+        return {
+            "requested_at": self.used_at,
+            "requested_early_at": self.early_at,
+            "requested_with": self.members if self.at == self.used_at else None,
+        }
 
 
 NEVER_REQUESTED = LastRequests()
@@ -168,7 +188,7 @@ class KeyState:
         used: How far the completions of each upstream are used up.
         earlier: The unused completions before the newest, the oldest first, of upstreams whose
             history is kept.
-        last: Its last requests, if a deadline asks for them.
+        last: Its last requests.
     """
 
     newest: Mapping[str, Completion] = field(default_factory=dict)
@@ -218,7 +238,12 @@ class KeyState:
         """Returns the state with completions used up to these positions, never less than before."""
         more = {name: Used(position=position, at=at) for name, position in positions.items()}
         used = merge_used(self.used, more)
-        return replace(self, used=used, earlier=_unused(self.earlier, used))
+        return replace(
+            self,
+            used=used,
+            earlier=_unused(self.earlier, used),
+            last=self.last.with_used(at) if more else self.last,
+        )
 
     def keeping(self, histories: Histories) -> "KeyState":
         """Returns the state with no more earlier completions than these histories keep."""
@@ -506,19 +531,20 @@ def _histories_to_data(histories: Histories) -> dict[str, Any]:
 
 def _key_to_data(state: KeyState) -> tuple[Any, ...]:
     """What is used up and is the newest, as most is, is written once; earlier completions, and
-    the last requests, only where there are any."""
+    the last requests, only where there are any that what is used does not tell."""
     used: dict[str, Any] = {}
     for name, mark in state.used.items():
         at = mark.at.timestamp() if mark.at else None
-        newest = state.newest.get(name)
-        same = newest is not None and newest.position == mark.position
+        known = state.newest.get(name)
+        same = known is not None and known.position == mark.position
         used[name] = [at] if same else [at, *mark.position]
     newest_data = {name: list(c.position) for name, c in state.newest.items()}
     earlier = {name: [list(c.position) for c in cs] for name, cs in state.earlier.items()}
-    if state.last != NEVER_REQUESTED:
+    if state.last != LastRequests(used_at=last_request(state.used)):
         members = None if state.last.members is None else sorted(state.last.members)
-        times = [None if t is None else t.timestamp() for t in (state.last.at, state.last.early_at)]
-        return newest_data, used, earlier, [*times, members]
+        times = [state.last.used_at, state.last.at, state.last.early_at]
+        last = [*(None if at is None else at.timestamp() for at in times), members]
+        return newest_data, used, earlier, last
     return (newest_data, used, earlier) if earlier else (newest_data, used)
 
 
@@ -527,27 +553,34 @@ def _key_from_data(
     newest: dict[str, Any],
     used: dict[str, Any],
     earlier: Mapping[str, Any] = NO_HISTORIES,
-    last: Any = (None, None, None),
+    last: Any = None,
 ) -> KeyState:
-    at, early_at, members = last
+    marks = {
+        name: Used(
+            position=_position(position or newest[name]),
+            at=None if at is None else _time(at),
+        )
+        for name, (at, *position) in used.items()
+    }
     return KeyState(
         earlier={
             name: tuple(_completion(name, *_position(p), key) for p in positions)
             for name, positions in earlier.items()
         },
-        last=LastRequests(
-            at=None if at is None else _time(at),
-            members=None if members is None else frozenset(map(_text, members)),
-            early_at=None if early_at is None else _time(early_at),
-        ),
+        last=_last_from_data(last) if last else LastRequests(used_at=last_request(marks)),
         newest={name: _completion(name, *_position(p), key) for name, p in newest.items()},
-        used={
-            name: Used(
-                position=_position(position or newest[name]),
-                at=None if at is None else _time(at),
-            )
-            for name, (at, *position) in used.items()
-        },
+        used=marks,
+    )
+
+
+def _last_from_data(data: Any) -> LastRequests:
+    *times, members = data
+    used_at, at, early_at = (None if time is None else _time(time) for time in times)
+    return LastRequests(
+        used_at=used_at,
+        at=at,
+        members=None if members is None else frozenset(map(_text, members)),
+        early_at=early_at,
     )
 
 

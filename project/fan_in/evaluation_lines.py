@@ -23,7 +23,13 @@ from dagster._core.definitions.declarative_automation.serialized_objects import 
 from .compat.releases import subset_of_partitions
 from .condition_parts import Part, Partition
 from .downstreams import Upstream
-from .messages import ASSET_WORDS, explain_deadline, explain_held_back, explain_upstream
+from .messages import (
+    ASSET_WORDS,
+    explain_deadline,
+    explain_held_back,
+    explain_let_go,
+    explain_upstream,
+)
 from .partition_maps import Pairing
 from .rule import State, UpstreamStatus
 
@@ -236,11 +242,14 @@ def held_back_text(decision: Any) -> Text:
     return Text("held back", explain_held_back(decision, words=ASSET_WORDS), NONE)
 
 
-def late_text(part: Part) -> Text:
-    """Returns which partitions are past their deadline; without partitions, since when."""
+def late_texts(part: Part) -> list[Text]:
+    """Returns which partitions are past their deadline; without partitions, since when, or that a
+    half batch was let go."""
+    if part.let_go is not None:
+        return [Text("half batch", explain_let_go(part.let_go), NONE)]
     if None in part.late:
-        return Text("deadline", explain_deadline(part.late[None]), NONE)
-    return Text("deadline", f"passed for {_some(part.late)}", NONE)
+        return [Text("deadline", explain_deadline(part.late[None]), NONE)]
+    return [Text("deadline", f"passed for {_some(part.late)}", NONE)] if part.late else []
 
 
 def _narrowed(context: dg.AutomationContext[dg.AssetKey], text: Text, parent: str) -> Line:

@@ -21,6 +21,10 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
         """Returns the windows that bound how far back it reads."""
         return []
 
+    def paces(self) -> list[Window]:
+        """Returns the windows inside which the last request holds the next."""
+        return []
+
     def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
         """Returns what it asks of the upstreams' completions on an asset."""
         return ALL_WITHIN_A_DAY

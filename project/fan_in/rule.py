@@ -9,10 +9,12 @@ a completion that
 Firing uses up, for every upstream, its newest completion known at that tick and all older ones.
 
 Its terms refine it. ``when`` says which upstreams are enough, if not all. ``settle`` is a quiet
-period: a batch waits until no upstream has completed for this long. And a batch may wait for a run
-of the downstream or an upstream to end, or for another evaluation that may be about to request it.
+period: a batch waits until no upstream has completed for this long. ``no_sooner_than`` and
+``not_before`` are its pace: they hold a batch until a time. And a batch may wait for a run of the
+downstream or an upstream to end, or for another evaluation that may be about to request it.
 ``deadline`` ends a wait: past it, a batch waits no longer for upstreams to settle or to end, and
-``otherwise`` says which upstreams are enough. Such an early request uses up nothing.
+``otherwise`` says which upstreams are enough. Such an early request uses up nothing; pace holds it
+as any other, but does not count it.
 
 This module imports no Dagster and reads no clock. The job path (``sensor``) and the declarative
 path (``condition``) translate stored events into completions and call ``decide``.
@@ -29,9 +31,10 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import FanInError
+from .pace import held_until, let_go_at
 from .requirement import Requirement
 from .terms import ALL_WITHIN_A_DAY, Terms
-from .waits import Deadline, Wait, wait_of
+from .waits import Wait, wait_of
 from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -197,7 +200,8 @@ class Decision:
         requested_at: When a whole batch was last requested for the key, or used up by hand; None if
             that is not known.
         requested_early_at: When one was last requested early; None if that is not known.
-        wait: The wait for the batch, if it has a deadline; None if nothing waits for it.
+        wait: The wait for the batch, or the last one if nothing waits now. Without a deadline only
+            the last one, and none with a requirement.
         running: Unfinished runs of the downstream that this batch must wait for.
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
@@ -294,6 +298,43 @@ class Decision:
             s for s in self.statuses if s.newest and self.at - s.newest.completed_at < settle
         )
 
+    @cached_property
+    def held_until(self) -> datetime | None:
+        """Until when pace holds the complete batch; None if it does not."""
+        if not self.complete:
+            return None
+        pace = self.terms.no_sooner_than, self.terms.not_before
+        return held_until(*pace, at=self.at, requested_at=self.requested_at)
+
+    @property
+    def held_before(self) -> datetime | None:
+        """Until when pace last held a batch; None if it did not, or still does."""
+        pace = self.terms.no_sooner_than, self.terms.not_before
+        return let_go_at(*pace, at=self.at, requested_at=self.requested_at)
+
+    @property
+    def dies_at(self) -> datetime | None:
+        """When the batch that pace holds is too old to be complete, unless something new completes;
+        None if it will be requested before."""
+        if self.held_until is None:
+            return None
+        ends = {status.ready_until for status in self.ready}
+        for end in sorted(end for end in ends if end is not None and end <= self.held_until):
+            then = self._grown_old(end)
+            if not (then.whole if self.whole else then.complete):
+                return end
+        return None
+
+    def _grown_old(self, at: datetime) -> "Decision":
+        """Returns the decision at a later time, if nothing happens until then."""
+        statuses = (
+            replace(s, state=State.TOO_OLD)
+            if s.ready and s.ready_until is not None and s.ready_until <= at
+            else s
+            for s in self.statuses
+        )
+        return replace(self, at=at, statuses=tuple(statuses))
+
     @property
     def still_busy(self) -> tuple[str, ...]:
         """The upstreams whose runs the batch waits for, unless the deadline has passed."""
@@ -302,7 +343,8 @@ class Decision:
     @property
     def changes_at(self) -> datetime | None:
         """When time alone may change the decision, or its words: the first completion leaves its
-        window, all have settled, or the deadline passes. None if it never does."""
+        window, all have settled, the deadline passes, pace lets the batch go, or the day begins on
+        which it holds it. None if it never does."""
         times = [status.ready_until for status in self.ready]
         few = [s for s in self.statuses if s.state is State.TOO_FEW]
         times += [falls_out(s.within, s.counted[0].completed_at) for s in few if s.counted]
@@ -311,15 +353,27 @@ class Decision:
         if self.deadline_at is not None and self.wait is not None:
             times += [] if self.past_deadline else [self.deadline_at]
             times += [self.wait.leaves_at]
+        if self.complete:
+            times.append(self.held_until)
+            if self.terms.not_before is not None:
+                times.append(self.terms.not_before.next_midnight(self.at))
         return min((time for time in times if time is not None), default=None)
 
     @property
     def fires(self) -> bool:
         """True if the downstream is to be requested, not while something holds the batch back."""
-        held_back = (
-            self.running or self.still_busy or self.unsettled or self.impossible or self.beside
-        )
-        return self.complete and not held_back and self.evaluating is None
+        return self.complete and self.held_until is None and not self._waits
+
+    @property
+    def only_paced(self) -> bool:
+        """True if the batch is whole and nothing but pace holds it."""
+        return self.whole and self.held_until is not None and not self._waits
+
+    @property
+    def _waits(self) -> bool:
+        """True if something other than pace holds a batch back."""
+        held_back = self.running or self.still_busy or self.unsettled or self.impossible
+        return bool(held_back or self.beside) or self.evaluating is not None
 
     @property
     def batch(self) -> Batch | None:
@@ -407,19 +461,16 @@ def decide(
         requested_at=requested_at,
         requested_early_at=requested_early_at,
     )
-    if terms.deadline is None:
-        return decision
+    if terms.deadline is None and (terms.when is not None or any(s.unused for s in statuses)):
+        return decision  # Only a deadline asks what waits, and what a quorum's requests left over.
     waiting = [status for status in decision.asked_for if status.upstream not in shared]
     if terms.when is not None and requested_with is not None:
         waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]
-    return replace(decision, wait=_wait(decision, waiting, terms.deadline, ends_at))
+    return replace(decision, wait=_wait(decision, waiting, ends_at))
 
 
 def _wait(
-    decision: Decision,
-    waiting: Collection[UpstreamStatus],
-    deadline: Deadline,
-    ends_at: datetime | None,
+    decision: Decision, waiting: Collection[UpstreamStatus], ends_at: datetime | None
 ) -> Wait | None:
     return wait_of(
         [(c.completed_at, s.within) for s in waiting for c in s.unused],
@@ -428,7 +479,7 @@ def _wait(
             for s in waiting
             if s.state is State.TOO_OLD and s.newest
         ],
-        deadline,
+        decision.terms.deadline,
         requested_at=decision.requested_at,
         requested_early_at=decision.requested_early_at,
         ends_at=ends_at,

@@ -13,6 +13,7 @@ from .catch_up import KEYS_AT_ONCE, CatchUp
 from .cursor import SensorState
 from .evaluate import Holds
 from .messages import MOST_NAMED, plain
+from .pace import requests_since
 from .partition_maps import are_times, partition_end
 from .rule import (
     Completion,
@@ -153,7 +154,9 @@ class RunFacts:
         evaluation that overlapped another one. So it is not believed that nothing was used.
         """
         decisions = self.decide(keys)
-        since = min(map(_matters_since, decisions.values())) - MOST_CLOCK_SKEW
+        since = min(map(_matters_since, decisions.values()))
+        paced = requests_since(self.spec.no_sooner_than, self.at)
+        since = (since if paced is None else min(since, paced)) - MOST_CLOCK_SKEW
         self._known = self.used.with_used(self.state, since, keys)
         if early := [key for key, decision in decisions.items() if decision.early]:
             self._known = self.used.with_last(self._known, early)
@@ -163,19 +166,15 @@ class RunFacts:
 
     def _decide(self, state: SensorState, key: str | None) -> Decision:
         of_key = state.of(key)
-        used, last = merge_used(of_key.used, self._used_elsewhere.get(key, {})), of_key.last
-        times = [at for at in (last_request(used), last.at) if at is not None]
-        requested_at = max(times, default=None)
+        elsewhere = self._used_elsewhere.get(key, {})
         decision = decide(
             at=self.at,
             upstreams=self.spec.names,
             completions=of_key.completions,
-            used=used,
+            used=merge_used(of_key.used, elsewhere),
             terms=self.spec,
             key=key,
-            requested_at=requested_at,
-            requested_early_at=last.early_at,
-            requested_with=last.members if last.at == requested_at else None,
+            **of_key.last.with_used(last_request(elsewhere)).facts,
             ends_at=self._ends_at(key),
         )
         if not (state.elsewhere or state.parts):

@@ -8,7 +8,7 @@ for several upstreams.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
@@ -20,12 +20,14 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
+from .calendars import TimeOfDay
 from .compat.python import UTC
 from .cursor import SensorRequest
 from .definition_checks import check_alarm, check_arguments, check_code_location, check_partitions
 from .errors import FanInError
 from .evaluate import evaluate
-from .messages import MOST_NAMED, explain, explain_keys, plain, some
+from .messages import MOST_NAMED, explain, explain_keys, explain_keys_let_go, plain, some
+from .pace import Pace
 from .requirement import Needs, Requirement
 from .rule import Batch, Completion, Decision, check_upstreams
 from .run_facts import RunFacts, oldest
@@ -60,6 +62,8 @@ def fan_in_sensor(
     within: Within = ONE_DAY,
     when: Requirement | None = None,
     settle: timedelta | None = None,
+    no_sooner_than: Pace | None = None,
+    not_before: TimeOfDay | None = None,
     count: Mapping[str, int] | None = None,
     deadline: Deadline | None = None,
     otherwise: Requirement | None = None,
@@ -88,13 +92,19 @@ def fan_in_sensor(
             such a job by executing one in process with the tag ``.dagster/repository``, as
             ``job.execute_in_process(tags={".dagster/repository": "__repository__@elsewhere"})``.
         job: The downstream job to request.
-        within: How recent a success must be when the sensor ticks: a timedelta, a CalendarDay, or
-            None for no window. A mapping by job name (or "name@location") gives upstreams
-            their own windows; an upstream that it does not name has one day.
+        within: How recent a success must be when the sensor ticks: a timedelta, a calendar's period
+            (CalendarDay, CalendarHour, CalendarWeek, CalendarMonth), or None for no window. A
+            mapping by job name (or "name@location") gives upstreams their own windows; an upstream
+            that it does not name has one day.
         when: Which upstreams are enough, as ``upstream_succeeded(a) & (upstream_succeeded(b) |
             upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses
             the completions of all upstreams, needed or not.
         settle: The quiet period: a batch waits until no upstream has succeeded for this long.
+        no_sooner_than: How soon after the last request of the same key a batch may be requested: a
+            timedelta, or a calendar's period in which there is at most one request. A batch that
+            waits for it keeps growing old.
+        not_before: From which time of day on a batch may be requested; one that is complete later
+            in the day does not wait.
         count: With how many successes an upstream is ready, by job name: none of them used, all
             inside its window. An upstream that it does not name is ready with one.
         deadline: How long a batch may be waited for: a timedelta from the oldest success that no
@@ -124,10 +134,11 @@ def fan_in_sensor(
         FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
             its own upstreams, a window, quiet period or interval that is not positive, a window,
             count or requirement for an unknown upstream, a count that is not from 1 to 1,000, a
-            deadline that is not shorter than a window, ``otherwise`` without a deadline, a deadline
-            whose alarm has no asset to go to, a requirement that can never be met or is met by
-            nothing, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
-            is not correlated by them.
+            quiet period, pace or start of day that no batch outlives in its window, a deadline that
+            is not shorter than a window, ``otherwise`` without a deadline, a deadline whose alarm
+            has no asset to go to, a requirement that can never be met or is met by nothing, an
+            empty tag, an unknown ``manual_runs``, or a downstream with partitions that is not
+            correlated by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -139,6 +150,8 @@ def fan_in_sensor(
         within=within,
         when=when,
         settle=settle,
+        no_sooner_than=no_sooner_than,
+        not_before=not_before,
         count={} if count is None else count,
         deadline=deadline,
         otherwise=otherwise,
@@ -281,12 +294,14 @@ class _Tick:
             SensorRequest.of(decision, batch, self.facts.last_request(decision.key))
             for decision, batch in zip(firing, batches, strict=True)
         ]
-        state = replace(self.facts.state, requested=tuple(requests))
-        state = self.facts.catch_up.forgetting(state, self.facts.complete)
+        known = replace(self.facts.state, requested=tuple(requests))
+        state = self.facts.catch_up.forgetting(known, self.facts.complete)
         cursor = self.facts.catch_up.leave(state)
         if not requests:
             decisions = self.facts.decide(self.facts.known) | decisions
             return dg.SensorResult(skip_reason=self._explain(decisions), cursor=cursor)
+        if forgotten := known.keys.keys() - state.keys.keys():
+            self._log_let_go(forgotten)
         return dg.SensorResult(
             run_requests=[self._run_request(r, b) for r, b in zip(requests, batches, strict=True)],
             cursor=cursor,
@@ -301,6 +316,12 @@ class _Tick:
             decisions = evaluate(self.facts)
         decisions = self.facts.decide(self.facts.known) | decisions
         return TickPreview(decisions=decisions, ignored=self.facts.ignored)
+
+    def _log_let_go(self, keys: Collection[str | None]) -> None:
+        """Tells of keys that were let go, at a tick that requests others: it has no reason."""
+        gone = self.facts.decide(keys).values()
+        for line in explain_keys_let_go(gone, tag=str(self.fan_in.tag)):
+            self.context.log.info(line)
 
     def _explain(self, decisions: Mapping[str | None, Decision]) -> str:
         if self.fan_in.tag is None:

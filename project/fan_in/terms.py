@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from .calendars import TimeOfDay
 from .errors import FanInError
 from .history import SPREAD, Histories, History
+from .pace import Pace, check_pace
 from .requirement import Requirement, check_requirement
 from .waits import Deadline, check_deadline, check_has_deadline
 from .windows import ONE_DAY, Window, Within, check_settle, check_within, window_of
@@ -23,6 +25,9 @@ class Terms:
         within: How recent a completion must be; a mapping gives each upstream its own window.
         when: Which upstreams are enough; None if all are needed.
         settle: The quiet period that a batch waits for; None for none.
+        no_sooner_than: How soon after the last request a batch may be requested, or in which
+            periods of a calendar no more than once; None for at any time.
+        not_before: From which time of day on a batch may be requested; None for all day.
         count: How many unused completions inside the window an upstream is ready with; one for
             upstreams that it does not name.
         deadline: How long a batch may wait, or until what time of day; None for ever.
@@ -32,6 +37,8 @@ class Terms:
     within: Within = ONE_DAY
     when: Requirement | None = None
     settle: timedelta | None = None
+    no_sooner_than: Pace | None = None
+    not_before: TimeOfDay | None = None
     count: Mapping[str, int] = field(default_factory=dict, hash=False)
     deadline: Deadline | None = None
     otherwise: Requirement | None = None
@@ -74,6 +81,7 @@ def check_times(terms: Terms, windows: Iterable[Window]) -> None:
     """Raises FanInError for times that do not fit one another or these windows."""
     windows = list(windows)
     check_settle(terms.settle, windows)
+    check_pace(terms.no_sooner_than, terms.not_before, windows)
     check_deadline(terms.deadline, windows)
     if terms.otherwise is not None:
         check_has_deadline(terms.deadline, f"otherwise={terms.otherwise}")

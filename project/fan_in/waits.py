@@ -9,10 +9,17 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .calendars import Calendar, TimeOfDay
+from .calendars import TimeOfDay
 from .errors import FanInError
 from .requirement import Requirement
-from .windows import LONGEST_WINDOW, Window, falls_out, format_duration, in_utc
+from .windows import (
+    LONGEST_WINDOW,
+    Window,
+    falls_out,
+    format_duration,
+    in_utc,
+    shortest_window,
+)
 
 Deadline = timedelta | TimeOfDay
 """How long a batch may wait from the beginning of its wait, or until what time of day."""
@@ -27,7 +34,8 @@ class Wait:
 
     Args:
         since: When it began.
-        deadline_at: When its deadline passes, or passed; None for a partition that was requested.
+        deadline_at: When its deadline passes, or passed; None without one, and for a partition that
+            was requested.
         leaves_at: When its first completion leaves the window; None if none ever does.
         let_go_at: When its last completion left the window, so that nothing waits any more; None if
             something does.
@@ -42,7 +50,7 @@ class Wait:
 def wait_of(
     waiting: Collection[Waiting],
     too_old: Collection[Waiting],
-    deadline: Deadline,
+    deadline: Deadline | None,
     *,
     requested_at: datetime | None,
     requested_early_at: datetime | None,
@@ -53,7 +61,7 @@ def wait_of(
     Args:
         waiting: The completions that begin a wait and are inside their windows.
         too_old: Those that no longer are.
-        deadline: The deadline.
+        deadline: The deadline, if it has one.
         requested_at: When a whole batch was last requested for the key.
         requested_early_at: When one was last requested early.
         ends_at: When the partition ends that the key is, if it is one of time.
@@ -67,7 +75,7 @@ def wait_of(
     # A partition that was requested is only repaired by what comes later.
     repaired = ends_at is not None and (requested_at or requested_early_at) is not None
     passes = None
-    if not repaired:
+    if deadline is not None and not repaired:
         passes = passes_at(deadline, since, requested_at=requested_at, ends_at=ends_at)
         passes = passes if last is None else min(passes, last)
     return Wait(
@@ -114,8 +122,7 @@ def check_deadline(deadline: Deadline | None, windows: Iterable[Window]) -> None
             f"deadline={deadline!r} is not positive, or longer than a hundred years: give the time"
             " that a batch may wait"
         )
-    lengths = [window.shortest if isinstance(window, Calendar) else window for window in windows]
-    shortest = min((length for length in lengths if length is not None), default=None)
+    shortest = shortest_window(windows)
     if shortest is None:
         return
     if isinstance(deadline, TimeOfDay):

@@ -180,6 +180,35 @@ def test_a_whole_batch_that_nobody_requests_is_an_alarm(path):
         assert "complete since 2026-01-05 01:00:00 UTC, not requested" in str(failed.description)
 
 
+def test_pace_alone_never_alarms(path):
+    """A whole batch that only its pace holds is not late, nor when it has just been let go; half a
+    batch is late, held or not."""
+    with Alarmed(path, no_sooner_than=6 * HOUR) as alarmed:
+        alarmed.complete(1, "A", "B")
+        assert alarmed.tick(1.1) == 1
+        alarmed.complete(2, "A", "B")
+        for hour in (4.5, 7.099):
+            assert alarmed.watch(hour) is None
+            assert alarmed.tick(hour) == 0
+        assert alarmed.watch(7.101) is None
+        assert alarmed.tick(7.11) == 1
+        assert alarmed.watch(8) is None
+        alarmed.complete(9, "A")
+        assert alarmed.watch(11) is not None
+
+
+def test_a_batch_that_its_pace_has_let_go_and_that_nobody_requests_is_an_alarm(path):
+    """As any whole batch that is not requested."""
+    with Alarmed(path, no_sooner_than=6 * HOUR) as alarmed:
+        alarmed.complete(1, "A", "B")
+        assert alarmed.tick(1.1) == 1
+        alarmed.complete(2, "A", "B")
+        assert alarmed.watch(7) is None
+        failed = alarmed.watch(8)
+        assert failed is not None
+        assert "not requested: is the sensor running?" in str(failed.description)
+
+
 def test_a_half_batch_that_is_let_go_stays_an_alarm_until_a_batch_is_whole(path):
     """And the next wait that is late, of a key with an alarm, is one more."""
     with Alarmed(path) as alarmed:

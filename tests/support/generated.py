@@ -2,30 +2,33 @@
 
 Random sets of one to six upstreams and settings; completions, failures, repeats, runs by hand,
 overlapping runs, late finishers and late sights, stops of the evaluator, lost state, sets that
-change, and ticks on and a moment around each edge: of a window, of a calendar day, of settling.
-Half of them are plain; the others ask for keys, calendar days, windows of single upstreams, parts
-of the set, counts, settling and idleness, deadlines, in any combination.
+change, and ticks on and a moment around each edge: of a window, of a calendar's period, of
+settling, of pace, of a deadline. Half of them are plain; the others ask for keys, periods of a
+calendar, windows of single upstreams, parts of the set, counts, settling, idleness, pace and
+deadlines, in any combination.
 """
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
+from tests.support.clocks import Clock, Period
 from tests.support.timeline import (
     A_MONDAY,
     GRID,
     ONE_DAY,
     WEEKDAYS,
     WITHOUT_KEY,
-    Day,
     Kind,
     Step,
     Timeline,
-    Wall,
+    TimelineError,
+    Window,
     holds,
     hours,
 )
@@ -38,11 +41,26 @@ GAPS = (GRID, *map(hours, (0.01, 0.05, 0.05, 0.05, 0.5, 0.5, 1, 1, 3, 7, 12, 20,
 # A completion may be seen minutes late, or hours, of a host whose clock is behind.
 LATENESS = tuple(map(hours, ("0.0123", "0.0377", "0.0711", "0.9013", "3.0417")))
 
-NEW_YORK = Day("America/New_York")
+NEW_YORK = Period("day", "America/New_York")
 PLAIN_WINDOWS = (None, *map(hours, (2, 24, 24, 36)))
-WINDOWS = (NEW_YORK, *PLAIN_WINDOWS, NEW_YORK, Day("Europe/Berlin"))
+PERIODS = (
+    NEW_YORK,
+    NEW_YORK,
+    Period("day", "Europe/Berlin"),
+    Period("day", "America/New_York", "01:30"),
+    Period("hour", "Asia/Kolkata"),
+    Period("week", "America/New_York", "sunday"),
+    Period("month", "UTC"),
+)
+WINDOWS = (*PLAIN_WINDOWS, *PERIODS)
+PACES = (*map(hours, (0.5, 1, 6, 6, 20, 20, 20)), *PERIODS)
+CLOCKS = (
+    Clock("01:30", "America/New_York"),
+    Clock("09:00", "Europe/Berlin"),
+    Clock("20:00", "UTC"),
+)
 
-WALLS = (Wall("09:00", "Europe/Berlin"), Wall("02:30", "America/New_York"))
+WALLS = (Clock("09:00", "Europe/Berlin"), Clock("02:30", "America/New_York"))
 
 # A quiet day, and days around the changes of the clocks in New York.
 STARTS = (A_MONDAY, A_MONDAY, *(date(2026, *day) for day in ((3, 7), (3, 8), (10, 31), (11, 1))))
@@ -111,6 +129,9 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
         timeline = replace(timeline, counts=tuple(draw(counts).items()))
     if draw(one_in(4)):
         timeline = replace(timeline, idle=True)
+    for name, values in (("pace", PACES), ("not_before", CLOCKS)):
+        if not draw(one_in(3)) and (paced := [*_with(timeline, name, values)]):
+            timeline = draw(st.sampled_from(paced))
     # No condition has a deadline with any other expression.
     if draw(one_in(2)) and re.fullmatch("[A-Z0-9&]*", str(timeline.when or "")):
         timeline = replace(timeline, **draw(deadlines(timeline, letters)))
@@ -127,13 +148,19 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
     return timeline
 
 
+def _with(timeline: Timeline, name: str, values: Iterable[Any]) -> Iterator[Timeline]:
+    """Yields the timeline with each of the values that it can have: some hold for longer than its
+    windows."""
+    for value in values:
+        with suppress(TimelineError):
+            yield replace(timeline, **{name: value})
+
+
 @st.composite
 def deadlines(draw: st.DrawFn, timeline: Timeline, letters: str) -> dict[str, Any]:
     """Draws a deadline that fits the windows, and mostly what is enough past it."""
-    own = [timeline.window, *(window for _, window in timeline.windows)]
-    shortest = min((window for window in own if isinstance(window, timedelta)), default=ONE_DAY)
-    fitting: list[Any] = [d for d in map(hours, (0.5, 1.5, 4, 10)) if d < min(shortest, ONE_DAY)]
-    fitting += WALLS if shortest >= ONE_DAY else ()
+    values = (*map(hours, (0.5, 1.5, 4, 10)), *WALLS)
+    fitting = [fits.deadline for fits in _with(timeline, "deadline", values)]
     otherwise = st.just(1) | st.integers(1, len(letters)) | expressions(letters)
     found = {"deadline": draw(st.sampled_from(fitting))}
     return found if draw(one_in(4)) else {**found, "otherwise": draw(otherwise)}
@@ -258,6 +285,7 @@ class _Maker:
             self.steps.append(Step(Kind.TICK, self.now))
         else:
             self._put(draw, Kind.TICK)
+        self.edges += self._edges_of_pace()
 
     def _put(
         self,
@@ -288,14 +316,19 @@ class _Maker:
     def _edges(self, step: Step) -> list[timedelta]:
         """Returns when a completion leaves its window, when it has settled, and when the deadline
         of the wait that it begins passes."""
-        window, at = self.timeline.window_of(step.upstream), step.completed_at
+        at = step.completed_at
         edges = [at + self.timeline.settle] if self.timeline.settle else []
         edges += self._deadlines(at)
-        if isinstance(window, timedelta):
-            edges.append(at + window)
-        if isinstance(window, Day):
+        return edges + self._end(self.timeline.window_of(step.upstream), at)
+
+    def _edges_of_pace(self) -> list[timedelta]:
+        """Returns when pace is over if this tick has requested a run, and when the morning is."""
+        zero, clock = self.timeline.moment(timedelta(0)), self.timeline.not_before
+        edges = self._end(self.timeline.pace, self.now)
+        return edges + [at - zero for at in (clock.morning(zero + self.now) if clock else ())]
+
+    def _end(self, window: Window, at: timedelta) -> list[timedelta]:
+        if isinstance(window, Period):
             zero = self.timeline.moment(timedelta(0))
-            tomorrow = window.date(zero + at) + timedelta(days=1)
-            midnight = datetime.combine(tomorrow, time(), ZoneInfo(window.zone))
-            edges.append(midnight.astimezone(UTC) - zero)
-        return edges
+            return [window.end(zero + at) - zero]
+        return [] if window is None else [at + window]

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 import project.fan_in as fan_in
+from tests.support.clocks import Clock, Period
 from tests.support.drivers import (
     DeclarativeWorld,
     JobConditionWorld,
@@ -28,7 +29,7 @@ from tests.support.drivers import (
     with_sensor,
 )
 from tests.support.pinned import PARTITION
-from tests.support.timeline import Day, Timeline, Wall, Window
+from tests.support.timeline import Timeline, Window
 
 C = dg.AutomationCondition
 IDLE = ~C.in_progress()
@@ -75,9 +76,22 @@ def _sensor(make: Callable[[list[Any], Timeline], Any]) -> Callable[..., dg.Defi
     return define
 
 
-def _window(window: Window) -> timedelta | fan_in.CalendarDay | None:
+def _window(window: Window) -> Any:
     """Returns a window as the library takes it."""
-    return fan_in.CalendarDay(window.zone) if isinstance(window, Day) else window
+    if not isinstance(window, Period):
+        return window
+    calendar = getattr(fan_in, f"Calendar{window.kind.title()}")
+    return calendar(window.zone, *[window.starts] * bool(window.starts))
+
+
+def _pace(timeline: Timeline) -> dict[str, Any]:
+    """Returns a timeline's pace as the library takes it, of what it asks for."""
+    clock = timeline.not_before
+    pace = {
+        "no_sooner_than": _window(timeline.pace),
+        "not_before": clock and fan_in.TimeOfDay(clock.time, clock.zone),
+    }
+    return {name: value for name, value in pace.items() if value is not None}
 
 
 def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
@@ -89,11 +103,13 @@ def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
 
 def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
     within, when = _within(letters, timeline, "{}"), timeline.when
+    pace = _pace(timeline)
     count = {a.lower(): number for a, number in timeline.counts}
     common: dict[str, Any] = {
         "wait_while_running": not timeline.overlap,
         "settle": timeline.settle,
         "count": count or None,
+        **pace,
     }
     if timeline.deadline is not None:
         common |= {"deadline": _deadline(timeline), "wait_while_upstreams_run": timeline.idle}
@@ -117,6 +133,10 @@ def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationC
             condition &= ~fan_in.downstream_running()
         if timeline.settle:
             condition &= fan_in.upstreams_settled(quiet=timeline.settle)
+        if pace:  # Of an expression, by a part that asks no more than that anything is ready.
+            condition &= fan_in.all_upstreams_updated(
+                within, at_least=1, wait_while_running=False, **pace
+            )
     if timeline.idle and timeline.deadline is None:
         condition &= ~fan_in.upstreams_running()
     return condition
@@ -125,7 +145,7 @@ def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationC
 def _deadline(timeline: Timeline) -> timedelta | fan_in.TimeOfDay:
     """Returns a deadline as the library takes it."""
     own = timeline.deadline
-    return fan_in.TimeOfDay(own.time, own.zone) if isinstance(own, Wall) else own
+    return fan_in.TimeOfDay(own.time, own.zone) if isinstance(own, Clock) else own
 
 
 def _otherwise(timeline: Timeline, upstreams: Mapping[str, Any]) -> Any:
@@ -142,7 +162,7 @@ def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
         partitions = {"keys": keys, "shared": timeline.shared}
         jobs = {a: upstream_job(a) for a in sorted(letters)}
         succeeded = {a: fan_in.upstream_succeeded(job) for a, job in jobs.items()}
-        more: dict[str, Any] = {}
+        more = _pace(timeline)
         if isinstance(timeline.when, int):
             more["when"] = fan_in.at_least(timeline.when)
         elif timeline.when:

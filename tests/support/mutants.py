@@ -32,6 +32,7 @@ MODULES = [
     *(
         "calendars",
         "windows",
+        "pace",
         "requirement",
         "waits",
         "history",
@@ -192,9 +193,9 @@ MUTANTS = (
     ),
     Mutant(
         "ends a calendar day at midnight in UTC",
-        "windows",
-        "return in_utc(completed_at) >= window.start(in_utc(at))",
-        "return completed_at.astimezone(UTC).date() >= at.astimezone(UTC).date()",
+        "calendars",
+        "    wall = datetime.combine(day, at, ZoneInfo(zone))\n",
+        "    wall = datetime.combine(day, at, UTC)\n",
         "a calendar day",
     ),
     Mutant(
@@ -204,6 +205,97 @@ MUTANTS = (
         "        start = window.start(in_utc(at))\n"
         "        return in_utc(at) - start < ONE_DAY and in_utc(completed_at) >= start\n",
         "the day of 25 hours",
+    ),
+    Mutant(
+        "takes the second of two equal wall times",
+        "calendars",
+        "    wall = datetime.combine(day, at, ZoneInfo(zone))\n",
+        "    wall = datetime.combine(day, at, ZoneInfo(zone)).replace(fold=1)\n",
+        "a day that starts at a time that comes twice",
+    ),
+    Mutant(
+        "takes a wall time that is skipped for an hour later",
+        "calendars",
+        "    # In a gap: the other reading",
+        "    return moment\n    # In a gap: the other reading",
+        "a day that starts at a time that is skipped",
+    ),
+    Mutant(
+        "starts every calendar day at midnight",
+        "calendars",
+        "        yield time.fromisoformat(self.starts_at)\n",
+        "        yield time.min\n",
+        "a day from six to six",
+    ),
+    Mutant(
+        "starts every week on Monday",
+        "calendars",
+        "        if day.weekday() == WEEKDAYS.index(self.starts_on):\n",
+        "        if day.weekday() == 0:\n",
+        "a week that starts on Sunday",
+    ),
+    Mutant(
+        "counts what came just before a period",
+        "calendars",
+        "        return starts[bisect_right(starts, at) - 1]\n",
+        "        return starts[bisect_right(starts, at) - 1] - timedelta(minutes=2)\n",
+        "a calendar month",
+    ),
+    Mutant(
+        "holds a moment too long",
+        "windows",
+        "    return in_utc(completed_at) + window\n",
+        "    return in_utc(completed_at) + window + timedelta(milliseconds=1)\n",
+        "no sooner than two hours",
+    ),
+    Mutant(
+        "has no pace",
+        "rule",
+        "        return self.complete and self.held_until is None and not self._waits\n",
+        "        return self.complete and not self._waits\n",
+        "no sooner than two hours",
+    ),
+    Mutant(
+        "counts its pace from the second that a request was stored",
+        "asset_requests",
+        "        return self.at if known is None else known\n",
+        "        return self.at + 1\n",
+        "no sooner than two hours",
+    ),
+    Mutant(
+        "looks for the last request in its window alone, in the sensor",
+        "sensor_config",
+        "        return since if paced is None else min(since, paced)\n",
+        "        return since\n",
+        "by hand, long before its state was lost",
+    ),
+    Mutant(
+        "knows of no request, in the condition",
+        "asset_requests",
+        "        return knows and not self.given_back and self.early is None\n",
+        "        return False\n",
+        "by hand, it counts as a request",
+    ),
+    Mutant(
+        "counts an early request for its pace",
+        "cursor",
+        '            "requested_at": self.used_at,\n',
+        '            "requested_at": self.early_at or self.used_at,\n',
+        "an early request is held, and does not count",
+    ),
+    Mutant(
+        "requests in the night",
+        "pace",
+        "        until = max(until, not_before.on_day_of(until))\n",
+        "        pass\n",
+        "not before nine",
+    ),
+    Mutant(
+        "holds until a time of day from the evening on",
+        "calendars",
+        "        return self._on(self.midnight(at).astimezone(ZoneInfo(self.zone)).date())\n",
+        "        return self.after(at)\n",
+        "the evening is not the night",
     ),
     Mutant(
         "gives every upstream the first one's window",
@@ -231,9 +323,9 @@ MUTANTS = (
     Mutant(
         "lets go by tag only where runs by hand use up",
         "catch_up",
-        "return self.used.let_go(state, self.horizon)",
+        "return self.used.let_go(state, self.horizon, paced)",
         "consumes = self.spec.manual_runs_consume\n"
-        "        return self.used.let_go(state, self.horizon) if consumes else state",
+        "        return self.used.let_go(state, self.horizon, paced) if consumes else state",
         "one key is let go",
     ),
     Mutant(
@@ -484,8 +576,8 @@ MUTANTS = (
     Mutant(
         "gives a repaired day a deadline",
         "waits",
-        "if not repaired:",
-        "if True:",
+        "if deadline is not None and not repaired:",
+        "if deadline is not None:",
         "a day that is repaired",
     ),
     Mutant(

@@ -12,7 +12,10 @@ It is written from the contract, not from the library's code, so that agreement 
 - Past its deadline, counted from the beginning of the wait, a batch waits no longer for upstreams
   to settle or to end, and what `otherwise` asks for is enough: once in a wait, and it consumes
   nothing.
+- An early batch is held by pace as a whole one is, and does not count as a request for it.
 - With keys the rule holds for each by itself: of what a key sees, as if there were no others.
+- Pace counts from the last firing, or hand-started run that consumes; at exactly that time it is
+  over. From local midnight to a time of day nothing fires.
 - Losing state and wrapping the condition change nothing.
 """
 
@@ -20,14 +23,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 
+from tests.support.clocks import Period
 from tests.support.timeline import (
     EARLY,
     ONE_DAY,
     WEEKDAYS,
     WITHOUT_KEY,
-    Day,
     Firings,
     Kind,
+    Step,
     Timeline,
     by_key,
     holds,
@@ -134,16 +138,26 @@ class World:
 
     def consumed(self, completion: Completion, place: int) -> bool:
         """True if a completion has been consumed."""
-        by_hand = self.path == "declarative" or self.timeline.manual_runs == "consume"
         for number, step in enumerate(self.timeline.steps[:place]):
             if number in self.fired and completion.upstream in self.upstreams(number):
                 newest = self.newest(completion.upstream, number)
                 if newest is not None and completion <= newest:
                     return True
-            hand_run = step.kind in (Kind.D_BY_HAND, Kind.D_STARTS) and by_hand
-            if (hand_run or step.kind is Kind.LET_GO) and self.before(completion, number):
+            if self.is_hand(step) and self.before(completion, number):
                 return True
         return False
+
+    def is_hand(self, step: Step) -> bool:
+        """True if a step is a hand that consumes: a run of the downstream, or what lets go."""
+        consumes = self.path == "declarative" or self.timeline.manual_runs == "consume"
+        hand_run = step.kind in (Kind.D_BY_HAND, Kind.D_STARTS)
+        return step.kind is Kind.LET_GO or (consumes and hand_run)
+
+    def last_request(self, place: int) -> timedelta | None:
+        """Returns when a batch was last requested, or consumed by hand."""
+        steps = enumerate(self.timeline.steps[:place])
+        times = [s.at for n, s in steps if n in self.fired or self.is_hand(s)]
+        return max(times, default=None)
 
     def before(self, completion: Completion, place: int) -> bool:
         """True if a completion came before what a hand did: was stored before it on the declarative
@@ -154,18 +168,22 @@ class World:
         return (completion.completed_at, completion.place) < (at, place)
 
     def in_window(self, completion: Completion, place: int) -> bool:
-        """True if a completion is younger than the window; exactly as old is too old. On a calendar
-        day: if its date there is the tick's (or later)."""
+        """True if a completion is younger than the window; exactly as old is too old. Of a
+        calendar's period: if it came since the beginning of the period in which the tick lies."""
         tick = self.timeline.steps[place].at
         return self.is_young(completion.upstream, completion.completed_at, tick)
 
     def is_young(self, upstream: str, completed_at: timedelta, tick: timedelta) -> bool:
         """True if a time is inside the window of an upstream at another."""
         window = self.timeline.window_of(upstream)
-        if isinstance(window, Day):
-            dates = [window.date(self.timeline.moment(at)) for at in (completed_at, tick)]
-            return dates[0] >= dates[1]
-        return window is None or tick - completed_at < window
+        return window is None or self.is_within(window, completed_at, tick)
+
+    def is_within(self, window: timedelta | Period, then: timedelta, now: timedelta) -> bool:
+        """True if a time is inside a window at another."""
+        moment = self.timeline.moment
+        if isinstance(window, Period):
+            return moment(then) >= window.start(moment(now))
+        return now - then < window
 
     def enough(self, completions: Collection[Completion], place: int) -> bool:
         """True if these completions alone would make a batch."""
@@ -273,7 +291,7 @@ class World:
         if unfinished and not self.timeline.overlap:
             return "beside an unfinished run"
         if self.is_past_deadline(place):
-            return ""
+            return self.held_by_pace(place)
         for upstream in self.upstreams(place):
             newest = self.newest(upstream, place)
             age = newest and self.timeline.steps[place].at - newest.completed_at
@@ -282,6 +300,19 @@ class World:
             kinds = [step.kind for step in steps if step.upstream == upstream]
             if self.timeline.idle and kinds.count(Kind.STARTS) > kinds.count(Kind.ENDS):
                 return f"while {upstream} runs"
+        return self.held_by_pace(place)
+
+    def held_by_pace(self, place: int) -> str:
+        """Returns why a batch must wait for a time; empty if it need not."""
+        pace, last = self.timeline.pace, self.last_request(place)
+        now = self.timeline.steps[place].at
+        if pace is not None and last is not None and self.is_within(pace, last, now):
+            return "too soon after the last request"
+        if self.timeline.not_before is not None:
+            moment = self.timeline.moment(now)
+            midnight, until = self.timeline.not_before.morning(moment)
+            if midnight <= moment < until:
+                return f"before {self.timeline.not_before}"
         return ""
 
 

@@ -16,6 +16,9 @@ at one time happen in the order written. Before a colon stands what is not the d
     {A,B,C} when=A&(B|~C): A B .            letters are true of upstreams that are ready
     count[A]=3: A . A A . B .               A is ready with three completions, none of them used
     settle=1h idle=yes: A B .@2             no upstream has completed for an hour, and none runs
+    window=week/UTC@sunday: A B .           also day/UTC@06:00, hour/UTC, month/UTC
+    pace=6h: A B . A B .                    no sooner than 6 hours after the last request
+    pace=day/UTC notbefore=09:00/UTC: A B . at most one a day, and none before nine
     deadline=2h otherwise=A|B: A .@2        a wait of two hours, after which A or B is enough
     deadline=09:00/Europe/Berlin: A .       a wait until that time of day
     {A,B,C} keys=x,y shared=C: A/x B/y C .  steps of a key; C has none, and stands for every key
@@ -33,10 +36,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import cache
 from string import ascii_uppercase
 from typing import Any
-from zoneinfo import ZoneInfo
+
+from tests.support.clocks import Clock, Period
 
 UPSTREAM_LETTERS = ascii_uppercase.replace("D", "")
 GRID = timedelta(microseconds=3600)
@@ -113,87 +116,68 @@ A_MONDAY = date(2026, 1, 5)
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-@dataclass(frozen=True)
-class Day:
-    """A window: what completed on the tick's own calendar day, in a named time zone."""
+Window = timedelta | Period | None
+"""Sliding, a calendar's period, or none."""
 
-    zone: str
-
-    def __post_init__(self) -> None:
-        try:
-            ZoneInfo(self.zone)
-        except (KeyError, ValueError, OSError):
-            raise TimelineError(f"{self.zone!r} is no time zone, like America/New_York") from None
-
-    def date(self, moment: datetime) -> date:
-        """Returns a moment's date there."""
-        return moment.astimezone(ZoneInfo(self.zone)).date()
+Pace = timedelta | Period | None
+"""How soon after the last request; at most one request in a calendar's period; or no pace."""
 
 
-Window = timedelta | Day | None
-"""Sliding, a calendar day, or none."""
+def _read_period(word: str) -> Period | None:
+    """Returns the period that a word is; None if it does not look like one."""
+    found = re.fullmatch(r"(\w+)/([^@]*)(?:@(.+))?", word)
+    if not found:
+        return None
+    try:
+        return Period(found[1], found[2], found[3] or "")
+    except (KeyError, ValueError, OSError):
+        what = "hour/UTC week/UTC@sunday month/UTC day/America/New_York@06:00"
+        raise TimelineError(f"{word!r} is no period of a calendar; one is: {what}") from None
 
 
-@dataclass(frozen=True)
-class Wall:
-    """A deadline: a time of day, in a named time zone."""
-
-    time: str
-    zone: str
-
-    def __post_init__(self) -> None:
-        Day(self.zone)
-        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", self.time):
-            raise TimelineError(f"{self.time!r} is no time of day, like 09:00")
-
-    def date(self, moment: datetime) -> date:
-        """Returns a moment's date there."""
-        return moment.astimezone(ZoneInfo(self.zone)).date()
-
-    def on(self, day: date) -> datetime:
-        """Returns the first moment of a day there at which its clocks show this time, or a later
-        one if they skip it."""
-        return _first_moment(self.time, self.zone, day)
+def _read_clock(word: str) -> Clock:
+    try:
+        return Clock(*word.split("/", 1))
+    except (KeyError, ValueError, OSError, TypeError):
+        raise TimelineError(f"{word!r} is no time of day, like 09:00/Europe/Berlin") from None
 
 
-@cache
-def _first_moment(wall: str, name: str, day: date) -> datetime:
-    zone, midnight = ZoneInfo(name), datetime.combine(day, time(), UTC)
-    moments = (midnight + timedelta(minutes=minute) for minute in range(-1000, 3000))
-    shown = ((moment, moment.astimezone(zone)) for moment in moments)
-    wanted = time.fromisoformat(wall)
-    return next(m for m, there in shown if there.date() == day and there.time() >= wanted)
-
-
-Deadline = timedelta | Wall
+Deadline = timedelta | Clock
 
 
 def _read_deadline(word: str) -> Deadline:
     if "/" in word:
-        return Wall(*word.split("/", 1))
+        return _read_clock(word)
     if not word.endswith("h"):
         raise TimelineError(f"{word!r} is no deadline; one is: 2h 09:00/Europe/Berlin")
     return hours(word.removesuffix("h"))
 
 
 def _write_deadline(deadline: Deadline) -> str:
-    if isinstance(deadline, Wall):
-        return f"{deadline.time}/{deadline.zone}"
-    return f"{in_hours(deadline)}h"
+    return str(deadline) if isinstance(deadline, Clock) else f"{in_hours(deadline)}h"
 
 
 def _read_window(word: str) -> Window:
-    if word.startswith("day/"):
-        return Day(word.removeprefix("day/"))
+    if period := _read_period(word):
+        return period
     if word != "none" and not word.endswith("h"):
         raise TimelineError(f"{word!r} is no window; one is: 24h none day/America/New_York")
     return None if word == "none" else hours(word.removesuffix("h"))
 
 
+def _read_pace(word: str) -> Pace:
+    return _read_period(word) or hours(word.removesuffix("h"))
+
+
 def _write_window(window: Window) -> str:
-    if isinstance(window, Day):
-        return f"day/{window.zone}"
+    if isinstance(window, Period):
+        return str(window)
     return f"{in_hours(window)}h" if window else "none"
+
+
+def shortest_of(window: timedelta | Period) -> timedelta:
+    """Returns a window's length; the shortest, if the clocks do not change, of a calendar's."""
+    return window.shortest if isinstance(window, Period) else window
 
 
 def holds(when: str, ready: Collection[str]) -> bool:
@@ -284,6 +268,8 @@ class Timeline:
         deadline: How long a batch is waited for, or until what time of day; None for ever.
         otherwise: What must be ready past the deadline: None, so many, or an expression.
         idle: True if a batch waits while an upstream runs.
+        pace: How soon after the last request the next may come; None for at once.
+        not_before: From which time of day on a batch is requested; None for all day.
         keys: The correlation keys, or none: then everything goes with everything.
         shared: With keys, the upstreams that have none (unpartitioned assets).
         daily: True if the keys are days of the week (mon to sun) that begins at hour 0.
@@ -302,6 +288,8 @@ class Timeline:
     deadline: Deadline | None = None
     otherwise: int | str | None = None
     idle: bool = False
+    pace: Pace = None
+    not_before: Clock | None = None
     keys: tuple[str, ...] = ()
     shared: frozenset[str] = frozenset()
     daily: bool = False
@@ -358,6 +346,7 @@ class Timeline:
                 yield "settle", f"to settle takes more than 0 h, not {self.settle!s}"
             if any(self.settle >= window for window in sliding.values()):
                 yield "settle", "what has settled is outside the window: settle for less"
+        yield from self._pace_faults([*windows.values()])
         if len(set(self.keys)) < len(self.keys) or not all(map(_KEY.fullmatch, self.keys)):
             yield "keys", f"{list(self.keys)} are not different lower-case words, like x1"
         if self.daily and not {*self.keys} <= {*WEEKDAYS}:
@@ -369,11 +358,24 @@ class Timeline:
         if self.manual_runs not in ("ignore", "consume"):
             yield "manual_runs", f"manual_runs={self.manual_runs!r} is not ignore or consume"
 
+    def _pace_faults(self, windows: list[Window]) -> Iterator[tuple[str, str]]:
+        shortest = min((w for w in windows if isinstance(w, timedelta)), default=timedelta.max)
+        periods = [window for window in windows if isinstance(window, Period)]
+        if isinstance(self.pace, timedelta):
+            if self.pace <= timedelta(0) or self.pace % GRID:
+                yield "pace", f"pace is more than 0 h, not {self.pace!s}"
+            if self.pace >= shortest or periods:
+                yield "pace", "what it holds is outside the window: hold for less, or by calendar"
+        if self.not_before is not None:
+            split = any(map(self.not_before.is_split_by, periods))
+            if self.not_before.stretch >= shortest or split:
+                yield "notbefore", "what it holds is outside the window: hold for less"
+
     def _deadline_faults(self, windows: Collection[Window]) -> Iterator[tuple[str, str]]:
-        lengths = [ONE_DAY if isinstance(window, Day) else window for window in windows if window]
+        lengths = [shortest_of(window) for window in windows if window]
         if self.otherwise is not None and self.deadline is None:
             yield "otherwise", "it is asked only past a deadline, and there is none"
-        if isinstance(self.deadline, Wall) and any(length < ONE_DAY for length in lengths):
+        if isinstance(self.deadline, Clock) and any(length < ONE_DAY for length in lengths):
             yield "deadline", "a time of day takes windows of a day or more"
         if isinstance(self.deadline, timedelta):
             if self.deadline <= timedelta(0) or self.deadline % GRID:
@@ -467,6 +469,10 @@ class Timeline:
             words.append(f"otherwise={self.otherwise}")
         if self.idle:
             words.append("idle=yes")
+        if self.pace:
+            words.append(f"pace={_write_window(self.pace)}")
+        if self.not_before:
+            words.append(f"notbefore={self.not_before}")
         if self.keys:
             words.append("keys=" + ",".join(self.keys))
         if self.shared:
@@ -519,6 +525,7 @@ def _read_date(word: str) -> date:
         raise TimelineError(f"{word!r} is not a date, like 2026-03-08") from None
 
 
+_END_OF_HEADER = re.compile(r"(?<!\d\d):|:(?!\d\d)")  # Not the one in 09:00.
 _KEY = re.compile("[a-z][a-z0-9]*")
 _STEP = re.compile(
     r"(?P<form>\([^()]*\)|[^\s@<()/]+)(?:/(?P<key>[^\s@<]*))?"
@@ -535,6 +542,8 @@ _OPTIONS = {
     "deadline=(.*)": ("deadline", _read_deadline),
     "otherwise=(.*)": ("otherwise", _read_when),
     "idle=(yes|no)": ("idle", lambda word: word == "yes"),
+    "pace=(.*)": ("pace", _read_pace),
+    "notbefore=(.*)": ("not_before", _read_clock),
     "keys=(.*)": ("keys", lambda keys: keys.split(",")),
     "shared=(.*)": ("shared", lambda letters: letters.split(",")),
     "daily=(yes|no)": ("daily", lambda word: word == "yes"),
@@ -544,14 +553,15 @@ _OPTIONS = {
 _EXAMPLES = (
     "{A,B} start=2026-03-08 window=24h|none|day/America/New_York window[A]=6h when=2 when=A&(B|~C)"
     " count[A]=3 settle=1h deadline=2h|09:00/Europe/Berlin otherwise=1 otherwise=A|B idle=yes|no"
-    " keys=x,y shared=A daily=yes|no overlap=yes|no manual_runs=ignore|consume"
+    " pace=6h|day/UTC notbefore=09:00/UTC keys=x,y shared=A daily=yes|no overlap=yes|no"
+    " manual_runs=ignore|consume"
 )
 
 
 def parse(text: str, **header: Any) -> Timeline:
     """Returns the timeline that ``text`` writes down; ``header`` replaces fields it gives."""
-    colon = re.search(r":(?!\d\d/)", text)  # Not one of a time of day.
-    place = colon.end() if colon else 0
+    found = _END_OF_HEADER.search(text)
+    place = found.end() if found else 0
     fields = _parse_header(text, text[:place].removesuffix(":"), header)
     steps, places, at = [], [], -GAP
     while rest := text[place:].lstrip():

@@ -62,6 +62,12 @@ quiet = (
     & ~upstreams_running()
     & dg.AutomationCondition.in_latest_time_window()
 )
+paced = all_upstreams_updated(
+    within={"a": CalendarWeek("UTC", starts_on="sunday"), "b": CalendarMonth("UTC")},
+    settle=timedelta(minutes=5),
+    no_sooner_than=CalendarHour("UTC"),
+    not_before=TimeOfDay("06:00", "Europe/Berlin"),
+)
 named = all_upstreams_updated().with_label("all feeds")
 only = all_upstreams_updated().allow(dg.AssetSelection.groups("feeds"))
 
@@ -115,6 +121,8 @@ sensor: dg.SensorDefinition = fan_in_sensor(
     when=upstream_succeeded(orders_job)
     & (upstream_succeeded(payments_job) | upstream_succeeded(elsewhere)),
     settle=timedelta(minutes=5),
+    no_sooner_than=CalendarDay("UTC", starts_at="06:00"),
+    not_before=TimeOfDay("06:00", "UTC"),
     count={"orders_job": 24},
     deadline=timedelta(hours=2),
     otherwise=at_least(1),
@@ -157,6 +165,8 @@ component: dg.Component = FanInSensorComponent(
     within=DAY,
     when=at_least(2),
     settle=timedelta(minutes=5),
+    no_sooner_than=timedelta(hours=6),
+    not_before=TimeOfDay("06:00", "UTC"),
     wait_while_running=True,
     wait_while_upstreams_run=True,
     correlate_by="day",
@@ -189,6 +199,8 @@ fan_in_sensor(name="n", upstream_jobs=[orders_job], job=report_job, within=24)  
 fan_in_sensor(name="n", upstream_jobs=[orders_job], job=report_job, manual_runs="")  # type: ignore[arg-type]
 all_upstreams_updated(within="1d")  # type: ignore[arg-type]
 all_upstreams_updated(at_least="2")  # type: ignore[arg-type]
+all_upstreams_updated(no_sooner_than=6)  # type: ignore[arg-type]
+all_upstreams_updated(not_before="09:00")  # type: ignore[arg-type]
 upstream_updated(42)  # type: ignore[arg-type]
 upstreams_settled(10)  # type: ignore[arg-type]
 at_least("2")  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..calendars import CalendarDay
+from ..calendars import Calendar, CalendarDay
 from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
@@ -74,8 +74,10 @@ def _as_json(value: Any) -> Any:
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case timedelta():
             return {"seconds": value.total_seconds()}
-        case CalendarDay(zone):
-            return {"calendar_day": zone}
+        case CalendarDay(zone, "00:00"):
+            return {"calendar_day": zone, "calendar": value.text}
+        case Calendar():
+            return {"calendar": value.text}
         case Batch():
             names = ("upstream", "id", "run_id", "completed_at")
             upstreams = [_fields(c, *names) for c in value.completions]
@@ -179,7 +181,10 @@ def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
         "complete": decision.complete,
         "whole": decision.whole,
         "complete_since": outlook.complete_since,
+        "held_until": decision.held_until or outlook.held_until,
+        "too_old_at": decision.dies_at,
         "waiting_since": decision.waiting_since,
+        "let_go_at": decision.let_go_at,
         "deadline_at": decision.deadline_at,
         "past_deadline": decision.past_deadline,
         "requested_early_at": decision.requested_early_at,

@@ -40,8 +40,8 @@ def status(context: click.Context, app: App, downstream: str | None, as_json: bo
     upstreams are ready, why the others are not, and what was requested last.
 
     Exits with 1 if something needs attention: a sensor that is off or silent, a tick that failed,
-    a complete batch that is held back for longer than the sensor's interval, a wait that is past
-    its deadline.
+    a complete batch that is held back for longer than the sensor's interval, or that its pace holds
+    until it is too old, a wait that is past its deadline.
     """
     at = datetime.now(UTC)
     fan_ins = [app.fan_in(downstream)] if downstream else list(app.fan_ins.values())
@@ -124,6 +124,7 @@ def _outlook_words(outlook: Outlook) -> str:
     of_key = f"{outlook.key}: " if outlook.key is not None else ""
     # What an incomplete batch waits for stands in the table.
     words = outlook.reason if outlook.decision.complete else count_ready(outlook.decision)
+    words += f", {outlook.let_go}" if outlook.let_go else ""
     deadline = outlook.decision.deadline_at
     if deadline is not None and not outlook.decision.past_deadline:
         words += f", deadline {format_time(deadline)}"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from ..calendars import TimeOfDay
 from ..compat.releases import parents_through_views
 from ..condition import (
     DownstreamRunning,
@@ -16,6 +17,7 @@ from ..condition import (
     UpstreamUpdated,
 )
 from ..messages import ASSET_WORDS, RUN_WORDS, Words
+from ..pace import Pace
 from ..partition_maps import are_times
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..run_reader import PARTITION_TAG, Home, Upstream
@@ -158,6 +160,8 @@ def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
             within=fan_in.within,
             when=fan_in.when,
             settle=fan_in.settle,
+            no_sooner_than=fan_in.no_sooner_than,
+            not_before=fan_in.not_before,
             deadline=fan_in.deadline,
             otherwise=fan_in.otherwise,
             count=fan_in.count,
@@ -214,6 +218,8 @@ def _of_condition(
             within=parser.within,
             when=None if plain else when[0] if len(when) == 1 else AllOf(tuple(when)),
             settle=parser.settle,
+            no_sooner_than=parser.no_sooner_than,
+            not_before=parser.not_before,
             deadline=parser.deadline,
             otherwise=parser.otherwise,
             count=parser.count,
@@ -246,6 +252,8 @@ class ConditionParser:
         self.key = key
         self.windows: dict[str, Any] = {}
         self.settle: timedelta | None = None
+        self.no_sooner_than: Pace | None = None
+        self.not_before: TimeOfDay | None = None
         self.deadline: Deadline | None = None
         self.otherwise: Requirement | None = None
         self.count: dict[str, int] = {}
@@ -289,6 +297,8 @@ class ConditionParser:
             self.otherwise = self.otherwise or condition.otherwise
             if condition.settle is not None:
                 self.settle = max(self.settle or condition.settle, condition.settle)
+            self.no_sooner_than = self.no_sooner_than or condition.no_sooner_than
+            self.not_before = self.not_before or condition.not_before
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
             upstreams = condition.upstreams(self.graph, self.key)
             names = [key.to_user_string() for key in upstreams]

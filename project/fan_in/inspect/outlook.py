@@ -24,7 +24,7 @@ from dagster._utils.schedules import get_next_cron_tick
 
 from ..compat.python import UTC
 from ..evaluation_lines import FanInResult
-from ..messages import Words, count_ready, explain, explain_besides
+from ..messages import Words, count_ready, explain, explain_besides, explain_let_go
 from ..rule import Completion, Decision, UpstreamStatus
 from ..sensor import fan_in_of
 from ..windows import format_time, just_after
@@ -69,10 +69,16 @@ class Outlook:
         return explain(self.decision, words=self.words, sure=self.sure)
 
     @property
+    def let_go(self) -> str:
+        """That a half batch was let go within the last day, in words; empty if none was."""
+        return explain_let_go(self.decision, at=self.decision.at)
+
+    @property
     def complete_since(self) -> datetime | None:
         """Since when the batch is complete and waits; None if it is not complete, or waits as its
-        definition says: for upstreams to settle, or for a schedule."""
-        if not self.decision.complete or self.decision.unsettled or self.held_until:
+        definition says: for upstreams to settle, for its pace, or for a schedule."""
+        as_defined = self.decision.unsettled or self.decision.held_until or self.held_until
+        if not self.decision.complete or as_defined:
             return None
         times = [s.newest.completed_at for s in self.decision.ready if s.newest]
         if self.decision.early and self.decision.deadline_at is not None:
@@ -97,12 +103,12 @@ class Outlooks:
     lost: Mapping[str | None, str] = field(default_factory=dict)
 
     def pending(self) -> Sequence[Outlook]:
-        """Returns those that have something that counts, or waits, the most recent first; without
-        keys the only one."""
+        """Returns those that have something that counts, or waits, or was let go within the last
+        day, the most recent first; without keys the only one."""
         waiting = [
             o
             for key, o in self.by_key.items()
-            if key is None or o.decision.ready or o.decision.past_deadline
+            if key is None or o.decision.ready or o.decision.past_deadline or o.let_go
         ]
         return sorted(waiting, key=_newest, reverse=True)
 
@@ -199,7 +205,13 @@ class _Asked:
         requests = holds(root, decision.key)
         if not decision.complete or (requests and not self.until):
             return replace(self._of(decision), requests=requests)
-        terms = replace(decision.terms, settle=self.fan_in.rule.settle)
+        rule = self.fan_in.rule
+        terms = replace(
+            decision.terms,
+            settle=rule.settle,
+            no_sooner_than=rule.no_sooner_than,
+            not_before=rule.not_before,
+        )
         found = self._of(replace(decision, terms=terms, running=running))
         if self.until:  # Dagster's own parts tell nothing of an earlier time.
             return found

@@ -76,8 +76,8 @@ def status_of(
 
 
 def _problems(found: Outlooks, interval: timedelta, now: datetime) -> Iterator[str]:
-    """Yields the complete batches that wait longer than to the next tick, the waits that are past
-    their deadline, and the requests of which nothing came."""
+    """Yields the complete batches that wait longer than to the next tick, or until they are too
+    old, the waits that are past their deadline, and the requests of which nothing came."""
     for one in found.pending():
         since = one.complete_since
         if since is not None and now - since > interval:
@@ -85,7 +85,12 @@ def _problems(found: Outlooks, interval: timedelta, now: datetime) -> Iterator[s
                 f"a batch{_of(one.key)} is complete for {format_duration(now - since)} and not"
                 f" requested: {one.reason}"
             )
-        elif late := explain_deadline(one.decision, at=now):
+        elif one.decision.dies_at is not None:
+            yield (
+                f"a batch{_of(one.key)} will be too old before its pace lets it go: {one.reason};"
+                " widen the window, or request it by hand"
+            )
+        elif (late := explain_deadline(one.decision, at=now)) and not one.decision.only_paced:
             missing = explain_missing(one.decision, words=one.words, sure=one.sure)
             yield f"a batch{_of(one.key)} is {late}; waiting for {missing}"
     for key, launch in found.lost.items():

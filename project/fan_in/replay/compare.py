@@ -42,6 +42,7 @@ AFTERWARDS = "follows from a divergence before: paired otherwise"
 RUNNING = "the downstream is still running"
 UNSETTLED = "the upstreams have not settled"
 BUSY = "an upstream is still running"
+PACED = "its pace holds it"
 ANOTHER_BATCH = "another batch"
 NO_KEYS = "keys are not regarded"
 
@@ -439,4 +440,6 @@ def _cause(
         return STALE if too_old else EARLY
     if decision.running:
         return RUNNING
-    return BUSY if decision.still_busy else UNSETTLED
+    if decision.still_busy:
+        return BUSY
+    return PACED if decision.held_until and not decision.unsettled else UNSETTLED

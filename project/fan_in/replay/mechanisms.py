@@ -101,9 +101,10 @@ class Mechanism:
 
 
 def longest_of(*rules: Rule) -> timedelta | None:
-    """Returns an age at which a completion is outside every window of these rules; None if one has
-    no end."""
-    return longest_window(window_of(r.within, name) for r in rules for name in r.upstreams)
+    """Returns an age at which a completion is outside every window of these rules, and a request
+    is past every pace; None if a window has no end."""
+    windows = [window_of(r.within, name) for r in rules for name in r.upstreams]
+    return longest_window([*windows, *(r.no_sooner_than for r in rules if r.no_sooner_than)])
 
 
 def completion_of(event: Ended | Materialized) -> Completion:

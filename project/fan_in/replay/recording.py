@@ -25,10 +25,11 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from ..calendars import CalendarDay, TimeOfDay
-from ..durations import parse_time_of_day
+from ..calendars import Calendar, CalendarDay, TimeOfDay
+from ..durations import parse_pace, parse_time_of_day
 from ..errors import DamagedFile
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..pace import check_pace
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..rule import check_upstreams
 from ..terms import check_counts
@@ -192,9 +193,7 @@ def _to_data(value: Any) -> Any:
     match value:
         case timedelta():
             return value.total_seconds()
-        case CalendarDay(zone):
-            return {"day": zone}
-        case TimeOfDay():
+        case Calendar() | TimeOfDay():
             return value.text
         case Mapping():
             return {"of": {name: _to_data(window) for name, window in value.items()}}
@@ -223,12 +222,20 @@ def _within_from_data(data: Any) -> Within:
 
 def _window_from_data(data: Any) -> Window:
     match data:
-        case {"day": str(zone)}:
+        case {"day": str(zone)}:  # As earlier releases wrote it.
             return CalendarDay(zone)
+        case str():
+            return parse_pace(data)
         case int() | float():
             return timedelta(seconds=data)
     window: Window = data  # As it is, to be refused if it is none.
     return window
+
+
+def _pace_from_data(data: Any) -> Any:
+    pace: Any = _window_from_data(data)
+    check_pace(pace, None, ())
+    return pace
 
 
 def _deadline_from_data(data: Any) -> Any:
@@ -297,6 +304,10 @@ class _Header(BaseModel):
         Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA
     ]
     settle: Annotated[timedelta | None, _AS_DATA]
+    no_sooner_than: Annotated[Any, PlainValidator(_pace_from_data), _AS_DATA] = None
+    not_before: Annotated[
+        Any, PlainValidator(lambda data: data and parse_time_of_day(str(data))), _AS_DATA
+    ] = None
     deadline: Annotated[Any, PlainValidator(_deadline_from_data), _AS_DATA] = None
     otherwise: Annotated[
         Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA

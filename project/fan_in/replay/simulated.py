@@ -17,9 +17,10 @@ from ..cursor import KeyState, SensorRequest, SensorState
 from ..evaluate import Holds, evaluate
 from ..history import Histories
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..pace import requests_since
 from ..partition_maps import partition_end
 from ..requirement import Not, Requirement
-from ..rule import Completion, Decision, decide, last_request
+from ..rule import Completion, Decision, decide
 from ..run_facts import oldest
 from .events import DownstreamEnded, Ended, Event, Requested, Started
 from .in_progress import DownstreamRuns, InProgressRuns
@@ -157,7 +158,12 @@ class SimulatedFanIn(Mechanism):
         horizon = None if self.longest_window is None else self.now - self.longest_window
         states = {key: self.state(key) for key in self.keys}
         known = SensorState(owner=self.name, keys=states)
-        self._states = dict(known.forgetting(self.now - SLACK, horizon).keys)
+        kept = dict(known.forgetting(self.now - SLACK, horizon).keys)
+        paced = requests_since(self.rule.no_sooner_than, self.now)
+        for key, state in states.items():
+            if paced and state.last.used_at and state.last.used_at >= paced:
+                kept[key] = state
+        self._states = kept
         self._forget_at = max(MOST_FORGOTTEN_LATER, 2 * len(self._states))
 
     @property
@@ -236,7 +242,7 @@ class SimulatedFanIn(Mechanism):
             return
         if decision.running or decision.busy:
             self._held.add(decision.key)
-        if decision.unsettled or self._has_deadline:
+        if decision.unsettled or decision.held_until or self._has_deadline:
             self._look_at_time(decision.changes_at, decision)
 
     def _look_at_time(self, time: datetime | None, decision: Decision) -> None:
@@ -346,7 +352,7 @@ class SimulatedFacts:
                 used=of_key.used,
                 terms=rule,
                 key=key,
-                **_requests(of_key),
+                **of_key.last.facts,
                 ends_at=self._ends_at(key),
                 shared=fan_in.shared.newest.keys() if rule.by_key else (),
             )
@@ -376,17 +382,6 @@ class SimulatedFacts:
 
     def read_used(self, keys: Collection[str | None]) -> None:
         """Reads nothing more: what was used is known as it happens."""
-
-
-def _requests(of_key: KeyState) -> Mapping[str, Any]:
-    """Returns what ``decide`` is told of the last requests of a key."""
-    last, times = of_key.last, (last_request(of_key.used), of_key.last.at)
-    requested_at = max((at for at in times if at is not None), default=None)
-    return {
-        "requested_at": requested_at,
-        "requested_early_at": last.early_at,
-        "requested_with": last.members if last.at == requested_at else None,
-    }
 
 
 def _has_not(when: Requirement) -> bool:
