@@ -64,6 +64,9 @@ def test_an_evaluation_is_stored_when_the_facts_change_and_not_at_each_tick(worl
     assert lines(world) == {
         "a: last materialization at 2026-01-05 00:00:00 UTC, outside 24 h": False,
         "b: never materialized": False,
+        "half batch: let go at 2026-01-06 00:00:00 UTC, when all of it was too old, without b": (
+            False
+        ),
     }
     for hour in range(26, 30):
         world.at(hour).tick()

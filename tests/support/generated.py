@@ -144,7 +144,7 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
     if draw(one_in(4)):
         own = st.dictionaries(st.sampled_from(letters), st.sampled_from(SOME_ENDS), min_size=1)
         timeline = replace(timeline, ended=tuple(draw(own).items()))
-    if draw(one_in(3)):
+    if draw(one_in(5)):
         timeline = replace(timeline, counts=draw(st.sampled_from(("prod", "changed"))))
     for name, values in (("pace", PACES), ("not_before", CLOCKS)):
         if not draw(one_in(3)) and (paced := [*_with(timeline, name, values)]):
@@ -156,7 +156,7 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
         timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))
         if len(letters) > 1 and draw(one_in(2)):
             timeline = replace(timeline, shared=draw(st.sampled_from(letters)))
-        elif draw(one_in(3)):
+        elif not draw(one_in(3)):
             days = (timeline.start.weekday() + number for number in range(2))
             keys = [WEEKDAYS[day % 7] for day in days]
             # A day's deadline comes after its end, when what completed early may be too old.
@@ -224,6 +224,8 @@ class _Maker:
             return self.complete_all(draw)
         if timeline.otherwise is not None and draw(one_in(3)):
             return self.wait_out(draw)
+        if self.failed and draw(one_in(3)):
+            return self.retry(draw)
         often = OFTEN[timeline.counts] + OTHER_ENDS * bool(timeline.ended)
         kind = draw(st.sampled_from(often if often and draw(one_in(4)) else KINDS))
         letter = draw(st.sampled_from(self.known)) if "{" in kind.value else None

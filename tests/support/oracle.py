@@ -171,6 +171,8 @@ class World:
     def counts(self, number: int) -> bool:
         """True if a completion counts: it is not of the environment dev, or (of an asset) it has
         another data version than the one stored before it."""
+        if not self.timeline.counts:
+            return True
         step, before = self.timeline.steps[number], self.timeline.steps[:number]
         of_upstream = [s for s in before if s.upstream == step.upstream]
         if self.timeline.counts == "prod":

@@ -57,7 +57,7 @@ def test_generated_timelines_reach_every_kind_of_step_and_setting_and_fire():
     kinds, held, early = Counter(), Counter(), Counter()
 
     @settings(
-        max_examples=600, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=700, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
     @given(timelines())
     def look(timeline: Timeline) -> None:
