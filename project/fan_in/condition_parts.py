@@ -19,7 +19,7 @@ from .evaluate import Holds, evaluate
 from .pace import Pace
 from .partition_maps import Pairing
 from .requirement import AtLeast, Needs, Requirement
-from .rule import Decision, State, UpstreamStatus, decide
+from .rule import NOTHING, Decision, State, UpstreamStatus, decide
 from .terms import Terms
 from .waits import Deadline
 from .windows import Window
@@ -210,6 +210,7 @@ class Part:
             completions=(*facts.completions, *facts.earlier),
             used=facts.used,
             withheld=facts.withheld,
+            uncounted=facts.uncounted,
             terms=terms,
             key=partition,
             requested_at=facts.requested_at,
@@ -249,13 +250,14 @@ class Part:
     def shared_status(self, name: str) -> UpstreamStatus:
         """Returns the status of an upstream without partitions, regardless of use."""
         upstream = self.downstream.upstreams[name]
-        fact = upstream.fact(None)
+        fact, uncounted = upstream.fact(None), upstream.uncounted(None)
         facts = [] if fact is None else [fact, *upstream.facts_before(None)]
         decision = decide(
             at=self.decided_at,
             upstreams=[name],
             completions=[completion_of(name, fact, None) for fact in facts],
             used={},
+            uncounted={name: uncounted} if uncounted else NOTHING,
             terms=Terms(within=self.question.windows, count=self.question.count),
         )
         if (until := decision.changes_at) is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .messages import (
     ASSET_WORDS,
+    does_not_count,
     explain_deadline,
     explain_held_back,
     explain_let_go,
@@ -204,6 +205,7 @@ def _by_partition(
         *_requested({p for p in fires if not decisions[p].early}, "requested"),
         *_requested({p for p in fires if decisions[p].early}, "requested early"),
         *_waiting(part, part.waiting - late, decide),
+        *_uncounted(part),
         *_shared(part),
     ]
     count = len(decisions) + len(part.waiting)
@@ -275,6 +277,14 @@ def _absent(part: "Part") -> Iterator[Text]:
             more = len(absent) - MOST_PARTITIONS
             named = ", ".join(map(str, _newest(absent))) + (f" and {more} more" if more > 0 else "")
             yield Text(f"{name} has no partition for {named}")
+
+
+def _uncounted(part: "Part") -> Iterator[Text]:
+    """Yields the newest completion of each upstream that does not count, and why."""
+    for name in part.question.windows:
+        if one := part.downstream.upstreams[name].newest_uncounted:
+            key = one.completion.key
+            yield Text(f"{name}: {key} {does_not_count(one, words=ASSET_WORDS)}")
 
 
 def _shared(part: "Part") -> Iterator[Text]:

@@ -348,6 +348,7 @@ def test_the_json_is_as_documented():
         "decided_at": "2026-01-05T00:01:00Z",
         "evaluated_at": "2026-01-05T00:01:00Z",
         "tick_is_near": True,
+        "uncounted": {},
         "last_batch": None,
     }
     assert set(tick) == {"at", "ended_at", "status", "reason", "error", "run_ids"}
