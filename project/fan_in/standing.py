@@ -282,7 +282,9 @@ def _absent(part: "Part") -> Iterator[Text]:
 def _uncounted(part: "Part") -> Iterator[Text]:
     """Yields the newest completion of each upstream that does not count, and why."""
     for name in part.question.windows:
-        if one := part.downstream.upstreams[name].newest_uncounted:
+        upstream = part.downstream.upstreams[name]
+        one = upstream.newest_uncounted
+        if one is not None and upstream.pairing is not Pairing.SHARED:
             key = one.completion.key
             yield Text(f"{name}: {key} {does_not_count(one, words=ASSET_WORDS)}")
 

@@ -68,13 +68,11 @@ def redefine(world: World, counts: Any) -> None:
     world.define((by_job if isinstance(world, JobPathWorld) else with_counts)(counts))
 
 
-def line_of(world: World, name: str) -> str:
-    (line,) = [n for n in nodes(world) if n.condition_snapshot.name == name]
-    return line.condition_snapshot.description
-
-
-def nodes(world: World) -> list[Any]:
-    return [node for evaluation in world.evaluations for node in evaluation.iter_nodes()]
+def line_of(world: DeclarativeWorld, name: str) -> str:
+    """Returns what the line of an upstream says."""
+    lines = [line.removeprefix("waiting for ").partition(": ") for line in world.lines]
+    (words,) = [words for of, _, words in lines if of == name]
+    return words
 
 
 # --- what it is asked ----------------------------------------------------------------------------
@@ -216,7 +214,8 @@ def test_the_line_says_that_it_came_and_why_it_does_not_count():
             " of it"
         )
         assert line_of(world, "b") == "never materialized"
-        (root,) = [n for n in nodes(world) if n.condition_snapshot.name.startswith("all_")]
+        (evaluation,) = world.evaluations
+        (root, *_) = evaluation.iter_nodes()
         assert "counts: of_production" in root.condition_snapshot.name
         assert world.wait(minutes=1).evaluate().automation_condition_evaluations == []
 
@@ -230,11 +229,12 @@ def test_the_line_of_partitions_names_the_newest_that_does_not_count():
         world.run("B", tags=DEV)
         world.tick()
         why = "at 2026-01-05 00:00:00 UTC, which does not count: of_production is false of it"
-        assert line_of(world, "a") == f"nothing new for any partition; x materialized {why}"
+        assert line_of(world, "a") == f"x materialized {why}"
         assert line_of(world, "b") == f"materialized {why}"
         world.wait(minutes=1).run("A", key="x")
         world.tick()
-        assert line_of(world, "a") == "materialized for x"
+        assert world.lines[0] == "x: 1 of 2, waiting for b"
+        assert not any(line.startswith("a: ") for line in world.lines)
 
 
 @pytest.mark.parametrize("path", ["job", "declarative"])
@@ -532,8 +532,8 @@ def test_two_parts_with_functions_of_their_own_are_false_and_say_so():
         world.run("A")
         world.run("B")
         assert world.tick() == 0
-        lines = {n.condition_snapshot.description for n in nodes(world)}
-        assert "counts given by several parts: give it in one of them" in lines
+        why = "never true: counts given by several parts: give it in one of them"
+        assert {*world.lines} == {why}
     with pytest.raises(FanInError, match=r"the condition of d is never true: counts given by"):
         with_fan_in(with_condition(condition)).get_repository_def()
 
@@ -639,11 +639,10 @@ def test_each_downstream_counts_by_its_own_function_through_its_own_mapping():
             ("everything", "2026-01-03"),
             ("everything", "2026-01-04"),
         }
-        lines = [n.condition_snapshot.description for n in nodes(world)]
-        assert (
-            "materialized for 2026-01-04; 2026-01-03-07:00 materialized at 2026-01-05 00:00:00 UTC,"
-            " which does not count: of_production is false of it"
-        ) in lines
+        assert line_of(world, "a") == (
+            "2026-01-03-07:00 materialized at 2026-01-05 00:00:00 UTC, which does not count:"
+            " of_production is false of it"
+        )
 
 
 # --- what cannot be ------------------------------------------------------------------------------
