@@ -9,6 +9,7 @@ downstream's runs. So a missing, corrupt, foreign or older cursor is discarded.
 import hashlib
 import json
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,13 +31,21 @@ CHECK = ',"check":'
 """What stands between a cursor and its checksum. A cursor that was damaged and can still be read
 would use up what no batch used, or give back what one did."""
 
-REQUEST_TAG = "fan_in/request"
+REQUEST_TAG = ".dagster/fan_in_request"
+"""The sensor's memory in the runs that it requests. Dagster shows no tag of this prefix, finds runs
+by it, and keeps it in a re-execution."""
+
+REQUEST_TAG_BEFORE = "fan_in/request"
+"""As the releases before wrote it, in plain text."""
 
 CONSUME_TAG = "fan_in/consume"
 """With the value "true", on a launch of the downstream job by hand: it uses up what had ended."""
 
 LONGEST_TAG = 2000
 """The most characters in one tag: Postgres refuses an index entry of more than 2,704 bytes."""
+
+LONGEST_REQUEST = 10_000_000
+"""The most bytes in which a request is looked for."""
 
 NO_HISTORIES: Mapping[str, Any] = MappingProxyType({})
 
@@ -115,24 +124,36 @@ class SensorRequest:
 
     def to_tags(self) -> dict[str, str]:
         """Returns the request as run tags: one, or several if it is too long for one."""
-        text = _dump(_request_to_data(self))
+        packed = zlib.compress(_dump(_request_to_data(self)).encode(), 9)
+        text = b64encode(packed).decode()
         pieces = [text[i : i + LONGEST_TAG] for i in range(0, len(text), LONGEST_TAG)]
-        return {_request_tag(number): piece for number, piece in enumerate(pieces)}
+        return {_numbered(REQUEST_TAG, number): piece for number, piece in enumerate(pieces)}
 
     @staticmethod
     def from_tags(tags: Mapping[str, str]) -> "SensorRequest | None":
         """Returns the request that a run's tags hold, or None if they hold none."""
-        pieces: list[str] = []
-        while (piece := tags.get(_request_tag(len(pieces)))) is not None:
-            pieces.append(piece)
+        packed, plain = _joined(tags, REQUEST_TAG), _joined(tags, REQUEST_TAG_BEFORE)
         try:
-            return _request_from_data(json.loads("".join(pieces)))
+            text = _unpacked(packed) if packed else plain
+            return _request_from_data(json.loads(text))
         except _UNREADABLE:
             return None
 
 
-def _request_tag(number: int) -> str:
-    return f"{REQUEST_TAG}.{number}" if number else REQUEST_TAG
+def _joined(tags: Mapping[str, str], name: str) -> str:
+    pieces: list[str] = []
+    while (piece := tags.get(_numbered(name, len(pieces)))) is not None:
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def _unpacked(text: str) -> bytes:
+    # No more than a request can be: what somebody made up may unpack to anything.
+    return zlib.decompressobj().decompress(b64decode(text, validate=True), LONGEST_REQUEST)
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}.{number}" if number else name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -518,6 +539,7 @@ _UNREADABLE = (
     OverflowError,
     OSError,
     RecursionError,
+    zlib.error,
 )
 
 _NOTHING = KeyState()

@@ -7,7 +7,6 @@ rule, and returns run requests or a skip reason.
 for several upstreams.
 """
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,7 +22,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 from .calendars import TimeOfDay
 from .compat.python import UTC
 from .counts import Counts, Ended, check_counts, check_ended, data_version_changed
-from .cursor import SensorRequest
+from .cursor import LONGEST_TAG, SensorRequest
 from .definition_checks import check_alarm, check_arguments, check_code_location, check_partitions
 from .errors import FanInError
 from .evaluate import evaluate
@@ -377,14 +376,10 @@ class _Tick:
         return " | ".join([reason, *uncounted[:MOST_NAMED]])
 
     def _run_request(self, request: SensorRequest, batch: Batch) -> dg.RunRequest:
-        upstreams = {_tag_key("upstream", c.upstream): c.id for c in batch.completions}
-        ended = {_tag_key("ended", name): end for name, end in request.ended.items()}
         tags = {
             SENSOR_TAG: self.fan_in.name,
-            BATCH_TAG: request.batch_id,
+            BATCH_TAG: _batch_words(request, batch),
             **request.to_tags(),
-            **upstreams,
-            **ended,
         }
         if request.without is not None:
             tags[WITHOUT_TAG] = some(list(map(plain, request.without)), ", ") or "none"
@@ -424,8 +419,15 @@ def _home(context: dg.SensorEvaluationContext) -> Home | None:
     return location.location_name, context.repository_name
 
 
-def _tag_key(what: str, upstream: str) -> str:
-    """Returns the key of a tag that tells something of an upstream; a long name is cut at its
-    start."""
-    name = re.sub(r"[^A-Za-z0-9_.-]", ".", upstream)
-    return "fan_in/" + (f"{what}.{name}"[-63:] if what == "upstream" else f"{what}.{name[-50:]}")
+def _batch_words(request: SensorRequest, batch: Batch) -> str:
+    """Returns the runs that make a batch, as a person reads them and finds them in the UI: by the
+    first characters of their ids, and how each ended that did not succeed."""
+    runs = [
+        " ".join(filter(None, [plain(c.upstream), request.ended.get(c.upstream), c.id[:8]]))
+        for c in batch.completions
+    ]
+    named = len(runs)
+    while named and len(", ".join(runs[:named])) > LONGEST_TAG - 20:
+        named -= 1
+    more = f" and {len(runs) - named} more" if named < len(runs) else ""
+    return ", ".join(runs[:named]) + more

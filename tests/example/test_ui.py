@@ -18,6 +18,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 from rich.console import Console
 
 from project.fan_in.batch import batch_of_run
+from project.fan_in.sensor import upstream_runs
 from project.local.dagster_process import LocalDagster, wait_until
 from project.local.demo import DECLARATIVE_MART, DOWNSTREAM_JOB, FIRST, SECOND, Demo
 from project.local.programs import install
@@ -241,8 +242,10 @@ def test_the_downstream_run_names_its_batch(look, promised, dagster):
     page.get_by_text("View tags and config").click(timeout=A_WHILE)
     promised("run", page)
     for upstream in ("flights_job", "weather_job"):
-        upstream_run = run.tags[f"fan_in/upstream.{upstream}"]
-        expect(page.get_by_text(upstream_run).first).to_be_visible(timeout=A_WHILE)
+        upstream_run = upstream_runs(run.tags)[upstream]
+        expect(page.get_by_text(f"{upstream} {upstream_run[:8]}").first).to_be_visible(
+            timeout=A_WHILE
+        )
 
 
 @pytest.mark.parametrize(
