@@ -11,6 +11,7 @@ from benchmarks.measure import heard_statements
 from project.fan_in import (
     FanInError,
     all_upstreams_updated,
+    at_least,
     batch_of,
     caches,
     fan_in_sensor,
@@ -60,6 +61,18 @@ def test_the_batch_names_how_each_ended(world, end, how):
     assert tags["fan_in/batch"] == f"{of_a}, b_job {b[:8]}"
     ended = {c.upstream: c.ended for c in requested_batch(tags).completions}
     assert ended == {"a_job": how, "b_job": "success"}
+
+
+def test_an_early_batch_names_how_each_ended():
+    """It uses up nothing, and its run has the same tags beside who was missing."""
+    definitions = defined(deadline=timedelta(hours=1), otherwise=at_least(1), alarm_on="d")
+    with JobPathWorld(definitions) as world:
+        a = world.run("A", success=False)
+        assert world.wait(hours=1).tick() == 1
+        tags = tags_of(world)
+        assert (tags["fan_in/without"], tags["fan_in/ended.a_job"]) == ("b_job", "failure")
+        (completion,) = requested_batch(tags).completions
+        assert (completion.run_id, completion.ended) == (a, "failure")
 
 
 def test_the_downstream_knows_how_each_ended_while_it_runs():

@@ -144,7 +144,7 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
     if draw(one_in(4)):
         own = st.dictionaries(st.sampled_from(letters), st.sampled_from(SOME_ENDS), min_size=1)
         timeline = replace(timeline, ended=tuple(draw(own).items()))
-    if draw(one_in(5)):
+    if draw(one_in(3)):
         timeline = replace(timeline, counts=draw(st.sampled_from(("prod", "changed"))))
     for name, values in (("pace", PACES), ("not_before", CLOCKS)):
         if not draw(one_in(3)) and (paced := [*_with(timeline, name, values)]):

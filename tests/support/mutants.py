@@ -689,6 +689,13 @@ MUTANTS = (
         "a completion that does not count",
     ),
     Mutant(
+        "counts only the newest of what counts",
+        "asset_counts",
+        "counted.complete(row.partition, fact, scope.history)",
+        "counted.complete(row.partition, fact, type(scope.history)())",
+        "a count of what counts",
+    ),
+    Mutant(
         "lets what does not count hide what is older",
         "asset_counts",
         "            counted.leave_out(row.partition, fact, why)\n",
