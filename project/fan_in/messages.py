@@ -17,6 +17,9 @@ MOST_NAMED = 5
 MOST_KEYS_NAMED = 3
 """How many waiting keys a one-line explanation names before it counts the rest."""
 
+PAST_DEADLINE = "PAST DEADLINE: "
+"""What a line begins with that a person has to see first."""
+
 LONGEST_NAME = 80
 """The most characters of a name or key in a one-line explanation; a longer one is cut."""
 
@@ -202,28 +205,31 @@ def explain_missing(decision: Decision, *, words: Words, sure: bool = True) -> s
 
 
 def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) -> str:
-    """Returns the decision as one line: how many upstreams are ready, and what is missing why."""
-    line = count_ready(decision)
-    late = explain_let_go(decision, at=decision.at) or explain_deadline(decision, at=decision.at)
-    line = f"{line}, {late}" if late else line
+    """Returns the decision as one line: how many upstreams are ready, what is missing and why, and
+    last since when it is late."""
+    line = f"{PAST_DEADLINE if decision.past_deadline else ''}{count_ready(decision)}"
     if not decision.complete:
         # A requirement with "not" may wait though every upstream that it names is ready.
         waiting = explain_missing(decision, words=words, sure=sure)
-        return f"{line}; waiting for {waiting}" if waiting else f"{line}; waiting"
-    if decision.impossible:
-        return f"{line}, but it is {decision.impossible}"
-    held_back = explain_held_back(decision, words=words, at=decision.at)
-    return f"{line}; waiting, {held_back}" if held_back else line
+        line += f"; waiting for {waiting}" if waiting else "; waiting"
+    elif decision.impossible:
+        line += f", but it is {decision.impossible}"
+    elif held_back := explain_held_back(decision, words=words, at=decision.at):
+        line += f"; waiting, {held_back}"
+    late = explain_let_go(decision, at=decision.at) or explain_deadline(decision, at=decision.at)
+    return f"{line}; {late}" if late else line
 
 
 def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_WORDS) -> str:
-    """Returns the decisions for all waiting keys as one line, the most recent in full."""
+    """Returns the decisions for all waiting keys as one line, in full those that are past their
+    deadline and the most recent."""
 
     def newest(decision: Decision) -> datetime:
         return max(s.newest.completed_at for s in decision.statuses if s.newest)
 
     decisions = list(decisions)
-    waiting = sorted((d for d in decisions if d.ready), key=newest, reverse=True)
+    ready = (d for d in decisions if d.ready)
+    waiting = sorted(ready, key=lambda d: (d.past_deadline, newest(d)), reverse=True)
     lines = [
         f"{tag} {plain(str(d.key))}: {explain(d, words=words, sure=False)}"
         for d in waiting[:MOST_KEYS_NAMED]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .messages import (
     ASSET_WORDS,
+    PAST_DEADLINE,
     does_not_count,
     explain_deadline,
     explain_held_back,
@@ -150,7 +151,7 @@ def _whole(decision: Decision, missing: Collection[UpstreamStatus]) -> str:
         return f"{count}, requested" + " early" * decision.early
     if decision.complete:
         return f"{count}, held"
-    late = "PAST DEADLINE: " if decision.past_deadline else ""
+    late = PAST_DEADLINE if decision.past_deadline else ""
     names = [s.upstream for s in missing]
     return _fitting(f"{late}{count}, waiting for ", names) if names else f"{late}{count}, waiting"
 
