@@ -92,6 +92,7 @@ class SensorConfig(Terms):
         return (
             f"Requests {self.job_name} once per batch{per}: after {enough}{count} since the"
             f" batch before{window}{quiet}{pace}{wait}. Upstreams: {names}.{ends}{counts}"
+            f" What it waits for: `fan-in status {self.name}`."
         )
 
     def runs(
