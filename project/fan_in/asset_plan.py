@@ -52,10 +52,14 @@ class AssetPlan:
     def _add(self, key: dg.AssetKey, condition: dg.AutomationCondition[Any]) -> None:
         windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
         via: dict[dg.AssetKey, dg.AssetKey] = {}
+        rolled: dict[dg.AssetKey, tuple[Window, ...]] = {}
         lengths: list[Window] = []
         for part, target in named_upstreams(self.graph, key, condition):
+            rolls_up = part.rolled_up(self.graph, target)
             for upstream, own in part.windows(self.graph, target).items():
-                windows[upstream] = tuple({*windows.get(upstream, ()), *own})
+                windows.setdefault(upstream, ())
+                of_kind = rolled if upstream in rolls_up else windows
+                of_kind[upstream] = tuple({*of_kind.get(upstream, ()), *own})
                 if upstream not in via or self._asks_nearer(target, upstream, key, via[upstream]):
                     via[upstream] = target
             lengths += part.longest()
@@ -65,10 +69,12 @@ class AssetPlan:
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
         both = (self.longest, self.look_backs[key])
         self.longest = None if None in both else max(x for x in both if x is not None)
-        self._downstreams[key] = Downstream(self.graph, key, windows, via)
+        self._downstreams[key] = Downstream(self.graph, key, windows, via, rolled)
         self._look_at(key, self.look_backs[key], planned=True)
         for upstream in windows:
-            self._look_at(upstream, self.look_backs[key], planned=False)
+            # Of what is rolled up, completions of any age are needed.
+            length = None if upstream in rolled else self.look_backs[key]
+            self._look_at(upstream, length, planned=False)
 
     def _asks_nearer(
         self, target: dg.AssetKey, upstream: dg.AssetKey, key: dg.AssetKey, known: dg.AssetKey

@@ -4,7 +4,7 @@ The conditions keep no cursor: ``asset_tick`` reads the facts and ``condition_pa
 """
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
@@ -28,8 +28,9 @@ from .errors import FanInError
 from .evaluation_lines import FanInResult, held_back_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
-from .partition_maps import upstreams_of
+from .partition_maps import rollup_fault, upstreams_of
 from .requirement import check_count
+from .rollup import check_missing_at_most
 from .rule import Decision
 from .windows import (
     ONE_DAY,
@@ -52,6 +53,8 @@ def all_upstreams_updated(
     at_least: int | None = None,
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
+    rollup: Iterable[Key] | bool = (),
+    missing_at_most: int | None = None,
     wait_while_running: bool = True,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
@@ -74,15 +77,21 @@ def all_upstreams_updated(
         optional: Upstreams that need not be updated. A request uses their completions, too.
         settle: The quiet period: a batch waits until no upstream has been materialized for this
             long.
+        rollup: The upstreams of which many partitions make one of this asset, such as the hours of
+            its day: each that Dagster's partition mapping enumerates must have been materialized,
+            whenever that was, and at least one of them is to be new. True for all upstreams.
+            Without it, any hour counts for its day.
+        missing_at_most: From the deadline on, how many of these partitions may be missing.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
 
     Raises:
-        FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
-            than a window, an optional key is empty, or both ``at_least`` and ``optional`` are
-            given.
+        FanInError: A window, ``at_least``, ``settle`` or ``missing_at_most`` is not positive,
+            ``settle`` is not shorter than a window, a key is empty, both ``at_least`` and
+            ``optional`` are given, or ``missing_at_most`` without a rollup or a deadline.
     """
-    optional = _optional(optional)
+    optional = _keys("optional", optional)
+    rolled_up = rollup if isinstance(rollup, bool) else _keys("rollup", rollup)
     own = _within(within)
     if at_least is not None:
         check_count(at_least, None)
@@ -92,11 +101,15 @@ def all_upstreams_updated(
                 " say which upstreams are enough: give one of them"
             )
     check_settle(settle, within.values() if isinstance(within, Mapping) else [within])
+    named = rolled_up if isinstance(rolled_up, bool) else [k.to_user_string() for k in rolled_up]
+    check_missing_at_most(missing_at_most, named, None)
     return UpstreamsUpdated(
         within=own,
         optional=optional,
         at_least=at_least,
         settle=settle,
+        rollup=rolled_up,
+        missing_at_most=missing_at_most,
         wait_while_running=wait_while_running,
     )
 
@@ -348,6 +361,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
+    rollup: tuple[dg.AssetKey, ...] | bool = ()
+    missing_at_most: int | None = None
     wait_while_running: bool = True
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
@@ -359,7 +374,16 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle})"
+        rollup = f", rollup: {self._rollup_words}" if self.rollup else ""
+        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{rollup})"
+
+    @property
+    def _rollup_words(self) -> str:
+        if isinstance(self.rollup, bool):
+            return "all"
+        names = ", ".join(key.to_user_string() for key in self.rollup)
+        missing = self.missing_at_most
+        return names if missing is None else f"{names}, missing at most {missing}"
 
     @property
     def description(self) -> str:
@@ -370,6 +394,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
+            + (f"; rolled up: {self._rollup_words}" if self.rollup else "")
         )
 
     @property
@@ -381,6 +406,11 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         return {
             key: (window_of(within, key.to_user_string()),) for key in self.upstreams(graph, target)
         }
+
+    def rolled_up(self, graph: Any, target: dg.AssetKey) -> Collection[dg.AssetKey]:
+        if isinstance(self.rollup, bool):
+            return self.upstreams(graph, target) if self.rollup else ()
+        return set(self.rollup) & set(self.upstreams(graph, target))
 
     def longest(self) -> list[Window]:
         within = _as_within(self.within)
@@ -396,6 +426,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             at_least=self.at_least,
             optional=optional,
             settle=self.settle,
+            rollup=frozenset(k.to_user_string() for k in self.rolled_up(plan.graph, target)),
+            missing_at_most=self.missing_at_most,
             waits=self.wait_while_running,
             fault=plan.nested_fault(downstream, target) or self.fault(plan.graph, target),
         )
@@ -403,6 +435,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
         named = {key.to_user_string() for key in self.optional}
+        if not isinstance(self.rollup, bool):
+            named |= {key.to_user_string() for key in self.rollup}
         named |= within.keys() if isinstance(within, Mapping) else set()
         return [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
 
@@ -416,7 +450,20 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             return f"at least {self.at_least} of {len(upstreams)} upstreams can never be"
         if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
-        return None
+        return next(self._rollup_faults(graph, target), None)
+
+    def _rollup_faults(self, graph: Any, target: dg.AssetKey) -> Iterator[str]:
+        """Yields why upstreams cannot be rolled up."""
+        for key in sorted(self.rolled_up(graph, target)):
+            fault = rollup_fault(
+                graph,
+                key,
+                target,
+                is_named=not isinstance(self.rollup, bool),
+                missing_at_most=self.missing_at_most,
+            )
+            if fault is not None:
+                yield fault
 
 
 @dataclass(frozen=True)
@@ -594,8 +641,13 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
     with tick.lock:
         downstream = part.downstream.as_of(tick)
         seen = {partition: downstream.seen(partition, tick) for partition in requested}
+        rolled = downstream.known_partitions(requested, tick)
     return record_metadata(
-        seen, asked=downstream.upstreams, since=tick.since_of(downstream.key), to=tick.known_to
+        seen,
+        asked=downstream.upstreams,
+        since=tick.since_of(downstream.key),
+        to=tick.known_to,
+        rolled=rolled,
     )
 
 
@@ -608,9 +660,9 @@ def _key(key: Key) -> dg.AssetKey:
     return dg.AssetKey.from_coercible(key)
 
 
-def _optional(keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
+def _keys(argument: str, keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
     if isinstance(keys, str | dg.AssetKey):
-        raise FanInError(f"optional={keys!r} is one key: give a list of keys")
+        raise FanInError(f"{argument}={keys!r} is one key: give a list of keys")
     return tuple(sorted(map(_key, keys)))
 
 

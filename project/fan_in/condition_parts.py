@@ -16,6 +16,7 @@ from .downstreams import Downstream, completion_of
 from .evaluate import Holds, evaluate
 from .partition_maps import Pairing
 from .requirement import AtLeast, Needs, Requirement
+from .rollup import Rollup
 from .rule import Decision, State, UpstreamStatus, decide
 from .terms import Terms
 from .windows import Window, falls_out
@@ -32,6 +33,8 @@ class Question:
         at_least: How many are enough; None if all that are required are needed.
         optional: Those that are not required.
         settle: The quiet period that a batch waits for; None for none.
+        rollup: Those of which many partitions make one of the downstream.
+        missing_at_most: How many of these may be missing from the deadline on.
         waits: Whether a batch waits for the downstream's unfinished runs.
         fault: Why the part can never be true, if it cannot.
     """
@@ -40,12 +43,24 @@ class Question:
     at_least: int | None = None
     optional: frozenset[str] = frozenset()
     settle: timedelta | None = None
+    rollup: frozenset[str] = frozenset()
+    missing_at_most: int | None = None
     waits: bool = False
     fault: str | None = None
 
     @property
     def upstreams(self) -> Sequence[str]:
         return list(self.windows)
+
+    def terms(self, absent: Collection[str] = ()) -> Terms:
+        """Returns what it asks, without the upstreams absent for a partition."""
+        return Terms(
+            within=self.windows,
+            when=self.when(absent),
+            settle=self.settle,
+            rollup=self.rollup,
+            missing_at_most=self.missing_at_most,
+        )
 
     def when(self, absent: Collection[str] = ()) -> Requirement | None:
         """Returns which upstreams are enough, without those absent for a partition."""
@@ -71,6 +86,7 @@ class Part:
         self.used: dict[str, set[Partition]] = defaultdict(set)
         self.complete: dict[Partition, Decision] = {}
         self.absent: dict[str, set[Partition]] = defaultdict(set)
+        self.incomplete: dict[str, dict[Partition, Rollup]] = defaultdict(dict)
         self.statuses: Mapping[str, UpstreamStatus] = {}
         self.changed: set[str] = set(question.windows)
         self._epoch = -1
@@ -110,6 +126,7 @@ class Part:
     def _begin_anew(self, downstream: Downstream) -> None:
         for partitions in (*self.ready.values(), *self.used.values(), *self.absent.values()):
             partitions.clear()
+        self.incomplete.clear()
         self.complete.clear()
         self._expiries.clear()
         self._everywhere = ()
@@ -152,8 +169,8 @@ class Part:
         names = [name for name in self.question.windows if name not in facts.absent]
         for name in facts.absent & self.question.windows.keys():
             self.absent[name].add(partition)
-        when = self.question.when(facts.absent)
-        if not names or (when is not None and isinstance(when, AtLeast) and when.count < 1):
+        terms = self.question.terms(facts.absent)
+        if not names or (isinstance(terms.when, AtLeast) and terms.when.count < 1):
             return None
         return decide(
             at=tick.at,
@@ -161,7 +178,8 @@ class Part:
             completions=facts.completions,
             used=facts.used,
             withheld=facts.withheld,
-            terms=Terms(within=self.question.windows, when=when, settle=self.question.settle),
+            rolled={n: r for n, r in facts.rolled.items() if n in self.question.rollup},
+            terms=terms,
             key=partition,
             requested_at=facts.requested_at,
         )
@@ -176,6 +194,8 @@ class Part:
             if self.downstream.upstreams[name].pairing is Pairing.SHARED:
                 used = status is not None and status.state is State.USED
                 self._mark(self.used[name], name, partition, used)
+            if name in self.question.rollup and partition is not None:
+                self._note_rollup(name, partition, status)
         if partition is None:
             self.changed |= {n for n, s in by_name.items() if self.statuses.get(n) != s}
             self.statuses = by_name
@@ -185,6 +205,17 @@ class Part:
             self.complete[partition] = decision
         else:
             self.complete.pop(partition, None)
+
+    def _note_rollup(self, name: str, partition: str, status: UpstreamStatus | None) -> None:
+        """Notes which partitions of the downstream lack some of an upstream that is rolled up."""
+        before = self.incomplete[name].pop(partition, None)
+        rollup = status.rollup if status is not None else None
+        if status is not None and status.state is State.INCOMPLETE and rollup is not None:
+            self.incomplete[name][partition] = rollup
+        else:
+            rollup = None
+        if rollup != before:
+            self.changed.add(name)
 
     def _mark(self, of: set[Partition], name: str, partition: Partition, belongs: bool) -> None:
         if belongs is not (partition in of):

@@ -6,8 +6,9 @@ condition decides only those again.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -16,10 +17,12 @@ from .asset_facts import AssetFacts, StoredCompletion
 from .asset_requests import AssetRequest, AssetRequests
 from .compat.python import UTC
 from .errors import FanInError
-from .evaluation_records import Seen
+from .evaluation_records import KnownPartitions, Seen
+from .gathering import Gathering, Verdict
 from .partition_maps import Pairing, PartitionMap
+from .rollup import Rollup
 from .rule import Completion, Used
-from .windows import Window, in_window
+from .windows import MOST_CLOCK_SKEW, Window, in_window
 
 if TYPE_CHECKING:
     from .asset_tick import AssetTick
@@ -34,10 +37,16 @@ class Upstream:
         key: The upstream.
         downstream: The downstream.
         via: The asset that the condition applies to: the downstream, or a dependency of it.
+        rolls_up: Whether a part of the condition rolls its partitions up.
     """
 
     def __init__(
-        self, graph: Any, key: dg.AssetKey, downstream: dg.AssetKey, via: dg.AssetKey
+        self,
+        graph: Any,
+        key: dg.AssetKey,
+        downstream: dg.AssetKey,
+        via: dg.AssetKey,
+        rolls_up: bool = False,
     ) -> None:
         self.key = key
         self.name = key.to_user_string()
@@ -45,7 +54,7 @@ class Upstream:
         self.fault: str | None = None
         self.map: PartitionMap | None = None
         try:
-            self.map = PartitionMap(graph, key, downstream, via)
+            self.map = PartitionMap(graph, key, downstream, via, rolls_up)
         except FanInError as error:
             self.fault = str(error)
         self.pairing = self.map.pairing if self.map else Pairing.SHARED
@@ -53,6 +62,21 @@ class Upstream:
         self._place = -1
         self._mapped: dict[str | None, StoredCompletion] = {}
         self._sources: dict[str | None, set[str | None]] = defaultdict(set)
+        self._gatherings: dict[str | None, Gathering] = {}
+
+    @property
+    def rolls_up(self) -> bool:
+        """True if many of its partitions make one of the downstream, and all of them are needed."""
+        return self.map is not None and self.map.rolls_up
+
+    def gathering(self, partition: str | None, tick: "AssetTick") -> Gathering | None:
+        """Returns its partitions that make one of the downstream; None if it is not rolled up."""
+        if self.map is None or not self.map.rolls_up:
+            return None
+        if partition not in self._gatherings:
+            enumerated = self.map.enumerate(partition, tick.at, tick.instance)
+            self._gatherings[partition] = Gathering(enumerated, self.facts.done)
+        return self._gatherings[partition]
 
     def fact(self, partition: str | None) -> StoredCompletion | None:
         """Returns the newest completion that counts for a partition of the downstream."""
@@ -88,14 +112,22 @@ class Upstream:
         if facts is self.facts and self.map is None:
             return frozenset()
         anew = facts.journal is not self.facts.journal or self._place < 0
+        if anew:
+            self._gatherings.clear()
         if self.map is not None and self.map.refresh(tick.signatures):
             anew = True
+            self._gatherings = {
+                key: gathering
+                for key, gathering in self._gatherings.items()
+                if self.map.still_enumerates(key, gathering.enumerated)
+            }
         touched: Iterable[str | None]
         if not anew and self._place == len(facts.journal):
             self.facts = facts
             return frozenset()
         touched = facts.done if anew else facts.journal[self._place :]
         self.facts, self._place = facts, len(facts.journal)
+        self._gather(touched, tick)
         match self.pairing:
             case Pairing.ANY:
                 return None if anew else frozenset([None])
@@ -107,6 +139,19 @@ class Upstream:
             self._mapped.clear()
             self._sources.clear()
         return self._remap(tick.view, set(touched), anew)
+
+    def _gather(self, touched: Iterable[str | None], tick: "AssetTick") -> None:
+        """Takes what was completed into the partitions that are rolled up."""
+        if self.map is None or not self._gatherings:
+            return
+        of_all = self.pairing is not Pairing.MAPPED
+        for partition in touched:
+            fact = self.facts.done.get(partition)
+            if partition is None or fact is None:
+                continue
+            for ours in (None,) if of_all else self.map.children(tick.view, partition):
+                if (gathering := self._gatherings.get(ours)) is not None:
+                    gathering.complete(partition, fact)
 
     def _remap(self, view: Any, touched: Set[str | None], anew: bool) -> Set[str | None] | None:
         assert self.map is not None
@@ -136,6 +181,7 @@ class KeyFacts:
         given_back: True if one of them was used up by a request that gave it back.
         requested_at: When it was last requested.
         absent: Upstreams that have no partition for it.
+        rolled: The partitions of upstreams that are rolled up.
     """
 
     completions: Sequence[Completion]
@@ -144,6 +190,7 @@ class KeyFacts:
     given_back: bool = False
     requested_at: datetime | None = None
     absent: frozenset[str] = frozenset()
+    rolled: Mapping[str, Rollup] = field(default_factory=dict)
 
 
 class Downstream:
@@ -154,6 +201,7 @@ class Downstream:
         key: The downstream.
         windows: The upstreams that its condition names anywhere, with their windows there.
         via: Of which asset each of them is asked: the downstream itself, or a dependency.
+        rolled: The windows of parts that roll an upstream up.
     """
 
     def __init__(
@@ -162,12 +210,15 @@ class Downstream:
         key: dg.AssetKey,
         windows: Mapping[dg.AssetKey, Collection[Window]],
         via: Mapping[dg.AssetKey, dg.AssetKey],
+        rolled: Mapping[dg.AssetKey, Collection[Window]],
     ) -> None:
         self.graph, self.key, self.windows, self.via = graph, key, windows, via
+        self.rolled = rolled
         self.asset = key.to_string()
         self.partitions_def = graph.get(key).partitions_def
         self.upstreams = {
-            k.to_user_string(): Upstream(graph, k, key, via[k]) for k in sorted(windows)
+            k.to_user_string(): Upstream(graph, k, key, via[k], k in rolled)
+            for k in sorted(windows)
         }
         self.facts = AssetFacts()
         self.journal: list[str | None] = []
@@ -219,7 +270,7 @@ class Downstream:
         """Returns the downstream as a tick knew it, even if another tick has followed since."""
         if self._followed is tick.token:
             return self
-        then = Downstream(self.graph, self.key, self.windows, self.via)
+        then = Downstream(self.graph, self.key, self.windows, self.via, self.rolled)
         then.follow(tick)
         then.read_used(self.requests.by_ticks, tick)
         return then
@@ -254,8 +305,17 @@ class Downstream:
         completions: list[Completion] = []
         used: dict[str, Used] = {}
         withheld: dict[str, str] = {}
+        rolled: dict[str, Rollup] = {}
         given_back, absent = False, set()
         for name, upstream in self.upstreams.items():
+            verdict_on = partial(self._verdict, name, requests, partition, tick)
+            if (gathering := upstream.gathering(partition, tick)) is not None:
+                if gathering.enumerated.is_nothing and partition is not None:
+                    absent.add(name)
+                    continue
+                gathering.judge(requests, verdict_on)
+                rolled[name] = rollup_of(name, gathering, partition)
+                given_back |= gathering.given_back
             fact = upstream.fact(partition)
             if fact is None:
                 if upstream.map is not None and not upstream.map.exists_for(tick.view, partition):
@@ -263,16 +323,12 @@ class Downstream:
                 continue
             completion = completion_of(name, fact, partition)
             completions.append(completion)
-            launch = tick.launches.of_run(fact.run_id) if fact.run_id else None
-            by = next((r for r in requests if r.has_used(partition, name, fact, launch)), None)
-            if by is not None:
-                used[name] = Used(position=completion.position, at=_datetime(by.at))
-            elif holder := self._holder(requests, fact, launch, partition, tick):
-                withheld[name] = holder
-            else:
-                given_back |= any(
-                    r.given_back and r.has_used_by_request(partition, name, fact) for r in requests
-                )
+            verdict = verdict_on(fact)
+            if verdict.used_at is not None:
+                used[name] = Used(position=completion.position, at=_datetime(verdict.used_at))
+            elif verdict.launch is not None:
+                withheld[name] = verdict.launch
+            given_back |= verdict.given_back
         return KeyFacts(
             completions=completions,
             used=used,
@@ -280,7 +336,28 @@ class Downstream:
             given_back=given_back,
             requested_at=next((_datetime(r.at) for r in requests if r.uses), None),
             absent=frozenset(absent),
+            rolled=rolled,
         )
+
+    def _verdict(
+        self,
+        name: str,
+        requests: Sequence[AssetRequest],
+        partition: str | None,
+        tick: "AssetTick",
+        fact: StoredCompletion,
+    ) -> Verdict:
+        """Returns what became of a completion of an upstream, for a partition."""
+        launch = tick.launches.of_run(fact.run_id) if fact.run_id else None
+        by = next((r for r in requests if r.has_used(partition, name, fact, launch)), None)
+        if by is not None:
+            return Verdict(used_at=by.at)
+        if holder := self._holder(requests, fact, launch, partition, tick):
+            return Verdict(launch=holder)
+        given_back = any(
+            r.given_back and r.has_used_by_request(partition, name, fact) for r in requests
+        )
+        return Verdict(given_back=given_back)
 
     def _holder(
         self,
@@ -315,20 +392,33 @@ class Downstream:
         """Returns the newest completion of each upstream for a partition, and whether it is ready
         by any part of the condition: what a request of the partition uses up."""
         facts = self.of(partition, tick)
-        return {
-            c.upstream: (
-                c.position[1],
-                c.position[0].timestamp(),
-                c.run_id or "",
-                c.upstream not in facts.used
-                and c.upstream not in facts.withheld
-                and any(
-                    in_window(window, c.completed_at, tick.at)
-                    for window in self.windows[self.upstreams[c.upstream].key]
-                ),
-            )
-            for c in facts.completions
-        }
+        seen: dict[str, tuple[int, float, str, bool]] = {}
+        for newest in facts.completions:
+            name = newest.upstream
+            key, rollup = self.upstreams[name].key, facts.rolled.get(name)
+            rolled_up = rollup.new if rollup is not None and rollup.is_whole() else None
+            is_rolled = _is_young(rolled_up, self.rolled.get(key, ()), tick.at)
+            c = rolled_up if is_rolled and rolled_up is not None else newest
+            is_free = name not in facts.used and name not in facts.withheld
+            ready = is_rolled or (is_free and _is_young(c, self.windows[key], tick.at))
+            seen[name] = c.position[1], c.position[0].timestamp(), c.run_id or "", ready
+        return seen
+
+    def known_partitions(
+        self, partitions: Collection[str | None], tick: "AssetTick"
+    ) -> KnownPartitions | None:
+        """Returns what is known of the partitions that are rolled up into these; None if none
+        are."""
+        rolled = {name: of for name, of in self.upstreams.items() if of.rolls_up}
+        if not rolled:
+            return None
+        young_from = (tick.at - MOST_CLOCK_SKEW).timestamp()
+        recent: dict[str, dict[str | None, frozenset[int]]] = {}
+        for name, upstream in rolled.items():
+            gatherings = ((p, upstream.gathering(p, tick)) for p in partitions)
+            known = {p: frozenset(g.known_since(young_from)) for p, g in gatherings if g}
+            recent[name] = {partition: ids for partition, ids in known.items() if ids}
+        return KnownPartitions(young_from, recent)
 
 
 MOST_JOURNAL = 50_000
@@ -348,6 +438,32 @@ def completion_of(name: str, fact: StoredCompletion, partition: str | None) -> C
         run_id=fact.run_id or None,
         key=partition,
     )
+
+
+def rollup_of(name: str, gathering: Gathering, partition: str | None) -> Rollup:
+    """Returns the partitions of an upstream as the rule takes them."""
+
+    def completion(fact: StoredCompletion | None) -> Completion | None:
+        return None if fact is None else completion_of(name, fact, partition)
+
+    withheld, launch = gathering.withheld or (None, None)
+    used_at = gathering.used_at if gathering.new is None and withheld is None else None
+    return Rollup(
+        count=len(gathering.enumerated.partitions),
+        missing=gathering.missing,
+        to_come=gathering.to_come,
+        first_missing=gathering.first_missing,
+        never=gathering.enumerated.never,
+        newest=completion(gathering.newest),
+        new=completion(gathering.new),
+        withheld=completion(withheld),
+        launch=launch,
+        used_at=None if used_at is None else _datetime(used_at),
+    )
+
+
+def _is_young(of: Completion | None, windows: Iterable[Window], at: datetime) -> bool:
+    return of is not None and any(in_window(window, of.completed_at, at) for window in windows)
 
 
 def _datetime(seconds: float) -> datetime:

@@ -23,8 +23,9 @@ from dagster._core.definitions.declarative_automation.serialized_objects import 
 from .compat.releases import subset_of_partitions
 from .condition_parts import Part, Partition
 from .downstreams import Upstream
-from .messages import ASSET_WORDS, explain_held_back, explain_upstream
+from .messages import ASSET_WORDS, explain_held_back, explain_rollup, explain_upstream
 from .partition_maps import Pairing
+from .rollup import Rollup
 from .rule import State, UpstreamStatus
 
 MOST_PARTITIONS_NAMED = 3
@@ -280,6 +281,8 @@ def _text(part: Part, name: str, upstream: Upstream) -> Text:
     if upstream.pairing is Pairing.SHARED:
         return Text(name, _shared_words(part, name, upstream), ready)
     words = _partition_words(ready)
+    if part.incomplete[name]:
+        words += f"; {_incomplete_words(part.incomplete[name])}"
     if part.absent[name]:
         words += f"; it has no partition for {_some(part.absent[name])}"
     return Text(name, words, ready)
@@ -295,6 +298,14 @@ def _some(partitions: Collection[Partition]) -> str:
     more = len(partitions) - MOST_PARTITIONS_NAMED
     named = ", ".join(sorted(map(str, partitions), reverse=True)[:MOST_PARTITIONS_NAMED])
     return named + (f" and {more} more" if more > 0 else "")
+
+
+def _incomplete_words(incomplete: Mapping[Partition, Rollup]) -> str:
+    """Returns which partitions lack some of an upstream that is rolled up, the last ones first."""
+    last = sorted(map(str, incomplete), reverse=True)[:MOST_PARTITIONS_NAMED]
+    words = [f"{partition}: {explain_rollup(incomplete[partition])}" for partition in last]
+    more = len(incomplete) - len(last)
+    return "; ".join([*words, *[f"and {more} more lack some"] * bool(more)])
 
 
 def _shared_words(part: Part, name: str, upstream: Upstream) -> str:

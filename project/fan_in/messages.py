@@ -6,6 +6,7 @@ from datetime import datetime
 from difflib import get_close_matches
 
 from .calendars import Calendar
+from .rollup import Rollup
 from .rule import Decision, State, UpstreamStatus
 from .windows import format_duration, format_time
 
@@ -45,6 +46,8 @@ def explain_upstream(
 
 def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) -> str:
     newest, window = status.newest, status.within
+    if status.state is State.INCOMPLETE and status.rollup is not None:
+        return explain_rollup(status.rollup)
     if newest is None:
         if sure or window is None:
             return f"never {words.completed}"
@@ -52,7 +55,8 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
             return f"no {words.completion} {window.words}"
         return f"no {words.completion} within {format_duration(window)}"
     if status.state is State.READY:
-        return f"{words.completed} {_moment(newest.completed_at, at)}"
+        line = f"{words.completed} {_moment(newest.completed_at, at)}"
+        return line if status.rollup is None else f"{line}, {_partitions_there(status.rollup)}"
     if status.state is State.USED:
         when = f" at {format_time(status.used_at)}" if status.used_at else ""
         return (
@@ -71,6 +75,27 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
     return f"{last}, outside {format_duration(window)}"
 
 
+def explain_rollup(rollup: Rollup) -> str:
+    """Returns which partitions are missing, of those that together make a key."""
+    if rollup.never:
+        return (
+            "can never be complete: it will have no"
+            f" {_first_of(rollup.never, len(rollup.never))}; begin later, or let its"
+            " partition_mapping allow nonexistent upstream partitions"
+        )
+    line = _partitions_there(rollup)
+    return f"{line}; missing {_first_of(rollup.first_missing, rollup.missing)}"
+
+
+def _partitions_there(rollup: Rollup) -> str:
+    return f"{rollup.there} of {rollup.count} partitions"
+
+
+def _first_of(names: Sequence[str], count: int) -> str:
+    more = f" and {count - 1} more" if count > 1 else ""
+    return f"{plain(names[0])}{more}"
+
+
 def explain_held_back(decision: Decision, *, words: Words, at: datetime | None = None) -> str:
     """Returns what holds a complete batch back, empty if nothing does; times as ages when ``at`` is
     given."""
@@ -85,9 +110,9 @@ def explain_held_back(decision: Decision, *, words: Words, at: datetime | None =
         return f"upstreams still running: {_some([*map(plain, decision.busy)], ', ')}"
     if decision.unsettled and decision.terms.settle is not None:
         ages = [
-            f"{plain(s.upstream)} {words.completed} {_moment(s.newest.completed_at, at)}"
+            f"{plain(s.upstream)} {words.completed} {_moment(s.last.completed_at, at)}"
             for s in decision.unsettled
-            if s.newest
+            if s.last
         ]
         return f"settling for {format_duration(decision.terms.settle)}: {_some(ages)}"
     return ""

@@ -8,9 +8,10 @@ a completion that
 
 Firing uses up, for every upstream, its newest completion known at that tick and all older ones.
 
-Its terms refine it. ``when`` says which upstreams are enough, if not all. ``settle`` is a quiet
-period: a batch waits until no upstream has completed for this long. And a batch may wait for a run
-of the downstream or an upstream to end, or for another evaluation that may be about to request it.
+Its terms refine it. ``when`` says which upstreams are enough, if not all. ``rollup`` names those of
+which many partitions make one key: see the module of that name. ``settle`` is a quiet period: a
+batch waits until no upstream has completed for this long. And a batch may wait for a run of the
+downstream or an upstream to end, or for another evaluation that may be about to request it.
 
 This module imports no Dagster and reads no clock. The job path (``sensor``) and the declarative
 path (``condition``) translate stored events into completions and call ``decide``.
@@ -19,7 +20,7 @@ path (``condition``) translate stored events into completions and call ``decide`
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import cached_property
@@ -27,6 +28,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import FanInError
+from .rollup import Rollup
 from .terms import ALL_WITHIN_A_DAY, Terms
 from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
 
@@ -105,6 +107,7 @@ class State(Enum):
     USED = "already used"
     TOO_OLD = "too old"
     WITHHELD = "withheld"
+    INCOMPLETE = "incomplete"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,11 +118,12 @@ class UpstreamStatus:
         upstream: Its name.
         state: Whether the newest completion counts, and if not, why.
         within: Its window.
-        newest: The newest completion known, if there is one.
+        newest: The newest completion known, if there is one; of a rollup the newest new one.
         used_at: When the newest completion was used, if it was and if that is known.
         launch: The unfinished launch that made the newest completion and still has to make the
             downstream, so it withholds the completion.
         note: A detail to show when the upstream is not ready.
+        rollup: Its partitions that together make the key, if it is rolled up.
     """
 
     upstream: str
@@ -129,6 +133,12 @@ class UpstreamStatus:
     used_at: datetime | None = None
     launch: str | None = None
     note: str | None = None
+    rollup: Rollup | None = None
+
+    @property
+    def last(self) -> Completion | None:
+        """The newest completion, whether it counts or not."""
+        return self.newest if self.rollup is None else self.rollup.newest
 
     @property
     def ready(self) -> bool:
@@ -208,9 +218,7 @@ class Decision:
         settle = self.terms.settle
         if settle is None:
             return ()
-        return tuple(
-            s for s in self.statuses if s.newest and self.at - s.newest.completed_at < settle
-        )
+        return tuple(s for s in self.statuses if s.last and self.at - s.last.completed_at < settle)
 
     @property
     def changes_at(self) -> datetime | None:
@@ -218,7 +226,7 @@ class Decision:
         have settled. None if it never does."""
         newest = [(s, s.newest.completed_at) for s in self.ready if s.newest]
         times = [falls_out(status.within, at) for status, at in newest]
-        settled = [s.newest.completed_at for s in self.unsettled if s.newest]
+        settled = [s.last.completed_at for s in self.unsettled if s.last]
         times += [max(settled) + (self.terms.settle or timedelta(0))] if settled else []
         return min((time for time in times if time is not None), default=None)
 
@@ -251,6 +259,7 @@ def decide(
     terms: Terms = ALL_WITHIN_A_DAY,
     key: str | None = None,
     withheld: Mapping[str, str] = NOTHING,
+    rolled: Mapping[str, Rollup] = NOTHING,
     requested_at: datetime | None = None,
 ) -> Decision:
     """Returns the outcome of a tick: whether the upstreams' completions make a batch.
@@ -265,6 +274,7 @@ def decide(
         key: The key that the decision is for; None without keys.
         withheld: Upstreams whose newest completion is withheld, each with the unfinished launch
             that made it and still has to make the downstream.
+        rolled: The upstreams that are rolled up for this key, each with its partitions.
         requested_at: When a batch was last requested for the key, or used up by hand; None if that
             is not known.
 
@@ -287,7 +297,9 @@ def decide(
     return Decision(
         at=at,
         statuses=tuple(
-            _status(
+            _rolled_status(name, rolled[name], at, window_of(terms.within, name))
+            if name in rolled
+            else _status(
                 name,
                 newest.get(name),
                 used.get(name),
@@ -323,6 +335,34 @@ def _status(
         )
     state = State.READY if in_window(within, newest.completed_at, at) else State.TOO_OLD
     return UpstreamStatus(upstream=upstream, state=state, within=within, newest=newest)
+
+
+def _rolled_status(
+    upstream: str, rollup: Rollup, at: datetime, within: Window, spared: int | None = None
+) -> UpstreamStatus:
+    """Returns the status of an upstream of which many partitions make the key.
+
+    Args:
+        upstream: Its name.
+        rollup: Its partitions.
+        at: The time of the tick.
+        within: Its window.
+        spared: How many partitions may be missing, past a deadline.
+    """
+    status = UpstreamStatus(
+        upstream=upstream, state=State.USED, within=within, newest=rollup.newest, rollup=rollup
+    )
+    if not rollup.is_whole(spared):
+        return replace(status, state=State.INCOMPLETE)
+    if rollup.newest is None:
+        return replace(status, state=State.NEVER)
+    if rollup.new is not None:
+        is_young = in_window(within, rollup.new.completed_at, at)
+        state = State.READY if is_young else State.TOO_OLD
+        return replace(status, state=state, newest=rollup.new)
+    if rollup.withheld is not None:
+        return replace(status, state=State.WITHHELD, newest=rollup.withheld, launch=rollup.launch)
+    return replace(status, used_at=rollup.used_at)
 
 
 def check_upstreams(upstreams: Collection[str], downstream: str | None = None) -> None:

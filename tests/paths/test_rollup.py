@@ -1,0 +1,220 @@
+"""Rollups on the declarative path: what no timeline over days and weeks can say."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+
+# Private: nothing public hides an event.
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
+
+from project.fan_in import CalendarDay, FanInError, all_upstreams_updated, upstream_updated
+from tests.paths.test_partitions import COUNTRIES, DAYS, FIRST, HOURS, SECOND, Partitioned
+from tests.support.pinned import START
+
+ROLLUP = all_upstreams_updated(rollup=["hourly"], wait_while_running=False)
+EVERY_HOUR = dg.HourlyPartitionsDefinition(start_date=f"{FIRST}-00:00")
+EVERY_DAY = dg.DailyPartitionsDefinition(start_date=FIRST, end_offset=1)
+
+
+def hours(day: str, *numbers: int) -> list[str]:
+    """Returns the partitions of these hours of a day; of all, if none is named."""
+    return [f"{day}-{number:02}:00" for number in numbers or range(24)]
+
+
+def lines_of(world: Partitioned) -> dict[str, str]:
+    """Returns the lines of the last evaluation, by upstream."""
+    (evaluation,) = world.evaluations
+    snapshots = [node.condition_snapshot for node in evaluation.iter_nodes()]
+    return {snapshot.name: snapshot.description for snapshot in snapshots}
+
+
+def test_a_day_is_requested_once_its_24_hours_are_there_and_again_for_a_repair():
+    """Whatever order the hours come in; of another day they say nothing."""
+    with Partitioned(DAYS, {"hourly": HOURS}, ROLLUP) as world:
+        world.done("hourly", *hours(FIRST)[1:], *hours(SECOND, 3))
+        assert world.fired() == []
+        assert lines_of(world)["hourly"] == (
+            f"nothing new for any partition; {SECOND}: 1 of 24 partitions; missing"
+            f" {SECOND}-00:00 and 22 more; {FIRST}: 23 of 24 partitions; missing {FIRST}-00:00"
+        )
+        world.done("hourly", *hours(FIRST, 0))
+        assert world.fired() == [FIRST]
+        assert world.fired() == []
+        world.done("hourly", *hours(FIRST, 17))
+        assert world.fired() == [FIRST]
+
+
+def test_hours_that_are_still_to_come_are_missing_also_where_the_mapping_allows_it():
+    """At half past eleven today has eleven hours of Dagster's, and 24 of its own."""
+    may_be_missing = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+    for mapping in (None, may_be_missing):
+        with Partitioned(EVERY_DAY, {"hourly": (EVERY_HOUR, mapping)}, ROLLUP) as world:
+            world.now = START + timedelta(hours=11.5)
+            world.done("hourly", *hours(FIRST)[:11])
+            assert world.fired() == []
+            assert (
+                f"11 of 24 partitions; missing {FIRST}-11:00 and 12 more"
+                in (lines_of(world)["hourly"])
+            )
+            world.now = START + timedelta(hours=24.1)
+            world.done("hourly", *hours(FIRST)[11:])
+            assert world.fired() == [FIRST]
+
+
+@pytest.mark.parametrize(("day", "count"), [("2026-03-29", 23), ("2026-10-25", 25)])
+def test_a_day_on_which_the_clocks_change_has_23_or_25_hours(day: str, count: int):
+    """By the zone of the partitions."""
+    daily = dg.DailyPartitionsDefinition(start_date=day, timezone="Europe/Berlin")
+    hourly = dg.HourlyPartitionsDefinition(start_date=f"{day}-00:00", timezone="Europe/Berlin")
+    with Partitioned(daily, {"hourly": hourly}, ROLLUP) as world:
+        midnight = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo("Europe/Berlin"))
+        world.now = midnight.astimezone(START.tzinfo) + timedelta(hours=26)
+        keys = hourly.get_partition_keys(world.now)[:count]
+        assert keys[-1] == f"{day}-23:00"
+        world.done("hourly", *keys[1:])
+        assert world.fired() == []
+        assert f"{count - 1} of {count} partitions" in lines_of(world)["hourly"]
+        world.done("hourly", keys[0])
+        assert world.fired() == [day]
+
+
+def test_a_key_that_begins_before_its_upstream_can_never_be_complete_and_the_line_says_so():
+    """Unless the mapping allows what is none."""
+    later = dg.HourlyPartitionsDefinition(start_date=f"{FIRST}-02:00", end_date="2026-01-12-00:00")
+    with Partitioned(DAYS, {"hourly": later}, ROLLUP) as world:
+        world.done("hourly", *hours(FIRST)[2:])
+        assert world.fired() == []
+        assert (
+            f"{FIRST}: can never be complete: it will have no {FIRST}-00:00 and 1 more"
+            in (lines_of(world)["hourly"])
+        )
+    allowed = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+    with Partitioned(DAYS, {"hourly": (later, allowed)}, ROLLUP) as world:
+        world.done("hourly", *hours(FIRST)[2:])
+        assert world.fired() == [FIRST]
+
+
+def test_a_country_of_many_days_and_a_day_of_many_countries():
+    """Dimensions roll up as Dagster maps them."""
+    many = dg.MultiPartitionsDefinition({"country": COUNTRIES, "day": DAYS})
+    by_day = dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name="day")
+    condition = all_upstreams_updated(rollup=True, wait_while_running=False)
+    with Partitioned(DAYS, {"detail": (many, by_day)}, condition) as world:
+        world.done("detail", *(f"{country}|{FIRST}" for country in ("de", "fr")))
+        assert world.fired() == []
+        world.done("detail", f"us|{FIRST}")
+        assert world.fired() == [FIRST]
+
+
+def test_dynamic_partitions_that_are_deleted_are_not_asked_for_and_new_ones_are():
+    """All that there are make the asset without partitions."""
+    customers = dg.DynamicPartitionsDefinition(name="customers")
+    upstreams = {"hourly": (customers, dg.AllPartitionMapping())}
+    with Partitioned(None, upstreams, ROLLUP) as world:
+        world.instance.add_dynamic_partitions("customers", ["ada", "bob", "eve"])
+        world.done("hourly", "ada", "eve")
+        assert world.fired() == []
+        assert lines_of(world)["hourly"] == "2 of 3 partitions; missing bob"
+        world.instance.delete_dynamic_partition("customers", "bob")
+        assert world.fired() == ["None"]
+        world.instance.add_dynamic_partitions("customers", ["zoe"])
+        world.done("hourly", "ada")
+        assert world.fired() == []
+        world.done("hourly", "zoe")
+        assert world.fired() == ["None"]
+
+
+def test_a_wiped_upstream_has_nothing():
+    """Its partitions are missing."""
+    with Partitioned(DAYS, {"hourly": HOURS}, ROLLUP) as world:
+        world.done("hourly", *hours(FIRST))
+        with world.pinned():
+            world.instance.wipe_assets([dg.AssetKey("hourly")])
+        world.done("hourly", *hours(FIRST, 3))
+        assert world.fired() == []
+        assert "1 of 24 partitions" in lines_of(world)["hourly"]
+
+
+def test_an_hour_that_becomes_visible_late_is_new():
+    """Its event has an id before those that were used, and was not there when they were."""
+    whole = all_upstreams_updated(rollup=["a"], optional=["b"], wait_while_running=False)
+    condition = whole | upstream_updated("b")
+    upstreams = {"a": (COUNTRIES, dg.AllPartitionMapping()), "b": None}
+    with Partitioned(None, upstreams, condition) as world:
+        world.done("a", "us", "de", "fr", "us")
+        show(world, "de", visible=False)
+        world.done("b", None)
+        assert world.fired() == ["None"]
+        assert world.fired() == []
+        show(world, "de", visible=True)
+        assert world.fired() == ["None"]
+        assert world.fired() == []
+
+
+def show(world: Partitioned, partition: str, *, visible: bool) -> None:
+    """Shows the materialization of a partition to readers, or hides it from them."""
+    kinds = ["HIDDEN", "ASSET_MATERIALIZATION"]
+    before, after = kinds if visible else reversed(kinds)
+    with world.instance.event_log_storage.index_connection() as connection:
+        connection.execute(
+            Events.update()
+            .where(Events.c.partition == partition, Events.c.dagster_event_type == before)
+            .values(dagster_event_type=after)
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"rollup": "hourly"}, r"rollup='hourly' is one key: give a list"),
+        ({"rollup": [""]}, r"key='' is empty"),
+        ({"rollup": True, "missing_at_most": 0}, r"missing_at_most=0 lets none be missing"),
+        ({"rollup": True, "missing_at_most": True}, r"is no number of partitions"),
+        ({"rollup": True, "missing_at_most": 2}, r"holds from a deadline on, and there is none"),
+        ({"missing_at_most": 2}, r"no upstream is rolled up: name some in rollup"),
+    ],
+)
+def test_arguments_that_can_mean_nothing_are_errors_that_name_the_fix(arguments, words):
+    """When the condition is made."""
+    with pytest.raises(FanInError, match=words):
+        all_upstreams_updated(**arguments)
+
+
+def faults(condition, partitions=None, upstream=COUNTRIES, mapping=None) -> str:
+    """Returns what an evaluation says of a rollup that cannot be."""
+    with Partitioned(partitions, {"a": (upstream, mapping)}, condition) as world:
+        world.done("a", "de" if upstream else None)
+        assert world.fired() == []
+        return " ".join(lines_of(world).values())
+
+
+def test_a_rollup_that_cannot_be_is_false_and_its_line_says_why():
+    """What the graph alone can tell: no partitions, no mapping, no such asset."""
+    by_name = all_upstreams_updated(rollup=["a"])
+    assert "a has no partitions to roll up: take it out of rollup" in faults(by_name, upstream=None)
+    assert "name a partition_mapping in its deps, such as AllPartitionMapping()" in faults(by_name)
+    of_nobody = all_upstreams_updated(rollup=["nope"])
+    assert "nope: no asset of this code location" in faults(of_nobody, COUNTRIES)
+
+
+def test_the_name_of_a_condition_says_what_is_rolled_up():
+    """As the UI shows it."""
+    assert ROLLUP.name == "all_upstreams_updated(within 24 h, rollup: hourly)"
+    assert ROLLUP.description.endswith("within 24 h; rolled up: hourly")
+    everything = all_upstreams_updated(CalendarDay("UTC"), rollup=True)
+    assert everything.name == "all_upstreams_updated(today in UTC, rollup: all)"
+
+
+def test_a_part_without_the_rollup_counts_any_hour_beside_one_that_has_it():
+    """Each part asks for itself, and a request uses up all that is known."""
+    condition = ROLLUP | (upstream_updated("hourly") & upstream_updated("b"))
+    with Partitioned(DAYS, {"hourly": HOURS, "b": DAYS}, condition) as world:
+        world.done("hourly", *hours(FIRST, 3))
+        world.done("b", FIRST)
+        assert world.fired() == [FIRST]
+        world.done("hourly", *hours(FIRST, *(n for n in range(24) if n != 3)))
+        assert world.fired() == []
+        world.done("b", FIRST)
+        assert world.fired() == [FIRST]
