@@ -99,6 +99,21 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         ),
         _checked(f"^({DURATION}|{TEMPLATE})$"),
     ] = None
+    rollup: Annotated[
+        Any,
+        dg.Resolver(
+            lambda context, value: context.resolve_value(value),
+            model_field_type=list[str] | bool | str,
+            description="The upstream jobs of which many partitions make one key, or true for all."
+            " Not on the job path yet.",
+        ),
+        _checked(ONLY_TEMPLATE),
+    ] = ()
+    missing_at_most: Annotated[
+        int | None,
+        _described("How many partitions of a rollup may be missing from the deadline on."),
+        _checked(ONLY_TEMPLATE, minimum=1),
+    ] = None
     wait_while_running: Annotated[bool, _checked(ONLY_TEMPLATE)] = True
     wait_while_upstreams_run: Annotated[bool, _checked(ONLY_TEMPLATE)] = False
     correlate_by: str | None = None

@@ -17,6 +17,12 @@ from .terms import check_terms
 def check_arguments(spec: SensorConfig) -> None:
     """Raises FanInError for arguments that can never work."""
     check_terms(spec, spec.names)
+    if spec.rollup:
+        raise FanInError(
+            f"rollup={spec.rollup!r}: a sensor cannot roll partitions of a job up yet, since it is"
+            " not told how those map to its key: set all_upstreams_updated(rollup=…) on the"
+            " downstream asset, or have one run of the upstream job make all of the key"
+        )
     if spec.tag is not None and not (isinstance(spec.tag, str) and spec.tag):
         raise FanInError(
             f"correlate_by={spec.tag!r} is not a run tag: name one, such as"

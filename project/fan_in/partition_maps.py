@@ -66,6 +66,12 @@ class PartitionMap:
         self._parents: dict[str, bool] = {}
         self._enumerated: dict[str | None, Enumerated] = {}
         self._signature: Any = None
+        self._is_by_time = isinstance(self._direct(), dg.TimeWindowPartitionMapping)
+
+    @property
+    def _is_shifted(self) -> bool:
+        mapping = self._direct()
+        return bool(mapping.start_offset or mapping.end_offset) if mapping is not None else False
 
     @property
     def _is_of_many(self) -> bool:
@@ -87,7 +93,19 @@ class PartitionMap:
                     " cannot be paired: add it to the deps"
                 )
             return Pairing.SAME
+        self._check_zones()
         return Pairing.SAME if self._is_identity() else Pairing.MAPPED
+
+    def _check_zones(self) -> None:
+        # Dagster checks it when definitions load, but not of an upstream in another code location.
+        mapping = self._direct()
+        zones = [getattr(of, "timezone", "") for of in (self.theirs, self.ours)]
+        if isinstance(mapping, dg.TimeWindowPartitionMapping) and zones[0] != zones[1]:
+            raise FanInError(
+                f"the partitions of {self.upstream.to_user_string()} are of the zone {zones[0]},"
+                f" those of {self.downstream.to_user_string()} of {zones[1]}, so that no mapping"
+                " serves: give both one zone"
+            )
 
     def _direct(self) -> Any | None:
         """Returns the mapping, if the upstream is a parent and nothing is between."""
@@ -114,20 +132,21 @@ class PartitionMap:
         signature = (signatures.of(self.theirs), signatures.of(self.ours))
         if signature == self._signature:
             return False
-        self._signature = signature
-        self._children.clear()
+        before, self._signature = self._signature, signature
         self._parents.clear()
-        lasting = self._lasting()
-        self._enumerated = {key: e for key, e in self._enumerated.items() if lasting and e.is_over}
+        if before is None or not self._is_by_time:
+            self._children.clear()
+            self._enumerated.clear()
+            return True
+        # Time goes on: what has all come, and is not at the end of what there was, stays mapped.
+        last = before[1]
+        self._children = {p: of for p, of in self._children.items() if of and last not in of}
+        self._enumerated = {key: e for key, e in self._enumerated.items() if e.is_over}
         return True
 
     def still_enumerates(self, partition: str | None, enumerated: Enumerated) -> bool:
         """True if the upstream's partitions for one of the downstream are still the same."""
         return self._enumerated.get(partition) is enumerated
-
-    def _lasting(self) -> bool:
-        """True if partitions that have all come are enumerated for good."""
-        return isinstance(self._direct(), dg.TimeWindowPartitionMapping)
 
     def enumerate(self, partition: str | None, at: datetime, instance: Any) -> Enumerated:
         """Returns the upstream's partitions that together make one of the downstream."""
@@ -141,7 +160,12 @@ class PartitionMap:
     def children(self, view: Any, partition: str) -> frozenset[str]:
         """Returns the downstream's partitions that one of the upstream maps to."""
         if partition not in self._children:
-            self._children[partition] = self._map_down(view, partition)
+            mapped = self._children[partition] = self._map_down(view, partition)
+            if self.rolls_up and len(mapped) == 1 and self._is_by_time and not self._is_shifted:
+                # What lies within the time of one of the downstream maps to that alone.
+                (ours,) = mapped
+                of_ours = self.enumerate(ours, view.effective_dt, view.instance)
+                self._children |= dict.fromkeys(of_ours.partitions[1:-1], mapped)
         return self._children[partition]
 
     def _map_down(self, view: Any, partition: str) -> frozenset[str]:

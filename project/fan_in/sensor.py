@@ -8,7 +8,7 @@ for several upstreams.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
@@ -56,6 +56,8 @@ def fan_in_sensor(
     within: Within = ONE_DAY,
     when: Requirement | None = None,
     settle: timedelta | None = None,
+    rollup: Collection[str] | bool = (),
+    missing_at_most: int | None = None,
     wait_while_running: bool = True,
     wait_while_upstreams_run: bool = False,
     correlate_by: str | None = None,
@@ -87,6 +89,9 @@ def fan_in_sensor(
             upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses
             the completions of all upstreams, needed or not.
         settle: The quiet period: a batch waits until no upstream has succeeded for this long.
+        rollup: The upstream jobs of which many partitions make one key. A condition has it; a
+            sensor has not yet, and refuses it.
+        missing_at_most: From the deadline on, how many of these partitions may be missing.
         wait_while_running: Whether a batch waits while a run or backfill of the downstream is
             unfinished, or a failed run of it will be retried.
         wait_while_upstreams_run: Whether a batch waits while a run of an upstream is unfinished.
@@ -104,8 +109,8 @@ def fan_in_sensor(
         FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
             its own upstreams, a window, quiet period or interval that is not positive, a window or
             requirement for an unknown upstream, a requirement that can never be met or is met by
-            nothing, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
-            is not correlated by them.
+            nothing, a rollup, an empty tag, an unknown ``manual_runs``, or a downstream with
+            partitions that is not correlated by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -117,6 +122,8 @@ def fan_in_sensor(
         within=within,
         when=when,
         settle=settle,
+        rollup=rollup,
+        missing_at_most=missing_at_most,
         wait_while_running=wait_while_running,
         wait_while_upstreams_run=wait_while_upstreams_run,
         tag=correlate_by,

@@ -61,3 +61,10 @@ def check_rollup(rollup: Collection[str] | bool, upstreams: Sequence[str]) -> No
             f"rollup names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
             f" name some of {', '.join(upstreams)}"
         )
+
+
+def rolled_up(terms: Terms, upstreams: Sequence[str]) -> list[str]:
+    """Returns those of these upstreams that the terms roll up."""
+    if isinstance(terms.rollup, bool):
+        return list(upstreams) if terms.rollup else []
+    return [name for name in upstreams if name in terms.rollup]

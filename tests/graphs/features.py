@@ -31,7 +31,16 @@ def features(timeline: GraphTimeline) -> set[str]:
     found |= {kind.name.lower() for kind in {a.kind for a in graph.assets} - {Kind.ASSET}}
     found |= {"default"} if graph.default else set()
     found |= {"without backfills"} if not graph.backfills else set()
-    for word in ("within", "at_least", "optional", "wait", "any_deps", "settled", "running"):
+    for word in (
+        "within",
+        "at_least",
+        "optional",
+        "wait",
+        "any_deps",
+        "settled",
+        "running",
+        "rollup",
+    ):
         found |= {word} if any(word in c for c in conditions) else set()
     found |= {"expression"} if any(re.search("[|&]", c) for c in conditions) else set()
     found |= {"negation"} if any(re.search(r"~[a-z]\b", c) for c in conditions) else set()

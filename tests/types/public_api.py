@@ -34,6 +34,8 @@ DAY = timedelta(days=1)
 everything: dg.AutomationCondition[dg.AssetKey] = all_upstreams_updated()
 daily = all_upstreams_updated(CalendarDay("Europe/Berlin"), optional=["vip", dg.AssetKey("b")])
 some = all_upstreams_updated(within={"a": DAY, "b": None}, at_least=2, wait_while_running=False)
+whole = all_upstreams_updated(rollup=["hourly", dg.AssetKey("b")])
+every_partition = all_upstreams_updated(rollup=True)
 deprecated = upstreams_updated(2, within=DAY)
 either = upstream_updated("a") & (upstream_updated(dg.AssetKey("b"), DAY) | upstream_updated("c"))
 quiet = (

@@ -17,6 +17,7 @@ from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
 from ..inspect.requests import RequestedRun
 from ..messages import explain_upstream
+from ..rollup import Rollup
 from ..rule import Batch, UpstreamStatus
 from ..ticks import TickRecord
 from ..windows import falls_out, format_duration, format_time
@@ -109,7 +110,8 @@ def upstream_row(status: UpstreamStatus, outlook: Outlook, at: datetime) -> tupl
         why = explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure)
         return status.upstream, last, age, "no", why
     until = falls_out(status.within, newest.completed_at)
-    return status.upstream, last, age, "yes", _in_utc(until) if until else "always"
+    counts = "yes" if status.rollup is None else f"yes, {status.rollup.there} partitions"
+    return status.upstream, last, age, counts, _in_utc(until) if until else "always"
 
 
 def _in_utc(time: datetime) -> str:
@@ -155,8 +157,19 @@ def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Map
         "age_seconds": (at - newest.completed_at).total_seconds() if newest else None,
         "run_id": newest and newest.run_id,
         "used_at": status.used_at,
+        "partitions": None if status.rollup is None else rollup_data(status.rollup),
         "window": status.within,
         "falls_out_at": until,
+    }
+
+
+def rollup_data(rollup: Rollup) -> Mapping[str, Any]:
+    return {
+        "of": rollup.count,
+        "there": rollup.there,
+        "first_missing": list(rollup.first_missing),
+        "to_come": rollup.to_come,
+        "never": list(rollup.never),
     }
 
 

@@ -200,6 +200,8 @@ def _of_condition(
             within=parser.within,
             when=None if plain else when[0] if len(when) == 1 else AllOf(tuple(when)),
             settle=parser.settle,
+            rollup=frozenset(parser.rollup),
+            missing_at_most=parser.missing_at_most,
             overlap=parser.overlap,
             idle=parser.idle,
             by_key=by_key,
@@ -228,6 +230,8 @@ class ConditionParser:
         self.key = key
         self.windows: dict[str, Any] = {}
         self.settle: timedelta | None = None
+        self.rollup: set[str] = set()
+        self.missing_at_most: int | None = None
         self.overlap = True
         self.idle = False
         self.others: list[str] = []
@@ -265,6 +269,9 @@ class ConditionParser:
             self.overlap = self.overlap and not condition.wait_while_running
             if condition.settle is not None:
                 self.settle = max(self.settle or condition.settle, condition.settle)
+            rolled_up = condition.rolled_up(self.graph, self.key)
+            self.rollup |= {key.to_user_string() for key in rolled_up}
+            self.missing_at_most = condition.missing_at_most or self.missing_at_most
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
             upstreams = condition.upstreams(self.graph, self.key)
             names = [key.to_user_string() for key in upstreams]

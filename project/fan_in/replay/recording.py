@@ -265,6 +265,9 @@ class _Header(BaseModel):
         Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA
     ]
     settle: Annotated[timedelta | None, _AS_DATA]
+    # Not in the files of older versions.
+    rollup: frozenset[str] = frozenset()
+    missing_at_most: int | None = None
     overlap: bool
     idle: bool
     by_key: bool
