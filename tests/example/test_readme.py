@@ -47,7 +47,6 @@ def executed(block: str, **names: Any) -> dict[str, Any]:
 
 def test_the_two_forms_are_definitions_that_dagster_loads():
     """The Python block runs as it stands, and Dagster accepts what it defines."""
-    names = executed(blocks("python")[0])
 
     @dg.asset
     def flights() -> None: ...
@@ -58,11 +57,8 @@ def test_the_two_forms_are_definitions_that_dagster_loads():
     @dg.asset(deps=[flights, weather])
     def carrier_days() -> None: ...
 
-    definitions = dg.Definitions(
-        assets=[flights, weather, carrier_days, names["weather_delays"]],
-        jobs=[names["flights_job"], names["weather_job"], names["carrier_days_job"]],
-        sensors=[names["automation_sensor"], names["both_feeds_succeeded"]],
-    )
+    assets = {"flights": flights, "weather": weather, "carrier_days": carrier_days}
+    definitions = executed(blocks("python")[0], **assets)["defs"]
     dg.Definitions.validate_loadable(definitions)
     assert len(definitions.get_repository_def().sensor_defs) == 2
 
