@@ -1,5 +1,6 @@
 """Rollups on the declarative path: what no timeline over days and weeks can say."""
 
+import json
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,14 @@ import pytest
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
 
 from project.fan_in import CalendarDay, FanInError, all_upstreams_updated, upstream_updated
+from project.fan_in.cli.status import status
+from project.fan_in.evaluation_records import KnownPartitions
+from project.fan_in.inspect.fan_ins import fan_ins_of
+from project.fan_in.replay.events import History
+from project.fan_in.replay.replay import Replay
 from tests.paths.test_partitions import COUNTRIES, DAYS, FIRST, HOURS, SECOND, Partitioned
+from tests.support.cli_runner import ask
+from tests.support.drivers import job_path_definitions
 from tests.support.pinned import START
 
 ROLLUP = all_upstreams_updated(rollup=["hourly"], wait_while_running=False)
@@ -197,6 +205,63 @@ def test_a_rollup_that_cannot_be_is_false_and_its_line_says_why():
     assert "name a partition_mapping in its deps, such as AllPartitionMapping()" in faults(by_name)
     of_nobody = all_upstreams_updated(rollup=["nope"])
     assert "nope: no asset of this code location" in faults(of_nobody, COUNTRIES)
+
+
+@pytest.mark.parametrize("rollup", [True, ["a_job"]])
+def test_a_sensor_refuses_a_rollup_and_says_what_to_do(rollup):
+    """Nothing says yet how the partitions of a job map to the key."""
+    with pytest.raises(
+        FanInError, match=r"set all_upstreams_updated\(rollup=…\) on the downstream"
+    ):
+        job_path_definitions(rollup=rollup)
+    with pytest.raises(FanInError, match=r"rollup names 'x_job', which is not among the upstreams"):
+        job_path_definitions(rollup=["x_job"])
+
+
+def test_status_tells_how_many_partitions_are_there_and_names_the_missing_ones():
+    """For people and for programs."""
+    with Partitioned(DAYS, {"hourly": HOURS}, ROLLUP) as world:
+        world.done("hourly", *hours(FIRST)[:17])
+        found = json.loads(ask(world, status, "--json").stdout)
+        ((upstream,),) = (key["upstreams"] for key in found["fan_ins"][0]["pending"])
+        assert upstream["state"] == "incomplete"
+        assert upstream["reason"] == f"17 of 24 partitions; missing {FIRST}-17:00 and 6 more"
+        assert upstream["partitions"] == {
+            "of": 24,
+            "there": 17,
+            "first_missing": hours(FIRST)[17:22],
+            "to_come": 0,
+            "never": [],
+        }
+        assert f"17 of 24 partitions; missing {FIRST}-17:00 and 6 more" in said(world)
+        world.done("hourly", *hours(FIRST)[17:])
+        assert "yes, 24 partitions" in said(world)
+
+
+def said(world: Partitioned) -> str:
+    """Returns what the command says, in one line."""
+    return " ".join(ask(world, status).stdout.split())
+
+
+def test_replay_refuses_a_rollup():
+    """A history has no partitions of upstreams yet."""
+    with Partitioned(DAYS, {"hourly": HOURS}, ROLLUP) as world:
+        (fan_in,) = fan_ins_of(world.definitions.get_repository_def(), "here")
+        assert fan_in.rule.rollup == {"hourly"}
+        history = History.__new__(History)
+        object.__setattr__(history, "fan_in", fan_in)
+        with pytest.raises(FanInError, match="d rolls up hourly: a history has no partitions"):
+            Replay(history, ())
+
+
+def test_what_an_evaluation_knew_of_partitions_is_written_in_few_characters():
+    """The ids of what was young, by their differences; and it is read as it was written."""
+    known = KnownPartitions(
+        1000.5, {"hourly": {None: frozenset({1204, 1205, 1300}), "x": frozenset()}}
+    )
+    written = json.loads(json.dumps(known.to_json()))
+    assert written["recent"] == {"hourly": [[None, [1204, 1, 95]], ["x", []]]}
+    assert KnownPartitions.from_json(written) == known
 
 
 def test_the_name_of_a_condition_says_what_is_rolled_up():
