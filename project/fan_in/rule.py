@@ -48,6 +48,7 @@ class Completion:
         run_id: The run that did the work, if a run did.
         key: A partition or the value of a run tag; only completions of the same key make a batch.
             None without keys.
+        partition: Of a rollup, the partition of the upstream.
 
     Raises:
         FanInError: ``completed_at`` has no time zone.
@@ -59,6 +60,7 @@ class Completion:
     position: Any = None
     run_id: str | None = None
     key: str | None = None
+    partition: str | None = None
 
     def __post_init__(self) -> None:
         if self.completed_at.tzinfo is None:
@@ -194,6 +196,15 @@ class Decision:
     def ready(self) -> tuple[UpstreamStatus, ...]:
         """The upstreams with a completion that counts."""
         return tuple(s for s in self.statuses if s.ready)
+
+    @property
+    def has_begun(self) -> bool:
+        """True if there is something new: an upstream that is ready, or a part of a rollup."""
+        return bool(self.ready) or any(
+            in_window(s.within, s.rollup.new.completed_at, self.at)
+            for s in self.statuses
+            if s.rollup is not None and s.rollup.new is not None
+        )
 
     @cached_property
     def missing(self) -> tuple[UpstreamStatus, ...]:

@@ -13,8 +13,10 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Ev
 from project.fan_in import CalendarDay, FanInError, all_upstreams_updated, upstream_updated
 from project.fan_in.cli.status import status
 from project.fan_in.evaluation_records import KnownPartitions
-from project.fan_in.inspect.fan_ins import fan_ins_of
-from project.fan_in.replay.events import History
+from project.fan_in.inspect.fan_ins import FanInSpec, Rule, fan_ins_of
+from project.fan_in.replay.alternatives import Alternative
+from project.fan_in.replay.reader import read_history
+from project.fan_in.replay.recording import read, write
 from project.fan_in.replay.replay import Replay
 from tests.paths.test_partitions import COUNTRIES, DAYS, FIRST, HOURS, SECOND, Partitioned
 from tests.support.cli_runner import ask
@@ -243,15 +245,37 @@ def said(world: Partitioned) -> str:
     return " ".join(ask(world, status).stdout.split())
 
 
-def test_replay_refuses_a_rollup():
-    """A history has no partitions of upstreams yet."""
+def test_replay_plays_a_rollup_from_the_instance_and_from_a_file(tmp_path):
+    """It requests what was requested: a whole day, and its repair; half a day is none."""
     with Partitioned(DAYS, {"hourly": HOURS}, ROLLUP) as world:
-        (fan_in,) = fan_ins_of(world.definitions.get_repository_def(), "here")
+        world.done("hourly", *hours(FIRST)[1:], *hours(SECOND, 3))
+        assert world.fired() == []
+        world.done("hourly", *hours(FIRST, 0))
+        assert world.fired() == [FIRST]
+        world.done("hourly", *hours(FIRST, 17))
+        assert world.fired() == [FIRST]
+        world.wait(hours=1)
+        repository = world.definitions.get_repository_def()
+        (fan_in,) = fan_ins_of(repository, "here")
         assert fan_in.rule.rollup == {"hourly"}
-        history = History.__new__(History)
-        object.__setattr__(history, "fan_in", fan_in)
-        with pytest.raises(FanInError, match="d rolls up hourly: a history has no partitions"):
-            Replay(history, ())
+        since = START + timedelta(days=9)
+        history = read_history(world.instance, repository, fan_in, since, world.now)
+        with (tmp_path / "history").open("w") as file:
+            write(history, file)
+        for one in (history, read(tmp_path / "history")):
+            played = Replay(one, (), interval=timedelta(minutes=1))
+            for _ in played.run(None):
+                pass
+            assert not played.diverges
+            assert [key for key, _ in played.batches] == [FIRST, FIRST]
+
+
+def test_a_sensor_is_no_alternative_to_a_rollup():
+    """On the job path nothing is rolled up."""
+    rule = Rule(upstreams=("hourly",), rollup={"hourly"})
+    fan_in = FanInSpec(name="d", kind="condition", downstream="d", rule=rule)
+    with pytest.raises(FanInError, match="a sensor rolls no partitions up"):
+        Alternative(like="sensor").rule(fan_in)
 
 
 def test_what_an_evaluation_knew_of_partitions_is_written_in_few_characters():

@@ -96,7 +96,7 @@ class Outlooks:
     def pending(self) -> Sequence[Outlook]:
         """Returns those that have something that counts, the most recent first; without keys the
         only one."""
-        waiting = [o for key, o in self.by_key.items() if key is None or o.decision.ready]
+        waiting = [o for key, o in self.by_key.items() if key is None or o.decision.has_begun]
         return sorted(waiting, key=_newest, reverse=True)
 
 

@@ -10,6 +10,7 @@ from ..durations import parse_duration
 from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement, check_count
+from ..terms import rolled_up
 from ..windows import (
     ONE_DAY,
     Window,
@@ -177,6 +178,8 @@ def rule_words(rule: Rule) -> str:
     parts = [f"{enough} of {', '.join(rule.upstreams)}", within_words(rule.within)]
     if rule.settle:
         parts.append(f"settled for {format_duration(rule.settle)}")
+    if rule.rollup:
+        parts.append(f"rolled up: {', '.join(rolled_up(rule, rule.upstreams))}")
     parts += ["while upstreams are idle"] * rule.idle
     parts.append("overlap" if rule.overlap else "no overlap")
     parts += ["by key"] * rule.by_key
@@ -205,7 +208,10 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
     """Returns a fan-in's rule on a path, in that path's names."""
     if kind == fan_in.kind:
         return fan_in.rule
-    rule, names = fan_in.rule, _names_on_other_path(fan_in)
+    rule = fan_in.rule
+    if rule.rollup:
+        raise FanInError("a sensor rolls no partitions up: only a condition can")
+    names = _names_on_other_path(fan_in)
     # In the order of the upstreams; the window of a job is that of the last of its assets.
     windows = {o: window_of(rule.within, name) for name in rule.upstreams for o in names[name]}
     return replace(

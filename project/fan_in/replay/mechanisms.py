@@ -74,6 +74,9 @@ class Mechanism:
     def take(self, event: Event) -> None:
         """Takes an event that is no completion."""
 
+    def expect(self, event: Materialized) -> None:
+        """Takes which partitions of an upstream make a key, told with the first of them."""
+
     def complete(self, completion: Completion, elsewhere: bool = False) -> None:
         """Takes a completion of its kind."""
         raise NotImplementedError
@@ -100,7 +103,9 @@ class Mechanism:
 
 def longest_of(*rules: Rule) -> timedelta | None:
     """Returns an age at which a completion is outside every window of these rules; None if one has
-    no end."""
+    no end, or a rollup needs completions of any age."""
+    if any(r.rollup for r in rules):
+        return None
     return longest_window(window_of(r.within, name) for r in rules for name in r.upstreams)
 
 
@@ -114,4 +119,5 @@ def completion_of(event: Ended | Materialized) -> Completion:
         position=(event.at, own),
         run_id=event.run_id,
         key=event.key,
+        partition=event.partition if isinstance(event, Materialized) else None,
     )

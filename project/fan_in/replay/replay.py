@@ -7,10 +7,8 @@ from typing import IO, Any
 
 from pydantic_core import to_json
 
-from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec
 from ..rule import Completion
-from ..terms import rolled_up
 from .alternatives import Alternative
 from .compare import Comparison, Divergence, DivergenceKind
 from .events import Counted, Event, History, Requested, completes
@@ -55,7 +53,6 @@ class Replay:
         runs_last: timedelta | None = None,
         tolerance: timedelta | None = None,
     ) -> None:
-        _check_rule(history.fan_in)
         self.history = history
         self.interval = interval
         self.events = Counted(history)
@@ -155,16 +152,6 @@ class Replay:
     def _write(self, **data: Any) -> None:
         if self._lines is not None:
             self._lines.write(to_json(data).decode() + "\n")
-
-
-def _check_rule(fan_in: FanInSpec) -> None:
-    """Raises FanInError for a fan-in whose history does not tell what its rule asks."""
-    if fan_in.rule.rollup:
-        names = ", ".join(rolled_up(fan_in.rule, fan_in.rule.upstreams))
-        raise FanInError(
-            f"{fan_in.name} rolls up {names}: a history has no partitions of upstreams yet, so it"
-            " cannot be replayed; fan-in explain tells what was missing at a time"
-        )
 
 
 def _is_own(alternative: Alternative, fan_in: FanInSpec) -> bool:

@@ -6,7 +6,7 @@ time here. Only keys that can be complete are asked about, as the sensor's own t
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,9 +18,10 @@ from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import Not, Requirement
 from ..rule import Completion, Decision, decide, last_request
 from ..run_facts import oldest
-from .events import DownstreamEnded, Ended, Event, Requested, Started
+from .events import DownstreamEnded, Ended, Event, Materialized, Requested, Started
 from .in_progress import DownstreamRuns, InProgressRuns
 from .mechanisms import LAST, Firing, Mechanism, longest_of
+from .rollups import SimulatedRollups
 
 SLACK = timedelta(minutes=5)
 """For how long a key is remembered of which everything is used up: for what is seen late."""
@@ -62,6 +63,7 @@ class SimulatedFanIn(Mechanism):
         self.rule = rule
         self.watches_upstreams = rule.idle
         self.longest_window = longest_of(rule)
+        self.rollups = SimulatedRollups(rule)
         self.downstream = DownstreamRuns(kind == "condition", patience, runs_last)
         self.busy = InProgressRuns(kind == "condition")
         self._states: dict[str | None, KeyState] = {}
@@ -72,8 +74,7 @@ class SimulatedFanIn(Mechanism):
         self._look_at: set[str | None] = set()
         self._held: set[str | None] = set()
         """The keys that wait for a run to end."""
-        self._timers: list[tuple[datetime, int, str | None]] = []
-        self._timers_set = 0
+        self._timers = _Timers()
         self._may_lose = rule.when is not None and _has_not(rule.when)
         self._adopted: dict[str, datetime] = {}
         """Runs of which a real request used a completion on the other path, and when."""
@@ -96,7 +97,11 @@ class SimulatedFanIn(Mechanism):
             for key in self.keys:
                 self._add(replace(completion, key=key))
 
+    def expect(self, event: Materialized) -> None:
+        self.rollups.expect(event)
+
     def _add(self, completion: Completion) -> None:
+        completion = self.rollups.apart(completion)
         new = self._new_of(completion.key)
         known = new.get(completion.upstream)
         if known is None or completion.position > known.position:
@@ -105,7 +110,8 @@ class SimulatedFanIn(Mechanism):
 
     def _new_of(self, key: str | None) -> dict[str, Completion]:
         if key not in self._new:
-            if len(self._new) + len(self._states) >= self._forget_at:
+            many = len(self._new) + len(self._states) >= self._forget_at
+            if many and not self.rollups.names:  # Of a rollup, completions of any age matter.
                 self._forget()
             shared = () if key in self._states else self._shared.values()
             self._new[key] = {c.upstream: replace(c, key=key) for c in shared}
@@ -138,14 +144,12 @@ class SimulatedFanIn(Mechanism):
             return None
         if self._look_at:
             return max(self.now, self.takes_over)
-        times = (self._timers[0][0] if self._timers else None, self.downstream.due())
-        return min(filter(None, times), default=None)
+        return min(filter(None, (self._timers.next, self.downstream.due())), default=None)
 
     def tick(self, at: datetime) -> Collection[Firing]:
         self.now = at
         self._look_again(self.downstream.end_until(at))
-        while self._timers and self._timers[0][0] <= at:
-            self._look_at.add(heapq.heappop(self._timers)[-1])
+        self._look_at.update(self._timers.due(at))
         if not self._look_at or self.takes_over is None or at < self.takes_over:
             # What may be a batch is looked at when it is this mechanism that requests.
             return ()
@@ -174,8 +178,11 @@ class SimulatedFanIn(Mechanism):
         if self.rule.when is None:
             # Most keys still wait: told by the names alone, before what is new is taken in.
             there = self._states.get(key, NOTHING).unused.keys() | self._new.get(key, {}).keys()
-            return len(there) == len(self.names) and len(self.state(key).unused) == len(self.names)
+            return self._is_of_all(there) and self._is_of_all(self.state(key).unused)
         return bool(self.state(key).unused)
+
+    def _is_of_all(self, names: Iterable[str]) -> bool:
+        return len(self.rollups.upstreams_of(names)) == len(self.names)
 
     def _fire(self, decision: Decision) -> Firing:
         key, batch = decision.key, decision.batch
@@ -191,17 +198,12 @@ class SimulatedFanIn(Mechanism):
         if not decision.complete:
             # Less may be more: what falls out of its window may make a batch of the others.
             if self._may_lose:
-                self._look_at_time(decision.changes_at, decision)
+                self._timers.set(decision.changes_at, decision.key)
             return
         if decision.running or decision.busy:
             self._held.add(decision.key)
         if decision.unsettled:
-            self._look_at_time(decision.changes_at, decision)
-
-    def _look_at_time(self, time: datetime | None, decision: Decision) -> None:
-        if time is not None:
-            self._timers_set += 1
-            heapq.heappush(self._timers, (time, self._timers_set, decision.key))
+            self._timers.set(decision.changes_at, decision.key)
 
     def _look_again(self, keys: Iterable[str | None]) -> None:
         held = self._held.intersection(keys)
@@ -278,7 +280,32 @@ class SimulatedFanIn(Mechanism):
     def _use(self, key: str | None, positions: Mapping[str, Any], at: datetime) -> None:
         """Uses up the completions of a key to these positions, never less than before."""
         self._new_of(key)
-        self._states[key] = self.state(key).with_used(positions, at)
+        state = self.state(key)
+        self._states[key] = state.with_used(self.rollups.spread(state, positions), at)
+
+
+class _Timers:
+    """When to look again at which key."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[datetime, int, str | None]] = []
+        self._count = 0
+
+    @property
+    def next(self) -> datetime | None:
+        """The earliest time."""
+        return self._heap[0][0] if self._heap else None
+
+    def set(self, time: datetime | None, key: str | None) -> None:
+        """Has a key looked at again at a time, if there is one."""
+        if time is not None:
+            self._count += 1
+            heapq.heappush(self._heap, (time, self._count, key))
+
+    def due(self, at: datetime) -> Iterator[str | None]:
+        """Yields the keys whose time has come, once."""
+        while self._heap and self._heap[0][0] <= at:
+            yield heapq.heappop(self._heap)[-1]
 
 
 class SimulatedFacts:
@@ -294,6 +321,7 @@ class SimulatedFacts:
                 upstreams=rule.upstreams,
                 completions=of_key.newest.values(),
                 used=of_key.used,
+                rolled=fan_in.rollups.of(key, of_key),
                 terms=rule,
                 key=key,
                 requested_at=last_request(of_key.used),
