@@ -395,12 +395,15 @@ class Downstream:
         seen: dict[str, tuple[int, float, str, bool]] = {}
         for newest in facts.completions:
             name = newest.upstream
-            key, rollup = self.upstreams[name].key, facts.rolled.get(name)
+            upstream, rollup = self.upstreams[name], facts.rolled.get(name)
+            rolled, windows = self.rolled.get(upstream.key, ()), self.windows[upstream.key]
+            if not upstream.rolls_up:  # It has one partition for each of the downstream, or none.
+                windows = (*windows, *rolled)
             rolled_up = rollup.new if rollup is not None and rollup.is_whole() else None
-            is_rolled = _is_young(rolled_up, self.rolled.get(key, ()), tick.at)
+            is_rolled = _is_young(rolled_up, rolled, tick.at)
             c = rolled_up if is_rolled and rolled_up is not None else newest
             is_free = name not in facts.used and name not in facts.withheld
-            ready = is_rolled or (is_free and _is_young(c, self.windows[key], tick.at))
+            ready = is_rolled or (is_free and _is_young(c, windows, tick.at))
             seen[name] = c.position[1], c.position[0].timestamp(), c.run_id or "", ready
         return seen
 

@@ -241,6 +241,10 @@ def rollup_fault(
     partitions = graph.get(upstream).partitions_def
     if partitions is None:
         return f"{name} has no partitions to roll up: take it out of rollup" if is_named else None
+    try:
+        PartitionMap(graph, upstream, downstream, downstream)
+    except FanInError as error:
+        return str(error)
     enumerator = Enumerator(graph, upstream, downstream, downstream)
     if enumerator.is_unnamed:
         return (

@@ -11,9 +11,11 @@ import pytest
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
 
 from project.fan_in import CalendarDay, FanInError, all_upstreams_updated, upstream_updated
+from project.fan_in.batch import batch_of_run
 from project.fan_in.cli.status import status
 from project.fan_in.evaluation_records import KnownPartitions
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule, fan_ins_of
+from project.fan_in.location_checks import check_location
 from project.fan_in.replay.alternatives import Alternative
 from project.fan_in.replay.reader import read_history
 from project.fan_in.replay.recording import read, write
@@ -276,6 +278,34 @@ def test_a_sensor_is_no_alternative_to_a_rollup():
     fan_in = FanInSpec(name="d", kind="condition", downstream="d", rule=rule)
     with pytest.raises(FanInError, match="a sensor rolls no partitions up"):
         Alternative(like="sensor").rule(fan_in)
+
+
+def test_the_batch_names_the_newest_of_what_is_new_and_what_has_one_partition_alike():
+    """Whether an upstream has many partitions for one of the asset, or the same."""
+    condition = all_upstreams_updated(rollup=True, wait_while_running=False)
+    with Partitioned(DAYS, {"hourly": HOURS, "daily": DAYS, "none": None}, condition) as world:
+        world.done("none", None)
+        world.done("daily", FIRST)
+        world.done("hourly", *hours(FIRST))
+        newest = world.now
+        assert world.fired() == [FIRST]
+        run = world.instance.get_run_by_id(world.requested[0])
+        batch = batch_of_run(world.instance, run, dg.AssetKey("d"))
+        at = {completion.upstream: completion.completed_at for completion in batch.completions}
+        assert at.keys() == {"hourly", "daily", "none"}
+        assert at["hourly"] == newest
+
+
+def test_hours_of_another_zone_are_told_by_a_line_and_when_the_definitions_are_checked():
+    """No mapping of Dagster's serves them."""
+    berlin = dg.DailyPartitionsDefinition(start_date=FIRST, timezone="Europe/Berlin")
+    with Partitioned(berlin, {"hourly": HOURS}, ROLLUP) as world:
+        world.done("hourly", *hours(FIRST))
+        assert world.fired() == []
+        words = "are of the zone UTC, those of d of Europe/Berlin"
+        assert words in " ".join(lines_of(world).values())
+        findings = check_location(world.definitions.get_repository_def())
+        assert any(words in finding.text for finding in findings)
 
 
 def test_what_an_evaluation_knew_of_partitions_is_written_in_few_characters():
