@@ -167,8 +167,8 @@ class Model:
                 held = decision.complete and self.held(known, key, at)
                 if decision.fires and not held:
                     fires.append(decision)
-            oldest = {d: min(s.newest.completed_at for s in d.ready) for d in fires}
-            for decision in sorted(fires, key=lambda d: (oldest[d], str(d.key))):
+            oldest = {d.key: min(s.newest.completed_at for s in d.ready) for d in fires}
+            for decision in sorted(fires, key=lambda d: (oldest[d.key], str(d.key))):
                 consumed = {c.upstream: Used(position=c.position, at=at) for c in decision.consumed}
                 mine = self.used[decision.key]
                 self.used[decision.key] = merge_used(mine, consumed)
