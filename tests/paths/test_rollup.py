@@ -108,6 +108,37 @@ def test_a_key_that_begins_before_its_upstream_can_never_be_complete_and_the_lin
         assert world.fired() == [FIRST]
 
 
+def test_a_key_after_its_upstream_has_ended_can_never_be_complete():
+    """It is not requested without what it needs."""
+    early = dg.HourlyPartitionsDefinition(
+        start_date=f"{FIRST}-00:00", end_date=f"{SECOND}-12:00", fmt="%Y-%m-%d-%H:%M"
+    )
+    with Partitioned(DAYS, {"hourly": early}, ROLLUP) as world:
+        world.done("hourly", *hours(SECOND)[:12])
+        assert world.fired() == []
+        assert (
+            f"{SECOND}: can never be complete: it will have no {SECOND}-12:00 and 11 more"
+            in (lines_of(world)["hourly"])
+        )
+
+
+def test_the_week_in_which_a_month_ends_is_still_to_come_when_the_month_is_over():
+    """Dagster forgets it until it is there."""
+    weeks = dg.WeeklyPartitionsDefinition(start_date="2025-12-28")
+    months = dg.MonthlyPartitionsDefinition(start_date="2026-01-01")
+    with Partitioned(months, {"hourly": weeks}, ROLLUP) as world:
+        world.now = datetime(2026, 3, 1, 1, tzinfo=START.tzinfo)
+        world.done("hourly", "2026-02-01", "2026-02-08", "2026-02-15", "2026-02-22")
+        assert world.fired() == ["2026-02-01"]
+        world.now = datetime(2026, 4, 1, 1, tzinfo=START.tzinfo)
+        world.done("hourly", "2026-03-01", "2026-03-08", "2026-03-15", "2026-03-22")
+        assert world.fired() == []
+        assert "4 of 5 partitions; missing 2026-03-29" in lines_of(world)["hourly"]
+        world.now = datetime(2026, 4, 5, 1, tzinfo=START.tzinfo)
+        world.done("hourly", "2026-03-29")
+        assert world.fired() == ["2026-03-01"]
+
+
 def test_a_country_of_many_days_and_a_day_of_many_countries():
     """Dimensions roll up as Dagster maps them."""
     many = dg.MultiPartitionsDefinition({"country": COUNTRIES, "day": DAYS})
