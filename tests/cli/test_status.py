@@ -605,6 +605,7 @@ def test_the_json_is_as_documented():
         "completed_at": "2026-01-05T00:01:00Z",
         "age_seconds": 0,
         "used_at": None,
+        "partitions": None,
         "window": {"seconds": 86400},
         "falls_out_at": "2026-01-06T00:01:00Z",
     }
