@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .event_rows import Row
+from .history import NO_HISTORY, History
 
 _UNSEEN = object()
 
@@ -34,7 +35,9 @@ class AssetFacts:
 
     Args:
         done: The newest completion of each partition; None stands for events without a partition.
+        earlier: Those before it, the oldest first; only where they are asked for.
         planned: The planned materializations of each partition, oldest first; downstreams only.
+        reported: The last materialization of each partition that no run made; downstreams only.
         newest: The newest completion of any partition.
         versions: The last data version of each partition, for an observed asset.
         last_id: The newest observation that was added.
@@ -42,7 +45,9 @@ class AssetFacts:
     """
 
     done: dict[str | None, StoredCompletion] = field(default_factory=dict)
+    earlier: dict[str | None, tuple[StoredCompletion, ...]] = field(default_factory=dict)
     planned: dict[str | None, tuple[Plan, ...]] = field(default_factory=dict)
+    reported: dict[str | None, StoredCompletion] = field(default_factory=dict)
     newest: StoredCompletion | None = None
     versions: dict[str | None, str | None] = field(default_factory=dict)
     last_id: int = 0
@@ -52,23 +57,33 @@ class AssetFacts:
         """Returns a copy that may be changed."""
         return AssetFacts(
             done=dict(self.done),
+            earlier=dict(self.earlier),
             planned=dict(self.planned),
+            reported=dict(self.reported),
             newest=self.newest,
             versions=dict(self.versions),
             last_id=self.last_id,
             journal=self.journal,
         )
 
-    def complete(self, partition: str | None, fact: StoredCompletion) -> None:
-        """Adds a completion; one that is older than the known one changes nothing."""
+    def complete(self, partition: str | None, fact: StoredCompletion, history: History) -> None:
+        """Adds a completion; one that is older than the known one changes nothing, unless those are
+        kept, too."""
         known = self.done.get(partition)
+        older = fact
         if known is None or fact > known:
             self.done[partition] = fact
+            self.journal.append(partition)
+            older = known or fact
+        if history and older != self.done[partition]:
+            self.earlier[partition] = history.add(
+                self.earlier.get(partition, ()), older, position=tuple, seconds=lambda c: c.at
+            )
             self.journal.append(partition)
         if self.newest is None or fact > self.newest:
             self.newest = fact
 
-    def observe(self, row: Row, version: str | None) -> None:
+    def observe(self, row: Row, version: str | None, history: History) -> None:
         """Adds an observation; it is a completion if its data version differs from the last."""
         if row.id <= self.last_id:
             return
@@ -76,7 +91,7 @@ class AssetFacts:
         partition = row.partition
         if self.versions.get(partition, _UNSEEN) != version:
             self.versions[partition] = version
-            self.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id))
+            self.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id), history)
 
     def plan(self, row: Row) -> None:
         """Adds a planned materialization."""
@@ -84,6 +99,13 @@ class AssetFacts:
         if all(plan.id != row.id for plan in plans):
             more = (*plans, Plan(row.id, row.at, row.run_id))
             self.planned[row.partition] = tuple(sorted(more, key=lambda plan: plan.id))
+            self.journal.append(row.partition)
+
+    def report(self, row: Row) -> None:
+        """Adds a materialization that no run made: the last by the order of storage stays."""
+        known = self.reported.get(row.partition)
+        if known is None or row.id > known.id:
+            self.reported[row.partition] = StoredCompletion(row.at, row.id, "")
             self.journal.append(row.partition)
 
     def make(self, row: Row) -> None:
@@ -109,18 +131,21 @@ class ReadScope:
         observed: Whether its completions are new data versions.
         partitioned: Whether it is partitioned. A run for a time partition plans even unpartitioned
             assets for that partition.
+        history: How many completions before the newest of a partition are kept.
     """
 
     since: float | None
     planned: bool = False
     observed: bool = False
     partitioned: bool = True
+    history: History = NO_HISTORY
 
     def covers(self, other: "ReadScope") -> bool:
         """True if this scope includes the other."""
         as_far = self.since is None or (other.since is not None and self.since <= other.since)
         the_same = (self.observed, self.partitioned) == (other.observed, other.partitioned)
-        return as_far and self.planned >= other.planned and the_same
+        more = self.planned >= other.planned and self.history.covers(other.history)
+        return as_far and more and the_same
 
     def with_more(self, other: "ReadScope") -> "ReadScope":
         """Returns a scope that includes both."""
@@ -130,4 +155,5 @@ class ReadScope:
             planned=self.planned or other.planned,
             observed=other.observed,
             partitioned=other.partitioned,
+            history=self.history.with_more(other.history),
         )

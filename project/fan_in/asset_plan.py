@@ -19,6 +19,7 @@ from .compat.releases import parents_through_views
 from .condition_parts import Part
 from .downstreams import Downstream
 from .evaluation_lines import EvaluationLines
+from .history import NO_HISTORY, SPREAD, History
 from .named_upstreams import named_upstreams
 from .partition_maps import Pairing, PartitionMap
 from .windows import MOST_CLOCK_SKEW, Window, longest_window
@@ -54,6 +55,8 @@ class AssetPlan:
         via: dict[dg.AssetKey, dg.AssetKey] = {}
         rolled: dict[dg.AssetKey, tuple[Window, ...]] = {}
         lengths: list[Window] = []
+        histories: dict[str, History] = {}
+        counts: dict[str, int] = {}
         for part, target in named_upstreams(self.graph, key, condition):
             rolls_up = part.rolled_up(self.graph, target)
             for upstream, own in part.windows(self.graph, target).items():
@@ -62,6 +65,12 @@ class AssetPlan:
                 of_kind[upstream] = tuple({*of_kind.get(upstream, ()), *own})
                 if upstream not in via or self._asks_nearer(target, upstream, key, via[upstream]):
                     via[upstream] = target
+                name, terms = upstream.to_user_string(), part.terms_on(self.graph, target)
+                if terms.needs_history and (kept := terms.history_of(name)):
+                    histories[name] = kept.with_more(histories.get(name, NO_HISTORY))
+                if own:  # Asked whether it is ready: by the part that asks for least.
+                    count = terms.count.get(name, 1)
+                    counts[name] = min(count, counts.get(name, count))
             lengths += part.longest()
         self._conditions[key] = condition
         if not windows and not lengths:
@@ -69,12 +78,17 @@ class AssetPlan:
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
         both = (self.longest, self.look_backs[key])
         self.longest = None if None in both else max(x for x in both if x is not None)
-        self._downstreams[key] = Downstream(self.graph, key, windows, via, rolled)
+        self._downstreams[key] = Downstream(
+            self.graph, key, windows, via, rolled, histories, counts
+        )
         self._look_at(key, self.look_backs[key], planned=True)
         for upstream in windows:
+            kept = histories.get(upstream.to_user_string(), NO_HISTORY)
+            # A launch may withhold some of those that are counted, so that older ones matter.
+            more = History(spread=SPREAD) if kept else NO_HISTORY
             # Of what is rolled up, completions of any age are needed.
             length = None if upstream in rolled else self.look_backs[key]
-            self._look_at(upstream, length, planned=False)
+            self._look_at(upstream, length, planned=False, history=kept.with_more(more))
 
     def _asks_nearer(
         self, target: dg.AssetKey, upstream: dg.AssetKey, key: dg.AssetKey, known: dg.AssetKey
@@ -90,11 +104,22 @@ class AssetPlan:
         )
         return tuple(theirs) == (True, False)
 
-    def _look_at(self, key: dg.AssetKey, length: timedelta | None, *, planned: bool) -> None:
+    def _look_at(
+        self,
+        key: dg.AssetKey,
+        length: timedelta | None,
+        *,
+        planned: bool,
+        history: History = NO_HISTORY,
+    ) -> None:
         asset, graph = key.to_string(), self.graph
         partitioned = not graph.has(key) or graph.get(key).partitions_def is not None
         scope = ReadScope(
-            since=None, planned=planned, observed=is_observed(graph, key), partitioned=partitioned
+            since=None,
+            planned=planned,
+            observed=is_observed(graph, key),
+            partitioned=partitioned,
+            history=history,
         )
         known, before = self._looks.get(asset, (timedelta(0), scope))
         longest = None if known is None or length is None else max(known, length)

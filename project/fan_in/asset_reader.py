@@ -181,7 +181,8 @@ class AssetReader:
         self, facts: AssetFacts, scope: ReadScope, rows: Iterable[Row], versions: Mapping[int, str]
     ) -> None:
         for row in rows:
-            if self._until is not None and row.at >= self._until + (row.kind != PLANNED) * 1e-6:
+            after = 0.0 if _requests(row, scope) else 1e-6
+            if self._until is not None and row.at >= self._until + after:
                 continue
             if scope.planned and not scope.partitioned:
                 row = row._replace(partition=None)
@@ -192,14 +193,17 @@ class AssetReader:
                     self.planning.setdefault(row.run_id, set()).add((row.asset, row.partition))
             elif row.kind == OBSERVED:
                 if scope.observed:
-                    facts.observe(row, versions.get(row.id))
+                    facts.observe(row, versions.get(row.id), scope.history)
                 continue
             else:
                 if not scope.observed:
-                    facts.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id))
-                if scope.planned:
+                    fact = StoredCompletion(row.at, row.id, row.run_id)
+                    facts.complete(row.partition, fact, scope.history)
+                if scope.planned and row.run_id:
                     facts.make(row)
                     self._has_made(row)
+                elif scope.planned:
+                    facts.report(row)
             if row.run_id:
                 self.new_runs.add(row.run_id)
 
@@ -288,7 +292,8 @@ class AssetReader:
                 to_microsecond(event.timestamp), event.storage_id, event.run_id or ""
             )
             if fact.at > self._wiped.get(asset, 0.0):
-                self.facts[asset].complete(event.partition_key, fact)
+                history = self.known[asset].history
+                self.facts[asset].complete(event.partition_key, fact, history)
 
     @property
     def run_ids(self) -> set[str]:
@@ -296,6 +301,7 @@ class AssetReader:
         facts = self.facts.values()
         return {
             *(fact.run_id for asset in facts for fact in asset.done.values()),
+            *(fact.run_id for asset in facts for cs in asset.earlier.values() for fact in cs),
             *(asset.newest.run_id for asset in facts if asset.newest is not None),
             *(p.run_id for asset in facts for plans in asset.planned.values() for p in plans),
         }
@@ -316,13 +322,21 @@ class AssetReader:
             if 2 * len(kept) < len(facts.done) - 100:
                 self.facts[asset] = AssetFacts(
                     done=kept,
+                    earlier={p: fs for p, fs in facts.earlier.items() if p in kept},
                     planned={
                         p: tuple(_recent_plans(plans, since)) for p, plans in facts.planned.items()
                     },
+                    reported=facts.reported,
                     newest=facts.newest,
                     versions=facts.versions,
                     last_id=facts.last_id,
                 )
+
+
+def _requests(row: Row, scope: ReadScope) -> bool:
+    """True if an event is a request of a downstream: planned, or a report of its
+    materialization."""
+    return row.kind == PLANNED or (scope.planned and row.kind == MATERIALIZED and not row.run_id)
 
 
 def _recent_plans(plans: tuple[Plan, ...], since: float) -> Iterator[Plan]:

@@ -1,7 +1,8 @@
 """The requests of one downstream asset, manual ones included, and what each of them used.
 
 A request is what one launch does for one partition of the downstream. It is read from the planned
-materializations of the launch's runs or, before there are any, from the tick that requested it.
+materializations of the launch's runs or, before there are any, from the tick that requested it. A
+materialization that a person reports is one, too: it uses up all that was stored before it.
 """
 
 from collections import defaultdict
@@ -128,6 +129,8 @@ class AssetRequests:
             if name not in grouped and tick_request.evaluation not in evaluations:
                 self.by_launch[name].add(partition)
                 requests.append(self._unplanned_request(partition, name, tick_request, tick))
+        if (reported := self.facts.reported.get(partition)) is not None:
+            requests.append(_by_report(reported))
         return sorted(requests, key=lambda request: (request.at, request.order), reverse=True)
 
     def _planned_request(
@@ -276,3 +279,14 @@ class AssetRequests:
             newest = next(iter(self.of(partition, tick)), None)
             if newest is not None and newest.never_started and not newest.given_back:
                 yield partition, newest
+
+
+def _by_report(reported: StoredCompletion) -> AssetRequest:
+    """Returns what a reported materialization of the downstream is: a request by hand."""
+    return AssetRequest(
+        at=reported.at,
+        order=reported.id,
+        launch=f"report {reported.id}",
+        uses_before=True,
+        made=reported.id,
+    )

@@ -90,7 +90,8 @@ class CatchUp:
         state = self._last_state()
         state = self.used.settle(state)
         state = self.used.by_hand(state, self._read_from(state))
-        return self._read_completions(state)
+        state = self._read_completions(state)
+        return self.used.let_go(state, self.horizon)
 
     def leave(self, state: SensorState) -> str:
         """Returns the cursor for the next tick, and keeps what that need not read again."""
@@ -99,10 +100,15 @@ class CatchUp:
         return cursor
 
     def with_last(self, state: SensorState, names: Collection[str]) -> SensorState:
-        """Returns the state with the last success of these upstreams, however old; one query each.
-        It changes no decision: what is older than the window does not count."""
-        found = [self.runs.newest_success(name) for name in names]
-        known = state.of(None).with_completions(c for c in found if c is not None)
+        """Returns the state with the last success of these upstreams, however old, and those before
+        it that are kept; one query each. With windows it changes no decision: what is older does
+        not count."""
+        kept = self.spec.kept
+        found = chain.from_iterable(
+            self.runs.newest_successes(name, 1 + kept[name].most if name in kept else 1)
+            for name in names
+        )
+        known = state.of(None).with_completions(found, kept)
         state = replace(state.with_key(None, known), unsure=state.unsure - set(names))
         return self._with_ignored(state)
 
@@ -129,14 +135,14 @@ class CatchUp:
         if (
             state is not None
             and state.read_to <= self.at.timestamp()
-            and state.covers(self.spec.names, seconds)
+            and state.covers(self.spec.names, seconds, self.spec.kept)
         ):
-            return state.only(self.spec.names)
+            return state.only(self.spec.names).keeping(self.spec.kept)
         if state is None and self.context.cursor:
             self.context.log.warning(
                 "The cursor does not belong to this sensor: reading the state from its runs."
             )
-        state = (state or SensorState(owner=owner)).only(self.spec.names)
+        state = (state or SensorState(owner=owner)).only(self.spec.names).keeping(self.spec.kept)
         return self._rebuild(replace(state, reach=seconds, read_to=0.0))
 
     def _from_cursor(self, owner: str) -> SensorState | None:
@@ -205,7 +211,10 @@ class CatchUp:
         if self.spec.tag is not None:
             state = self._recall(state, [key for key in completions if key not in state.keys])
         state = state.with_keys(
-            {key: state.of(key).with_completions(cs) for key, cs in completions.items()}
+            {
+                key: state.of(key).with_completions(cs, self.spec.kept)
+                for key, cs in completions.items()
+            }
         )
         seen = {c.upstream for cs in completions.values() for c in cs}
         return self._with_ignored(replace(state, unsure=state.unsure - seen))
@@ -248,7 +257,7 @@ class CatchUp:
         for some in parts:
             for record, of_run in self.runs.successes(self.horizon, some):
                 if (key := self.runs.key(record)) in recalled:
-                    recalled[key] = recalled[key].with_completions(of_run)
+                    recalled[key] = recalled[key].with_completions(of_run, self.spec.kept)
             tags: dict[str, Any] = {str(self.spec.tag): some} if some else {}
             if self.spec.manual_runs_consume and self.spec.tag != PARTITION_TAG:
                 tags = {}  # A manual run may have its partition, but not the key's tag.

@@ -114,6 +114,11 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         _described("How many partitions of a rollup may be missing from the deadline on."),
         _checked(ONLY_TEMPLATE, minimum=1),
     ] = None
+    count: Annotated[
+        dict[str, int],
+        _described("With how many successes an upstream is ready, where that is more than one."),
+        _checked(ONLY_TEMPLATE, additionalProperties={"type": "integer", "minimum": 1}),
+    ] = Field(default_factory=dict)
     wait_while_running: Annotated[bool, _checked(ONLY_TEMPLATE)] = True
     wait_while_upstreams_run: Annotated[bool, _checked(ONLY_TEMPLATE)] = False
     correlate_by: str | None = None

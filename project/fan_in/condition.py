@@ -24,14 +24,16 @@ from .condition_parts import (
     any_upstream_running,
     running_of,
 )
+from .downstreams import known_partitions
 from .errors import FanInError
 from .evaluation_lines import FanInResult, held_back_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
-from .partition_maps import rollup_fault, upstreams_of
+from .partition_maps import is_mapped, rollup_fault, upstreams_of
 from .requirement import check_count
 from .rollup import check_missing_at_most
 from .rule import Decision
+from .terms import Terms, check_counts, count_words
 from .windows import (
     ONE_DAY,
     Window,
@@ -55,6 +57,7 @@ def all_upstreams_updated(
     settle: timedelta | None = None,
     rollup: Iterable[Key] | bool = (),
     missing_at_most: int | None = None,
+    count: Mapping[str, int] | None = None,
     wait_while_running: bool = True,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
@@ -82,13 +85,18 @@ def all_upstreams_updated(
             whenever that was, and at least one of them is to be new. True for all upstreams.
             Without it, any hour counts for its day.
         missing_at_most: From the deadline on, how many of these partitions may be missing.
+        count: With how many materializations an upstream is ready, by asset key: none of them
+            used, all inside its window. An upstream that it does not name is ready with one. For an
+            asset without partitions, each partition of an upstream counts. An upstream whose
+            partitions are mapped to others cannot be counted.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
 
     Raises:
         FanInError: A window, ``at_least``, ``settle`` or ``missing_at_most`` is not positive,
-            ``settle`` is not shorter than a window, a key is empty, both ``at_least`` and
-            ``optional`` are given, or ``missing_at_most`` without a rollup or a deadline.
+            ``settle`` is not shorter than a window, a count is not from 1 to 1,000, a key is empty,
+            both ``at_least`` and ``optional`` are given, or ``missing_at_most`` without a rollup or
+            a deadline.
     """
     optional = _keys("optional", optional)
     rolled_up = rollup if isinstance(rollup, bool) else _keys("rollup", rollup)
@@ -110,6 +118,7 @@ def all_upstreams_updated(
         settle=settle,
         rollup=rolled_up,
         missing_at_most=missing_at_most,
+        count=_counts(count),
         wait_while_running=wait_while_running,
     )
 
@@ -356,13 +365,14 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     """True if all upstreams of the asset were updated, or enough of them; see
     ``all_upstreams_updated``."""
 
-    # Windows of a mapping as pairs, since a condition must be hashable.
+    # Mappings as pairs, since a condition must be hashable.
     within: Any = ONE_DAY
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
     rollup: tuple[dg.AssetKey, ...] | bool = ()
     missing_at_most: int | None = None
+    count: tuple[tuple[str, int], ...] = ()
     wait_while_running: bool = True
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
@@ -375,7 +385,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
         rollup = f", rollup: {self._rollup_words}" if self.rollup else ""
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{rollup})"
+        count = f", count: {count_words(dict(self.count))}" if self.count else ""
+        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{rollup}{count})"
 
     @property
     def _rollup_words(self) -> str:
@@ -395,6 +406,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
             + (f"; rolled up: {self._rollup_words}" if self.rollup else "")
+            + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
         )
 
     @property
@@ -428,13 +440,17 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             settle=self.settle,
             rollup=frozenset(k.to_user_string() for k in self.rolled_up(plan.graph, target)),
             missing_at_most=self.missing_at_most,
+            count={name: number for name, number in self.count if name in windows},
             waits=self.wait_while_running,
             fault=plan.nested_fault(downstream, target) or self.fault(plan.graph, target),
         )
 
+    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+        return Terms(settle=self.settle, count=dict(self.count))
+
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
-        named = {key.to_user_string() for key in self.optional}
+        named = {key.to_user_string() for key in self.optional} | dict(self.count).keys()
         if not isinstance(self.rollup, bool):
             named |= {key.to_user_string() for key in self.rollup}
         named |= within.keys() if isinstance(within, Mapping) else set()
@@ -450,6 +466,12 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             return f"at least {self.at_least} of {len(upstreams)} upstreams can never be"
         if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
+        for key in upstreams:
+            if dict(self.count).get(key.to_user_string(), 1) > 1 and is_mapped(graph, key, target):
+                return (
+                    f"count of {key.to_user_string()}: its partitions are mapped to those of this"
+                    " asset, so that a number of them says nothing: take it out of count"
+                )
         return next(self._rollup_faults(graph, target), None)
 
     def _rollup_faults(self, graph: Any, target: dg.AssetKey) -> Iterator[str]:
@@ -641,7 +663,7 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
     with tick.lock:
         downstream = part.downstream.as_of(tick)
         seen = {partition: downstream.seen(partition, tick) for partition in requested}
-        rolled = downstream.known_partitions(requested, tick)
+        rolled = known_partitions(downstream, requested, tick)
     return record_metadata(
         seen,
         asked=downstream.upstreams,
@@ -664,6 +686,12 @@ def _keys(argument: str, keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
     if isinstance(keys, str | dg.AssetKey):
         raise FanInError(f"{argument}={keys!r} is one key: give a list of keys")
     return tuple(sorted(map(_key, keys)))
+
+
+def _counts(count: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
+    """Returns the counts in a hashable form."""
+    check_counts({} if count is None else count)
+    return tuple(sorted((_key(key).to_user_string(), n) for key, n in (count or {}).items()))
 
 
 def _within(within: Any) -> Any:

@@ -19,7 +19,7 @@ from .requirement import AtLeast, Needs, Requirement
 from .rollup import Rollup
 from .rule import Decision, State, UpstreamStatus, decide
 from .terms import Terms
-from .windows import Window, falls_out
+from .windows import Window
 
 Partition = str | None
 
@@ -35,6 +35,7 @@ class Question:
         settle: The quiet period that a batch waits for; None for none.
         rollup: Those of which many partitions make one of the downstream.
         missing_at_most: How many of these may be missing from the deadline on.
+        count: With how many completions an upstream is ready, where that is more than one.
         waits: Whether a batch waits for the downstream's unfinished runs.
         fault: Why the part can never be true, if it cannot.
     """
@@ -45,6 +46,7 @@ class Question:
     settle: timedelta | None = None
     rollup: frozenset[str] = frozenset()
     missing_at_most: int | None = None
+    count: Mapping[str, int] = field(default_factory=dict)
     waits: bool = False
     fault: str | None = None
 
@@ -52,14 +54,15 @@ class Question:
     def upstreams(self) -> Sequence[str]:
         return list(self.windows)
 
-    def terms(self, absent: Collection[str] = ()) -> Terms:
-        """Returns what it asks, without the upstreams absent for a partition."""
+    def terms(self, when: Requirement | None) -> Terms:
+        """Returns its terms, with what is enough for a partition."""
         return Terms(
             within=self.windows,
-            when=self.when(absent),
+            when=when,
             settle=self.settle,
             rollup=self.rollup,
             missing_at_most=self.missing_at_most,
+            count=self.count,
         )
 
     def when(self, absent: Collection[str] = ()) -> Requirement | None:
@@ -84,6 +87,7 @@ class Part:
         self.downstream, self.question = downstream, question
         self.ready: dict[str, set[Partition]] = {name: set() for name in question.windows}
         self.used: dict[str, set[Partition]] = defaultdict(set)
+        self.few: dict[str, dict[Partition, int]] = defaultdict(dict)
         self.complete: dict[Partition, Decision] = {}
         self.absent: dict[str, set[Partition]] = defaultdict(set)
         self.incomplete: dict[str, dict[Partition, Rollup]] = defaultdict(dict)
@@ -127,6 +131,7 @@ class Part:
         for partitions in (*self.ready.values(), *self.used.values(), *self.absent.values()):
             partitions.clear()
         self.incomplete.clear()
+        self.few.clear()
         self.complete.clear()
         self._expiries.clear()
         self._everywhere = ()
@@ -136,7 +141,7 @@ class Part:
         downstream = self.downstream
         partitions = set(downstream.partitions)
         if downstream.shared:
-            partitions |= downstream.facts.planned.keys()
+            partitions |= downstream.facts.planned.keys() | downstream.facts.reported.keys()
         return partitions | self._newly_shared(tick)
 
     def _newly_shared(self, tick: AssetTick) -> set[Partition]:
@@ -169,13 +174,13 @@ class Part:
         names = [name for name in self.question.windows if name not in facts.absent]
         for name in facts.absent & self.question.windows.keys():
             self.absent[name].add(partition)
-        terms = self.question.terms(facts.absent)
+        terms = self.question.terms(self.question.when(facts.absent))
         if not names or (isinstance(terms.when, AtLeast) and terms.when.count < 1):
             return None
         return decide(
             at=tick.at,
             upstreams=names,
-            completions=facts.completions,
+            completions=(*facts.completions, *facts.earlier),
             used=facts.used,
             withheld=facts.withheld,
             rolled={n: r for n, r in facts.rolled.items() if n in self.question.rollup},
@@ -196,6 +201,8 @@ class Part:
                 self._mark(self.used[name], name, partition, used)
             if name in self.question.rollup and partition is not None:
                 self._note_rollup(name, partition, status)
+            if name in self.question.count:
+                self._mark_few(name, partition, status)
         if partition is None:
             self.changed |= {n for n, s in by_name.items() if self.statuses.get(n) != s}
             self.statuses = by_name
@@ -222,21 +229,28 @@ class Part:
             self.changed.add(name)
             (of.add if belongs else of.discard)(partition)
 
+    def _mark_few(self, name: str, partition: Partition, status: UpstreamStatus | None) -> None:
+        few, before = self.few[name], self.few[name].pop(partition, 0)
+        if status is not None and status.state is State.TOO_FEW:
+            few[partition] = len(status.counted)
+        if few.get(partition, 0) != before:
+            self.changed.add(name)
+
     def shared_status(self, name: str) -> UpstreamStatus:
         """Returns the status of an upstream without partitions, regardless of use."""
-        fact = self.downstream.upstreams[name].fact(None)
-        (status,) = decide(
+        upstream = self.downstream.upstreams[name]
+        fact = upstream.fact(None)
+        facts = [] if fact is None else [fact, *upstream.facts_before(None)]
+        decision = decide(
             at=self.decided_at,
             upstreams=[name],
-            completions=[] if fact is None else [completion_of(name, fact, None)],
+            completions=[completion_of(name, fact, None) for fact in facts],
             used={},
-            terms=Terms(within=self.question.windows),
-        ).statuses
-        if status.ready and status.newest is not None:
-            until = falls_out(status.within, status.newest.completed_at)
-            if until is not None:
-                self._shared_until[name] = until.timestamp()
-        return status
+            terms=self.question.terms(None),
+        )
+        if (until := decision.changes_at) is not None:
+            self._shared_until[name] = until.timestamp()
+        return decision.statuses[0]
 
     # --- what fires --------------------------------------------------------------------------
 

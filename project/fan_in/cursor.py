@@ -1,20 +1,24 @@
 """The sensor's memory between ticks: a JSON cursor, versioned and bounded.
 
-It holds at most two entries per key and upstream, and drops a key when nothing of it can count any
-more. It is a cache: completions can be read again from the run storage, and what was used from the
-tags of the downstream's runs. So a missing, corrupt, foreign or older cursor is discarded.
+It holds at most two entries per key and upstream, and earlier completions if the terms need any, as
+many as ``history`` keeps. It drops a key when nothing of it can count any more. It is a cache:
+completions can be read again from the run storage, and what was used from the tags of the
+downstream's runs. So a missing, corrupt, foreign or older cursor is discarded.
 """
 
 import json
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from json.encoder import encode_basestring_ascii
+from types import MappingProxyType
 from typing import Any
 
 from .compat.python import UTC
+from .history import NO_HISTORY, Histories, History
 from .rule import Batch, Completion, Decision, Used, merge_used
 from .stored_order import Place
 
@@ -26,8 +30,13 @@ would use up what no batch used, or give back what one did."""
 
 REQUEST_TAG = "fan_in/request"
 
+CONSUME_TAG = "fan_in/consume"
+"""With the value "true", on a launch of the downstream job by hand: it uses up what had ended."""
+
 LONGEST_TAG = 2000
 """The most characters in one tag: Postgres refuses an index entry of more than 2,704 bytes."""
+
+NO_HISTORIES: Mapping[str, Any] = MappingProxyType({})
 
 MOST_KEYS = 2000
 """How many keys the state remembers, the most recent first. A forgotten key is read again when an
@@ -104,24 +113,64 @@ class KeyState:
     Args:
         newest: For each upstream that completed, its newest completion.
         used: How far the completions of each upstream are used up.
+        earlier: The unused completions before the newest, the oldest first, of upstreams whose
+            history is kept.
     """
 
     newest: Mapping[str, Completion] = field(default_factory=dict)
     used: Mapping[str, Used] = field(default_factory=dict)
+    earlier: Mapping[str, tuple[Completion, ...]] = field(default_factory=dict)
 
-    def with_completions(self, completions: Iterable[Completion]) -> "KeyState":
-        """Returns the state with these completions known; the newest of each upstream is kept."""
+    @property
+    def completions(self) -> Iterator[Completion]:
+        """All known completions."""
+        return chain(self.newest.values(), *self.earlier.values())
+
+    def with_completions(
+        self, completions: Iterable[Completion], histories: Histories = NO_HISTORIES
+    ) -> "KeyState":
+        """Returns the state with these completions known; the newest of each upstream is kept, and
+        what its history keeps of the others."""
         newer: dict[str, Completion] = {}
+        others: list[Completion] = []
         for completion in completions:
             known = newer.get(completion.upstream) or self.newest.get(completion.upstream)
             if known is None or completion.position > known.position:
                 newer[completion.upstream] = completion
-        return replace(self, newest={**self.newest, **newer}) if newer else self
+                if known is not None and histories:
+                    others.append(known)
+            elif completion.position < known.position and histories:
+                others.append(completion)
+        state = replace(self, newest={**self.newest, **newer}) if newer else self
+        return state._with_earlier(others, histories) if others else state
+
+    def _with_earlier(self, others: Iterable[Completion], histories: Histories) -> "KeyState":
+        earlier = dict(self.earlier)
+        for completion in others:
+            name = completion.upstream
+            history, used = histories.get(name), self.used.get(name)
+            if history is None or (used is not None and completion.position <= used.position):
+                continue
+            earlier[name] = history.add(
+                earlier.get(name, ()),
+                completion,
+                position=lambda c: c.position,
+                seconds=lambda c: c.completed_at.timestamp(),
+            )
+        return self if earlier == self.earlier else replace(self, earlier=earlier)
 
     def with_used(self, positions: Mapping[str, Any], at: datetime) -> "KeyState":
         """Returns the state with completions used up to these positions, never less than before."""
         more = {name: Used(position=position, at=at) for name, position in positions.items()}
-        return replace(self, used=merge_used(self.used, more))
+        used = merge_used(self.used, more)
+        return replace(self, used=used, earlier=_unused(self.earlier, used))
+
+    def keeping(self, histories: Histories) -> "KeyState":
+        """Returns the state with no more earlier completions than these histories keep."""
+        if not self.earlier:
+            return self
+        others = list(chain(*self.earlier.values()))
+        return replace(self, earlier={})._with_earlier(others, histories)
 
     def has_used(self, positions: Mapping[str, Any]) -> bool:
         """True when completions are used up to these positions."""
@@ -135,6 +184,7 @@ class KeyState:
         return KeyState(
             newest={name: c for name, c in self.newest.items() if name in upstreams},
             used={name: u for name, u in self.used.items() if name in upstreams},
+            earlier={name: cs for name, cs in self.earlier.items() if name in upstreams},
         )
 
     @cached_property
@@ -153,8 +203,10 @@ class KeyState:
 
     @cached_property
     def oldest_unused(self) -> datetime:
-        """When the first of them completed."""
-        return min((c.completed_at for c in self.unused.values()), default=_NEVER)
+        """When the first completion that no batch has used completed."""
+        earlier = (cs[0] for cs in self.earlier.values())
+        unused = chain(self.unused.values(), earlier)
+        return min((c.completed_at for c in unused), default=_NEVER)
 
     @cached_property
     def latest(self) -> datetime:
@@ -179,6 +231,7 @@ class SensorState:
         parts: The newest run of each upstream that was ignored, since it was of a part of the job.
         elsewhere: Upstreams whose runs were seen in another repository of the location that was
             named, each with the repository that was looked for, and that one.
+        histories: What is kept of the completions before the newest.
     """
 
     owner: str
@@ -192,10 +245,17 @@ class SensorState:
     places: tuple[Place, ...] = ()
     parts: Mapping[str, Completion] = field(default_factory=dict)
     elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    histories: Histories = field(default_factory=dict)
 
-    def covers(self, upstreams: Iterable[str], reach: float | None) -> bool:
-        """True when the completions of all these upstreams were read at least that far back."""
+    def covers(
+        self, upstreams: Iterable[str], reach: float | None, histories: Histories = NO_HISTORIES
+    ) -> bool:
+        """True when the completions of all these upstreams were read at least that far back, and
+        as many of them were kept."""
         if not self.upstreams.issuperset(upstreams):
+            return False
+        kept = self.histories
+        if not all(kept.get(name, NO_HISTORY).covers(asked) for name, asked in histories.items()):
             return False
         return self.reach is None or (reach is not None and reach <= self.reach)
 
@@ -224,7 +284,16 @@ class SensorState:
             keyless={name: c for name, c in self.keyless.items() if name in names},
             parts={name: c for name, c in self.parts.items() if name in names},
             elsewhere={name: found for name, found in self.elsewhere.items() if name in names},
+            histories={name: kept for name, kept in self.histories.items() if name in names},
         )
+
+    def keeping(self, histories: Histories) -> "SensorState":
+        """Returns the state with as much of the completions before the newest as these histories
+        keep; what was not kept before is not there."""
+        if histories == self.histories:
+            return self
+        keys = {key: state.keeping(histories) for key, state in self.keys.items()}
+        return replace(self, histories=histories, keys=keys)
 
     def forgetting(self, seen_after: datetime, counts_after: datetime | None) -> "SensorState":
         """Returns the state without the keys of which nothing can count any more.
@@ -264,6 +333,7 @@ class SensorState:
                 "places": [[place.at, place.number] for place in self.places],
                 "parts": {name: list(c.position) for name, c in self.parts.items()},
                 "elsewhere": {name: list(found) for name, found in self.elsewhere.items()},
+                **_histories_to_data(self.histories),
             }
         )
         keys = ",".join(f"[{_name(key)},{state.text}]" for key, state in self.keys.items())
@@ -286,8 +356,8 @@ class SensorState:
                 reach=None if data["reach"] is None else float(data["reach"]),
                 read_to=_time(data["read_to"]).timestamp(),
                 keys={
-                    key: _key_from_data(None if key is None else _text(key), newest, used)
-                    for key, (newest, used) in data["keys"]
+                    key: _key_from_data(None if key is None else _text(key), *of_key)
+                    for key, of_key in data["keys"]
                 },
                 unsure=frozenset(map(_text, data["unsure"])),
                 keyless={
@@ -307,6 +377,10 @@ class SensorState:
                 elsewhere={
                     name: (_text(looked_for), _text(found))
                     for name, (looked_for, found) in data.get("elsewhere", {}).items()
+                },
+                histories={
+                    _text(name): History(int(newest), int(spread))
+                    for name, (newest, spread) in data.get("histories", {}).items()
                 },
             )
         except _UNREADABLE:
@@ -344,19 +418,49 @@ def _completion(upstream: str, end_time: float, run_id: str, key: str | None) ->
     )
 
 
-def _key_to_data(state: KeyState) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is used up and is the newest, as most is, is written once."""
+def _unused(
+    completions: Mapping[str, tuple[Completion, ...]], used: Mapping[str, Used]
+) -> Mapping[str, tuple[Completion, ...]]:
+    """Returns, for each upstream, the completions that are not used up."""
+    unused = {
+        name: tuple(c for c in cs if name not in used or c.position > used[name].position)
+        for name, cs in completions.items()
+    }
+    return {name: cs for name, cs in unused.items() if cs}
+
+
+def _histories_to_data(histories: Histories) -> dict[str, Any]:
+    kept = {name: [history.newest, history.spread] for name, history in histories.items()}
+    return {"histories": kept} if kept else {}
+
+
+def _key_to_data(state: KeyState) -> tuple[dict[str, Any], ...]:
+    """What is used up and is the newest, as most is, is written once; earlier completions only
+    where there are any."""
     used: dict[str, Any] = {}
     for name, mark in state.used.items():
         at = mark.at.timestamp() if mark.at else None
         newest = state.newest.get(name)
         same = newest is not None and newest.position == mark.position
         used[name] = [at] if same else [at, *mark.position]
-    return {name: list(c.position) for name, c in state.newest.items()}, used
+    newest_data = {name: list(c.position) for name, c in state.newest.items()}
+    if not state.earlier:
+        return newest_data, used
+    earlier = {name: [list(c.position) for c in cs] for name, cs in state.earlier.items()}
+    return newest_data, used, earlier
 
 
-def _key_from_data(key: str | None, newest: dict[str, Any], used: dict[str, Any]) -> KeyState:
+def _key_from_data(
+    key: str | None,
+    newest: dict[str, Any],
+    used: dict[str, Any],
+    earlier: Mapping[str, Any] = NO_HISTORIES,
+) -> KeyState:
     return KeyState(
+        earlier={
+            name: tuple(_completion(name, *_position(p), key) for p in positions)
+            for name, positions in earlier.items()
+        },
         newest={name: _completion(name, *_position(p), key) for name, p in newest.items()},
         used={
             name: Used(

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -19,6 +20,7 @@ from .compat.python import UTC
 from .errors import FanInError
 from .evaluation_records import KnownPartitions, Seen
 from .gathering import Gathering, Verdict
+from .history import Histories
 from .partition_maps import Pairing, PartitionMap
 from .rollup import Rollup
 from .rule import Completion, Used
@@ -91,6 +93,23 @@ class Upstream:
                 return self.facts.done.get(partition)
         return self._mapped.get(partition)
 
+    def facts_before(self, partition: str | None) -> Iterable[StoredCompletion]:
+        """Returns the completions that count for a partition of the downstream, as far as they are
+        kept, before the newest: the newest first."""
+        partitions: Iterable[str | None]
+        match self.pairing:
+            case Pairing.ANY:
+                partitions = self.facts.done
+            case Pairing.SHARED:
+                partitions = [None]
+            case Pairing.SAME:
+                partitions = [partition]
+            case _:
+                partitions = self._sources.get(partition, ())
+        of_all = [self.facts.earlier.get(p, ()) for p in partitions]
+        of_all += [(self.facts.done[p],) for p in partitions if p in self.facts.done]
+        return sorted(chain.from_iterable(of_all), reverse=True)[1:]
+
     @property
     def partitions(self) -> Collection[str | None]:
         """The downstream's partitions for which it has a completion of their own."""
@@ -156,8 +175,9 @@ class Upstream:
     def _remap(self, view: Any, touched: Set[str | None], anew: bool) -> Set[str | None] | None:
         assert self.map is not None
         if self.pairing is Pairing.SOME:
-            known = [fact for p in self.map.named(view) if (fact := self.facts.done.get(p))]
-            self._mapped = {None: max(known)} if known else {}
+            known = [p for p in self.map.named(view) if p in self.facts.done]
+            self._mapped = {None: max(self.facts.done[p] for p in known)} if known else {}
+            self._sources[None] = {*known}
             return frozenset([None])
         changed: set[str | None] = set()
         for partition in touched & self.facts.done.keys():
@@ -176,8 +196,9 @@ class KeyFacts:
 
     Args:
         completions: The newest of each upstream.
-        used: Those of them that are used up.
-        withheld: Those that an unfinished launch withholds, by upstream, and that launch.
+        earlier: Those before the newest that are not used, of upstreams whose history is kept.
+        used: Those of the newest that are used up.
+        withheld: Those that an unfinished launch withholds, by upstream and id, and that launch.
         given_back: True if one of them was used up by a request that gave it back.
         requested_at: When it was last requested.
         absent: Upstreams that have no partition for it.
@@ -185,8 +206,9 @@ class KeyFacts:
     """
 
     completions: Sequence[Completion]
+    earlier: Sequence[Completion]
     used: Mapping[str, Used]
-    withheld: Mapping[str, str]
+    withheld: Mapping[str, Mapping[str, str]]
     given_back: bool = False
     requested_at: datetime | None = None
     absent: frozenset[str] = frozenset()
@@ -202,6 +224,8 @@ class Downstream:
         windows: The upstreams that its condition names anywhere, with their windows there.
         via: Of which asset each of them is asked: the downstream itself, or a dependency.
         rolled: The windows of parts that roll an upstream up.
+        histories: What is kept of their completions before the newest.
+        counts: How many completions each of them is ready with, where that is more than one.
     """
 
     def __init__(
@@ -211,9 +235,11 @@ class Downstream:
         windows: Mapping[dg.AssetKey, Collection[Window]],
         via: Mapping[dg.AssetKey, dg.AssetKey],
         rolled: Mapping[dg.AssetKey, Collection[Window]],
+        histories: Histories,
+        counts: Mapping[str, int],
     ) -> None:
         self.graph, self.key, self.windows, self.via = graph, key, windows, via
-        self.rolled = rolled
+        self.rolled, self.histories, self.counts = rolled, histories, counts
         self.asset = key.to_string()
         self.partitions_def = graph.get(key).partitions_def
         self.upstreams = {
@@ -270,7 +296,15 @@ class Downstream:
         """Returns the downstream as a tick knew it, even if another tick has followed since."""
         if self._followed is tick.token:
             return self
-        then = Downstream(self.graph, self.key, self.windows, self.via, self.rolled)
+        then = Downstream(
+            self.graph,
+            self.key,
+            self.windows,
+            self.via,
+            self.rolled,
+            self.histories,
+            self.counts,
+        )
         then.follow(tick)
         then.read_used(self.requests.by_ticks, tick)
         return then
@@ -303,8 +337,9 @@ class Downstream:
     def _of(self, partition: str | None, tick: "AssetTick") -> KeyFacts:
         requests = self.requests.of(partition, tick)
         completions: list[Completion] = []
+        earlier: list[Completion] = []
         used: dict[str, Used] = {}
-        withheld: dict[str, str] = {}
+        withheld: dict[str, dict[str, str]] = {}
         rolled: dict[str, Rollup] = {}
         given_back, absent = False, set()
         for name, upstream in self.upstreams.items():
@@ -321,16 +356,21 @@ class Downstream:
                 if upstream.map is not None and not upstream.map.exists_for(tick.view, partition):
                     absent.add(name)
                 continue
-            completion = completion_of(name, fact, partition)
-            completions.append(completion)
-            verdict = verdict_on(fact)
-            if verdict.used_at is not None:
-                used[name] = Used(position=completion.position, at=_datetime(verdict.used_at))
-            elif verdict.launch is not None:
-                withheld[name] = verdict.launch
-            given_back |= verdict.given_back
+            completions.append(completion_of(name, fact, partition))
+            before = upstream.facts_before(partition) if name in self.histories else ()
+            for each in (fact, *before):
+                verdict = verdict_on(each)
+                if verdict.used_at is not None:
+                    used[name] = Used(position=position_of(each), at=_datetime(verdict.used_at))
+                    break  # What is older is used up with it.
+                if each is not fact:
+                    earlier.append(completion_of(name, each, partition))
+                if verdict.launch is not None:
+                    withheld.setdefault(name, {})[str(each.id)] = verdict.launch
+                given_back |= verdict.given_back
         return KeyFacts(
             completions=completions,
+            earlier=earlier,
             used=used,
             withheld=withheld,
             given_back=given_back,
@@ -394,34 +434,28 @@ class Downstream:
         facts = self.of(partition, tick)
         seen: dict[str, tuple[int, float, str, bool]] = {}
         for newest in facts.completions:
-            name = newest.upstream
-            upstream, rollup = self.upstreams[name], facts.rolled.get(name)
-            rolled, windows = self.rolled.get(upstream.key, ()), self.windows[upstream.key]
-            if not upstream.rolls_up:  # It has one partition for each of the downstream, or none.
-                windows = (*windows, *rolled)
-            rolled_up = rollup.new if rollup is not None and rollup.is_whole() else None
-            is_rolled = _is_young(rolled_up, rolled, tick.at)
-            c = rolled_up if is_rolled and rolled_up is not None else newest
-            is_free = name not in facts.used and name not in facts.withheld
-            ready = is_rolled or (is_free and _is_young(c, windows, tick.at))
+            name, c = newest.upstream, newest
+            ready = self._is_ready(facts, newest, tick.at)
+            rollup, windows = facts.rolled.get(name), self.rolled.get(self.upstreams[name].key, ())
+            if rollup is not None and rollup.is_whole() and _is_young(rollup.new, windows, tick.at):
+                c, ready = rollup.new or c, True
             seen[name] = c.position[1], c.position[0].timestamp(), c.run_id or "", ready
         return seen
 
-    def known_partitions(
-        self, partitions: Collection[str | None], tick: "AssetTick"
-    ) -> KnownPartitions | None:
-        """Returns what is known of the partitions that are rolled up into these; None if none
-        are."""
-        rolled = {name: of for name, of in self.upstreams.items() if of.rolls_up}
-        if not rolled:
-            return None
-        young_from = (tick.at - MOST_CLOCK_SKEW).timestamp()
-        recent: dict[str, dict[str | None, frozenset[int]]] = {}
-        for name, upstream in rolled.items():
-            gatherings = ((p, upstream.gathering(p, tick)) for p in partitions)
-            known = {p: frozenset(g.known_since(young_from)) for p, g in gatherings if g}
-            recent[name] = {partition: ids for partition, ids in known.items() if ids}
-        return KnownPartitions(young_from, recent)
+    def _is_ready(self, facts: KeyFacts, newest: Completion, at: datetime) -> bool:
+        name, upstream = newest.upstream, self.upstreams[newest.upstream]
+        windows = self.windows[upstream.key]
+        if not upstream.rolls_up:  # It has one partition for each of the downstream, or none.
+            windows = (*windows, *self.rolled.get(upstream.key, ()))
+        used, withheld = facts.used.get(name), facts.withheld.get(name, {})
+        if newest.id in withheld or (used is not None and newest.position <= used.position):
+            return False
+        counted = [c for c in (newest, *facts.earlier) if c.upstream == name]
+        counted = [c for c in counted if c.id not in withheld]
+        return any(
+            sum(in_window(window, c.completed_at, at) for c in counted) >= self.counts.get(name, 1)
+            for window in windows
+        )
 
 
 MOST_JOURNAL = 50_000
@@ -430,17 +464,20 @@ MOST_JOURNAL = 50_000
 
 def completion_of(name: str, fact: StoredCompletion, partition: str | None) -> Completion:
     """Returns a completion as the rule takes it."""
-    at = _datetime(fact.at)
     return Completion(
         upstream=name,
         id=str(fact.id),
-        completed_at=at,
-        # By event time, as everywhere in the rule, and at the same time by the order in which the
-        # events were stored.
-        position=(at, fact.id),
+        completed_at=_datetime(fact.at),
+        position=position_of(fact),
         run_id=fact.run_id or None,
         key=partition,
     )
+
+
+def position_of(fact: StoredCompletion) -> tuple[datetime, int]:
+    """Returns where a completion stands among those of its upstream: by event time, as everywhere
+    in the rule, and at the same time by the order in which the events were stored."""
+    return _datetime(fact.at), fact.id
 
 
 def rollup_of(name: str, gathering: Gathering, partition: str | None) -> Rollup:
@@ -463,6 +500,22 @@ def rollup_of(name: str, gathering: Gathering, partition: str | None) -> Rollup:
         launch=launch,
         used_at=None if used_at is None else _datetime(used_at),
     )
+
+
+def known_partitions(
+    downstream: Downstream, partitions: Collection[str | None], tick: "AssetTick"
+) -> KnownPartitions | None:
+    """Returns what is known of the partitions that are rolled up into these; None if none are."""
+    rolled = {name: of for name, of in downstream.upstreams.items() if of.rolls_up}
+    if not rolled:
+        return None
+    young_from = (tick.at - MOST_CLOCK_SKEW).timestamp()
+    recent: dict[str, dict[str | None, frozenset[int]]] = {}
+    for name, upstream in rolled.items():
+        gatherings = ((p, upstream.gathering(p, tick)) for p in partitions)
+        known = {p: frozenset(g.known_since(young_from)) for p, g in gatherings if g}
+        recent[name] = {partition: ids for partition, ids in known.items() if ids}
+    return KnownPartitions(young_from, recent)
 
 
 def _is_young(of: Completion | None, windows: Iterable[Window], at: datetime) -> bool:

@@ -283,6 +283,9 @@ def _text(part: Part, name: str, upstream: Upstream) -> Text:
     words = _partition_words(ready)
     if part.incomplete[name]:
         words += f"; {_incomplete_words(part.incomplete[name])}"
+    if few := part.few[name]:
+        words = f"{words}; " if ready else ""
+        words += _some_counts(few, part.question.count[name])
     if part.absent[name]:
         words += f"; it has no partition for {_some(part.absent[name])}"
     return Text(name, words, ready)
@@ -292,6 +295,14 @@ def _partition_words(ready: Collection[Partition]) -> str:
     if not ready:
         return "nothing new for any partition"
     return f"{ASSET_WORDS.completed} for {_some(ready)}"
+
+
+def _some_counts(few: Mapping[Partition, int], needed: int) -> str:
+    """Returns how many completions there are of those needed, for the latest partitions."""
+    latest = sorted(few, key=str, reverse=True)
+    counts = [f"{few[p]} of {needed} for {p}" for p in latest[:MOST_PARTITIONS_NAMED]]
+    more = len(few) - len(counts)
+    return ", ".join(counts) + (f" and too few for {more} more" if more else "")
 
 
 def _some(partitions: Collection[Partition]) -> str:

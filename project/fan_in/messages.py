@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from .calendars import Calendar
 from .rollup import Rollup
 from .rule import Decision, State, UpstreamStatus
-from .windows import format_duration, format_time
+from .windows import format_duration, format_time, window_words
 
 MOST_NAMED = 5
 """How many missing upstreams a one-line explanation names before it counts the rest."""
@@ -54,9 +54,13 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
         if isinstance(window, Calendar):
             return f"no {words.completion} {window.words}"
         return f"no {words.completion} within {format_duration(window)}"
+    if status.state is State.TOO_FEW:
+        return _count_words(status)
     if status.state is State.READY:
-        line = f"{words.completed} {_moment(newest.completed_at, at)}"
-        return line if status.rollup is None else f"{line}, {_partitions_there(status.rollup)}"
+        last = f"{words.completed} {_moment(newest.completed_at, at)}"
+        if status.rollup is not None:
+            return f"{last}, {_partitions_there(status.rollup)}"
+        return f"{_count_words(status)}, the last {last}" if status.needed > 1 else last
     if status.state is State.USED:
         when = f" at {format_time(status.used_at)}" if status.used_at else ""
         return (
@@ -94,6 +98,11 @@ def _partitions_there(rollup: Rollup) -> str:
 def _first_of(names: Sequence[str], count: int) -> str:
     more = f" and {count - 1} more" if count > 1 else ""
     return f"{plain(names[0])}{more}"
+
+
+def _count_words(status: UpstreamStatus) -> str:
+    of_count = f"{len(status.counted)} of {status.needed}"
+    return of_count if status.within is None else f"{of_count} {window_words(status.within)}"
 
 
 def explain_held_back(decision: Decision, *, words: Words, at: datetime | None = None) -> str:

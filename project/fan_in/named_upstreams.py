@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from .terms import ALL_WITHIN_A_DAY, Terms
 from .windows import Window
 
 
@@ -22,6 +23,10 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
     def longest(self) -> list[Window]:
         """Returns the windows that bound how far back it reads."""
         return []
+
+    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+        """Returns what it asks of the upstreams' completions on an asset."""
+        return ALL_WITHIN_A_DAY
 
     def strangers(self, graph: Any) -> Sequence[str]:
         """Returns the keys that it names and must not, since they are no assets of the graph."""

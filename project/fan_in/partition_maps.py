@@ -113,6 +113,11 @@ class PartitionMap:
             return None
         return self.graph.get_partition_mapping(self.downstream, self.upstream)
 
+    @property
+    def is_through_views(self) -> bool:
+        """True if only views are between the upstream and the downstream."""
+        return self._direct() is None
+
     def _is_all(self) -> bool:
         return isinstance(self._direct(), dg.AllPartitionMapping)
 
@@ -300,3 +305,15 @@ def upstreams_of(graph: Any, key: dg.AssetKey) -> list[dg.AssetKey]:
     """
     together = graph.get(key).execution_set_asset_keys
     return sorted(set(parents_through_views(graph, key)) - {key} - set(together))
+
+
+def is_mapped(graph: Any, upstream: dg.AssetKey, downstream: dg.AssetKey) -> bool:
+    """True if several partitions of an upstream may count for one partition of a downstream, or
+    some of them for an asset without partitions."""
+    try:
+        of_upstream = PartitionMap(graph, upstream, downstream, downstream)
+    except FanInError:
+        return False
+    if of_upstream.pairing is Pairing.MAPPED:
+        return of_upstream.theirs != of_upstream.ours or not of_upstream.is_through_views
+    return of_upstream.pairing is Pairing.SOME

@@ -108,6 +108,7 @@ class State(Enum):
     NEVER = "never completed"
     USED = "already used"
     TOO_OLD = "too old"
+    TOO_FEW = "too few"
     WITHHELD = "withheld"
     INCOMPLETE = "incomplete"
 
@@ -118,7 +119,7 @@ class UpstreamStatus:
 
     Args:
         upstream: Its name.
-        state: Whether the newest completion counts, and if not, why.
+        state: Whether the upstream is ready, and if not, why.
         within: Its window.
         newest: The newest completion known, if there is one; of a rollup the newest new one.
         used_at: When the newest completion was used, if it was and if that is known.
@@ -126,6 +127,10 @@ class UpstreamStatus:
             downstream, so it withholds the completion.
         note: A detail to show when the upstream is not ready.
         rollup: Its partitions that together make the key, if it is rolled up.
+        unused: Its known completions inside the window that no batch has used, withheld ones
+            included, the oldest first. Of those before the newest, only where a term asks for them.
+        counted: Those of them that are not withheld.
+        needed: With how many of these it is ready.
     """
 
     upstream: str
@@ -136,6 +141,9 @@ class UpstreamStatus:
     launch: str | None = None
     note: str | None = None
     rollup: Rollup | None = None
+    unused: tuple[Completion, ...] = ()
+    counted: tuple[Completion, ...] = ()
+    needed: int = 1
 
     @property
     def last(self) -> Completion | None:
@@ -146,6 +154,13 @@ class UpstreamStatus:
     def ready(self) -> bool:
         """True if this upstream's newest completion counts towards the next batch."""
         return self.state is State.READY
+
+    @property
+    def ready_until(self) -> datetime | None:
+        """When a ready upstream no longer is, since one completion that is needed has left the
+        window; None if that is never."""
+        last = self.counted[-self.needed] if self.counted else self.newest
+        return None if last is None else falls_out(self.within, last.completed_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,10 +248,11 @@ class Decision:
 
     @property
     def changes_at(self) -> datetime | None:
-        """When time alone may change the decision: the first completion leaves its window, or all
-        have settled. None if it never does."""
-        newest = [(s, s.newest.completed_at) for s in self.ready if s.newest]
-        times = [falls_out(status.within, at) for status, at in newest]
+        """When time alone may change the decision, or its words: the first completion leaves its
+        window, or all have settled. None if it never does."""
+        times = [status.ready_until for status in self.ready]
+        few = [s for s in self.statuses if s.state is State.TOO_FEW]
+        times += [falls_out(s.within, s.counted[0].completed_at) for s in few if s.counted]
         settled = [s.last.completed_at for s in self.unsettled if s.last]
         times += [max(settled) + (self.terms.settle or timedelta(0))] if settled else []
         return min((time for time in times if time is not None), default=None)
@@ -269,7 +285,7 @@ def decide(
     used: Mapping[str, Used],
     terms: Terms = ALL_WITHIN_A_DAY,
     key: str | None = None,
-    withheld: Mapping[str, str] = NOTHING,
+    withheld: Mapping[str, Mapping[str, str]] = NOTHING,
     rolled: Mapping[str, Rollup] = NOTHING,
     requested_at: datetime | None = None,
 ) -> Decision:
@@ -279,12 +295,13 @@ def decide(
         at: The time of the tick, aware.
         upstreams: The names of all upstreams.
         completions: Everything known at this tick for this key. Completions of other upstreams are
-            ignored; several of one upstream collapse into the newest.
+            ignored; several of one upstream collapse into the newest, unless a term asks for
+            earlier ones.
         used: For each upstream, how far its completions are used up for this key.
         terms: What is asked of the completions.
         key: The key that the decision is for; None without keys.
-        withheld: Upstreams whose newest completion is withheld, each with the unfinished launch
-            that made it and still has to make the downstream.
+        withheld: For each upstream, the ids of its completions that are withheld, each with the
+            unfinished launch that made it and still has to make the downstream.
         rolled: The upstreams that are rolled up for this key, each with its partitions.
         requested_at: When a batch was last requested for the key, or used up by hand; None if that
             is not known.
@@ -299,12 +316,7 @@ def decide(
         raise FanInError(f"the tick's time {at.isoformat()} is naive: give it a time zone")
     at = in_utc(at)
 
-    newest: dict[str, Completion] = {}
-    for completion in completions:
-        known = newest.get(completion.upstream)
-        if known is None or completion.position > known.position:
-            newest[completion.upstream] = completion
-
+    newest, earlier = _by_upstream(completions, terms)
     return Decision(
         at=at,
         statuses=tuple(
@@ -313,10 +325,11 @@ def decide(
             else _status(
                 name,
                 newest.get(name),
+                earlier.get(name, ()),
                 used.get(name),
                 at,
-                window_of(terms.within, name),
-                withheld.get(name),
+                terms,
+                withheld.get(name, NOTHING),
             )
             for name in upstreams
         ),
@@ -326,26 +339,63 @@ def decide(
     )
 
 
+def _by_upstream(
+    completions: Iterable[Completion], terms: Terms
+) -> tuple[Mapping[str, Completion], Mapping[str, Collection[Completion]]]:
+    """Returns the newest completion of each upstream, and those before it if a term asks."""
+    newest: dict[str, Completion] = {}
+    earlier: dict[str, list[Completion]] = {}
+    for completion in completions:
+        known = newest.get(completion.upstream)
+        newer = known is None or completion.position > known.position
+        older = known if newer else completion
+        if newer:
+            newest[completion.upstream] = completion
+        if older is not None and terms.needs_history:
+            earlier.setdefault(completion.upstream, []).append(older)
+    return newest, earlier
+
+
 def _status(
     upstream: str,
     newest: Completion | None,
+    earlier: Collection[Completion],
     used: Used | None,
     at: datetime,
-    within: Window,
-    launch: str | None,
+    terms: Terms,
+    withheld: Mapping[str, str],
 ) -> UpstreamStatus:
+    within = window_of(terms.within, upstream)
     if newest is None:
         return UpstreamStatus(upstream=upstream, state=State.NEVER, within=within)
     if used is not None and newest.position <= used.position:
         return UpstreamStatus(
             upstream=upstream, state=State.USED, within=within, newest=newest, used_at=used.at
         )
+    unused = tuple(
+        completion
+        for completion in (*sorted(earlier, key=lambda c: c.position), newest)
+        if (used is None or completion.position > used.position)
+        and in_window(within, completion.completed_at, at)
+    )
+    counted = tuple(c for c in unused if c.id not in withheld) if withheld else unused
+    needed, launch = terms.count.get(upstream, 1), withheld.get(newest.id)
     if launch is not None:
-        return UpstreamStatus(
-            upstream=upstream, state=State.WITHHELD, within=within, newest=newest, launch=launch
-        )
-    state = State.READY if in_window(within, newest.completed_at, at) else State.TOO_OLD
-    return UpstreamStatus(upstream=upstream, state=state, within=within, newest=newest)
+        state = State.WITHHELD
+    elif not in_window(within, newest.completed_at, at):
+        state = State.TOO_OLD
+    else:
+        state = State.READY if len(counted) >= needed else State.TOO_FEW
+    return UpstreamStatus(
+        upstream=upstream,
+        state=state,
+        within=within,
+        newest=newest,
+        launch=launch,
+        unused=unused,
+        counted=counted,
+        needed=needed,
+    )
 
 
 def _rolled_status(

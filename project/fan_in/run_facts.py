@@ -128,7 +128,7 @@ class RunFacts:
     @property
     def complete(self) -> Collection[str | None]:
         """The keys that are to be remembered, since they are complete and wait."""
-        if self.spec.when is None:
+        if self.spec.when is None and not self.spec.count:
             return self.candidates
         state = self.state
         return [key for key in self.candidates if self._decide(state, key).complete]
@@ -156,7 +156,7 @@ class RunFacts:
         decision = decide(
             at=self.at,
             upstreams=self.spec.names,
-            completions=of_key.newest.values(),
+            completions=of_key.completions,
             used=used,
             terms=self.spec,
             key=key,
@@ -207,20 +207,20 @@ class RunFacts:
     # --- another code location -------------------------------------------------------------------
 
     def _before_the_move(self, key: str | None) -> Mapping[str, Used]:
-        """Returns which of a key's newest completions the sensor used before its code location got
-        the name that it has.
+        """Returns which of a key's completions the sensor used before its code location got its
+        name.
 
         Only those that a request names: other runs of another code location say nothing. It is not
         remembered, since what looks moved may turn out to be another location's sensor of the same
         name, which was waiting to tick.
         """
         used: dict[str, Used] = {}
-        newest = self.state.of(key).newest
+        known = {(c.upstream, c.position) for c in self.state.of(key).completions}
         for home, request in self.used.elsewhere:
             named = {
                 name: Used(position=position, at=request.at)
                 for name, position in request.positions.items()
-                if request.key == key and name in newest and newest[name].position == position
+                if request.key == key and (name, position) in known
             }
             if named and self._has_moved(home, request.at):
                 used = merge_used(used, named)
@@ -248,5 +248,6 @@ class RunFacts:
 
 
 def oldest(decision: Decision) -> datetime:
-    """Returns when the first of a complete batch completed."""
-    return min(s.newest.completed_at for s in decision.ready if s.newest)
+    """Returns when the first completion that a complete batch uses completed."""
+    firsts = (s.unused[0] if s.unused else s.newest for s in decision.ready)
+    return min(first.completed_at for first in firsts if first is not None)

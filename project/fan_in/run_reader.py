@@ -169,26 +169,22 @@ class RunReader:
         others = [id_ for id_ in self.instance.get_run_ids(succeeded) if id_ not in burst.updated]
         yield from self.successes_of(list(dict.fromkeys([*newer, *others])))
 
-    def newest_success(self, name: str) -> Completion | None:
-        """Returns the newest success of an upstream, however old, or None if there is none."""
+    def newest_successes(self, name: str, number: int) -> Sequence[Completion]:
+        """Returns the newest successes of an upstream, however old: so many, or all there are."""
         upstream = self.upstreams[name]
         filters = RunsFilter(
             job_name=upstream.job_name,
             statuses=[DagsterRunStatus.SUCCESS],
             created_before=self.until and just_after(self.until),
         )
-        limit = 1
+        limit = number
         while True:
-            # Ordered by end, which paging cannot follow. To ask for more than one there are three
-            # reasons: runs of a job with the same name elsewhere, runs of a part, and runs that
-            # ended later.
+            # Ordered by end, which paging cannot follow. To ask for more there are three reasons:
+            # runs of a job with the same name elsewhere, runs of a part, and runs that ended later.
             records = self.instance.get_run_records(filters, limit=limit, order_by="end_time")
-            for record in records:
-                completion = self._completion_of(upstream, record)
-                if completion is not None:
-                    return completion
-            if len(records) < limit:
-                return None
+            found = [c for r in records if (c := self._completion_of(upstream, r)) is not None]
+            if len(found) >= number or len(records) < limit:
+                return found[:number]
             limit *= 10
 
     def of_downstream(

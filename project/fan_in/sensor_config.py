@@ -8,10 +8,11 @@ from typing import Any
 
 import dagster as dg
 
+from .history import Histories
 from .messages import MOST_NAMED
 from .rule import Batch
 from .run_reader import Home, RunReader, Upstream
-from .terms import Terms
+from .terms import Terms, count_words
 from .windows import format_duration, longest_window, window_of, within_words
 
 RunConfig = Callable[[Batch], Mapping[str, Any] | dg.RunConfig]
@@ -51,6 +52,11 @@ class SensorConfig(Terms):
     def longest_window(self) -> timedelta | None:
         return longest_window(window_of(self.within, name) for name in self.names)
 
+    @cached_property
+    def kept(self) -> Histories:
+        """What is kept of each upstream before its newest completion."""
+        return self.histories(self.names)
+
     @property
     def description(self) -> str:
         names = ", ".join(u.name for u in self.upstreams[:MOST_NAMED])
@@ -60,9 +66,10 @@ class SensorConfig(Terms):
         enough = "every upstream has succeeded" if self.when is None else f"{self.when} succeeded"
         window = "" if self.within is None else f", each {within_words(self.within)}"
         quiet = f", and none for {format_duration(self.settle)}" if self.settle else ""
+        count = f" ({count_words(self.count)})" if self.count else ""
         return (
-            f"Requests {self.job_name} once per batch{per}: after {enough} since the batch"
-            f" before{window}{quiet}. Upstreams: {names}."
+            f"Requests {self.job_name} once per batch{per}: after {enough}{count} since the"
+            f" batch before{window}{quiet}. Upstreams: {names}."
         )
 
     def runs(

@@ -16,7 +16,7 @@ from .in_yaml import CONDITIONS, in_template
 @dg.template_var
 def all_upstreams_updated() -> Callable[..., Any]:
     """True if every upstream asset was materialized since the asset's last request: ``within``,
-    ``at_least``, ``optional``, ``settle``, ``rollup``, ``missing_at_most``,
+    ``at_least``, ``optional``, ``settle``, ``rollup``, ``missing_at_most``, ``count``,
     ``wait_while_running``."""
     return in_template(CONDITIONS["all_upstreams_updated"])
 

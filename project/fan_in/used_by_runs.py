@@ -9,7 +9,7 @@ from logging import Logger
 import dagster as dg
 
 from .compat.python import UTC
-from .cursor import KeyState, SensorRequest, SensorState
+from .cursor import CONSUME_TAG, KeyState, SensorRequest, SensorState
 from .run_reader import Home, RunReader, origin_of
 from .sensor_config import SENSOR_TAG, SensorConfig
 from .ticks import LONGEST_EVALUATION, TickReader
@@ -168,6 +168,32 @@ class UsedReader:
             key = self.runs.key_of_downstream(record)
             # Other keys are read when something completes for them.
             if key in keys and self.is_by_hand(record):
+                state = state.with_key(key, self.used_by_hand(state.of(key), record))
+        return state
+
+    def let_go(self, state: SensorState, horizon: datetime | None) -> SensorState:
+        """Returns the state with everything used up that had ended before a launch with
+        ``CONSUME_TAG``, whatever ``manual_runs`` says.
+
+        Read at each tick at which something waits, since then: for one that is seen late, too.
+
+        Args:
+            state: The state with all completions that are known.
+            horizon: What completed before is outside every window; None if nothing is.
+        """
+        waiting = [
+            c.completed_at
+            for of_key in state.keys.values()
+            for c in chain(of_key.unused.values(), *of_key.earlier.values())
+            if horizon is None or c.completed_at > horizon
+        ]
+        if not waiting:
+            return state
+        since = min(waiting) - MOST_CLOCK_SKEW
+        for record in self.runs.of_downstream(tags={CONSUME_TAG: "true"}, created_after=since):
+            key = self.runs.key_of_downstream(record)
+            of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
+            if key in state.keys and not of_sensor:
                 state = state.with_key(key, self.used_by_hand(state.of(key), record))
         return state
 

@@ -61,6 +61,7 @@ events = st.one_of(
         more=st.lists(members, max_size=2, unique=True),
         again=st.booleans(),
         id=st.none() | st.integers(0),
+        lets_go=st.booleans(),
     ),
 )
 requirements = st.recursive(
@@ -77,6 +78,7 @@ rules = st.builds(
     within=windows | st.fixed_dictionaries({"a": windows, "b": windows}),
     when=st.none() | requirements,
     settle=st.sampled_from([None, HOUR]),
+    count=st.dictionaries(st.sampled_from("ab"), st.integers(1, 9)),
     overlap=st.booleans(),
     idle=st.booleans(),
     by_key=st.booleans(),
@@ -116,6 +118,15 @@ def test_what_is_written_is_read_again(tmp_path_factory, some, rule):
     assert replace(after, events=()) == replace(before, events=())
     assert list(after) == list(before)
     assert list(after) == list(before), "a file can be gone through again"
+
+
+def test_a_file_that_was_written_before_there_were_counts_is_read(tmp_path):
+    """Its upstreams are ready with one completion."""
+    header, *rest = lines()
+    path = tmp_path / "history.jsonl"
+    older = json.dumps({k: v for k, v in json.loads(header).items() if k != "count"})
+    path.write_text("".join(f"{line}\n" for line in [older, *rest]))
+    assert files.read(path).fan_in.rule.count == {}
 
 
 @pytest.mark.parametrize("contender", [*OURS, OUR_SENSOR_BY_TAG], ids=lambda c: c.name)
@@ -251,6 +262,7 @@ DAMAGED = {
     "another version": (lambda of: [changed(of[0], fan_in_history=9)], "is of version 9"),
     "no upstreams": (lambda of: [changed(of[0], upstreams=[])], "the set of upstreams is empty"),
     "a window of nothing": (lambda of: [changed(of[0], within=0)], "is not positive"),
+    "a count of nothing": (lambda of: [changed(of[0], count={"a": 0})], "give a whole number"),
     "a window in no zone": (lambda of: [changed(of[0], within={"day": "X"})], "no such time zone"),
     "a period without a zone": (
         lambda of: [changed(of[0], since="2026-01-05T00:00:00")],

@@ -66,6 +66,9 @@ def rules(draw: st.DrawFn) -> Rule:
         within=within,
         when=when,
         settle=settle,
+        count=draw(
+            st.just({}) | st.dictionaries(st.sampled_from(UPSTREAMS), st.integers(1, 3), max_size=2)
+        ),
         overlap=draw(st.booleans()),
         idle=draw(st.booleans()),
         by_key=draw(st.booleans()),
@@ -106,7 +109,8 @@ def happenings(draw: st.DrawFn) -> list:
             success = what == "ends"
             events.append(Ended(now, began.upstream, began.run_id, success, began.key))
         elif what == "D?":
-            events.append(Requested(now, run_id, key, id=3 * number + 2))
+            lets_go = draw(st.booleans())
+            events.append(Requested(now, run_id, key, id=3 * number + 2, lets_go=lets_go))
             by_hand.append(events[-1])
         elif what == "D!" and by_hand:
             began = by_hand.pop(0)
@@ -167,7 +171,7 @@ class Model:
                 held = decision.complete and self.held(known, key, at)
                 if decision.fires and not held:
                     fires.append(decision)
-            oldest = {d.key: min(s.newest.completed_at for s in d.ready) for d in fires}
+            oldest = {d.key: min(s.unused[0].completed_at for s in d.ready) for d in fires}
             for decision in sorted(fires, key=lambda d: (oldest[d.key], str(d.key))):
                 consumed = {c.upstream: Used(position=c.position, at=at) for c in decision.consumed}
                 mine = self.used[decision.key]
@@ -199,7 +203,7 @@ class Model:
         ]
         used = dict(self.used[key])
         for event in self.by_hand(known, key):
-            if self.rule.manual_runs == "consume":
+            if self.rule.manual_runs == "consume" or event.lets_go:
                 last = LAST if self.kind == "sensor" else event.id
                 everything = Used(position=(event.at, last), at=event.at)
                 used = merge_used(used, dict.fromkeys(UPSTREAMS, everything))

@@ -608,6 +608,8 @@ def test_the_json_is_as_documented():
         "partitions": None,
         "window": {"seconds": 86400},
         "falls_out_at": "2026-01-06T00:01:00Z",
+        "completions": 1,
+        "needed": 1,
     }
     assert set(last) == {"run_id", "run_status", "requested_at", "key", "batch"}
     assert set(last["batch"]) == {"id", "upstreams"}

@@ -173,6 +173,7 @@ attributes:
   within: 1 day
   when: all
   settle: soon
+  count: {{orders_job: none}}
   wait_while_running: maybe
   manual_runs: consumed
   minimum_interval_seconds: 0
@@ -185,11 +186,12 @@ LINES = {
     6: "'1 day' does not match",
     7: "'all' does not match",
     8: "'soon' does not match",
-    9: "'maybe' does not match",
-    10: "'consumed' does not match",
-    11: "0 is less than the minimum of 1",
-    12: "'running' does not match",
-    13: "'settel' was unexpected",
+    9: "'none' is not of type 'integer'",
+    10: "'maybe' does not match",
+    11: "'consumed' does not match",
+    12: "0 is less than the minimum of 1",
+    13: "'running' does not match",
+    14: "'settel' was unexpected",
     3: "'job' is a required property",
 }
 
@@ -234,6 +236,7 @@ def test_the_template_variables_make_the_conditions_that_python_makes():
     day = rendered("all_upstreams_updated('day/Europe/Berlin', at_least=2)")
     assert day.name == "all_upstreams_updated(at_least=2, today in Europe/Berlin)"
     assert rendered("all_upstreams_updated(within={'a': 'none'})").within == (("a", None),)
+    assert rendered("all_upstreams_updated(count={'a': 24})").count == (("a", 24),)
     assert rendered("upstreams_settled('10m')").name == "upstreams_settled(10 min)"
     a, b = upstream_updated("a"), upstream_updated("b")
     assert rendered("all_of(upstream_updated('a'), upstream_updated('b'))") == a & b

@@ -17,7 +17,7 @@ from statistics import median
 from typing import ClassVar
 
 from rich.console import Console
-from rich.table import Table
+from tabulate import tabulate
 
 from tests.graphs.daemons import FAILED
 from tests.graphs.filed import FiledReferee
@@ -425,19 +425,24 @@ def play(name: str, today: bool = False, every: str | None = None) -> Figures:
 # --- the command -------------------------------------------------------------------------------
 
 
+# fmt: off
+FIGURES = (
+    "conditions on", "conditions", "ticks", "completions", "runs", "executed again", "failures",
+    "backfills by hand", "requests", "right", "open", "ms a tick, median/max",
+    "statements, median/max",
+)
+# fmt: on
+"""What is told of each day: on the roots alone as today, or on all assets with upstreams."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.graphs.days", description=__doc__)
     parser.add_argument("graphs", nargs="*", help="which graphs; by default all")
     asked = parser.parse_args().graphs or [day.graph for day in DAYS]
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    console = Console(soft_wrap=True, highlight=False)
-    table = Table("graph", "conditions on", "conditions", "ticks", "completions", "runs")
-    for column in ("executed again", "failures", "backfills by hand", "requests", "right", "open"):
-        table.add_column(column)
-    table.add_column("ms a tick, median/max")
-    table.add_column("statements, median/max")
-    partings = []
+    console = Console(stderr=True)
+    partings, columns = [], []
     for name in asked:
         for today in (False, True):
             if today and not RealGraph.load(name, today).conditioned:
@@ -448,16 +453,18 @@ def main() -> None:
             cells = (f.conditioned, f.ticks, f.completions, f.runs, f.again, f.failures)
             cells += (f.backfills, f.made, f.right, f.left_open)
             ms, sql = [c.milliseconds for c in f.costs], [c.statements for c in f.costs]
-            table.add_row(
-                name,
-                "as today" if today else "all with upstreams",
-                *map(str, cells),
-                f"{median(ms):.0f} / {max(ms):.0f}",
-                f"{median(sql):.0f} / {max(sql)}",
+            columns.append(
+                [
+                    f"{name}, {'as today' if today else 'all'}",
+                    *cells,
+                    f"{median(ms):.0f} / {max(ms):.0f}",
+                    f"{median(sql):.0f} / {max(sql)}",
+                ]
             )
+    heads, *rows = zip(FIGURES, *columns, strict=True)
+    print(tabulate(rows, heads, tablefmt="github", disable_numparse=True))
     for parting in partings:
-        console.print(parting, markup=False)
-    console.print(table)
+        print(parting)
     sys.exit(1 if partings else 0)
 
 

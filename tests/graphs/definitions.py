@@ -195,6 +195,12 @@ def windows(node: ast.expr) -> dict[str, timedelta | None]:
     return {k.id: duration(v) for k, v in zip(node.keys, node.values, strict=True)}
 
 
+def counts(node: ast.expr) -> dict[str, int]:
+    """Returns the upstreams with a count, and these."""
+    assert isinstance(node, ast.Dict)
+    return {k.id: ast.literal_eval(v) for k, v in zip(node.keys, node.values, strict=True)}
+
+
 def optional_names(node: ast.expr) -> list[str]:
     """Returns the names that stand there: one, or a list of them."""
     return [name.id for name in ast.walk(node) if isinstance(name, ast.Name)]
@@ -206,11 +212,14 @@ def _all_updated(
     optional: ast.expr | None = None,
     wait: ast.expr | None = None,
     rollup: ast.expr | None = None,
+    count: ast.expr | None = None,
 ) -> dg.AutomationCondition:
     arguments: dict[str, Any] = {}
     if rollup is not None:
         is_true = isinstance(rollup, ast.Constant)
         arguments["rollup"] = True if is_true else optional_names(rollup)
+    if count is not None:
+        arguments["count"] = counts(count)
     if within is not None:
         arguments["within"] = windows(within) or duration(within)
     if optional is not None:

@@ -35,6 +35,7 @@ def features(timeline: GraphTimeline) -> set[str]:
         "within",
         "at_least",
         "optional",
+        "count",
         "wait",
         "any_deps",
         "settled",
@@ -53,6 +54,7 @@ def features(timeline: GraphTimeline) -> set[str]:
             "range run": step.ranged,
             "re-execution": bool(step.again),
             "late clock": bool(step.late),
+            "let go": step.do is Do.REPORT and bool(graph.condition(step.assets[0])),
             "will retry": step.retry,
         }
         found |= {name for name, has in names.items() if has}

@@ -201,6 +201,8 @@ def all_updated(draw: st.DrawFn, ups: Sequence[str], others: Sequence[str] = ())
         fields.append(f"at_least={draw(st.integers(1, len(ups)))}")
     elif len(ups) > 1 and draw(one_in(5)):
         fields.append(f"optional={draw(st.sampled_from([*ups, *others]))}")
+    if draw(one_in(6)):
+        fields.append(f"count={{{draw(st.sampled_from(ups))}: {draw(st.integers(2, 3))}}}")
     if draw(one_in(4)):
         fields.append("wait=True")
     return f"all({', '.join(fields)})" if fields else "all"

@@ -15,6 +15,8 @@ MAPPED = "mappings and sources"
 ROLLED = "rollups"
 MANY = "many downstreams"
 HELD = "held back"
+COUNT = "counts"
+HAND = "let go by hand"
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,36 @@ NAMED = (
     Named(ROLLED, "a half is used", "h[daily]; b[weekly]; w[weekly](h, b) = all(rollup=h, optional=b) | b >> h/d1..d3? b/w1 . h/d4..d7? . h/d1? . .", "w/w1=1110", "The request by b used up three days; the others made it whole."),
     Named(ROLLED, "new code rolls up", "h[daily]; w[weekly](h) = all >> h/d1? . (w = all(rollup=h)) h/d2..d6? . h/d7? . .", "w/w1=1010", "What was used stays used, and counts as there."),
     Named(ROLLED, "new code rolls up no more", "h[daily]; w[weekly](h) = all(rollup=h) >> h/d1..d7? . (w = all) . h/d2? . .", "w/w1=1010", "What was used stays used."),
+    # --- what a hand lets go ------------------------------------------------------------------
+    Named(HAND, "a reported downstream", "d(a, b) = all >> a . d? . b . a .", "0001", "A reported d uses up what came before it."),
+    Named(HAND, "let go, its state lost", "d(a, b) = all >> a . d? (lose state) b . . a .", "0001", "It is read back like any run."),
+    Named(HAND, "one partition is let go", "[x,y]; d(a, b) = all >> a/x a/y . d/x? . b/x b/y . a/x .", "d/x=0001 d/y=0010", "And no other."),
+    Named(HAND, "let go, of an upstream without partitions", "[x,y]; c[]; d(a, c) = all >> c . d/x? . a/x a/y . c .", "d/x=0001 d/y=0010", "It is used up in that partition alone."),
+    Named(HAND, "let go without partitions, below one with", "s[x,y]; d(s, b) = all >> s/x . d? s/y . b . .", "0010", "What came after it counts."),
+    Named(HAND, "let go, and dated before it", "d(a, b) = all >> a@1 d?@2 a@2.1<0.5 b . .", "10", "It was stored after the report, whatever its date."),
+    Named(HAND, "let go while a launch withholds", "d(a, b) = all >> 1[a b d] 1+a . d? . 1#b . b . a .", "00001", "What the launch had completed is let go with the rest."),
+    Named(HAND, "a report of an upstream", "s(a) = all; d(s) = all >> s? . a . s! . .", "s=0100 d=1010", "Of s it lets go what came before, for d it is a completion."),
+    Named(HAND, "what was given back is let go", "u(r) = all; d(u, w) = all >> w u r . u# d? . u . .", "u=1000 d=1000", "There is nothing left of it to request."),
+    Named(HAND, "let go with a count", "d(a) = all(count={a: 2}) >> a d? a . a . .", "010", "The count begins anew."),
+
+    # --- counts ------------------------------------------------------------------------------
+    Named(COUNT, "so many of any partition", "s[x,y]; d(s) = all(count={s: 3}) >> s/x s/y . s/x . . s/y s/y . s/y .", "01001", "Each materialization of each partition is one."),
+    Named(COUNT, "so many of the same partition", "[x,y]; d(a) = all(count={a: 2}) >> a/x a/y . a/x . . a/y . a/x .", "d/x=01000 d/y=00010", "Each partition has its own."),
+    Named(COUNT, "so many of an upstream without partitions", "[x,y]; c[]; d(a, c) = all(count={c: 2}) >> c a/x . c . a/y . c a/x . c .", "d/x=01001 d/y=00100", "They count for every partition, and are used up in each by itself."),
+    Named(COUNT, "a count of what is mapped", "h[daily]; w[weekly](h:time) = all(count={h: 2}); e(b) = all >> h/d1 h/d2 b . .", "e=10", "A number of days says nothing of a week: w is false, and stops nobody."),
+    Named(COUNT, "a count of one partition of many", "s[x,y]; d(s:x) = all(count={s: 2}); e(b) = all >> s/x s/x b . .", "e=10", "The mapping names it: that is no count of s."),
+    Named(COUNT, "a count of days by day", "[daily]; d(a:time) = all(count={a: 2}) >> a/d1 a/d2 . a/d2 . .", "d/d2=010", "A time window of the same days is one to one."),
+    Named(COUNT, "a count of data versions", "s~; d(s) = all(count={s: 2}) >> s~1 s~1 . s~2 . .", "010", "The same version again is none."),
+    Named(COUNT, "a count and a late clock", "d(a) = all(count={a: 2}) >> a@2 a@2.2<0.5 . . a@3 a@3.2<1.3 . a .", "1001", "One that is dated before another is one of them, and before a used one none."),
+    Named(COUNT, "a count beside a launch", "d(a) = all(count={a: 2}) >> 1[a d] 1+a a . 1! . a . .", "0010", "What the launch withholds is none of the number."),
+    Named(COUNT, "the newest of a count is withheld", "d(a) = all(count={a: 2}) >> a a 1[a d]@1 1+a . 1#d . a . a .", "0001", "A run by hand that starts uses up what came before it; the launch has made d of its own a."),
+    Named(COUNT, "a count that a launch gives back", "u(r) = all; d(u) = all(count={u: 2}) >> u u r . u# . d! . u . u .", "u=10000 d=11001", "Both are requested again, and then two more are needed."),
+    Named(COUNT, "a count after a launch that never started it", "d(a, b) = all(count={a: 2}) >> 1[a b d] 1+a a . 1#b . b . .", "0010", "What the launch completed is one of them."),
+    Named(COUNT, "one object with a count", "d(a, c) = all(count={a: 2}); e(b, c) = all(count={a: 2}) >> b c a . a . .", "d=010 e=100", "Of e, a is no upstream: it says nothing for it."),
+    Named(COUNT, "one object with a count of what nobody knows", "d(a) = all(count={nope: 2}); e(b) = all >> a a b . .", "e=10", "d's fan-in is false; e fires."),
+    Named(COUNT, "a count beside a part without one", "d(a, b) = all(count={a: 2}) | b >> a b . a . a . b .", "1001", "b alone is enough for the other part, and uses up the a that there is."),
+    Named(COUNT, "a count by hand, its state lost", "[x,y]; d(a) = all(count={a: 2}) >> a/x a/y (lose state) [d]/x a/x . (lose state) a/x a/y . .", "d/x=010 d/y=010", "The run by hand uses up what came before it, of its partition."),
+    Named(COUNT, "a count made greater", "d(a) = all(count={a: 2}) >> a a . a . (d = all(count={a: 3})) a . a . .", "10010", "What was used stays used, and the others count."),
 
     # --- many downstreams, one sensor --------------------------------------------------------
     Named(MANY, "shared upstreams", "d(a, b) = all; e(a, c) = all >> a b . c . a b c . .", "d=1010 e=0110", "Each downstream uses up for itself."),

@@ -21,9 +21,9 @@ without deps::
     default=all                 default_condition of the sensor, for assets with none of their own
 
 A condition is made of ``|``, ``&``, ``~`` and: ``all``, ``all(within=1, at_least=2, optional=c,
-wait=True)``, ``all(within={a: 1})``, ``all(rollup=h)``, ``all(rollup=True)`` of every upstream,
-``up(a, 1)`` (``a`` alone is ``up(a)``), ``settled(1)``,
-``running``, ``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's own ``missing``,
+wait=True)``, ``all(within={a: 1}, count={a: 2})``, ``all(rollup=h)``, ``all(rollup=True)`` of every
+upstream, ``up(a, 1)`` (``a`` alone is ``up(a)``), ``settled(1)``, ``running``,
+``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's own ``missing``,
 ``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window; unless said it is
 a day, and ``wait`` is False.
 

@@ -294,6 +294,9 @@ def test_an_asset_without_upstreams_never_fires():
         pytest.param(lambda: all_upstreams_updated(within=5), "not a timedelta", id="number"),
         pytest.param(lambda: upstream_updated("a", timedelta(days=-1)), "not positive", id="one"),
         pytest.param(lambda: upstream_updated(""), "key='' is empty: name the", id="empty key"),
+        pytest.param(lambda: all_upstreams_updated(count={"a": 0}), "is no number", id="count 0"),
+        pytest.param(lambda: all_upstreams_updated(count={"": 2}), "is empty", id="count of none"),
+        pytest.param(lambda: all_upstreams_updated(count=2), "is not a mapping", id="no counts"),
         pytest.param(
             lambda: all_upstreams_updated(at_least=1, optional=["b"]),
             r"at_least=1 and optional=\['b'\]",

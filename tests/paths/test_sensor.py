@@ -226,6 +226,14 @@ A_JOB = upstream_job("A")
         pytest.param({"within": timedelta(hours=-1)}, "is not positive", id="negative window"),
         pytest.param({"within": 86400}, "within=86400 is not a timedelta", id="window a number"),
         pytest.param(
+            {"count": {"b": 2}}, "count names 'b'.*name some of a_job", id="count of none"
+        ),
+        pytest.param({"count": {"a_job": 0}}, r"count\['a_job'\]=0 is no number", id="count of 0"),
+        pytest.param({"count": {"a_job": 1.5}}, "1.5 is no number.*whole", id="count of a half"),
+        pytest.param({"count": {"a_job": True}}, "True is no number", id="count of true"),
+        pytest.param({"count": {"a_job": 1001}}, "can never be met", id="count of too many"),
+        pytest.param({"count": 3}, "count=3 is not a mapping", id="count a number"),
+        pytest.param(
             {"manual_runs": "maybe"},
             "manual_runs='maybe' is unknown: give 'ignore' or",
             id="manual",

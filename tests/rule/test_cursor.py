@@ -19,6 +19,7 @@ from project.fan_in.cursor import (
     SensorState,
     run_completion,
 )
+from project.fan_in.history import History
 from project.fan_in.rule import Used, decide
 from project.fan_in.terms import Terms
 
@@ -191,6 +192,19 @@ def test_the_cursor_holds_two_entries_an_upstream_and_no_history():
         known = known.with_used({"a": (end, f"run-{day}")}, AT)
         sizes.add(len(state.with_key(None, known).to_json()))
     assert len(sizes) == 1
+
+
+def test_the_completions_before_the_newest_survive_the_cursor_exactly():
+    """Where they are kept; those that are used are not."""
+    history = {"a": History(newest=2)}
+    runs = [run_completion("a", f"run-{i}", 1000.5 + i, "x") for i in range(5)]
+    known = KeyState().with_completions(runs, history).with_used({"a": runs[2].position}, AT)
+    assert known.earlier == {"a": (runs[3],)}
+    state = replace(full_state().with_key("x", known), histories=history)
+    assert SensorState.from_json(state.to_json(), OWNER) == state
+    assert state.covers("a", 0.0, {"a": History(newest=1)})
+    assert not state.covers("a", 0.0, {"a": History(newest=3)})
+    assert state.keeping({}).of("x").earlier == {}
 
 
 def test_a_request_tag_of_the_first_version_is_still_read():

@@ -32,7 +32,9 @@ def ask(*completions: Completion, upstreams: str = "AB", **kwargs):
     held_back = {
         name: kwargs.pop(name) for name in ("running", "busy", "impossible") if name in kwargs
     }
-    asked = {name: kwargs.pop(name) for name in ("when", "settle", "within") if name in kwargs}
+    asked = {
+        name: kwargs.pop(name) for name in ("when", "settle", "within", "count") if name in kwargs
+    }
     kwargs = {"used": {}, "terms": Terms(**{"within": DAY, **asked}), **kwargs}
     decision = decide(at=NOW, upstreams=list(upstreams), completions=completions, **kwargs)
     return replace(decision, **held_back)
@@ -249,6 +251,16 @@ def test_what_can_have_no_answer_is_refused_with_the_value_and_the_fix(ask_wrong
             ask(A, when=Needs("A") & Needs("B"), upstreams="ABC"),
             "1 of 3 upstreams ready, (A and B) needed; waiting for B: never succeeded",
             id="an optional one is not waited for",
+        ),
+        pytest.param(
+            ask(A, B, done("A", HOUR, "2"), count={"A": 24}),
+            "1 of 2 upstreams ready; waiting for A: 2 of 24 within 24 h",
+            id="too few",
+        ),
+        pytest.param(
+            ask(A, B, within=None, count={"B": 3}),
+            "1 of 2 upstreams ready; waiting for B: 1 of 3",
+            id="too few, of any age",
         ),
         pytest.param(
             ask(A, B, impossible="not a partition of d_job"),

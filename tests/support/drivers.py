@@ -263,6 +263,11 @@ class World(PinnedInstance):
         self.start_downstream(key=key)
         self._end_downstream(self.unfinished.pop(), success=True)
 
+    def let_go(self, *, key: str | None = None) -> None:
+        """Launches the downstream with the tag by which it uses up what came before, in no time."""
+        self.start_downstream(key=key, **{"fan_in/consume": "true"})
+        self._end_downstream(self.unfinished.pop(), success=True)
+
     def _create_downstream_run(self, tags: dict[str, str], **kwargs: Any) -> str:
         run_id = self._create_run(self.downstream_job(), tags=tags, **kwargs)
         self.unfinished.append(run_id)
@@ -314,6 +319,10 @@ class DeclarativeWorld(World):
     """Upstream jobs, and asset ``d`` requested by its automation condition."""
 
     downstream_asset = dg.AssetKey("d")
+
+    def let_go(self, *, key: str | None = None) -> None:
+        """Reports a materialization of the downstream, as the UI does."""
+        self.materialize_outside("d", key=key)
 
     def downstream_job(self) -> dg.JobDefinition:
         return self.definitions.resolve_implicit_global_asset_job_def().get_subset(

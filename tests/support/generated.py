@@ -4,7 +4,7 @@ Random sets of one to six upstreams and settings; completions, failures, repeats
 overlapping runs, late finishers and late sights, stops of the evaluator, lost state, sets that
 change, and ticks on and a moment around each edge: of a window, of a calendar day, of settling.
 Half of them are plain; the others ask for keys, calendar days, windows of single upstreams, parts
-of the set, settling and idleness, in any combination.
+of the set, counts, settling and idleness, in any combination.
 """
 
 from dataclasses import replace
@@ -57,6 +57,7 @@ WEIGHTS = {
     Kind.D_FAILS: 2,
     Kind.D_BY_HAND: SELDOM,
     Kind.D_STARTS: SELDOM,
+    Kind.LET_GO: SELDOM,
     Kind.LOSE_STATE: SELDOM,
     Kind.WRAP: SELDOM,
 }
@@ -96,6 +97,11 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
         sliding = [window for window in own if isinstance(window, timedelta)]
         settles = [s for s in map(hours, (0.5, 1, 1.5, 6)) if s < min(sliding, default=hours(99))]
         timeline = replace(timeline, settle=draw(st.sampled_from(settles)))
+    if not set("|~") & set(str(timeline.when or "")) and draw(one_in(3)):
+        counts = st.dictionaries(
+            st.sampled_from(letters), st.integers(2, 3), min_size=1, max_size=2
+        )
+        timeline = replace(timeline, counts=tuple(draw(counts).items()))
     if draw(one_in(4)):
         timeline = replace(timeline, idle=True)
     if draw(one_in(2)):
@@ -175,7 +181,7 @@ class _Maker:
         return None
 
     def is_named(self, letter: str) -> bool:
-        return letter in str(self.timeline.when or "")
+        return letter in str(self.timeline.when or "") or letter in dict(self.timeline.counts)
 
     def key(self, draw: st.DrawFn, kind: Kind, letter: str | None) -> str | None:
         """Draws the key of a run; seldom none."""
@@ -196,6 +202,8 @@ class _Maker:
             if self.timeline.idle and (letter, key) in self.started:
                 self.started.remove((letter, key))
                 kind = Kind.ENDS
+            for _ in range(1, self.timeline.count_of(letter)):
+                self._put(draw, Kind.COMPLETES, letter, key)
             self._put(draw, kind, letter, key)
         if draw(st.booleans()):
             self.tick(draw)

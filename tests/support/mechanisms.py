@@ -88,7 +88,12 @@ def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
 
 def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
     within, when = _within(letters, timeline, "{}"), timeline.when
-    common = {"wait_while_running": not timeline.overlap, "settle": timeline.settle}
+    count = {a.lower(): number for a, number in timeline.counts}
+    common = {
+        "wait_while_running": not timeline.overlap,
+        "settle": timeline.settle,
+        "count": count or None,
+    }
     if isinstance(when, int):
         condition = fan_in.all_upstreams_updated(within, at_least=when, **common)
     elif when is None or re.fullmatch("[A-Z&]+", when):
@@ -124,6 +129,8 @@ def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
             more["when"] = eval(timeline.when, succeeded)
         if timeline.settle:
             more["settle"] = timeline.settle
+        if timeline.counts:
+            more["count"] = {f"{a.lower()}_job": number for a, number in timeline.counts}
         if timeline.idle:
             more["wait_while_upstreams_run"] = True
         if timeline.keys:

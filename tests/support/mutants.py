@@ -34,6 +34,7 @@ MODULES = [
         "windows",
         "requirement",
         "rollup",
+        "history",
         "terms",
         "rule",
         "messages",
@@ -207,8 +208,10 @@ MUTANTS = (
     Mutant(
         "gives every upstream the first one's window",
         "rule",
-        "window_of(terms.within, name),\n                withheld",
-        "window_of(terms.within, upstreams[0]),\n                withheld",
+        "within = window_of(terms.within, upstream)",
+        "within = terms.within\n"
+        "    if isinstance(within, Mapping):\n"
+        "        within = next(iter(within.values()))",
         "a calendar day beside a sliding one",
     ),
     Mutant(
@@ -217,6 +220,81 @@ MUTANTS = (
         "return len(set(ready) & set(upstreams)) >= self.count",
         "return len(set(ready) & set(upstreams)) > self.count",
         "two of three",
+    ),
+    Mutant(
+        "lets nothing go by a launch with the tag",
+        "used_by_runs",
+        "if key in state.keys and not of_sensor:",
+        "if False:",
+        "a half batch is let go",
+    ),
+    Mutant(
+        "lets go by tag only where runs by hand use up",
+        "catch_up",
+        "return self.used.let_go(state, self.horizon)",
+        "consumes = self.spec.manual_runs_consume\n"
+        "        return self.used.let_go(state, self.horizon) if consumes else state",
+        "one key is let go",
+    ),
+    Mutant(
+        "lets nothing go by a report",
+        "asset_requests",
+        "if (reported := self.facts.reported.get(partition)) is not None:",
+        "reported = None\n        if reported is not None:",
+        "a reported downstream",
+    ),
+    Mutant(
+        "knows the first report alone",
+        "asset_facts",
+        "if known is None or row.id > known.id:",
+        "if known is None:",
+        "let go twice",
+    ),
+    Mutant(
+        "lets go of every partition",
+        "asset_requests",
+        "self.facts.reported.get(partition)",
+        "next(iter(self.facts.reported.values()), None)",
+        "one partition is let go",
+    ),
+    Mutant(
+        "needs one more than the count",
+        "rule",
+        "len(counted) >= needed",
+        "len(counted) > needed",
+        "three of one upstream alone",
+    ),
+    Mutant(
+        "counts what is outside the window",
+        "rule",
+        "        and in_window(within, completion.completed_at, at)\n    )",
+        "    )",
+        "an old one is none of them",
+    ),
+    Mutant(
+        "uses up the first of a count alone",
+        "cursor",
+        "positions={c.upstream: c.position for c in decision.consumed},",
+        "positions={\n"
+        "                s.upstream: (s.counted[0] if s.ready else s.newest).position\n"
+        "                for s in decision.statuses\n"
+        "                if s.newest\n"
+        "            },",
+        "more than the count",
+    ),
+    Mutant(
+        "remembers one completion too few",
+        "terms",
+        "History(newest=self.count.get(upstream, 1) - 1)",
+        "History(newest=self.count.get(upstream, 1) - 2)",
+        "three of one upstream alone",
+    ),
+    Mutant(
+        "keeps the newest completion of an asset alone",
+        "asset_facts",
+        "if history and older != self.done[partition]:",
+        "if False:",
+        "three of one upstream alone",
     ),
     Mutant(
         "uses up the quorum only by its number",
@@ -242,8 +320,8 @@ MUTANTS = (
     Mutant(
         "settles a moment too late",
         "rule",
-        "self.at - s.newest.completed_at < settle",
-        "self.at - s.newest.completed_at <= settle",
+        "self.at - s.last.completed_at < settle",
+        "self.at - s.last.completed_at <= settle",
         "exactly settled",
     ),
     Mutant(
@@ -428,8 +506,8 @@ MUTANTS = (
     Mutant(
         "takes the completion that was stored last for the newest",
         "asset_facts",
-        "        known = self.done.get(partition)\n        if known is None or fact > known:\n",
-        "        known = self.done.get(partition)\n"
+        "        older = fact\n        if known is None or fact > known:\n",
+        "        older = fact\n"
         "        if known is None or fact.id > known.id:\n            self.newest = fact\n",
         "a late clock",
     ),

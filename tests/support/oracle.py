@@ -3,10 +3,12 @@
 For every tick it looks at all steps again; from tick to tick it carries only which of them fired.
 It is written from the contract, not from the library's code, so that agreement means something.
 
+- An upstream with a count is ready with so many unused completions inside its window.
 - A firing consumes, for every upstream in the set at that tick, the newest completion known then
   and all older ones. Older and newer go by event time; at one time, by the order of the steps.
 - So it does whatever the timeline's `when` asks for: ready or not, named or not.
-- A hand-started run of the downstream that consumes, consumes whatever had completed by then.
+- A hand-started run of the downstream that consumes, consumes whatever had completed by then: was
+  stored (declarative), had ended (job). So does what lets go, on both paths.
 - With keys the rule holds for each by itself: of what a key sees, as if there were no others.
 - Losing state and wrapping the condition change nothing.
 """
@@ -79,28 +81,49 @@ class World:
                 members.remove(step.upstream)
         return sorted(members)
 
-    def newest(self, upstream: str, place: int) -> Completion | None:
-        """Returns the newest completion of an upstream that is known."""
-        known = [
+    def known(self, upstream: str, place: int) -> list[Completion]:
+        """Returns the completions of an upstream that are known."""
+        return [
             Completion(step.completed_at, number, upstream)
             for number, step in enumerate(self.timeline.steps[:place])
             if step.upstream == upstream and step.kind in COUNTS[self.path]
         ]
-        return max(known, default=None)
+
+    def newest(self, upstream: str, place: int) -> Completion | None:
+        """Returns the newest completion of an upstream that is known."""
+        return max(self.known(upstream, place), default=None)
+
+    def ready(self, upstream: str, place: int) -> bool:
+        """True if an upstream has as many completions as it needs: none of them used, nor older
+        than one that is, and all inside the window."""
+        known = self.known(upstream, place)
+        count = 0
+        for completion in known:
+            newer = [other for other in known if other >= completion]
+            if not any(self.consumed(other, place) for other in newer):
+                count += self.in_window(completion, place)
+        return count >= self.timeline.count_of(upstream)
 
     def consumed(self, completion: Completion, place: int) -> bool:
         """True if a completion has been consumed."""
-        when = (completion.completed_at, completion.place)
         by_hand = self.path == "declarative" or self.timeline.manual_runs == "consume"
         for number, step in enumerate(self.timeline.steps[:place]):
             if number in self.fired and completion.upstream in self.upstreams(number):
                 newest = self.newest(completion.upstream, number)
                 if newest is not None and completion <= newest:
                     return True
-            hand_run = step.kind in (Kind.D_BY_HAND, Kind.D_STARTS)
-            if hand_run and by_hand and when < (step.at, number):
+            hand_run = step.kind in (Kind.D_BY_HAND, Kind.D_STARTS) and by_hand
+            if (hand_run or step.kind is Kind.LET_GO) and self.before(completion, number):
                 return True
         return False
+
+    def before(self, completion: Completion, place: int) -> bool:
+        """True if a completion came before what a hand did: was stored before it on the declarative
+        path, had ended before it on the job path."""
+        if self.path == "declarative":
+            return completion.place < place
+        at = self.timeline.steps[place].at
+        return (completion.completed_at, completion.place) < (at, place)
 
     def in_window(self, completion: Completion, place: int) -> bool:
         """True if a completion is younger than the window; exactly as old is too old. On a calendar
@@ -127,9 +150,7 @@ class World:
         batch = [
             completion
             for completion in newest
-            if completion is not None
-            and not self.consumed(completion, place)
-            and self.in_window(completion, place)
+            if completion is not None and self.ready(completion.upstream, place)
         ]
         return batch if self.enough(batch, place) else None
 
@@ -209,7 +230,8 @@ def judge(timeline: Timeline, path: str, firings: Firings) -> list[Verdict]:
       upstreams to settle or to end), and none is owed;
     - ``late``: what is in the window, used or not, makes a batch, and one is owed of which
       something is unused; from here on it is owed no longer;
-    - ``early``: all that has ever completed would not make a batch;
+    - ``early``: all that has ever completed would not make a batch, or there are fewer completions
+      of an upstream than its count;
     - ``duplicate``: nothing of some upstream is new since the mechanism's last firing that used
       it (or since a hand-started run that consumed it);
     - ``stale``: the newest completion of some upstream is outside the window.
@@ -259,7 +281,7 @@ def _deviation(world: World, place: int, owed: bool, held: str) -> tuple[str, st
     used = [c for c in known if world.consumed(c, place)]
     old = [c for c in known if not world.in_window(c, place)]
     young = [c for c in known if c not in old]
-    ready = [c for c in young if c not in used]
+    ready = [c for c in young if c not in used and world.ready(c.upstream, place)]
     if world.enough(ready, place):
         if owed or not held:
             return "late", f"fires only now on {_aged(timeline, ready, place)}"
@@ -272,6 +294,10 @@ def _deviation(world: World, place: int, owed: bool, held: str) -> tuple[str, st
             return "early", f"fires though only {completed} completed, and when={timeline.when}"
         never = sorted(set(names) - {c.upstream for c in known})
         return "early", f"fires though {' and '.join(never)} never completed"
+    few = [c for c in young if c not in used and not world.ready(c.upstream, place)]
+    if few:
+        counts = " and ".join(f"{timeline.count_of(c.upstream)} of {c.upstream}" for c in few)
+        return "early", f"fires before there are {counts}"
     if used:
         return "duplicate", f"fires again on {_aged(timeline, used, place)}"
     return "stale", f"fires on {_aged(timeline, old, place)}, outside the window"

@@ -73,6 +73,8 @@ class Player(AbstractContextManager["Player"]):
                 world.run_downstream(key=key)
             case Kind.D_STARTS:
                 world.start_downstream(key=key)
+            case Kind.LET_GO:
+                world.let_go(key=key)
             case Kind.LOSE_STATE:
                 world.lose_state()
             case Kind.WRAP:

@@ -14,6 +14,7 @@ at one time happen in the order written. Before a colon stands what is not the d
     start=2026-03-08 window=day/America/New_York window[A]=6h window[B]=none: A B .
     {A,B,C} when=2: A B . C .               at least two of the set
     {A,B,C} when=A&(B|~C): A B .            letters are true of upstreams that are ready
+    count[A]=3: A . A A . B .               A is ready with three completions, none of them used
     settle=1h idle=yes: A B .@2             no upstream has completed for an hour, and none runs
     {A,B,C} keys=x,y shared=C: A/x B/y C .  steps of a key; C has none, and stands for every key
 
@@ -56,6 +57,7 @@ class Kind(Enum):
     D_FAILS = "Dx"
     D_BY_HAND = "D?"  # a downstream run started by hand that succeeds at once
     D_STARTS = "D+"  # a downstream run started by hand that goes on
+    LET_GO = "D~"  # what came before is let go: d is reported, D's job is launched with a tag
     LOSE_STATE = "(lose state)"
     WRAP = "(& ~in_progress added)"  # the condition is wrapped in another one that holds
 
@@ -224,6 +226,7 @@ class Timeline:
         window: How recent a completion must be.
         windows: Upstreams with windows of their own, and these.
         when: What must be ready: None for all, so many, or an expression over letters.
+        counts: Upstreams that are ready with so many completions, and these numbers.
         settle: Quiet period: no upstream has completed for this long; None for none.
         idle: True if a batch waits while an upstream runs.
         keys: The correlation keys, or none: then everything goes with everything.
@@ -238,6 +241,7 @@ class Timeline:
     window: Window = ONE_DAY
     windows: tuple[tuple[str, Window], ...] = ()
     when: int | str | None = None
+    counts: tuple[tuple[str, int], ...] = ()
     settle: timedelta | None = None
     idle: bool = False
     keys: tuple[str, ...] = ()
@@ -256,6 +260,7 @@ class Timeline:
         put("upstreams", frozenset(self.upstreams))
         own = sorted(dict(self.windows).items())
         put("windows", tuple(pair for pair in own if pair[1] != self.window))
+        put("counts", tuple(pair for pair in sorted(dict(self.counts).items()) if pair[1] != 1))
         put("when", self.when if self.when is None else _read_when(str(self.when)))
         put("keys", tuple(sorted(self.keys)))
         put("shared", frozenset(self.shared))
@@ -284,6 +289,13 @@ class Timeline:
                 yield "when", f"{sorted(strangers)} are not in the set {letters}"
             if holds(self.when, ()):
                 yield "when", f"{self.when!r} is true of nothing: at least one must be ready"
+        for letter, count in dict(self.counts).items():
+            if letter not in letters:
+                yield f"count[{letter}]", f"{letter} is not in the set {letters}"
+            if count < 1:
+                yield f"count[{letter}]", f"a count is 1 or more, not {count}"
+        if self.counts and re.search("[|~]", str(self.when)):
+            yield "when", "with a count, when is a number or like A&B: the condition has no other"
         if self.settle is not None:
             if self.settle <= timedelta(0) or self.settle % GRID:
                 yield "settle", f"to settle takes more than 0 h, not {self.settle!s}"
@@ -325,12 +337,18 @@ class Timeline:
                 members ^= {name}
                 if name in _named_in(self.when):
                     yield number, f"when={self.when} names {name}: it can neither join nor leave"
+                if name in dict(self.counts):
+                    yield number, f"count[{name}] names it: it can neither join nor leave"
                 if isinstance(self.when, int) and len(members) < self.when:
                     yield number, f"when={self.when} of a set of {len(members)} can never be"
 
     def window_of(self, upstream: str) -> Window:
         """Returns how recent a completion of this upstream must be."""
         return dict(self.windows).get(upstream, self.window)
+
+    def count_of(self, upstream: str) -> int:
+        """Returns with how many completions this upstream is ready."""
+        return dict(self.counts).get(upstream, 1)
 
     def moment(self, at: timedelta) -> datetime:
         """Returns the calendar's time of a time of this timeline."""
@@ -352,6 +370,7 @@ class Timeline:
         words += [f"window[{letter}]={_write_window(own)}" for letter, own in self.windows]
         if self.when is not None:
             words.append(f"when={self.when}")
+        words += [f"count[{letter}]={count}" for letter, count in self.counts]
         if self.settle:
             words.append(f"settle={in_hours(self.settle)}h")
         if self.idle:
@@ -377,6 +396,12 @@ class Timeline:
         return " ".join(self._words())
 
 
+def _read_count(word: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", word):
+        raise TimelineError(f"{word!r} is no number of completions, like 3")
+    return int(word)
+
+
 def _named_in(when: int | str | None) -> list[str]:
     return re.findall("[A-Z]", str(when or ""))
 
@@ -399,6 +424,7 @@ _OPTIONS = {
     "window=(.*)": ("window", _read_window),
     r"window\[(.*)\]=(.*)": ("windows", lambda letter, word: ((letter, _read_window(word)),)),
     "when=(.*)": ("when", _read_when),
+    r"count\[(.*)\]=(.*)": ("counts", lambda letter, word: ((letter, _read_count(word)),)),
     "settle=(.*)h": ("settle", hours),
     "idle=(yes|no)": ("idle", lambda word: word == "yes"),
     "keys=(.*)": ("keys", lambda keys: keys.split(",")),
@@ -408,7 +434,7 @@ _OPTIONS = {
 }
 _EXAMPLES = (
     "{A,B} start=2026-03-08 window=24h|none|day/America/New_York window[A]=6h when=2 when=A&(B|~C)"
-    " settle=1h idle=yes|no keys=x,y shared=A overlap=yes|no manual_runs=ignore|consume"
+    " count[A]=3 settle=1h idle=yes|no keys=x,y shared=A overlap=yes|no manual_runs=ignore|consume"
 )
 
 
@@ -449,7 +475,8 @@ def _parse_header(text: str, written: str, header: Mapping[str, Any]) -> dict[st
             for pattern, (name, read) in _OPTIONS.items():
                 if (found := re.fullmatch(pattern, word[0])) and option not in places:
                     value = read(*found.groups())
-                    fields[name] = (*fields.get(name, ()), *value) if name == "windows" else value
+                    several = name in ("windows", "counts")
+                    fields[name] = (*fields.get(name, ()), *value) if several else value
                     places[option] = word.start()
                     break
             else:

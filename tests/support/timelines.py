@@ -8,7 +8,7 @@ it is "declarative/job path". To add a case, add a line, which ``python -m tests
 
 from dataclasses import dataclass
 
-from tests.support.timeline import Day, Firings, Timeline, parse, read_firings
+from tests.support.timeline import Day, Firings, Kind, Timeline, parse, read_firings
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,14 @@ class Named:
         """True when only this project's mechanisms can express what the timeline asks for."""
         t = self.timeline
         day = isinstance(t.window, Day)
-        return bool(day or t.windows or t.when is not None or t.settle or t.idle or t.keys)
+        more = t.windows or t.when is not None or t.counts or t.settle or t.idle or t.keys
+        lets_go = any(step.kind is Kind.LET_GO for step in t.steps)
+        return bool(day or more or lets_go)
 
 
 CORE, WINDOW, STATE, DIFFERENCE = "Core", "Window", "State", "Listed differences"
 KEYS, WINDOWS, QUORUM, SETTLING = "Keys", "Windows", "Quorum", "Settling"
+COUNT, HAND = "Count", "By hand"
 
 # fmt: off
 # ruff: noqa: E501 (one line of data each)
@@ -103,8 +106,11 @@ NAMED = (
     Named(DIFFERENCE, "upstream succeeds without materializing", "(A succeeds, a not materialized) . B . .", "000/010", "The run succeeded, the asset is as it was."),
     Named(DIFFERENCE, "downstream by hand between halves", "A . D? . B . .", "0000/0010", "For the asset that was its last materialization, for the job it was nobody's batch."),
     Named(DIFFERENCE, "by hand, for one key", "keys=x,y: A/x A/y D?/x B/x B/y . .", "x=00 y=10 / x=10 y=10", "For the asset, that was this partition's last materialization, and no other's."),
+    Named(DIFFERENCE, "let go before it is seen", "B . D~@2 B@2.1 A@2.5<1 . .", "010/000", "For the asset it was stored after the report, for the job it had ended before the launch."),
     Named(DIFFERENCE, "a shared upstream stands for every key", "keys=x,y shared=C {A,B,C}: A/x B/x A/y B/y . C . C .", "x=010 y=010 / x=000 y=000", "An unpartitioned asset beside partitioned ones; on the job path a run without the key is ignored."),
     Named(DIFFERENCE, "a shared upstream is used up key by key", "keys=x,y shared=B: A/x B . A/y . A/x . B .", "x=1001 y=0100 / x=0000 y=0000", "The same completion serves each key once."),
+    Named(DIFFERENCE, "counted by key, of a shared upstream", "keys=x,y shared=B count[B]=2: A/x B . B . A/y . B . A/y A/x .", "x=01000 y=00100 / x=00000 y=00000", "Each key uses up the same completions for itself."),
+    Named(DIFFERENCE, "by hand in the midst of a count", "{A} count[A]=2: A . D? A . A .", "001/010", "For the asset the run by hand has used up the first."),
 
     Named(KEYS, "a day pairs with its own day only", "keys=mon,tue: A/mon . B/tue . B/mon . A/tue .", "mon=0010 tue=0001", "Halves of two days are no batch, however young; each day is one of its own."),
     Named(KEYS, "two days at one tick", "keys=mon,tue: A/mon A/tue B/tue B/mon . .", "mon=10 tue=10", "One request for each, and each request has its day."),
@@ -160,4 +166,41 @@ NAMED = (
     Named(SETTLING, "an older run of an upstream", "idle=yes: A B+ B . B- .", "01", "A newer one has ended; the older one is still at work."),
     Named(SETTLING, "idle and settled", "idle=yes settle=1h: A@0 B@0.01 A+@0.5 .@1.5 A-@2 .@2.5 .@3 .", "0010", "First it ends, then it is quiet for an hour."),
     Named(SETTLING, "settled after its state was lost", "settle=1h: A@0 B@0.01 .@1.01 A@1.1 B@1.2 (lose state) .@1.5 .@2.2 .", "1010", "What has settled is read from the facts, and not remembered."),
+
+    Named(COUNT, "three of one, one of the other", "count[A]=3: A A . B . A . . A .", "00100", "A is ready with its third completion."),
+    Named(COUNT, "three of one upstream alone", "{A} count[A]=3: A . A . A . . A . A . A .", "0010001", "And after three more again."),
+    Named(COUNT, "more than the count", "count[A]=2: A A A A . B . A . B . A .", "01001", "The request uses up what its tick knew, also above the number."),
+    Named(COUNT, "all at one tick", "{A} count[A]=3: A A A A A . . A A . A .", "1001", "Five at one tick are one batch."),
+    Named(COUNT, "an old one is none of them", "count[A]=3: A@0 A@12 B@20 A@24.5 .@24.6 A@25 . .", "010", "All of them must be inside the window."),
+    Named(COUNT, "exactly as old as the window", "{A} count[A]=2: A@1 A@24.9 .@25 A@25.1 .@48.899999 .@48.9", "010", "The first is too old at exactly 24 hours; so the third makes two."),
+    Named(COUNT, "a count grows old while it waits", "count[A]=2: A@0 A@10 .@11 B@24.5 .@24.6 A@25 .", "001", "Ready at 10 hours, not at 24, when the other comes, and again with the next."),
+    Named(COUNT, "a count in an hour", "window=1h {A} count[A]=3: A@0 A@0.9 A@1.5 .@1.6 A@1.8 .@1.85 .", "010", "The window slides: three in an hour, whichever hour."),
+    Named(COUNT, "a count of a calendar day", "window=day/America/New_York {A} count[A]=3: A@6 A@7 A@28 .@28.9 A@29.5 A@30 .@31 A@32 .", "101", "Midnight in New York begins the count anew."),
+    Named(COUNT, "two counts", "count[A]=2 count[B]=2: A B . A . B . A A B . B .", "00101", "Each has its own."),
+    Named(COUNT, "a count over a lost state", "{A} count[A]=3: A A . (lose state) A . (lose state) A A . (lose state) . A .", "01001", "What came before the state was lost is counted, and what was used is not."),
+    Named(COUNT, "the state is lost while a count waits for the other", "count[A]=2: A A . (lose state) . B . (lose state) A . B . A .", "001001", "All of it is read again."),
+    Named(COUNT, "a count while D runs", "{A} count[A]=2 overlap=no: A A . A A A . D! . A . A D! .", "10101", "What came meanwhile is one batch, and what is left over is used up with it."),
+    Named(COUNT, "a failed run does not count", "{A} count[A]=2: A (A fails) . A .", "01", "Only completions are counted."),
+    Named(COUNT, "counted though seen late", "{A} count[A]=3: A@1 A@2 .@2.1 A@3.1<2.5 .@3.2 .", "010", "A completion that becomes visible later and ended before the others is one of them."),
+    Named(COUNT, "older than what was used", "{A} count[A]=2: A@1 A@2 .@2.1 A@3.1<2.5 A@3.15 .@3.2 A@3.3 .", "101", "What ended before a used one does not count, whenever it is seen."),
+    Named(COUNT, "any age", "window=none {A} count[A]=3: A@0 A@100 .@101 A@1000 . . (lose state) .", "0100", "Without a window the first waits for ever."),
+    Named(COUNT, "a count in a quorum", "{A,B,C} when=2 count[A]=2: A B . A . C A . A .", "0101", "An upstream with too few is none of the two; it is used up with them all the same."),
+    Named(COUNT, "an optional upstream with a count", "{A,B,C} when=A&B count[C]=2: A B C . C . A B .", "101", "It need not be ready."),
+    Named(COUNT, "settled with a count", "settle=1h {A} count[A]=2: A@0 A@0.5 .@1 .@1.5 A@2 .@3.1 A@3.2 .@4.2", "0101", "The last of them begins the quiet hour."),
+    Named(COUNT, "counted by key", "keys=x,y count[A]=2: A/x A/y B/x B/y . A/x . A/y . .", "x=0100 y=0010", "One of each is no two of either."),
+    Named(COUNT, "counted by key, its state lost", "keys=x,y count[A]=2: A/x B/x . A/y (lose state) A/x . B/y (lose state) A/y . . A/x .", "x=01000 y=00100", "The count of each key is read again."),
+
+    Named(HAND, "a half batch is let go", "A . D~ . B . A .", "0001", "What is let go is used up: it waits for nothing, and the next batch is whole."),
+    Named(HAND, "let go before anything came", "D~ . A B . .", "010", "What comes after it counts."),
+    Named(HAND, "let go and state lost", "A . D~ (lose state) B . A . (lose state) .", "0010", "It is read back like a request."),
+    Named(HAND, "a whole batch is let go before a tick", "A B D~ . . A . B .", "0001", "Nothing is left of it to request."),
+    Named(HAND, "let go while D runs", "overlap=no: A B . A B . D~ . D! . A B .", "10001", "What waits for D's end is not requested any more."),
+    Named(HAND, "let go, whatever runs by hand do", "manual_runs=consume: A . D~ . B . A .", "0001", "It is the same where a run by hand uses up, too."),
+    Named(HAND, "let go twice", "A . D~ B . D~ A . B .", "0001", "Each lets go what came before it."),
+    Named(HAND, "one key is let go", "keys=x,y: A/x A/y D~/x . B/x B/y . A/x .", "x=001 y=010", "And no other."),
+    Named(HAND, "one key is let go, its state lost", "keys=x,y: A/x A/y . D~/y (lose state) B/x B/y . (lose state) A/y .", "x=010 y=001", "Each is read back by itself."),
+    Named(HAND, "let go in the midst of a count", "count[A]=3: A A D~ A B . A . A .", "001", "The count begins anew."),
+    Named(HAND, "let go by a quorum's rest", "{A,B,C} when=2: A B . C D~ . A . B .", "1001", "What a met quorum left over is let go, too."),
+    Named(HAND, "let go after it had settled", "settle=1h: A@0 B@0.1 D~@0.5 .@1.2 A@1.3 B@1.4 .@2.5", "01", "Settled or not, it is used up."),
+    Named(HAND, "let go, and seen late", "A@1 .@1.1 D~@2 B@3 .@3.05 A@3.1 .@3.2", "001", "The A before it is used up, the A after it is not."),
 )

@@ -73,7 +73,8 @@ def test_generated_timelines_reach_every_kind_of_step_and_setting_and_fire():
 
     look()
     assert seen == set(Kind)
-    assert set(settings_seen) >= {"plain", "windows", "when", "settle", "idle", "keys", "shared"}
+    named = {"plain", "windows", "when", "counts", "settle", "idle", "keys", "shared"}
+    assert set(settings_seen) >= named
     assert settings_seen["plain"] > 200
     assert all(fired["declarative"][name] > 20 for name in settings_seen), fired
     assert all(fired["job"][name] > 20 for name in settings_seen if name != "shared"), fired

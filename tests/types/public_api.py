@@ -36,6 +36,7 @@ daily = all_upstreams_updated(CalendarDay("Europe/Berlin"), optional=["vip", dg.
 some = all_upstreams_updated(within={"a": DAY, "b": None}, at_least=2, wait_while_running=False)
 whole = all_upstreams_updated(rollup=["hourly", dg.AssetKey("b")])
 every_partition = all_upstreams_updated(rollup=True)
+hourly = all_upstreams_updated(count={"a": 24})
 deprecated = upstreams_updated(2, within=DAY)
 either = upstream_updated("a") & (upstream_updated(dg.AssetKey("b"), DAY) | upstream_updated("c"))
 quiet = (
@@ -98,6 +99,7 @@ sensor: dg.SensorDefinition = fan_in_sensor(
     when=upstream_succeeded(orders_job)
     & (upstream_succeeded(payments_job) | upstream_succeeded(elsewhere)),
     settle=timedelta(minutes=5),
+    count={"orders_job": 24},
     wait_while_running=True,
     wait_while_upstreams_run=True,
     correlate_by="day",

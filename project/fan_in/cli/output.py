@@ -109,7 +109,7 @@ def upstream_row(status: UpstreamStatus, outlook: Outlook, at: datetime) -> tupl
     if not status.ready or newest is None:
         why = explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure)
         return status.upstream, last, age, "no", why
-    until = falls_out(status.within, newest.completed_at)
+    until = status.ready_until
     counts = "yes" if status.rollup is None else f"yes, {status.rollup.there} partitions"
     return status.upstream, last, age, counts, _in_utc(until) if until else "always"
 
@@ -146,8 +146,7 @@ def made_words(made: RequestedRun, at: datetime) -> str:
 
 def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Mapping[str, Any]:
     newest = status.newest
-    completed_at = None if newest is None else newest.completed_at
-    until = None if completed_at is None else falls_out(status.within, completed_at)
+    until = None if newest is None else falls_out(status.within, newest.completed_at)
     return {
         "upstream": status.upstream,
         "counts": status.ready,
@@ -159,7 +158,9 @@ def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Map
         "used_at": status.used_at,
         "partitions": None if status.rollup is None else rollup_data(status.rollup),
         "window": status.within,
-        "falls_out_at": until,
+        "falls_out_at": status.ready_until if status.ready else until,
+        "completions": len(status.counted),
+        "needed": status.needed,
     }
 
 

@@ -154,6 +154,7 @@ def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
             within=fan_in.within,
             when=fan_in.when,
             settle=fan_in.settle,
+            count=fan_in.count,
             overlap=not fan_in.wait_while_running,
             idle=fan_in.wait_while_upstreams_run,
             by_key=fan_in.tag is not None,
@@ -202,6 +203,7 @@ def _of_condition(
             settle=parser.settle,
             rollup=frozenset(parser.rollup),
             missing_at_most=parser.missing_at_most,
+            count=parser.count,
             overlap=parser.overlap,
             idle=parser.idle,
             by_key=by_key,
@@ -232,6 +234,7 @@ class ConditionParser:
         self.settle: timedelta | None = None
         self.rollup: set[str] = set()
         self.missing_at_most: int | None = None
+        self.count: dict[str, int] = {}
         self.overlap = True
         self.idle = False
         self.others: list[str] = []
@@ -275,6 +278,7 @@ class ConditionParser:
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
             upstreams = condition.upstreams(self.graph, self.key)
             names = [key.to_user_string() for key in upstreams]
+            self.count |= {name: count for name, count in condition.count if name in names}
             for name in names:
                 self._window(name, within.get(name, ONE_DAY) if within else condition.within)
             if condition.at_least is not None:

@@ -10,7 +10,7 @@ from ..durations import parse_duration
 from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement, check_count
-from ..terms import rolled_up
+from ..terms import count_words, rolled_up
 from ..windows import (
     ONE_DAY,
     Window,
@@ -176,6 +176,8 @@ def rule_words(rule: Rule) -> str:
     """Returns a rule in one line."""
     enough = "all" if rule.when is None else str(rule.when)
     parts = [f"{enough} of {', '.join(rule.upstreams)}", within_words(rule.within)]
+    if rule.count:
+        parts.append(count_words(rule.count))
     if rule.settle:
         parts.append(f"settled for {format_duration(rule.settle)}")
     if rule.rollup:
@@ -219,6 +221,7 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
         upstreams=tuple(windows),
         within=windows if isinstance(rule.within, Mapping) else rule.within,
         when=rule.when and _renamed(rule.when, names, rule.upstreams),
+        count={o: number for name, number in rule.count.items() for o in names.get(name, ())},
         manual_runs="consume" if kind == "condition" else "ignore",
     )
 

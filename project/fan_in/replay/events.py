@@ -131,6 +131,8 @@ class Requested:
         used: The newest completion that it used up of each upstream, ready or not.
         again: Whether it is a re-execution, which uses up nothing.
         id: Of the planned materialization on the declarative path: where it stands among events.
+        lets_go: Whether it uses up what came before it by being what it is, whatever the rule says
+            of runs by hand: a reported materialization, or a launch that is tagged so.
     """
 
     at: Time
@@ -140,6 +142,7 @@ class Requested:
     used: tuple[Listed, ...] = ()
     again: bool = False
     id: int | None = None
+    lets_go: bool = False
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from ..compat.python import UTC
-from ..cursor import SensorRequest
+from ..cursor import CONSUME_TAG, SensorRequest
 from ..evaluation_records import completions_seen
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import evaluator_of
@@ -204,7 +204,8 @@ class HistoryReader(Iterable[Event]):
         ours = run.tags.get(SENSOR_TAG) == self.fan_in.name
         request = SensorRequest.from_tags(run.tags) if ours else None
         if request is None:
-            return Requested(created, run.run_id, key)
+            lets_go = not ours and run.tags.get(CONSUME_TAG) == "true"
+            return Requested(created, run.run_id, key, lets_go=lets_go)
         members = {
             name: completed(name, datetime.fromtimestamp(end, UTC), run_id, run_id)
             for name, (end, run_id) in request.positions.items()
@@ -222,6 +223,21 @@ class HistoryReader(Iterable[Event]):
         return by is not None and by == self.requested_by
 
     def _requests_of_asset(self) -> Iterator[tuple[datetime, Sequence[Event]]]:
+        """Yields what happened to the downstream asset, the oldest first."""
+        return heapq.merge(self._planned(), self._reported(), key=lambda happened: happened[0])
+
+    def _reported(self) -> Iterator[tuple[datetime, Sequence[Event]]]:
+        """Yields the materializations of the downstream asset that no run made."""
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+        for page in self._pages_of(kind, self.fan_in.asset_key):
+            for event in page:
+                if not event.run_id:
+                    key = event.partition_key if self.fan_in.key_tag else None
+                    at, name = _time(event), f"report {event.storage_id}"
+                    reported = Requested(at, name, key, id=event.storage_id, lets_go=True)
+                    yield at, [reported, DownstreamEnded(at, name, key=key)]
+
+    def _planned(self) -> Iterator[tuple[datetime, Sequence[Event]]]:
         """Yields what happened to the planned materializations of the downstream asset."""
         planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
         for page in self._pages_of(planned, self.fan_in.asset_key, LONGEST_RUN):

@@ -29,6 +29,7 @@ from ..errors import DamagedFile
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..rule import check_upstreams
+from ..terms import check_counts
 from ..windows import Window, Within, check_within
 from .events import (
     DownstreamEnded,
@@ -249,6 +250,11 @@ def _checked(upstreams: tuple[str, ...]) -> tuple[str, ...]:
     return upstreams
 
 
+def _checked_counts(count: dict[str, int]) -> dict[str, int]:
+    check_counts(count)
+    return count
+
+
 _AS_DATA = PlainSerializer(_to_data)
 
 
@@ -268,6 +274,8 @@ class _Header(BaseModel):
     # Not in the files of older versions.
     rollup: frozenset[str] = frozenset()
     missing_at_most: int | None = None
+    # Older files have none.
+    count: Annotated[dict[str, int], AfterValidator(_checked_counts)] = Field(default_factory=dict)
     overlap: bool
     idle: bool
     by_key: bool

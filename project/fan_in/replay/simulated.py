@@ -6,14 +6,16 @@ time here. Only keys that can be complete are asked about, as the sensor's own t
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from ..catch_up import KEYS_AT_ONCE
 from ..cursor import KeyState, SensorState
 from ..evaluate import Holds, evaluate
+from ..history import Histories
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..requirement import Not, Requirement
 from ..rule import Completion, Decision, decide, last_request
@@ -30,6 +32,46 @@ MOST_FORGOTTEN_LATER = 1000
 """How many keys there may be before it is looked for some to forget."""
 
 NOTHING = KeyState()
+
+
+class NewCompletions:
+    """What completed since it was last taken into the state, by key: the newest of each upstream,
+    and all where their history is kept.
+
+    Args:
+        histories: What is kept of each upstream before its newest completion.
+    """
+
+    def __init__(self, histories: Histories) -> None:
+        self.histories = histories
+        self.newest: dict[str | None, dict[str, Completion]] = {}
+        self._all: dict[str | None, list[Completion]] = {}
+
+    def begin(self, key: str | None, shared: KeyState) -> None:
+        """Begins with what counts for every key."""
+        self.newest[key] = {c.upstream: replace(c, key=key) for c in shared.newest.values()}
+        self._all[key] = [replace(c, key=key) for cs in shared.earlier.values() for c in cs]
+
+    def add(self, completion: Completion) -> bool:
+        """Adds a completion; returns False if it changes nothing."""
+        new, upstream = self.newest[completion.key], completion.upstream
+        kept = upstream in self.histories
+        if kept:
+            self._all[completion.key].append(completion)
+        known = new.get(upstream)
+        if known is not None and completion.position <= known.position:
+            return kept
+        new[upstream] = completion
+        return True
+
+    def of(self, key: str | None) -> Set[str]:
+        """Returns the upstreams that have completed for a key."""
+        return self.newest.get(key, {}).keys()
+
+    def taken_into(self, state: KeyState, key: str | None) -> KeyState:
+        """Returns the state of a key with what is new, which is new no longer."""
+        completions = chain(self._all.pop(key, ()), self.newest.pop(key).values())
+        return state.with_completions(completions, self.histories)
 
 
 class SimulatedFanIn(Mechanism):
@@ -67,9 +109,8 @@ class SimulatedFanIn(Mechanism):
         self.downstream = DownstreamRuns(kind == "condition", patience, runs_last)
         self.busy = InProgressRuns(kind == "condition")
         self._states: dict[str | None, KeyState] = {}
-        self._new: dict[str | None, dict[str, Completion]] = {}
-        """What completed since it was last taken into the state: the newest of each upstream."""
-        self._shared: dict[str, Completion] = {}
+        self._new = NewCompletions(rule.histories(rule.upstreams))
+        self._shared = NOTHING
         """Completions of no partition, on the declarative path: they count for every one."""
         self._look_at: set[str | None] = set()
         self._held: set[str | None] = set()
@@ -93,7 +134,7 @@ class SimulatedFanIn(Mechanism):
         elif key is not None:
             self._add(completion)
         elif self.kind == "condition":
-            self._shared[upstream] = completion
+            self._shared = self._shared.with_completions([completion], self._new.histories)
             for key in self.keys:
                 self._add(replace(completion, key=key))
 
@@ -102,20 +143,16 @@ class SimulatedFanIn(Mechanism):
 
     def _add(self, completion: Completion) -> None:
         completion = self.rollups.apart(completion)
-        new = self._new_of(completion.key)
-        known = new.get(completion.upstream)
-        if known is None or completion.position > known.position:
-            new[completion.upstream] = completion
+        self._begin(completion.key)
+        if self._new.add(completion):
             self._look_at.add(completion.key)
 
-    def _new_of(self, key: str | None) -> dict[str, Completion]:
-        if key not in self._new:
-            many = len(self._new) + len(self._states) >= self._forget_at
+    def _begin(self, key: str | None) -> None:
+        if key not in self._new.newest:
+            many = len(self._new.newest) + len(self._states) >= self._forget_at
             if many and not self.rollups.names:  # Of a rollup, completions of any age matter.
                 self._forget()
-            shared = () if key in self._states else self._shared.values()
-            self._new[key] = {c.upstream: replace(c, key=key) for c in shared}
-        return self._new[key]
+            self._new.begin(key, NOTHING if key in self._states else self._shared)
 
     def _forget(self) -> None:
         """Forgets the keys of which nothing can count any more."""
@@ -128,13 +165,13 @@ class SimulatedFanIn(Mechanism):
     @property
     def keys(self) -> Collection[str | None]:
         """The keys of which anything is known."""
-        return {**self._states, **self._new}.keys()
+        return {**self._states, **self._new.newest}.keys()
 
     def state(self, key: str | None) -> KeyState:
         """Returns what is known of a key by now."""
         known = self._states.get(key, NOTHING)
-        if (new := self._new.pop(key, None)) is not None:
-            known = self._states[key] = known.with_completions(new.values())
+        if key in self._new.newest:
+            known = self._states[key] = self._new.taken_into(known, key)
         return known
 
     # --- ticks -------------------------------------------------------------------------------
@@ -177,7 +214,7 @@ class SimulatedFanIn(Mechanism):
     def _may_be_complete(self, key: str | None) -> bool:
         if self.rule.when is None:
             # Most keys still wait: told by the names alone, before what is new is taken in.
-            there = self._states.get(key, NOTHING).unused.keys() | self._new.get(key, {}).keys()
+            there = self._states.get(key, NOTHING).unused.keys() | self._new.of(key)
             return self._is_of_all(there) and self._is_of_all(self.state(key).unused)
         return bool(self.state(key).unused)
 
@@ -245,7 +282,8 @@ class SimulatedFanIn(Mechanism):
             self._by_hand(event, key)
 
     def _by_hand(self, event: Requested, key: str | None) -> None:
-        if self.rule.manual_runs == "ignore" or (self.rule.by_key and key is None):
+        ignored = self.rule.manual_runs == "ignore" and not event.lets_go
+        if ignored or (self.rule.by_key and key is None):
             return
         last: Any = LAST
         if self.kind == "condition":
@@ -279,7 +317,7 @@ class SimulatedFanIn(Mechanism):
 
     def _use(self, key: str | None, positions: Mapping[str, Any], at: datetime) -> None:
         """Uses up the completions of a key to these positions, never less than before."""
-        self._new_of(key)
+        self._begin(key)
         state = self.state(key)
         self._states[key] = state.with_used(self.rollups.spread(state, positions), at)
 
@@ -319,7 +357,7 @@ class SimulatedFacts:
             key: decide(
                 at=at,
                 upstreams=rule.upstreams,
-                completions=of_key.newest.values(),
+                completions=of_key.completions,
                 used=of_key.used,
                 rolled=fan_in.rollups.of(key, of_key),
                 terms=rule,

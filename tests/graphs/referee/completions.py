@@ -78,6 +78,9 @@ class Completions(Launches):
         for place in self.requests(own):
             if not self.is_given_back(place, own):
                 yield place, self.named(own, place)
+        for place, fact in enumerate(self.facts):
+            if isinstance(fact, Materialized) and fact.run is None and fact.target == own:
+                yield place, None  # Reported from outside: a hand lets go what came before.
         for launch in self.launches().values():
             planned = [place for place, run in launch.runs if own in run.targets]
             if launch.tick is not None:
@@ -123,14 +126,27 @@ class Completions(Launches):
                 return launch
         return None
 
-    def is_ready(self, upstream: str, own: Target, within: timedelta | None) -> bool:
-        """Whether an upstream's newest completion is new, young enough and nobody's to use."""
+    def is_ready(
+        self, upstream: str, own: Target, within: timedelta | None, count: int = 1
+    ) -> bool:
+        """Whether an upstream's newest completion is new, young enough and nobody's to use, and
+        there are so many like it."""
         newest = self.newest(upstream, own)
-        if newest is None or (within is not None and self.at - newest.dated >= within):
+        if newest is None or not self.counts(newest, upstream, own, within):
             return False
-        if any(newest <= used for used in self.consumed(upstream, own)):
+        of_all = self.completions(upstream, own)
+        return sum(self.counts(one, upstream, own, within) for one in of_all) >= count
+
+    def counts(
+        self, completion: Completion, upstream: str, own: Target, within: timedelta | None
+    ) -> bool:
+        """Whether a completion is not used, nor older than one that is, young enough, and made by
+        no launch that still has the downstream to make."""
+        if within is not None and self.at - completion.dated >= within:
             return False
-        launch = self.joint(newest, own)
+        if any(completion <= used for used in self.consumed(upstream, own)):
+            return False
+        launch = self.joint(completion, own)
         return launch is None or not self.is_to_make(launch, own)
 
     def newest_of_each(self, upstream: str, own: Target) -> list[Completion | None]:
@@ -143,6 +159,8 @@ class Completions(Launches):
 
     def is_rolled_up(self, upstream: str, own: Target, within: timedelta | None) -> bool:
         """Whether every partition of an upstream is there, whenever it was made, and one is new."""
+        if not self.graph[upstream].partitions:
+            return self.is_ready(upstream, own, within)
         newest = self.newest_of_each(upstream, own)
         if not newest or None in newest or self.lacks(upstream, own):
             return False

@@ -63,9 +63,13 @@ class Hindsight(Completions):
         optional: ast.expr | None = None,
         wait: ast.expr | None = None,
         rollup: ast.expr | None = None,
+        count: ast.expr | None = None,
     ) -> bool:
         upstreams = self.upstreams(own)
-        own_windows = {}
+        own_windows, counts = {}, {}
+        if isinstance(count, ast.Dict):
+            pairs = zip(count.keys, count.values, strict=True)
+            counts = {name.id: ast.literal_eval(number) for name, number in pairs}
         if isinstance(within, ast.Dict):
             pairs = zip(within.keys, within.values, strict=True)
             own_windows, within = {name.id: _hours(hours) for name, hours in pairs}, None
@@ -73,13 +77,20 @@ class Hindsight(Completions):
         rolled = set() if rollup is None else self.named_by(rollup, own)
         if any(self.cannot_roll_up(name, own) for name in rolled & set(upstreams)):
             return False
-        ready = set()
-        for name in upstreams:
-            is_ready = self.is_rolled_up if name in rolled else self.is_ready
-            if is_ready(name, own, own_windows.get(name, window)):
-                ready.add(name)
+        ready = {
+            name
+            for name in upstreams
+            if (
+                self.is_rolled_up(name, own, own_windows.get(name, window))
+                if name in rolled
+                else self.is_ready(name, own, own_windows.get(name, window), counts.get(name, 1))
+            )
+        }
         spared = {n.id for n in ast.walk(optional) if isinstance(n, ast.Name)} if optional else ()
-        if not upstreams or not {*spared, *own_windows, *rolled} <= set(self.graph.by_name):
+        strangers = {*spared, *own_windows, *counts, *rolled} - set(self.graph.by_name)
+        if not upstreams or strangers:
+            return False
+        if any(self.is_mapped(name, own[0]) for name in upstreams if counts.get(name, 1) > 1):
             return False
         if wait is not None and ast.literal_eval(wait) and self.is_running(own):
             return False

@@ -81,6 +81,14 @@ class Upstreams:
             return set(self.upstreams(own)) if node.value else set()
         return {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
 
+    def is_mapped(self, upstream: str, downstream: str) -> bool:
+        """Whether several partitions of an upstream may count for one of the downstream, or some of
+        them for a downstream without partitions: they cannot be counted."""
+        mapping = next((d.mapping for d in self.graph[downstream].deps if d.name == upstream), "")
+        theirs, ours = self.graph[upstream].partitions, self.graph[downstream].partitions
+        one_to_one = theirs == ours and mapping in ("", "time", "time?")
+        return bool(theirs) and not one_to_one and bool(ours or mapping)
+
     def between(self, upstream: str, downstream: str) -> str | None:
         """The dep through which an upstream is asked, where it is asked of deps alone: the first
         that has it as a dep itself."""
