@@ -28,6 +28,7 @@ NOTATION = {
     "A (lose state) B .": "also: (C joins the set), (B leaves the set), (A elsewhere)",
     "{A,B,C} window=6h: A B C .": "before a colon: the set, and what is not the default",
     "{A,B,C} when=A&(B|~C): A B .": "also: when=2 settle=1h idle=yes overlap=no",
+    "pace=6h notbefore=09:00/UTC: A B .": "also: pace=day/UTC window=day/UTC@06:00 window=week/UTC",
     "keys=x,y: A/x B/y . B/x .": "each key by itself; the digits are those of each",
     "d(a, b) = all >> a . b .": "over a graph of assets (all of it: tests/graphs/notation.py)",
 }

@@ -41,6 +41,7 @@ class AssetFacts:
         newest: The newest completion of any partition.
         versions: The last data version of each partition, for an observed asset.
         last_id: The newest observation that was added.
+        long_ago: The partitions that were planned before all that was read, where that is asked.
         journal: The partitions that changed, in order; each follower keeps its place in it.
     """
 
@@ -51,6 +52,7 @@ class AssetFacts:
     newest: StoredCompletion | None = None
     versions: dict[str | None, str | None] = field(default_factory=dict)
     last_id: int = 0
+    long_ago: frozenset[str] = frozenset()
     journal: list[str | None] = field(default_factory=list)
 
     def copy(self) -> "AssetFacts":
@@ -63,6 +65,7 @@ class AssetFacts:
             newest=self.newest,
             versions=dict(self.versions),
             last_id=self.last_id,
+            long_ago=self.long_ago,
             journal=self.journal,
         )
 
@@ -132,6 +135,7 @@ class ReadScope:
         partitioned: Whether it is partitioned. A run for a time partition plans even unpartitioned
             assets for that partition.
         history: How many completions before the newest of a partition are kept.
+        ever: Whether to read which partitions were planned before that, however long ago.
     """
 
     since: float | None
@@ -139,12 +143,14 @@ class ReadScope:
     observed: bool = False
     partitioned: bool = True
     history: History = NO_HISTORY
+    ever: bool = False
 
     def covers(self, other: "ReadScope") -> bool:
         """True if this scope includes the other."""
         as_far = self.since is None or (other.since is not None and self.since <= other.since)
         the_same = (self.observed, self.partitioned) == (other.observed, other.partitioned)
-        more = self.planned >= other.planned and self.history.covers(other.history)
+        flags = self.planned >= other.planned and self.ever >= other.ever
+        more = flags and self.history.covers(other.history)
         return as_far and more and the_same
 
     def with_more(self, other: "ReadScope") -> "ReadScope":
@@ -156,4 +162,5 @@ class ReadScope:
             observed=other.observed,
             partitioned=other.partitioned,
             history=self.history.with_more(other.history),
+            ever=self.ever or other.ever,
         )

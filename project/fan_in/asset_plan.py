@@ -20,9 +20,9 @@ from .condition_parts import Part
 from .downstreams import Downstream
 from .evaluation_lines import EvaluationLines
 from .history import NO_HISTORY, SPREAD, History
-from .named_upstreams import named_upstreams
+from .named_upstreams import given_twice, named_upstreams
 from .partition_maps import Pairing, PartitionMap
-from .windows import MOST_CLOCK_SKEW, Window, longest_window
+from .windows import MOST_CLOCK_SKEW, ONE_DAY, Window, longest_window
 
 PartT = TypeVar("PartT", bound=Part)
 
@@ -40,6 +40,7 @@ class AssetPlan:
         self._downstreams: dict[dg.AssetKey, Downstream] = {}
         self._parts: dict[Any, Part] = {}
         self._lines: dict[int, EvaluationLines] = {}
+        self.given_twice: dict[dg.AssetKey, str | None] = {}
         self.look_backs: dict[dg.AssetKey, timedelta | None] = {}
         self.longest: timedelta | None = timedelta(0)
         """How far back any of the fan-ins reads; None for all of history."""
@@ -55,6 +56,7 @@ class AssetPlan:
         via: dict[dg.AssetKey, dg.AssetKey] = {}
         rolled: dict[dg.AssetKey, tuple[Window, ...]] = {}
         lengths: list[Window] = []
+        paces: list[Window] = []
         histories: dict[str, History] = {}
         counts: dict[str, int] = {}
         for part, target in named_upstreams(self.graph, key, condition):
@@ -72,16 +74,26 @@ class AssetPlan:
                     count = terms.count.get(name, 1)
                     counts[name] = min(count, counts.get(name, count))
             lengths += part.longest()
+            paces += part.paces()
         self._conditions[key] = condition
+        self.given_twice[key] = given_twice(self.graph, key, condition)
         if not windows and not lengths:
             return
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
-        both = (self.longest, self.look_backs[key])
+        # For pace, its own requests may matter for longer than the completions.
+        of_requests = longest_window([self.look_backs[key], *paces])
+        both = (self.longest, of_requests)
         self.longest = None if None in both else max(x for x in both if x is not None)
         self._downstreams[key] = Downstream(
             self.graph, key, windows, via, rolled, histories, counts
         )
-        self._look_at(key, self.look_backs[key], planned=True)
+        ever = False
+        if any("deadline" in part.once for part, _ in named_upstreams(self.graph, key, condition)):
+            # Of a partition of time, any request matters; of others, those of the day on which the
+            # first completion may have been.
+            ever = self._downstreams[key].has_ends
+            of_requests = None if of_requests is None else of_requests + 2 * ONE_DAY
+        self._look_at(key, of_requests, planned=True, ever=ever)
         for upstream in windows:
             kept = histories.get(upstream.to_user_string(), NO_HISTORY)
             # A launch may withhold some of those that are counted, so that older ones matter.
@@ -111,6 +123,7 @@ class AssetPlan:
         *,
         planned: bool,
         history: History = NO_HISTORY,
+        ever: bool = False,
     ) -> None:
         asset, graph = key.to_string(), self.graph
         partitioned = not graph.has(key) or graph.get(key).partitions_def is not None
@@ -120,6 +133,7 @@ class AssetPlan:
             observed=is_observed(graph, key),
             partitioned=partitioned,
             history=history,
+            ever=ever,
         )
         known, before = self._looks.get(asset, (timedelta(0), scope))
         longest = None if known is None or length is None else max(known, length)
@@ -198,15 +212,33 @@ def tick_and_plan(
         context: The context of an evaluation.
         until: Read what was known then; None for now.
     """
-    view, graph, root = context.asset_graph_view, context.asset_graph, context.root_context
+    root = context.root_context
+    return tick_of(context.asset_graph_view, root.key, root.condition, until)
+
+
+def tick_of(
+    view: Any,
+    key: dg.AssetKey,
+    condition: dg.AutomationCondition[Any],
+    until: datetime | None = None,
+) -> tuple[AssetTick, AssetPlan]:
+    """Returns the same for a view of the asset graph.
+
+    Args:
+        view: The view, at the time of the tick.
+        key: The downstream.
+        condition: Its condition.
+        until: Read what was known then; None for now.
+    """
+    graph = view.asset_graph
     if until is not None:
 
         def rebuild() -> tuple[AssetTick, AssetPlan]:
             plan = AssetPlan(graph)
-            plan.ensure(root.key, root.condition)
+            plan.ensure(key, condition)
             return AssetTick(view, AssetMemory(until), plan), plan
 
-        return caches.of_object(view, ("until", until, root.key), rebuild)
+        return caches.of_object(view, ("until", until, key), rebuild)
 
     def read() -> tuple[AssetTick, AssetPlan]:
         memory = caches.of_storage(view.instance.event_log_storage, "assets", AssetMemory)
@@ -215,11 +247,11 @@ def tick_and_plan(
             plans = caches.of_object(graph, "plans", WeakKeyDictionary)
             if memory not in plans:
                 plans[memory] = AssetPlan(graph)
-            plans[memory].ensure(root.key, root.condition)
+            plans[memory].ensure(key, condition)
             return AssetTick(view, memory, plans[memory]), plans[memory]
 
     tick, plan = caches.of_object(view, "tick", read)
     with tick.lock:
-        if plan.ensure(root.key, root.condition):
+        if plan.ensure(key, condition):
             tick.read_more()
     return tick, plan

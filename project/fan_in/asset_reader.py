@@ -233,9 +233,14 @@ class AssetReader:
             for row in rows.of_assets(some, since):
                 by_asset[row.asset].append(row)
         self._read_what_is_older(rows, by_asset)
+        ever = [a for a in assets if self.known[a].ever and self.known[a].since is not None]
+        long_ago = rows.planned_until(ever, min(windowed)) if ever else {}
         versions = self._versions(rows, by_asset)
         for asset, of_asset in by_asset.items():
             facts, wiped = AssetFacts(), self._wiped.get(asset, 0.0)
+            facts.long_ago = frozenset(
+                partition for partition, at in long_ago.get(asset, {}).items() if at > wiped
+            )
             kept = (row for row in sorted(of_asset) if row.at > wiped)
             self._add(facts, self.known[asset], kept, versions)
             facts.journal.clear()
@@ -330,6 +335,7 @@ class AssetReader:
                     newest=facts.newest,
                     versions=facts.versions,
                     last_id=facts.last_id,
+                    long_ago=facts.long_ago,
                 )
 
 

@@ -16,7 +16,7 @@ import dagster as dg
 from .asset_facts import AssetFacts, Plan, StoredCompletion
 from .errors import FanInError
 from .evaluation_records import Record
-from .launches import Run
+from .launches import Launch, Run
 from .partition_maps import Pairing, PartitionMap, upstreams_of
 from .tick_requests import TickRequest
 
@@ -41,6 +41,8 @@ class AssetRequest:
         ended: When the downstream's run ended, if that materialized nothing.
         never_started: Whether the launch is over without having started the downstream.
         given_back: Whether that is because an upstream failed in it; then it used up nothing.
+        early: The upstreams that it was requested without, past its deadline; None if it was whole,
+            or if its own launch makes them.
     """
 
     at: float
@@ -54,11 +56,26 @@ class AssetRequest:
     ended: float | None = None
     never_started: bool = False
     given_back: bool = False
+    early: tuple[str, ...] | None = None
+
+    @property
+    def decided_at(self) -> float:
+        """When its tick was, if its record tells that: its run is planned a little later."""
+        known = self.record.at if self.record is not None else None
+        return self.at if known is None else known
 
     @property
     def uses(self) -> bool:
         """True if it used up what there was when it was requested."""
-        return (self.record is not None or self.uses_before) and not self.given_back
+        knows = self.record is not None or self.uses_before
+        return knows and not self.given_back and self.early is None
+
+    def members(self, partition: str | None) -> frozenset[str] | None:
+        """Returns the upstreams in its batch; None if no record tells."""
+        if self.record is None:
+            return None
+        marks = self.record.of(partition)
+        return frozenset(name for name, mark in marks.items() if mark.ready)
 
     def has_used(
         self, partition: str | None, upstream: str, fact: StoredCompletion, launch: str | None
@@ -69,12 +86,13 @@ class AssetRequest:
                 return True
             if self.ended is not None and (fact.run_id in self.runs or fact.at <= self.ended):
                 return True
-        return self.has_used_by_request(partition, upstream, fact) and not self.given_back
+        return self.uses and self.has_used_by_request(partition, upstream, fact)
 
     def has_used_by_request(
         self, partition: str | None, upstream: str, fact: StoredCompletion
     ) -> bool:
-        """True if it used a completion when it was requested, given back or not."""
+        """True if it used a completion when it was requested, or knew it if it was early; given
+        back or not."""
         if self.record is not None:
             return self.record.has_used(partition, upstream, fact.at, fact.id)
         if self.order:
@@ -156,7 +174,12 @@ class AssetRequests:
         record = self._record(launch.evaluation, name, tick)
         # A re-execution repeats its root run's request, and uses up nothing more.
         repeats = first_run.is_re_execution and first_run.root not in request.runs
-        request = replace(request, record=record, uses_before=record is None and not repeats)
+        request = replace(
+            request,
+            record=record,
+            uses_before=record is None and not repeats,
+            early=self._early(record, launch, partition, tick),
+        )
         if last.made is not None:
             return request
         if not launch.over:
@@ -187,6 +210,7 @@ class AssetRequests:
             uses_before=record is None,
         )
         launch = tick.launches.launches.get(name)
+        request = replace(request, early=self._early(record, launch, partition, tick))
         if launch is None:
             return request
         own = self.facts.done.get(partition)  # Without a plan, nothing else says it was made.
@@ -206,6 +230,27 @@ class AssetRequests:
         if evaluation is None:
             return None
         return tick.records.get(tick.instance, self.key, evaluation, name)
+
+    def _early(
+        self, record: Record | None, launch: Launch | None, partition: str | None, tick: "AssetTick"
+    ) -> tuple[str, ...] | None:
+        """Returns the upstreams that a request was made without; None if it was whole, or if its
+        launch makes all of them."""
+        early = None if record is None else record.early.get(partition)
+        if not early or launch is None:
+            return early
+        made = all(self._has_to_make(launch, name, partition, tick) for name in early)
+        return None if made else early
+
+    def _has_to_make(
+        self, launch: Launch, upstream: str, partition: str | None, tick: "AssetTick"
+    ) -> bool:
+        key = dg.AssetKey.from_user_string(upstream)
+        asset = key.to_string()
+        theirs = {p for run in launch.runs.values() for one, p in run.targets if one == asset}
+        if launch.backfill is not None:
+            theirs |= launch.backfill.targets(self.graph, key)
+        return any(self._belongs(asset, p, partition, tick) for p in theirs)
 
     def _upstream_failed(self, partition: str | None, name: str, tick: "AssetTick") -> bool:
         """True if a launch that is over planned an upstream and did not materialize it."""

@@ -68,14 +68,17 @@ def batch_of_run(
             of = record.partitions if partitions is None else partitions
         completions = tuple(chain.from_iterable(_completions(record, one) for one in of))
         if completions:
-            return Batch(completions=completions, key=partition)
+            without = record.early.get(partition)
+            return Batch(completions=completions, key=partition, without=without)
     return None
 
 
 def batch_of_record(record: Record, partition: str | None) -> Batch | None:
     """Returns the batch of one partition, or None, as its evaluation wrote it down."""
     completions = tuple(_completions(record, partition))
-    return Batch(completions=completions, key=partition) if completions else None
+    if not completions:
+        return None
+    return Batch(completions=completions, key=partition, without=record.early.get(partition))
 
 
 def _completions(record: Record, partition: str | None) -> Iterator[Completion]:

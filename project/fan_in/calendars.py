@@ -5,14 +5,19 @@ twice is the first of the two. So a day has 23 or 25 hours when the clocks chang
 comes twice is one of two hours.
 """
 
-from collections.abc import Iterator
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from .compat.python import UTC
 from .errors import FanInError
+
+MIDNIGHT = "00:00"
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -30,8 +35,16 @@ class Calendar:
 
     zone: str
 
+    kind: ClassVar[str]
+    """What it is called where it is written as text, as in day/Europe/Berlin."""
+
     def __post_init__(self) -> None:
         _check_zone(f"{type(self).__name__}({self.zone!r})", self.zone)
+
+    @property
+    def text(self) -> str:
+        """How YAML, the command and recordings write it."""
+        return f"{self.kind}/{self.zone}"
 
     def starts(self, day: date) -> Iterator[time]:
         """Yields the times of day at which a period begins on a date."""
@@ -39,32 +52,42 @@ class Calendar:
 
     @property
     def longest(self) -> timedelta:
-        """No period lasts longer, whatever the clocks do."""
+        """No period since 1970 lasts longer, whatever the clocks did."""
         raise NotImplementedError
+
+    @property
+    def shortest(self) -> timedelta:
+        """No period lasts less, but for a change of the clocks."""
+        raise NotImplementedError
+
+    @property
+    def since(self) -> str:
+        """When a period starts, in words, where that has to be said."""
+        return ""
 
     @property
     def words(self) -> str:
         """The period of now, as in "not today in Europe/Berlin"."""
-        raise NotImplementedError
+        this = "today" if self.kind == "day" else f"this {self.kind}"
+        return f"{this}{self.since} in {self.zone}"
+
+    @property
+    def each(self) -> str:
+        """Any of the periods, as in "once a day in Europe/Berlin"."""
+        return f"{'an' if self.kind == 'hour' else 'a'} {self.kind}{self.since} in {self.zone}"
 
     def start(self, at: datetime) -> datetime:
         """Returns when the period of ``at`` began, in UTC."""
-        return _start(self, at)
+        starts = self._starts_around(at)
+        return starts[bisect_right(starts, at) - 1]
 
     def end(self, at: datetime) -> datetime:
         """Returns when the period of ``at`` is over and the next begins, in UTC."""
-        return next(start for start in self.starts_near(at, 1) if start > at)
+        starts = self._starts_around(at)
+        return starts[bisect_right(starts, at)]
 
-    def starts_near(self, at: datetime, step: int) -> Iterator[datetime]:
-        """Yields the beginnings of periods near a time, the nearest dates first, in one direction
-        of time."""
-        local = at.astimezone(ZoneInfo(self.zone)).date()
-        for number in range(-1, self.longest.days + 1):
-            day = local + step * number * timedelta(days=1)
-            yield from sorted(
-                {wall_moment(day, start, self.zone) for start in self.starts(day)},
-                reverse=step < 0,
-            )
+    def _starts_around(self, at: datetime) -> Sequence[datetime]:
+        return _starts_around(self, at.astimezone(ZoneInfo(self.zone)).date())
 
 
 @dataclass(frozen=True)
@@ -82,23 +105,33 @@ class CalendarDay(Calendar):
         FanInError: There is no such time zone, or no such time of day.
     """
 
-    starts_at: str = "00:00"
+    starts_at: str = MIDNIGHT
+
+    kind = "day"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _parsed_time(self.starts_at, f"CalendarDay({self.zone!r}, starts_at={self.starts_at!r})")
+        whose = f"CalendarDay({self.zone!r}, starts_at={self.starts_at!r})"
+        object.__setattr__(self, "starts_at", _checked_time(self.starts_at, whose))
+
+    @property
+    def text(self) -> str:
+        return super().text + ("" if self.starts_at == MIDNIGHT else f"@{self.starts_at}")
 
     def starts(self, day: date) -> Iterator[time]:
-        yield _parsed_time(self.starts_at)
+        yield time.fromisoformat(self.starts_at)
 
     @property
     def longest(self) -> timedelta:
         return timedelta(days=2)
 
     @property
-    def words(self) -> str:
-        since = "" if self.starts_at == "00:00" else f" since {self.starts_at}"
-        return f"today{since} in {self.zone}"
+    def shortest(self) -> timedelta:
+        return timedelta(days=1)
+
+    @property
+    def since(self) -> str:
+        return "" if self.starts_at == MIDNIGHT else f" since {self.starts_at}"
 
 
 @dataclass(frozen=True)
@@ -114,6 +147,8 @@ class CalendarHour(Calendar):
         FanInError: There is no such time zone.
     """
 
+    kind = "hour"
+
     def starts(self, day: date) -> Iterator[time]:
         yield from map(time, range(24))
 
@@ -122,8 +157,8 @@ class CalendarHour(Calendar):
         return timedelta(days=1)
 
     @property
-    def words(self) -> str:
-        return f"this hour in {self.zone}"
+    def shortest(self) -> timedelta:
+        return timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -140,7 +175,9 @@ class CalendarWeek(Calendar):
         FanInError: There is no such time zone, or no such day of the week.
     """
 
-    starts_on: str = "monday"
+    starts_on: str = WEEKDAYS[0]
+
+    kind = "week"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,6 +186,10 @@ class CalendarWeek(Calendar):
                 f"CalendarWeek({self.zone!r}, starts_on={self.starts_on!r}): there is no such day"
                 f" of the week: name one of {', '.join(WEEKDAYS)}"
             )
+
+    @property
+    def text(self) -> str:
+        return super().text + ("" if self.starts_on == WEEKDAYS[0] else f"@{self.starts_on}")
 
     def starts(self, day: date) -> Iterator[time]:
         if day.weekday() == WEEKDAYS.index(self.starts_on):
@@ -159,9 +200,12 @@ class CalendarWeek(Calendar):
         return timedelta(days=9)
 
     @property
-    def words(self) -> str:
-        since = "" if self.starts_on == "monday" else f" since {self.starts_on}"
-        return f"this week{since} in {self.zone}"
+    def shortest(self) -> timedelta:
+        return timedelta(days=7)
+
+    @property
+    def since(self) -> str:
+        return "" if self.starts_on == WEEKDAYS[0] else f" since {self.starts_on}"
 
 
 @dataclass(frozen=True)
@@ -177,6 +221,8 @@ class CalendarMonth(Calendar):
         FanInError: There is no such time zone.
     """
 
+    kind = "month"
+
     def starts(self, day: date) -> Iterator[time]:
         if day.day == 1:
             yield time.min
@@ -186,8 +232,8 @@ class CalendarMonth(Calendar):
         return timedelta(days=33)
 
     @property
-    def words(self) -> str:
-        return f"this month in {self.zone}"
+    def shortest(self) -> timedelta:
+        return timedelta(days=28)
 
 
 @dataclass(frozen=True)
@@ -206,32 +252,53 @@ class TimeOfDay:
     zone: str
 
     def __post_init__(self) -> None:
-        _parsed_time(self.time, f"TimeOfDay({self.time!r}, {self.zone!r})")
-        _check_zone(f"TimeOfDay({self.time!r}, {self.zone!r})", self.zone)
+        whose = f"TimeOfDay({self.time!r}, {self.zone!r})"
+        _check_zone(whose, self.zone)
+        object.__setattr__(self, "time", _checked_time(self.time, whose))
 
     def on_day_of(self, at: datetime) -> datetime:
         """Returns when it is this time on the local day of ``at``, in UTC."""
-        day = at.astimezone(ZoneInfo(self.zone)).date()
-        return wall_moment(day, _parsed_time(self.time), self.zone)
+        return self._on(self.midnight(at).astimezone(ZoneInfo(self.zone)).date())
 
     def after(self, at: datetime) -> datetime:
         """Returns when it is this time for the first time after ``at``, in UTC."""
         today = at.astimezone(ZoneInfo(self.zone)).date()
-        days = (today + timedelta(days=number) for number in range(-1, 4))
-        moments = (wall_moment(day, _parsed_time(self.time), self.zone) for day in days)
+        moments = (self._on(today + timedelta(days=number)) for number in range(-1, 4))
         return next(moment for moment in moments if moment > at)
 
     def midnight(self, at: datetime) -> datetime:
         """Returns when the local day of ``at`` began, in UTC."""
         return CalendarDay(self.zone).start(at)
 
+    def next_midnight(self, at: datetime) -> datetime:
+        """Returns when the local day of ``at`` ends, in UTC."""
+        return CalendarDay(self.zone).end(at)
+
+    @property
+    def since_midnight(self) -> timedelta:
+        """How long it is from midnight, on a day on which the clocks do not change."""
+        at = time.fromisoformat(self.time)
+        return timedelta(hours=at.hour, minutes=at.minute, seconds=at.second)
+
+    def _on(self, day: date) -> datetime:
+        return wall_moment(day, time.fromisoformat(self.time), self.zone)
+
+    @property
+    def text(self) -> str:
+        """How YAML, the command and recordings write it."""
+        return f"{self.time}/{self.zone}"
+
     def __str__(self) -> str:
         return f"{self.time} in {self.zone}"
 
 
 @lru_cache(maxsize=4096)
-def _start(calendar: Calendar, at: datetime) -> datetime:
-    return next(start for start in calendar.starts_near(at, -1) if start <= at)
+def _starts_around(calendar: Calendar, day: date) -> Sequence[datetime]:
+    """Returns when periods begin, in order: from before that of a date's first moment to after that
+    of its last one."""
+    reach = calendar.longest.days
+    days = [day + timedelta(days=number) for number in range(-reach, reach + 1)]
+    return sorted({wall_moment(d, at, calendar.zone) for d in days for at in calendar.starts(d)})
 
 
 @lru_cache(maxsize=4096)
@@ -254,14 +321,14 @@ def wall_moment(day: date, at: time, zone: str) -> datetime:
     return after
 
 
-def _parsed_time(text: str, whose: str = "") -> time:
+def _checked_time(text: str, whose: str) -> str:
+    """Returns a time of day in its shortest form; raises FanInError unless it is one."""
     try:
-        parsed = time.fromisoformat(text)
-    except (TypeError, ValueError):
-        parsed = None
-    if parsed is None or parsed.tzinfo is not None:
-        raise FanInError(f"{whose}: {text!r} is no time of day: write one like '06:00'")
-    return parsed
+        if not re.fullmatch(r"\d\d:\d\d(:\d\d)?", text):
+            raise ValueError(text)
+        return time.fromisoformat(text).isoformat().removesuffix(":00")
+    except (TypeError, ValueError) as error:
+        raise FanInError(f"{whose}: {text!r} is no time of day: write one like '06:00'") from error
 
 
 def _check_zone(whose: str, zone: str) -> None:

@@ -4,7 +4,7 @@ The cursor holds what the last tick knew. Everything else is read again: complet
 runs, what was used from downstream runs and the sensor's ticks.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain, islice
@@ -15,6 +15,7 @@ import dagster as dg
 from .caches import sensor_ticks
 from .compat.python import UTC
 from .cursor import KeyState, SensorRequest, SensorState
+from .pace import requests_since
 from .rule import Completion
 from .run_reader import PARTITION_TAG, Burst, RunReader
 from .sensor_config import SENSOR_TAG, SensorConfig
@@ -62,6 +63,7 @@ class CatchUp:
         at: The time.
         runs: Reads the runs.
         used: Reads what was used.
+        ever: Whether any request of a key matters, however old.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class CatchUp:
         at: datetime,
         runs: RunReader,
         used: UsedReader,
+        *,
+        ever: bool = False,
     ) -> None:
         self.spec = spec
         self.context = context
@@ -80,6 +84,9 @@ class CatchUp:
         # Everything before it is outside every window.
         longest = spec.longest_window
         self.horizon = None if longest is None else at - longest
+        # And before it, no request matters, either, but those of partitions of time.
+        self.requests_from = spec.requests_since(at)
+        self._ever = ever
         self._burst: Burst | None = None
         self._last_tick: LastTick | None = sensor_ticks.get(context.cursor or "")
         if self._last_tick is not None:
@@ -89,9 +96,11 @@ class CatchUp:
         """Returns the state now."""
         state = self._last_state()
         state = self.used.settle(state)
-        state = self.used.by_hand(state, self._read_from(state))
+        rebuilt = state.read_to <= 0
+        state = self.used.by_hand(state, self.requests_from if rebuilt else self._read_from(state))
         state = self._read_completions(state)
-        return self.used.let_go(state, self.horizon)
+        paced = requests_since(self.spec.no_sooner_than, self.at)
+        return self.used.let_go(state, self.horizon, paced)
 
     def leave(self, state: SensorState) -> str:
         """Returns the cursor for the next tick, and keeps what that need not read again."""
@@ -164,7 +173,7 @@ class CatchUp:
     def _rebuild(self, state: SensorState) -> SensorState:
         """Returns the state with what the sensor's own runs used up; all completions are still to
         be read again."""
-        state = self.used.with_used(state, self.horizon)
+        state = self.used.with_used(state, self.requests_from)
         known_upstreams = {name for key in state.keys.values() for name in key.newest}
         unsure = frozenset(name for name in self.spec.names if name not in known_upstreams)
         state = replace(state, unsure=unsure, upstreams=frozenset(self.spec.names))
@@ -258,16 +267,28 @@ class CatchUp:
             for record, of_run in self.runs.successes(self.horizon, some):
                 if (key := self.runs.key(record)) in recalled:
                     recalled[key] = recalled[key].with_completions(of_run, self.spec.kept)
-            tags: dict[str, Any] = {str(self.spec.tag): some} if some else {}
-            if self.spec.manual_runs_consume and self.spec.tag != PARTITION_TAG:
-                tags = {}  # A manual run may have its partition, but not the key's tag.
-            for record in self.runs.of_downstream(tags=tags, created_after=self.horizon):
+            for record in self._runs_for(some, missing):
                 if (key := self.runs.key_of_downstream(record)) not in recalled:
                     continue
                 request = SensorRequest.from_tags(record.dagster_run.tags)
                 of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
                 if of_sensor and request is not None:
-                    recalled[key] = recalled[key].with_used(request.positions, request.at)
+                    recalled[key] = recalled[key].with_request(
+                        request, remembers=self.spec.deadline is not None
+                    )
                 elif self.spec.manual_runs_consume and self.used.is_by_hand(record):
                     recalled[key] = self.used.used_by_hand(recalled[key], record)
         return state.with_keys(recalled)
+
+    def _runs_for(self, some: Sequence[str], missing: Sequence[str]) -> Iterator[dg.RunRecord]:
+        """Yields the runs of the downstream for some keys, or for all those missing."""
+        tags: dict[str, Any] = {str(self.spec.tag): some} if some else {}
+        if self._ever:
+            # Every run of a partition has it in a tag, and no other run is of interest.
+            for start in range(0, len(some or missing), KEYS_AT_ONCE):
+                tags = {PARTITION_TAG: list((some or missing)[start : start + KEYS_AT_ONCE])}
+                yield from self.runs.of_downstream(tags=tags)
+            return
+        if self.spec.manual_runs_consume and self.spec.tag != PARTITION_TAG:
+            tags = {}  # A manual run may have its partition, but not the key's tag.
+        yield from self.runs.of_downstream(tags=tags, created_after=self.requests_from)

@@ -10,7 +10,15 @@ import dagster as dg
 from dagster.components.component_scaffolding import scaffold_component
 from pydantic import BaseModel, Field
 
-from .in_yaml import REQUIREMENTS, duration_of, in_template, within_of
+from .in_yaml import (
+    REQUIREMENTS,
+    deadline_of,
+    duration_of,
+    in_template,
+    pace_of,
+    time_of_day_of,
+    within_of,
+)
 from .sensor import JobName, UpstreamJob, fan_in_sensor
 from .windows import ONE_DAY
 
@@ -19,7 +27,8 @@ ONLY_TEMPLATE = f"^{TEMPLATE}$"
 NAME = rf"^([A-Za-z0-9_]+|{TEMPLATE})$"
 UPSTREAM = rf"^([A-Za-z0-9_]+(@.+)?|{TEMPLATE})$"
 DURATION = r"(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?|P.+"
-WINDOW = rf"^({DURATION}|day/.+|none|{TEMPLATE})$"
+CALENDAR = r"day/.+|hour/.+|week/.+|month/.+"
+WINDOW = rf"^({DURATION}|{CALENDAR}|none|{TEMPLATE})$"
 
 
 def _checked(pattern: str, **schema: Any) -> Any:
@@ -76,8 +85,9 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         dg.Resolver(
             lambda context, value: within_of(context.resolve_value(value)),
             model_field_type=str | dict[str, str | None] | None,
-            description="How recent a success must be: 12h, 1h30m, day/Europe/Berlin, or null for"
-            " any; or a mapping of upstream jobs to windows.",
+            description="How recent a success must be: 12h, 1h30m, a calendar's period such as"
+            " day/Europe/Berlin, day/Europe/Berlin@06:00, hour/UTC, week/UTC@sunday or month/UTC,"
+            " or null for any; or a mapping of upstream jobs to windows.",
         ),
         _checked(WINDOW, additionalProperties={"type": ["string", "null"], "pattern": WINDOW}),
     ] = ONE_DAY
@@ -114,11 +124,53 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         _described("How many partitions of a rollup may be missing from the deadline on."),
         _checked(ONLY_TEMPLATE, minimum=1),
     ] = None
+    no_sooner_than: Annotated[
+        Any,
+        dg.Resolver(
+            lambda context, value: pace_of(value),
+            model_field_type=str | None,
+            description="How soon after the last request a batch may be requested: 6h; or a"
+            " calendar's period in which there is at most one request, such as day/Europe/Berlin.",
+        ),
+        _checked(f"^({DURATION}|{CALENDAR}|{TEMPLATE})$"),
+    ] = None
+    not_before: Annotated[
+        Any,
+        dg.Resolver(
+            lambda context, value: time_of_day_of(value),
+            model_field_type=str | None,
+            description="From which time of day on a batch may be requested, such as"
+            " 09:00/Europe/Berlin.",
+        ),
+        _checked(rf"^(\d\d:\d\d(:\d\d)?/.+|{TEMPLATE})$"),
+    ] = None
     count: Annotated[
-        dict[str, int],
+        dict[str, int] | None,
         _described("With how many successes an upstream is ready, where that is more than one."),
         _checked(ONLY_TEMPLATE, additionalProperties={"type": "integer", "minimum": 1}),
-    ] = Field(default_factory=dict)
+    ] = None
+    deadline: Annotated[
+        Any,
+        dg.Resolver(
+            lambda context, value: deadline_of(value),
+            model_field_type=str | None,
+            description="How long a batch may be waited for, from its first success: 2h; or until"
+            " what time of day: 09:00/Europe/Berlin.",
+        ),
+        _checked(rf"^({DURATION}|\d\d:\d\d(:\d\d)?/.+|{TEMPLATE})$"),
+    ] = None
+    otherwise: Annotated[
+        Any,
+        _as_rendered(
+            "Which upstreams are enough past the deadline, in the form of when; such an early"
+            " request uses up nothing."
+        ),
+        _checked(ONLY_TEMPLATE),
+    ] = None
+    alarm_on: Annotated[
+        str | None,
+        _described("The asset that stands for the job, on which a check tells the deadline."),
+    ] = None
     wait_while_running: Annotated[bool, _checked(ONLY_TEMPLATE)] = True
     wait_while_upstreams_run: Annotated[bool, _checked(ONLY_TEMPLATE)] = False
     correlate_by: str | None = None

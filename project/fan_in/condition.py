@@ -16,6 +16,7 @@ import dagster as dg
 from dagster._core.definitions.declarative_automation.operators import DepsAutomationCondition
 
 from .asset_plan import AssetPlan, tick_and_plan
+from .calendars import TimeOfDay
 from .condition_parts import (
     Part,
     Partition,
@@ -26,14 +27,15 @@ from .condition_parts import (
 )
 from .downstreams import known_partitions
 from .errors import FanInError
-from .evaluation_lines import FanInResult, held_back_text, subset_of
+from .evaluation_lines import FanInResult, held_back_text, late_text, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
+from .pace import Pace, pace_words
 from .partition_maps import is_mapped, rollup_fault, upstreams_of
-from .requirement import check_count
-from .rollup import check_missing_at_most
+from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
 from .rule import Decision
-from .terms import Terms, check_counts, count_words
+from .terms import Terms, check_counts, check_times, count_words
+from .waits import Deadline, wait_words
 from .windows import (
     ONE_DAY,
     Window,
@@ -55,16 +57,22 @@ def all_upstreams_updated(
     at_least: int | None = None,
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
+    no_sooner_than: Pace | None = None,
+    not_before: TimeOfDay | None = None,
     rollup: Iterable[Key] | bool = (),
     missing_at_most: int | None = None,
     count: Mapping[str, int] | None = None,
+    deadline: Deadline | None = None,
+    otherwise: Requirement | dg.AutomationCondition[Any] | None = None,
     wait_while_running: bool = True,
+    wait_while_upstreams_run: bool = False,
 ) -> "UpstreamsUpdated":
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
     since this asset was last requested, each of them within the window.
 
     It is not true while an upstream has nothing new within its window, while one has completed
-    within the quiet period, or while an unfinished run or backfill targets this asset.
+    within the quiet period, while an unfinished run or backfill targets this asset, or sooner than
+    its pace allows.
 
     The upstreams come from the asset graph, with views (virtual assets) looked through. For an
     observable source asset, each new data version counts. Each partition of this asset is evaluated
@@ -72,14 +80,20 @@ def all_upstreams_updated(
     without partitions counts for every partition.
 
     Args:
-        within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
-            None for no window. A mapping by asset key gives upstreams their own windows; one that
-            it does not name has one day.
+        within: How recent a materialization must be at the tick: a timedelta, a calendar's period
+            (CalendarDay, CalendarHour, CalendarWeek, CalendarMonth), or None for no window. A
+            mapping by asset key gives upstreams their own windows; one that it does not name has
+            one day.
         at_least: How many upstreams are enough, from 1; by default all. A request uses the
             completions of every upstream; one that arrives after it counts for the next batch.
         optional: Upstreams that need not be updated. A request uses their completions, too.
         settle: The quiet period: a batch waits until no upstream has been materialized for this
             long.
+        no_sooner_than: How soon after the last request of this asset (and partition), or the last
+            run by hand, it may be requested: a timedelta, or a calendar's period in which there is
+            at most one request. A batch that waits for it keeps growing old.
+        not_before: From which time of day on it may be requested; a batch that is complete later in
+            the day does not wait.
         rollup: The upstreams of which many partitions make one of this asset, such as the hours of
             its day: each that Dagster's partition mapping enumerates must have been materialized,
             whenever that was, and at least one of them is to be new. True for all upstreams.
@@ -89,14 +103,25 @@ def all_upstreams_updated(
             used, all inside its window. An upstream that it does not name is ready with one. For an
             asset without partitions, each partition of an upstream counts. An upstream whose
             partitions are mapped to others cannot be counted.
+        deadline: How long a batch may be waited for: a timedelta from the oldest completion that no
+            request has used, or a TimeOfDay. Past it, ``fan-in status`` says who is missing, and a
+            batch waits neither for a quiet period nor for running upstreams. A partition of time
+            has until after its end, and no deadline once it was requested.
+        otherwise: Which upstreams are enough past the deadline: ``at_least(1)``, or
+            ``upstream_updated("a") | upstream_updated("b")``. Such an early request is made once in
+            a wait and uses up nothing: when the late ones come, the whole batch is requested.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
+        wait_while_upstreams_run: Whether a batch waits while an unfinished run or backfill targets
+            an upstream.
 
     Raises:
         FanInError: A window, ``at_least``, ``settle`` or ``missing_at_most`` is not positive,
-            ``settle`` is not shorter than a window, a count is not from 1 to 1,000, a key is empty,
-            both ``at_least`` and ``optional`` are given, or ``missing_at_most`` without a rollup or
-            a deadline.
+            ``settle`` is not shorter than a window, no batch outlives ``no_sooner_than`` or
+            ``not_before`` in its window, a count is not from 1 to 1,000, a key is empty, both
+            ``at_least`` and ``optional`` are given, ``deadline`` is not positive or not shorter
+            than a window, ``otherwise`` is no requirement or comes without a deadline, or
+            ``missing_at_most`` without a rollup or a deadline.
     """
     optional = _keys("optional", optional)
     rolled_up = rollup if isinstance(rollup, bool) else _keys("rollup", rollup)
@@ -108,18 +133,32 @@ def all_upstreams_updated(
                 f"at_least={at_least} and optional={[k.to_user_string() for k in optional]} both"
                 " say which upstreams are enough: give one of them"
             )
-    check_settle(settle, within.values() if isinstance(within, Mapping) else [within])
-    named = rolled_up if isinstance(rolled_up, bool) else [k.to_user_string() for k in rolled_up]
-    check_missing_at_most(missing_at_most, named, None)
+    needed = None if otherwise is None else requirement_of(otherwise)
+    windows = [*within.values()] if isinstance(within, Mapping) else [within]
+    times = Terms(
+        settle=settle,
+        no_sooner_than=no_sooner_than,
+        not_before=not_before,
+        rollup=_names(rolled_up),
+        missing_at_most=missing_at_most,
+        deadline=deadline,
+        otherwise=needed,
+    )
+    check_times(times, windows)
     return UpstreamsUpdated(
         within=own,
         optional=optional,
         at_least=at_least,
         settle=settle,
+        no_sooner_than=no_sooner_than,
+        not_before=not_before,
         rollup=rolled_up,
         missing_at_most=missing_at_most,
         count=_counts(count),
+        deadline=deadline,
+        otherwise=needed,
         wait_while_running=wait_while_running,
+        wait_while_upstreams_run=wait_while_upstreams_run,
     )
 
 
@@ -147,8 +186,8 @@ def upstream_updated(key: Key, within: Window = ONE_DAY) -> "UpstreamUpdated":
 
     Args:
         key: The upstream's asset key.
-        within: How recent a materialization must be at the tick: a timedelta, a CalendarDay, or
-            None for no window.
+        within: How recent a materialization must be at the tick: a timedelta, a calendar's period,
+            or None for no window.
 
     Raises:
         FanInError: ``within`` is not positive, or ``key`` is empty.
@@ -338,7 +377,12 @@ class _RuleCondition(FanInCondition):
         part.follow(tick)
         decisions = part.decisions(tick, lambda: _beside(context, part))
         fires = {key for key, decision in decisions.items() if decision.fires}
+        if part.question.deadline is not None:
+            batches = {key: decision.batch for key, decision in decisions.items()}
+            tick.early[root.key] = {k: b for k, b in batches.items() if b is not None and b.early}
         held = next((d for d in decisions.values() if d.complete and not d.fires), None)
+        first = [held_back_text(held)] if held else []
+        first += [late_text(part)] if part.late else []
         true_subset = context.get_empty_subset()
         if fires and not context.candidate_subset.is_empty:
             if context.key != root.key and context.partitions_def is not None and None in fires:
@@ -350,7 +394,7 @@ class _RuleCondition(FanInCondition):
         return FanInResult(
             context,
             true_subset,
-            lines=plan.lines(part).of(context, held_back_text(held) if held else None),
+            lines=plan.lines(part).of(context, first),
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
             metadata=lambda: _record(context, tick, part) if records else {},
             part=part,
@@ -370,10 +414,15 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
+    no_sooner_than: Pace | None = None
+    not_before: TimeOfDay | None = None
     rollup: tuple[dg.AssetKey, ...] | bool = ()
     missing_at_most: int | None = None
     count: tuple[tuple[str, int], ...] = ()
+    deadline: Deadline | None = None
+    otherwise: Requirement | None = None
     wait_while_running: bool = True
+    wait_while_upstreams_run: bool = False
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
 
@@ -384,9 +433,12 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
+        pace = "".join(f", {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         rollup = f", rollup: {self._rollup_words}" if self.rollup else ""
         count = f", count: {count_words(dict(self.count))}" if self.count else ""
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{rollup}{count})"
+        wait = "".join(f", {words}" for words in wait_words(self.deadline, self.otherwise))
+        terms = f"{settle}{rollup}{count}{pace}{wait}"
+        return f"all_upstreams_updated({at_least}{window}{optional}{terms})"
 
     @property
     def _rollup_words(self) -> str:
@@ -406,7 +458,9 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
             + (f"; rolled up: {self._rollup_words}" if self.rollup else "")
+            + "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
             + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
+            + "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
         )
 
     @property
@@ -428,6 +482,9 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         within = _as_within(self.within)
         return [*within.values(), ONE_DAY] if isinstance(within, Mapping) else [within]
 
+    def paces(self) -> list[Window]:
+        return [] if self.no_sooner_than is None else [self.no_sooner_than]
+
     def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
         windows = {
             key.to_user_string(): own[0] for key, own in self.windows(plan.graph, target).items()
@@ -438,15 +495,36 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             at_least=self.at_least,
             optional=optional,
             settle=self.settle,
+            no_sooner_than=self.no_sooner_than,
+            not_before=self.not_before,
             rollup=frozenset(k.to_user_string() for k in self.rolled_up(plan.graph, target)),
             missing_at_most=self.missing_at_most,
             count={name: number for name, number in self.count if name in windows},
+            deadline=self.deadline,
+            otherwise=self.otherwise,
             waits=self.wait_while_running,
-            fault=plan.nested_fault(downstream, target) or self.fault(plan.graph, target),
+            waits_for_upstreams=self.wait_while_upstreams_run,
+            fault=plan.nested_fault(downstream, target)
+            or self.fault(plan.graph, target)
+            or (plan.given_twice[downstream] if self.once else None),
         )
 
+    @property
+    def once(self) -> Sequence[str]:
+        names = ("no_sooner_than", "not_before", "missing_at_most", "deadline", "otherwise")
+        return [name for name in names if getattr(self, name) is not None]
+
     def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
-        return Terms(settle=self.settle, count=dict(self.count))
+        return Terms(
+            settle=self.settle,
+            no_sooner_than=self.no_sooner_than,
+            not_before=self.not_before,
+            rollup=_names(self.rollup),
+            missing_at_most=self.missing_at_most,
+            count=dict(self.count),
+            deadline=self.deadline,
+            otherwise=self.otherwise,
+        )
 
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
@@ -454,6 +532,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         if not isinstance(self.rollup, bool):
             named |= {key.to_user_string() for key in self.rollup}
         named |= within.keys() if isinstance(within, Mapping) else set()
+        named |= set(self.otherwise.names(())) if self.otherwise is not None else set()
         return [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
 
     def fault(self, graph: Any, target: dg.AssetKey) -> str | None:
@@ -472,6 +551,13 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
                     f"count of {key.to_user_string()}: its partitions are mapped to those of this"
                     " asset, so that a number of them says nothing: take it out of count"
                 )
+        try:  # Those that a mapping does not name have a day, which was not known before.
+            windows = [own for (own,) in self.windows(graph, target).values()]
+            check_times(self.terms_on(graph, target), windows)
+            if self.otherwise is not None:
+                check_quorums(self.otherwise, len(upstreams))
+        except FanInError as error:
+            return str(error)
         return next(self._rollup_faults(graph, target), None)
 
     def _rollup_faults(self, graph: Any, target: dg.AssetKey) -> Iterator[str]:
@@ -662,18 +748,54 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
         return {}
     with tick.lock:
         downstream = part.downstream.as_of(tick)
-        seen = {partition: downstream.seen(partition, tick) for partition in requested}
+        early = tick.early.get(downstream.key, {})
+        seen = {p: downstream.seen(p, tick, early.get(p)) for p in requested}
         rolled = known_partitions(downstream, requested, tick)
     return record_metadata(
         seen,
         asked=downstream.upstreams,
         since=tick.since_of(downstream.key),
         to=tick.known_to,
+        at=tick.at.timestamp(),
+        early={p: early[p].without or () for p in requested if p in early},
         rolled=rolled,
     )
 
 
 # --- arguments -----------------------------------------------------------------------------------
+
+
+def requirement_of(otherwise: Any) -> Requirement:
+    """Returns ``otherwise`` as a requirement of asset keys.
+
+    Raises:
+        FanInError: It is none, or is met by nothing.
+    """
+    needed = _requirement(otherwise)
+    if needed is None:
+        raise FanInError(
+            f"otherwise={otherwise!r} is no requirement: write at_least(1), or"
+            ' upstream_updated("a") | …, whose windows are those of within='
+        )
+    check_met(needed, (), "otherwise")
+    return needed
+
+
+def _requirement(otherwise: Any) -> Requirement | None:
+    if isinstance(otherwise, Requirement):
+        return otherwise
+    if isinstance(otherwise, UpstreamUpdated):
+        return Needs(otherwise.key.to_user_string()) if otherwise.within == ONE_DAY else None
+    kind = getattr(otherwise, "operator_type", None)
+    if kind not in ("and", "or", "not") or isinstance(otherwise, FanInCondition):
+        return None
+    parts = tuple(map(_requirement, otherwise.children))
+    known = tuple(part for part in parts if part is not None)
+    if len(known) < len(parts):
+        return None
+    if kind == "not":
+        return ~known[0]
+    return AllOf(known) if kind == "and" else AnyOf(known)
 
 
 def _key(key: Key) -> dg.AssetKey:
@@ -686,6 +808,10 @@ def _keys(argument: str, keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
     if isinstance(keys, str | dg.AssetKey):
         raise FanInError(f"{argument}={keys!r} is one key: give a list of keys")
     return tuple(sorted(map(_key, keys)))
+
+
+def _names(keys: tuple[dg.AssetKey, ...] | bool) -> tuple[str, ...] | bool:
+    return keys if isinstance(keys, bool) else tuple(key.to_user_string() for key in keys)
 
 
 def _counts(count: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:

@@ -9,16 +9,20 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from .asset_tick import AssetTick
+from .calendars import TimeOfDay
 from .compat.python import UTC
 from .downstreams import Downstream, completion_of
 from .evaluate import Holds, evaluate
+from .pace import Pace
 from .partition_maps import Pairing
 from .requirement import AtLeast, Needs, Requirement
 from .rollup import Rollup
 from .rule import Decision, State, UpstreamStatus, decide
 from .terms import Terms
+from .waits import Deadline
 from .windows import Window
 
 Partition = str | None
@@ -33,10 +37,15 @@ class Question:
         at_least: How many are enough; None if all that are required are needed.
         optional: Those that are not required.
         settle: The quiet period that a batch waits for; None for none.
+        no_sooner_than: How soon after the last request a batch may be requested.
+        not_before: From which time of day on it may.
         rollup: Those of which many partitions make one of the downstream.
         missing_at_most: How many of these may be missing from the deadline on.
         count: With how many completions an upstream is ready, where that is more than one.
+        deadline: How long a batch may be waited for; None for ever.
+        otherwise: What is enough past the deadline.
         waits: Whether a batch waits for the downstream's unfinished runs.
+        waits_for_upstreams: Whether it waits for those of the upstreams.
         fault: Why the part can never be true, if it cannot.
     """
 
@@ -44,25 +53,34 @@ class Question:
     at_least: int | None = None
     optional: frozenset[str] = frozenset()
     settle: timedelta | None = None
+    no_sooner_than: Pace | None = None
+    not_before: TimeOfDay | None = None
     rollup: frozenset[str] = frozenset()
     missing_at_most: int | None = None
     count: Mapping[str, int] = field(default_factory=dict)
+    deadline: Deadline | None = None
+    otherwise: Requirement | None = None
     waits: bool = False
+    waits_for_upstreams: bool = False
     fault: str | None = None
 
     @property
     def upstreams(self) -> Sequence[str]:
         return list(self.windows)
 
-    def terms(self, when: Requirement | None) -> Terms:
-        """Returns its terms, with what is enough for a partition."""
+    def terms(self, absent: Collection[str] = ()) -> Terms:
+        """Returns what it asks of completions, without upstreams absent for a partition."""
         return Terms(
             within=self.windows,
-            when=when,
+            when=self.when(absent),
             settle=self.settle,
             rollup=self.rollup,
             missing_at_most=self.missing_at_most,
             count=self.count,
+            no_sooner_than=self.no_sooner_than,
+            not_before=self.not_before,
+            deadline=self.deadline,
+            otherwise=self.otherwise,
         )
 
     def when(self, absent: Collection[str] = ()) -> Requirement | None:
@@ -89,6 +107,8 @@ class Part:
         self.used: dict[str, set[Partition]] = defaultdict(set)
         self.few: dict[str, dict[Partition, int]] = defaultdict(dict)
         self.complete: dict[Partition, Decision] = {}
+        self.late: dict[Partition, Decision] = {}
+        """The partitions whose deadline has passed."""
         self.absent: dict[str, set[Partition]] = defaultdict(set)
         self.incomplete: dict[str, dict[Partition, Rollup]] = defaultdict(dict)
         self.statuses: Mapping[str, UpstreamStatus] = {}
@@ -133,6 +153,7 @@ class Part:
         self.incomplete.clear()
         self.few.clear()
         self.complete.clear()
+        self.late.clear()
         self._expiries.clear()
         self._everywhere = ()
         self.changed.update(self.question.windows)
@@ -165,6 +186,14 @@ class Part:
             return len(shared) == len(self.question.windows)
         return when.holds(shared, self.question.upstreams)
 
+    @cached_property
+    def _shared(self) -> Collection[str]:
+        """The upstreams without partitions of a downstream with some, which begin no wait."""
+        if self.downstream.partitions_def is None:
+            return ()
+        upstreams = self.downstream.upstreams
+        return {n for n in self.question.windows if upstreams[n].pairing is Pairing.SHARED}
+
     def decide(self, partition: Partition, tick: AssetTick) -> Decision | None:
         """Returns the rule's decision for a partition; None if it has no upstreams or the part can
         never be true."""
@@ -174,7 +203,7 @@ class Part:
         names = [name for name in self.question.windows if name not in facts.absent]
         for name in facts.absent & self.question.windows.keys():
             self.absent[name].add(partition)
-        terms = self.question.terms(self.question.when(facts.absent))
+        terms = self.question.terms(facts.absent)
         if not names or (isinstance(terms.when, AtLeast) and terms.when.count < 1):
             return None
         return decide(
@@ -187,6 +216,10 @@ class Part:
             terms=terms,
             key=partition,
             requested_at=facts.requested_at,
+            requested_early_at=facts.requested_early_at,
+            requested_with=facts.requested_with,
+            ends_at=self.downstream.ends_at(partition) if terms.deadline is not None else None,
+            shared=self._shared,
         )
 
     def _take_in(self, partition: Partition, decision: Decision | None, tick: AssetTick) -> None:
@@ -208,10 +241,13 @@ class Part:
             self.statuses = by_name
         if decision is not None and (until := decision.changes_at) is not None:
             heapq.heappush(self._expiries, (until.timestamp(), partition or ""))
-        if decision is not None and decision.complete:
-            self.complete[partition] = decision
-        else:
-            self.complete.pop(partition, None)
+        for of, belongs in (
+            (self.complete, decision is not None and decision.complete),
+            (self.late, decision is not None and decision.past_deadline),
+        ):
+            of.pop(partition, None)
+            if belongs and decision is not None:
+                of[partition] = decision
 
     def _note_rollup(self, name: str, partition: str, status: UpstreamStatus | None) -> None:
         """Notes which partitions of the downstream lack some of an upstream that is rolled up."""
@@ -246,7 +282,7 @@ class Part:
             upstreams=[name],
             completions=[completion_of(name, fact, None) for fact in facts],
             used={},
-            terms=self.question.terms(None),
+            terms=Terms(within=self.question.windows, count=self.question.count),
         )
         if (until := decision.changes_at) is not None:
             self._shared_until[name] = until.timestamp()
@@ -309,11 +345,19 @@ class PartFacts:
     def holds(self, complete: Mapping[Partition, Decision]) -> Mapping[Partition, Holds]:
         tick, downstream = self._tick, self._part.downstream
         evaluating = tick.another_evaluation
-        waits = self._part.question.waits
-        running = running_of(downstream, tick, complete) if waits else {}
+        question = self._part.question
+        running = running_of(downstream, tick, complete) if question.waits else {}
+        busy: Mapping[Partition, tuple[str, ...]] = {}
+        if question.waits_for_upstreams:
+            busy = busy_of(downstream, question.upstreams, tick, complete)
         beside = self._beside_what(complete)
         return {
-            key: Holds(evaluating=evaluating, running=running.get(key, ()), beside=beside.get(key))
+            key: Holds(
+                evaluating=evaluating,
+                running=running.get(key, ()),
+                busy=busy.get(key, ()),
+                beside=beside.get(key),
+            )
             for key in complete
         }
 
@@ -346,6 +390,20 @@ def to_be_retried(downstream: Downstream, tick: AssetTick, partition: Partition)
     runs = {run for request in downstream.requests.of(partition, tick) for run in request.runs}
     known = (tick.launches.runs.get(run_id) for run_id in sorted(runs))
     return tuple(run.id for run in known if run is not None and run.retry)
+
+
+def busy_of(
+    downstream: Downstream, names: Collection[str], tick: AssetTick, partitions: Iterable[Partition]
+) -> Mapping[Partition, tuple[str, ...]]:
+    """Returns the upstreams of which an unfinished run or backfill makes what counts for each of
+    these partitions."""
+    running = {name: any_upstream_running(downstream, [name], tick) for name in names}
+    return {
+        partition: tuple(
+            name for name, of_name in running.items() if of_name is None or partition in of_name
+        )
+        for partition in partitions
+    }
 
 
 def any_upstream_running(

@@ -6,6 +6,7 @@ completions can be read again from the run storage, and what was used from the t
 downstream's runs. So a missing, corrupt, foreign or older cursor is discarded.
 """
 
+import hashlib
 import json
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from typing import Any
 
 from .compat.python import UTC
 from .history import NO_HISTORY, Histories, History
-from .rule import Batch, Completion, Decision, Used, merge_used
+from .rule import Batch, Completion, Decision, Used, last_request, merge_used
 from .stored_order import Place
 
 VERSION = 3
@@ -53,6 +54,8 @@ class SensorRequest:
         positions: What it uses up: for each upstream the end time and the id of a run.
         key: The batch's key, where there are keys.
         members: The upstreams in the batch; the others of ``positions`` were not ready.
+        without: The upstreams that were missing, if it was requested early: then it uses up
+            nothing, and ``positions`` are those of the batch. None if it was whole.
     """
 
     batch_id: str
@@ -60,17 +63,36 @@ class SensorRequest:
     positions: Mapping[str, tuple[float, str]]
     key: str | None
     members: frozenset[str]
+    without: tuple[str, ...] | None = None
 
     @staticmethod
-    def of(decision: Decision, batch: Batch) -> "SensorRequest":
-        """Returns the request for a batch that was decided on."""
+    def of(
+        decision: Decision, batch: Batch, last_request: datetime | None = None
+    ) -> "SensorRequest":
+        """Returns the request for a batch that was decided on.
+
+        Args:
+            decision: The decision.
+            batch: Its batch.
+            last_request: When the sensor last requested the key. It names an early request, so that
+                evaluators that know of different completions request it once.
+        """
+        batch_id, used = batch.id, decision.consumed
+        if batch.early:
+            batch_id, used = _early_id(batch.key, last_request), batch.completions
         return SensorRequest(
-            batch_id=batch.id,
+            batch_id=batch_id,
             at=decision.at,
-            positions={c.upstream: c.position for c in decision.consumed},
+            positions={c.upstream: c.position for c in used},
             key=batch.key,
             members=frozenset(c.upstream for c in batch.completions),
+            without=batch.without,
         )
+
+    @property
+    def early(self) -> bool:
+        """True if it was made past its deadline, before the batch was whole."""
+        return self.without is not None
 
     @property
     def batch(self) -> Batch:
@@ -82,6 +104,7 @@ class SensorRequest:
                 if name in self.members
             ),
             key=self.key,
+            without=self.without,
         )
 
     def to_tags(self) -> dict[str, str]:
@@ -107,6 +130,56 @@ def _request_tag(number: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LastRequests:
+    """The last requests of a key.
+
+    Args:
+        used_at: When completions were last used up, by a whole batch or by hand, whatever upstreams
+            there are now; None if that is not known.
+        at: When the sensor last requested a whole batch, if a deadline asks.
+        members: The upstreams in it.
+        early_at: When it last requested one early, if a deadline asks.
+    """
+
+    used_at: datetime | None = None
+    at: datetime | None = None
+    members: frozenset[str] | None = None
+    early_at: datetime | None = None
+
+    def with_used(self, at: datetime | None) -> "LastRequests":
+        """Returns the last requests, if completions were used up at a time."""
+        if at is None or (self.used_at is not None and at <= self.used_at):
+            return self
+        return replace(self, used_at=at)
+
+    def with_request(self, at: datetime, members: frozenset[str], *, early: bool) -> "LastRequests":
+        """Returns the last requests, with one that may be newer."""
+        known = self.early_at if early else self.at
+        if known is not None and at < known:
+            return self
+        if early:
+            return replace(self, early_at=at)
+        return replace(self, at=at, members=members).with_used(at)
+
+    @property
+    def any_at(self) -> datetime | None:
+        """When the sensor last requested the key, whole or early."""
+        return max((at for at in (self.at, self.early_at) if at is not None), default=None)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What ``decide`` is told of them."""
+        return {
+            "requested_at": self.used_at,
+            "requested_early_at": self.early_at,
+            "requested_with": self.members if self.at == self.used_at else None,
+        }
+
+
+NEVER_REQUESTED = LastRequests()
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeyState:
     """What is known of one key.
 
@@ -115,11 +188,13 @@ class KeyState:
         used: How far the completions of each upstream are used up.
         earlier: The unused completions before the newest, the oldest first, of upstreams whose
             history is kept.
+        last: Its last requests.
     """
 
     newest: Mapping[str, Completion] = field(default_factory=dict)
     used: Mapping[str, Used] = field(default_factory=dict)
     earlier: Mapping[str, tuple[Completion, ...]] = field(default_factory=dict)
+    last: LastRequests = NEVER_REQUESTED
 
     @property
     def completions(self) -> Iterator[Completion]:
@@ -163,7 +238,12 @@ class KeyState:
         """Returns the state with completions used up to these positions, never less than before."""
         more = {name: Used(position=position, at=at) for name, position in positions.items()}
         used = merge_used(self.used, more)
-        return replace(self, used=used, earlier=_unused(self.earlier, used))
+        return replace(
+            self,
+            used=used,
+            earlier=_unused(self.earlier, used),
+            last=self.last.with_used(at) if more else self.last,
+        )
 
     def keeping(self, histories: Histories) -> "KeyState":
         """Returns the state with no more earlier completions than these histories keep."""
@@ -172,16 +252,31 @@ class KeyState:
         others = list(chain(*self.earlier.values()))
         return replace(self, earlier={})._with_earlier(others, histories)
 
-    def has_used(self, positions: Mapping[str, Any]) -> bool:
-        """True when completions are used up to these positions."""
+    def with_request(self, request: SensorRequest, *, remembers: bool) -> "KeyState":
+        """Returns the state with what a request used up, and with the request itself if it
+        ``remembers`` requests."""
+        state = self if request.early else self.with_used(request.positions, request.at)
+        if not remembers:
+            return state
+        return state.with_last(request.at, request.members, early=request.early)
+
+    def with_last(self, at: datetime, members: frozenset[str], *, early: bool) -> "KeyState":
+        """Returns the state with a request that may be the last of its kind."""
+        return replace(self, last=self.last.with_request(at, members, early=early))
+
+    def knows(self, request: SensorRequest) -> bool:
+        """True when what a request used up is used."""
+        if request.early:
+            return self.last.early_at is not None and self.last.early_at >= request.at
         return all(
             name in self.used and self.used[name].position >= position
-            for name, position in positions.items()
+            for name, position in request.positions.items()
         )
 
     def only(self, upstreams: Collection[str]) -> "KeyState":
         """Returns the state of these upstreams."""
-        return KeyState(
+        return replace(
+            self,
             newest={name: c for name, c in self.newest.items() if name in upstreams},
             used={name: u for name, u in self.used.items() if name in upstreams},
             earlier={name: cs for name, cs in self.earlier.items() if name in upstreams},
@@ -434,20 +529,23 @@ def _histories_to_data(histories: Histories) -> dict[str, Any]:
     return {"histories": kept} if kept else {}
 
 
-def _key_to_data(state: KeyState) -> tuple[dict[str, Any], ...]:
-    """What is used up and is the newest, as most is, is written once; earlier completions only
-    where there are any."""
+def _key_to_data(state: KeyState) -> tuple[Any, ...]:
+    """What is used up and is the newest, as most is, is written once; earlier completions, and
+    the last requests, only where there are any that what is used does not tell."""
     used: dict[str, Any] = {}
     for name, mark in state.used.items():
         at = mark.at.timestamp() if mark.at else None
-        newest = state.newest.get(name)
-        same = newest is not None and newest.position == mark.position
+        known = state.newest.get(name)
+        same = known is not None and known.position == mark.position
         used[name] = [at] if same else [at, *mark.position]
     newest_data = {name: list(c.position) for name, c in state.newest.items()}
-    if not state.earlier:
-        return newest_data, used
     earlier = {name: [list(c.position) for c in cs] for name, cs in state.earlier.items()}
-    return newest_data, used, earlier
+    if state.last != LastRequests(used_at=last_request(state.used)):
+        members = None if state.last.members is None else sorted(state.last.members)
+        times = [state.last.used_at, state.last.at, state.last.early_at]
+        last = [*(None if at is None else at.timestamp() for at in times), members]
+        return newest_data, used, earlier, last
+    return (newest_data, used, earlier) if earlier else (newest_data, used)
 
 
 def _key_from_data(
@@ -455,20 +553,34 @@ def _key_from_data(
     newest: dict[str, Any],
     used: dict[str, Any],
     earlier: Mapping[str, Any] = NO_HISTORIES,
+    last: Any = None,
 ) -> KeyState:
+    marks = {
+        name: Used(
+            position=_position(position or newest[name]),
+            at=None if at is None else _time(at),
+        )
+        for name, (at, *position) in used.items()
+    }
     return KeyState(
         earlier={
             name: tuple(_completion(name, *_position(p), key) for p in positions)
             for name, positions in earlier.items()
         },
+        last=_last_from_data(last) if last else LastRequests(used_at=last_request(marks)),
         newest={name: _completion(name, *_position(p), key) for name, p in newest.items()},
-        used={
-            name: Used(
-                position=_position(position or newest[name]),
-                at=None if at is None else _time(at),
-            )
-            for name, (at, *position) in used.items()
-        },
+        used=marks,
+    )
+
+
+def _last_from_data(data: Any) -> LastRequests:
+    *times, members = data
+    used_at, at, early_at = (None if time is None else _time(time) for time in times)
+    return LastRequests(
+        used_at=used_at,
+        at=at,
+        members=None if members is None else frozenset(map(_text, members)),
+        early_at=early_at,
     )
 
 
@@ -482,19 +594,27 @@ def _request_to_data(request: SensorRequest) -> dict[str, Any]:
         data["of"] = request.key
     if request.members != set(request.positions):
         data["members"] = sorted(request.members)
+    if request.without is not None:
+        data["without"] = list(request.without)
     return data
 
 
 def _request_from_data(data: dict[str, Any]) -> SensorRequest:
     positions = {name: _position(p) for name, p in data["positions"].items()}
-    key = data.get("of")
+    key, without = data.get("of"), data.get("without")
     return SensorRequest(
         batch_id=_text(data["key"]),
         at=_time(data["at"]),
         positions=positions,
         key=None if key is None else _text(key),
         members=frozenset(map(_text, data.get("members", positions))),
+        without=None if without is None else tuple(map(_text, without)),
     )
+
+
+def _early_id(key: str | None, last_request: datetime | None) -> str:
+    last = None if last_request is None else last_request.timestamp()
+    return hashlib.sha256(_dump(["early", key, last]).encode()).hexdigest()[:32]
 
 
 def _checksum(text: str) -> str:

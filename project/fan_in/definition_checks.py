@@ -33,6 +33,23 @@ def check_arguments(spec: SensorConfig) -> None:
             f"run_config={spec.run_config!r} is not a function: give one that takes the batch and"
             " returns the run config"
         )
+    if spec.alarm_on is not None and spec.deadline is None:
+        raise FanInError(
+            f"alarm_on={spec.alarm_on.to_user_string()!r} is told only past a deadline, and there"
+            " is none: give deadline="
+        )
+
+
+def check_alarm(spec: SensorConfig, job: object) -> None:
+    """Raises FanInError for a deadline whose alarm has nowhere to go, as far as can be told before
+    the definitions are loaded."""
+    if spec.deadline is None or spec.alarm_on is not None or not isinstance(job, dg.JobDefinition):
+        return
+    if not job.asset_layer.executable_asset_keys:
+        raise FanInError(
+            f"sensor {spec.name!r} has a deadline, and {spec.job_name!r} makes no asset whose check"
+            " could tell that it has passed: name the asset that stands for it, alarm_on='my_asset'"
+        )
 
 
 def check_code_location(

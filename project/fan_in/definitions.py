@@ -6,8 +6,10 @@ from typing import Any
 
 import dagster as dg
 
+from .alarm_sensor import with_alarms
 from .errors import FanInError
-from .location_checks import AutomationSensor, FaultyFanIns, automation_sensors, check_location
+from .location import AutomationSensor, automation_sensors
+from .location_checks import FaultyFanIns, check_location
 from .partition_maps import upstreams_of
 from .sensor_targets import Candidate, targets
 
@@ -16,6 +18,7 @@ def with_fan_in(
     defs: dg.Definitions,
     *,
     name: str = "fan_in_automation_sensor",
+    alarm_sensor: str = "fan_in_alarm_sensor",
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     minimum_interval_seconds: int | None = None,
     run_tags: Mapping[str, str] | None = None,
@@ -35,9 +38,15 @@ def with_fan_in(
     parted are the assets of a multi-asset that cannot be subset, and an asset from an upstream with
     which it shares an upstream.
 
+    A fan-in with a ``deadline``, a sensor's too, gets a check on its downstream asset,
+    ``fan_in_deadline`` (of a sensor, its name and ``_deadline``), and all of them a companion
+    sensor, which fails the check, as a warning, when a wait passes its deadline. The check is a
+    step of the runs that make the asset, and passes when the whole batch has been requested.
+
     Args:
         defs: All definitions of the code location, as from ``dg.load_from_defs_folder``.
         name: The name of the sensor.
+        alarm_sensor: The name of the companion sensor.
         default_status: Whether it starts as running. The default is stopped, as of every sensor:
             if the default sensor was switched on, switch this one on, too.
         minimum_interval_seconds: The minimum number of seconds between its ticks; 30 by default.
@@ -46,8 +55,9 @@ def with_fan_in(
     Raises:
         FanInError: A fan-in can never work: an upstream job is no job of the code location and
             names no other, a condition names an asset that is none, sits on a check or a job, or is
-            left to a sensor that cannot evaluate it, or a sensor's target holds part of a
-            multi-asset or more than 500. What may be wrong is a warning. ``fan-in check`` tells the
+            left to a sensor that cannot evaluate it, a sensor's target holds part of a
+            multi-asset or more than 500, or the job of a sensor with a deadline stands for no
+            asset. What may be wrong is a warning. ``fan-in check`` tells the
             same.
     """
     if not isinstance(defs, dg.Definitions):
@@ -61,6 +71,7 @@ def with_fan_in(
     }
     sensors = _sensors(defs, name, shared)
     whole = dg.Definitions.merge(defs, dg.Definitions(sensors=sensors)) if sensors else defs
+    whole = with_alarms(whole, alarm_sensor, default_status, minimum_interval_seconds)
     findings = check_location(whole.get_repository_def())
     if any(finding.is_error for finding in findings):
         raise FaultyFanIns(findings)

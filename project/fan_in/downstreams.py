@@ -5,10 +5,10 @@ condition decides only those again.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,9 @@ from .errors import FanInError
 from .evaluation_records import KnownPartitions, Seen
 from .gathering import Gathering, Verdict
 from .history import Histories
-from .partition_maps import Pairing, PartitionMap
+from .partition_maps import Pairing, PartitionMap, are_times, partition_end
 from .rollup import Rollup
-from .rule import Completion, Used
+from .rule import Batch, Completion, Used
 from .windows import MOST_CLOCK_SKEW, Window, in_window
 
 if TYPE_CHECKING:
@@ -200,7 +200,9 @@ class KeyFacts:
         used: Those of the newest that are used up.
         withheld: Those that an unfinished launch withholds, by upstream and id, and that launch.
         given_back: True if one of them was used up by a request that gave it back.
-        requested_at: When it was last requested.
+        requested_at: When a whole batch was last requested for it.
+        requested_with: The upstreams in that; None if it was by hand, or nothing tells.
+        requested_early_at: When it was last requested early.
         absent: Upstreams that have no partition for it.
         rolled: The partitions of upstreams that are rolled up.
     """
@@ -211,6 +213,8 @@ class KeyFacts:
     withheld: Mapping[str, Mapping[str, str]]
     given_back: bool = False
     requested_at: datetime | None = None
+    requested_with: frozenset[str] | None = None
+    requested_early_at: datetime | None = None
     absent: frozenset[str] = frozenset()
     rolled: Mapping[str, Rollup] = field(default_factory=dict)
 
@@ -254,8 +258,22 @@ class Downstream:
         self.requests = AssetRequests(graph, key)
         self._followed: Any = None
         self._known: dict[str | None, KeyFacts] = {}
+        self._ends: dict[str, datetime | None] = {}
 
     # --- what happened since the last tick ---------------------------------------------------
+
+    @cached_property
+    def has_ends(self) -> bool:
+        """True if its partitions are stretches of time."""
+        return are_times(self.partitions_def)
+
+    def ends_at(self, partition: str | None) -> datetime | None:
+        """Returns when a partition ends, if it is a stretch of time."""
+        if not self.has_ends or partition is None or self.partitions_def is None:
+            return None
+        if partition not in self._ends:
+            self._ends[partition] = partition_end(self.partitions_def, partition)
+        return self._ends[partition]
 
     def follow(self, tick: "AssetTick") -> None:
         """Journals, once per tick, the partitions that changed."""
@@ -349,7 +367,8 @@ class Downstream:
                     absent.add(name)
                     continue
                 gathering.judge(requests, verdict_on)
-                rolled[name] = rollup_of(name, gathering, partition)
+                begins = self._unused(name, gathering, partition, verdict_on)
+                rolled[name] = replace(rollup_of(name, gathering, partition), unused=begins)
                 given_back |= gathering.given_back
             fact = upstream.fact(partition)
             if fact is None:
@@ -368,16 +387,35 @@ class Downstream:
                 if verdict.launch is not None:
                     withheld.setdefault(name, {})[str(each.id)] = verdict.launch
                 given_back |= verdict.given_back
+        whole = next((r for r in requests if r.uses), None)
+        early = next((r for r in requests if r.early is not None and not r.given_back), None)
         return KeyFacts(
             completions=completions,
             earlier=earlier,
             used=used,
             withheld=withheld,
             given_back=given_back,
-            requested_at=next((_datetime(r.at) for r in requests if r.uses), None),
+            requested_at=_datetime(whole.decided_at) if whole else self._long_ago(partition),
+            requested_with=whole.members(partition) if whole else None,
+            requested_early_at=_datetime(early.decided_at) if early else None,
             absent=frozenset(absent),
             rolled=rolled,
         )
+
+    def _unused(
+        self,
+        name: str,
+        gathering: Gathering,
+        partition: str | None,
+        verdict_on: Callable[[StoredCompletion], Verdict],
+    ) -> tuple[Completion, ...]:
+        """Returns those of a rolled-up upstream's completions that no request has used, where a
+        wait may begin with one of them: of each partition, also those before the newest."""
+        if name not in self.histories:
+            return ()
+        facts = sorted(gathering.all(self.upstreams[name].facts.earlier))
+        unused = (fact for fact in facts if verdict_on(fact).used_at is None)
+        return tuple(completion_of(name, fact, partition) for fact in unused)
 
     def _verdict(
         self,
@@ -398,6 +436,10 @@ class Downstream:
             r.given_back and r.has_used_by_request(partition, name, fact) for r in requests
         )
         return Verdict(given_back=given_back)
+
+    def _long_ago(self, partition: str | None) -> datetime | None:
+        """Returns a time long ago if a partition was requested before all that was read."""
+        return _datetime(0.0) if partition in self.facts.long_ago else None
 
     def _holder(
         self,
@@ -428,16 +470,24 @@ class Downstream:
 
     # --- what is recorded ----------------------------------------------------------------
 
-    def seen(self, partition: str | None, tick: "AssetTick") -> Seen:
+    def seen(self, partition: str | None, tick: "AssetTick", early: Batch | None = None) -> Seen:
         """Returns the newest completion of each upstream for a partition, and whether it is ready
-        by any part of the condition: what a request of the partition uses up."""
+        by any part of the condition: what a request of the partition uses up.
+
+        Args:
+            partition: The partition.
+            tick: The tick.
+            early: The batch that is requested of it, if that is early.
+        """
         facts = self.of(partition, tick)
+        in_batch = {c.upstream for c in early.completions} if early is not None else ()
         seen: dict[str, tuple[int, float, str, bool]] = {}
         for newest in facts.completions:
             name, c = newest.upstream, newest
             ready = self._is_ready(facts, newest, tick.at)
             rollup, windows = facts.rolled.get(name), self.rolled.get(self.upstreams[name].key, ())
-            if rollup is not None and rollup.is_whole() and _is_young(rollup.new, windows, tick.at):
+            is_enough = rollup is not None and (rollup.is_whole() or name in in_batch)
+            if is_enough and rollup is not None and _is_young(rollup.new, windows, tick.at):
                 c, ready = rollup.new or c, True
             seen[name] = c.position[1], c.position[0].timestamp(), c.run_id or "", ready
         return seen

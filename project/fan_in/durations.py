@@ -1,10 +1,24 @@
-"""Durations as people write them: 30s, 12h or 1h30m, and ISO 8601 such as PT1H30M; and windows."""
+"""Times as people write them, in YAML, for the command, and in recordings.
+
+| what | text |
+| --- | --- |
+| a duration | 30s, 12h, 1h30m, and ISO 8601 such as PT1H30M |
+| a calendar's period | day/Europe/Berlin, day/UTC@06:00, hour/UTC, week/UTC@sunday, month/UTC |
+| a time of day | 09:00/Europe/Berlin |
+"""
 
 from datetime import timedelta
 
 from pydantic import TypeAdapter, ValidationError
 
-from .calendars import CalendarDay
+from .calendars import (
+    Calendar,
+    CalendarDay,
+    CalendarHour,
+    CalendarMonth,
+    CalendarWeek,
+    TimeOfDay,
+)
 from .errors import FanInError
 from .windows import Window
 
@@ -29,16 +43,58 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_window(text: str) -> Window:
-    """Returns the window that a text stands for: a duration, day/Europe/Berlin, or none.
+    """Returns the window that a text stands for: a duration, a calendar's period, or none.
 
     Raises:
         FanInError: It stands for none of them.
     """
-    if text == "none":
-        return None
-    if text.startswith("day/"):
-        return CalendarDay(text.removeprefix("day/"))
-    return parse_duration(text)
+    return None if text == "none" else parse_pace(text)
+
+
+def parse_pace(text: str) -> timedelta | Calendar:
+    """Returns the duration or the calendar's period that a text stands for.
+
+    Raises:
+        FanInError: It stands for none of them.
+    """
+    kind, slash, zone = text.partition("/")
+    if not slash:
+        return parse_duration(text)
+    zone, at, start = zone.partition("@")
+    match kind:
+        case "day":
+            return CalendarDay(zone, start) if at else CalendarDay(zone)
+        case "week":
+            return CalendarWeek(zone, start) if at else CalendarWeek(zone)
+        case "hour" if not at:
+            return CalendarHour(zone)
+        case "month" if not at:
+            return CalendarMonth(zone)
+    raise FanInError(
+        f"{text!r} is no period of a calendar: write one like day/Europe/Berlin,"
+        " day/Europe/Berlin@06:00, hour/UTC, week/UTC@sunday or month/UTC"
+    )
+
+
+def parse_time_of_day(text: str) -> TimeOfDay:
+    """Returns the time of day that a text such as 09:00/Europe/Berlin stands for.
+
+    Raises:
+        FanInError: It stands for none.
+    """
+    time, slash, zone = text.partition("/")
+    if not slash:
+        raise FanInError(f"{text!r} is no time of day: write one like 09:00/Europe/Berlin")
+    return TimeOfDay(time, zone)
+
+
+def parse_deadline(text: str) -> timedelta | TimeOfDay:
+    """Returns the duration or the time of day that a text stands for.
+
+    Raises:
+        FanInError: It stands for neither.
+    """
+    return parse_time_of_day(text) if "/" in text else parse_duration(text)
 
 
 def _as_iso(text: str) -> str:

@@ -23,7 +23,13 @@ from dagster._core.definitions.declarative_automation.serialized_objects import 
 from .compat.releases import subset_of_partitions
 from .condition_parts import Part, Partition
 from .downstreams import Upstream
-from .messages import ASSET_WORDS, explain_held_back, explain_rollup, explain_upstream
+from .messages import (
+    ASSET_WORDS,
+    explain_deadline,
+    explain_held_back,
+    explain_rollup,
+    explain_upstream,
+)
 from .partition_maps import Pairing
 from .rollup import Rollup
 from .rule import State, UpstreamStatus
@@ -178,13 +184,15 @@ class EvaluationLines:
         self._kept: dict[tuple[bool, str], tuple[Text, Line]] = {}
         self._all: tuple[tuple[str, bool], list[Line]] | None = None
 
-    def of(self, context: dg.AutomationContext[dg.AssetKey], held_back: Text | None) -> list[Line]:
-        """Returns the lines for an evaluation: what is missing first."""
+    def of(
+        self, context: dg.AutomationContext[dg.AssetKey], first: Sequence[Text] = ()
+    ) -> list[Line]:
+        """Returns the lines for an evaluation: some ``first``, then what is missing."""
         candidates = context.candidate_subset
         everything = _is_everything(candidates)
         parent = context.condition_unique_ids[0]
         part = self._part
-        if everything and not part.changed and self._all is not None and held_back is None:
+        if everything and not part.changed and self._all is not None and not first:
             which, lines = self._all
             if which == (parent, everything):
                 return lines
@@ -192,13 +200,12 @@ class EvaluationLines:
         texts = sorted(self._texts.values(), key=lambda text: (bool(text.ready), text.name))
         if part.question.fault is not None:
             texts = [Text("never true", part.question.fault, NONE)]
-        if held_back is not None:
-            texts = [held_back, *texts]
+        texts = [*first, *texts]
         if everything or candidates.is_empty:
             lines = [self._line(context, text, everything, parent) for text in texts]
         else:
             lines = [_narrowed(context, text, parent) for text in texts]
-        self._all = ((parent, everything), lines) if everything and held_back is None else None
+        self._all = ((parent, everything), lines) if everything and not first else None
         return lines
 
     def _follow(self) -> None:
@@ -234,6 +241,13 @@ class EvaluationLines:
 def held_back_text(decision: Any) -> Text:
     """Returns what a complete batch waits for."""
     return Text("held back", explain_held_back(decision, words=ASSET_WORDS), NONE)
+
+
+def late_text(part: Part) -> Text:
+    """Returns which partitions are past their deadline; without partitions, since when."""
+    if None in part.late:
+        return Text("deadline", explain_deadline(part.late[None]), NONE)
+    return Text("deadline", f"passed for {_some(part.late)}", NONE)
 
 
 def _narrowed(context: dg.AutomationContext[dg.AssetKey], text: Text, parent: str) -> Line:

@@ -8,9 +8,10 @@ This is the only reader of stored evaluations.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -63,6 +64,8 @@ class Record:
         asked: Every upstream that its condition named; None if that was not written down.
         since: What completed before was not looked at, in epoch seconds; None if everything was.
         to: The id of the newest event that it knew.
+        at: When it was made, in epoch seconds; None if that was not written down.
+        early: For each partition that it requested early, the upstreams that were missing.
         rolled: What it knew of rollups; None if there were none.
     """
 
@@ -70,6 +73,8 @@ class Record:
     asked: frozenset[str] | None = None
     since: float | None = None
     to: int = 0
+    at: float | None = None
+    early: Mapping[str | None, tuple[str, ...]] = field(default_factory=dict)
     rolled: "KnownPartitions | None" = None
 
     def of(self, partition: str | None) -> Mapping[str, RecordedCompletion]:
@@ -156,6 +161,8 @@ def record_metadata(
     asked: Iterable[str],
     since: float | None,
     to: int,
+    at: float,
+    early: Mapping[str | None, tuple[str, ...]] = MappingProxyType({}),
     rolled: KnownPartitions | None = None,
 ) -> Mapping[str, dg.JsonMetadataValue]:
     """Returns what an evaluation stores of what it knew.
@@ -165,18 +172,22 @@ def record_metadata(
         asked: The upstreams that the condition names.
         since: From when on completions were looked at, in epoch seconds; None for ever.
         to: The id of the newest event that was known.
+        at: The time of the tick, in epoch seconds.
+        early: For each partition that is requested early, the upstreams that are missing.
         rolled: What was known of rollups; None if there are none.
     """
     marks: dict[str, list[Any]] = {}
     every = _the_same(seen)
     told = [(p, {u: c for u, c in of.items() if u not in every}) for p, of in seen.items()]
     for partition, of_partition in [*told, (EVERY, every)]:
-        for upstream, (storage_id, at, run_id, ready) in of_partition.items():
-            when = datetime.fromtimestamp(at, UTC).isoformat()
+        for upstream, (storage_id, completed_at, run_id, ready) in of_partition.items():
+            when = datetime.fromtimestamp(completed_at, UTC).isoformat()
             mark = [storage_id, when, run_id or None, ready]
             marks.setdefault(upstream, []).append(mark if partition is None else [*mark, partition])
     nothing = sorted(set(asked) - marks.keys())
-    knew: dict[str, Any] = {"since": since, "to": to, "nothing": nothing}
+    knew: dict[str, Any] = {"since": since, "to": to, "nothing": nothing, "at": at}
+    if early:
+        knew["early"] = [[partition, list(without)] for partition, without in early.items()]
     if rolled is not None:
         knew["rolled"] = rolled.to_json()
     return {
@@ -365,12 +376,16 @@ def _record(root: Any) -> Record | None:
         if knew is None:
             return Record(marks) if marks else None
         named = {name for of_partition in marks.values() for name in of_partition}
-        since = knew["since"]
+        since, at = knew["since"], knew.get("at")  # Earlier releases did not write when.
         return Record(
             marks,
             asked=frozenset(named | set(map(str, knew["nothing"]))),
             since=None if since is None else float(since),
             to=int(knew["to"]),
+            at=None if at is None else float(at),
+            early={
+                partition: tuple(map(str, without)) for partition, without in knew.get("early", ())
+            },
             rolled=KnownPartitions.from_json(knew["rolled"]) if "rolled" in knew else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError):

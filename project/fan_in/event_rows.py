@@ -121,6 +121,23 @@ class EventRows:
             rows += self._rows(_select(Events.c.id.in_(of_each)))
         return rows
 
+    def planned_until(
+        self, assets: Collection[str], until: float
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Returns, for each asset, the partitions that were planned until a time, and when each was
+        planned last, in epoch seconds."""
+        found: dict[str, dict[str, float]] = {}
+        for some in pages(assets):
+            query = (
+                sa.select(Events.c.asset_key, Events.c.partition, sa.func.max(Events.c.timestamp))
+                .where(Events.c.asset_key.in_(some), Events.c.dagster_event_type == PLANNED)
+                .where(Events.c.partition.is_not(None), Events.c.timestamp <= _datetime(until))
+                .group_by(Events.c.asset_key, Events.c.partition)
+            )
+            for asset, partition, at in self._connection.execute(query):
+                found.setdefault(asset, {})[partition] = _seconds(at)
+        return found
+
     def planned_before(
         self, asset: str, partition: str | None, until: float | None, before: int | None
     ) -> list[Row]:

@@ -3,7 +3,7 @@
 What changes is taken in partition by partition: a tick costs what happened, and not what is known.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -106,6 +106,14 @@ class Gathering:
     def known_since(self, at: float) -> Iterator[int]:
         """Yields the event ids of the newest completions that are dated after a time."""
         return (fact.id for fact in self._facts.values() if fact.at > at)
+
+    def all(
+        self, earlier: "Mapping[str | None, Collection[StoredCompletion]]"
+    ) -> Iterator[StoredCompletion]:
+        """Yields the newest completion of each partition, and those kept before it."""
+        for partition, fact in self._facts.items():
+            yield from earlier.get(partition, ())
+            yield fact
 
     # --- what became of it ---------------------------------------------------------------------
 

@@ -15,7 +15,13 @@ from typing import Any
 from jinja2 import Environment, nodes
 
 from . import condition, requirement
-from .durations import parse_duration, parse_window
+from .durations import (
+    parse_deadline,
+    parse_duration,
+    parse_pace,
+    parse_time_of_day,
+    parse_window,
+)
 from .errors import FanInError
 from .windows import ONE_DAY
 
@@ -49,10 +55,40 @@ def duration_of(value: Any) -> timedelta | None:
     return parse_duration(value) if isinstance(value, str) else value
 
 
-def _all_upstreams_updated(within: Any = ONE_DAY, *, settle: Any = None, **arguments: Any) -> Any:
+def pace_of(value: Any) -> Any:
+    """Returns the duration or the calendar's period that a text stands for; others as they are."""
+    return parse_pace(value) if isinstance(value, str) else value
+
+
+def time_of_day_of(value: Any) -> Any:
+    """Returns the time of day that a text stands for; others as they are."""
+    return parse_time_of_day(value) if isinstance(value, str) else value
+
+
+def deadline_of(value: Any) -> Any:
+    """Returns the duration or the time of day that a text stands for; others as they are."""
+    return parse_deadline(value) if isinstance(value, str) else value
+
+
+IN_TEXT: Mapping[str, Callable[[Any], Any]] = {
+    "within": within_of,
+    "settle": duration_of,
+    "no_sooner_than": pace_of,
+    "not_before": time_of_day_of,
+    "deadline": deadline_of,
+}
+"""The arguments that YAML writes as text, and what the text stands for."""
+
+
+def _all_upstreams_updated(within: Any = ONE_DAY, **arguments: Any) -> Any:
+    given = {"within": within, **arguments}
     return condition.all_upstreams_updated(
-        within_of(within), settle=duration_of(settle), **arguments
+        **{name: IN_TEXT.get(name, _as_it_is)(value) for name, value in given.items()}
     )
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _upstream_updated(key: Any, within: Any = ONE_DAY) -> Any:
@@ -87,6 +123,7 @@ CONDITIONS: Functions = {
     "upstreams_settled": _upstreams_settled,
     "downstream_running": condition.downstream_running,
     "upstreams_running": condition.upstreams_running,
+    "at_least": requirement.at_least,
     **COMBINATIONS,
 }
 """What makes the condition of an asset."""

@@ -4,23 +4,20 @@ An error is a fan-in that can never work as it is written. A warning is one that
 that another code location may define, a condition that is set on many assets and suits most.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import dagster as dg
 
+from .alarm_watch import watched
 from .compat.releases import job_conditions
-from .condition import FanInCondition
 from .definition_checks import check_code_location
 from .errors import FanInError
+from .location import Location, holds_fan_in, is_in_user_code
 from .messages import MOST_NAMED, those_there_are
-from .named_upstreams import named_upstreams
+from .named_upstreams import given_twice, named_upstreams
 from .sensor import fan_in_of
 from .sensor_targets import LIMIT
-
-AutomationSensor = dg.AutomationConditionSensorDefinition
 
 
 @dataclass(frozen=True)
@@ -55,50 +52,12 @@ def check_location(repository: dg.RepositoryDefinition) -> Sequence[Finding]:
         *checks.of_misplaced_conditions(),
         *checks.of_evaluators(),
         *checks.of_conditions(),
+        *checks.of_deadlines(),
     ]
     return sorted(dict.fromkeys(found), key=lambda finding: not finding.is_error)
 
 
-def automation_sensors(sensors: Iterable[Any]) -> Sequence[AutomationSensor]:
-    """Returns the automation sensors among all, by name."""
-    found = [sensor for sensor in sensors if isinstance(sensor, AutomationSensor)]
-    return sorted(found, key=lambda sensor: sensor.name)
-
-
-def is_in_user_code(sensor: AutomationSensor) -> bool:
-    """True when a sensor evaluates its conditions in user code, not in the daemon, which evaluates
-    none but Dagster's own."""
-    return sensor.sensor_type.value == "AUTOMATION"
-
-
-class _Checks:
-    def __init__(self, repository: dg.RepositoryDefinition) -> None:
-        self.repository = repository
-        self.graph: Any = repository.asset_graph
-        self.sensors = automation_sensors(repository.sensor_defs)
-
-    @cached_property
-    def targets(self) -> Mapping[str, Set[dg.AssetKey]]:
-        """The assets that each automation sensor targets, by its name."""
-        return {s.name: s.asset_selection.resolve(self.graph) for s in self.sensors}
-
-    @cached_property
-    def fan_ins(self) -> Mapping[dg.AssetKey, dg.AutomationCondition[Any]]:
-        """The conditions of assets in which there is a fan-in: their own, or the default one of
-        the sensor that targets them, which is meant for those that have upstreams."""
-        graph = self.graph
-        found = {
-            key: condition
-            for key in sorted(graph.get_all_asset_keys())
-            if (condition := graph.get(key).automation_condition) is not None
-        }
-        for sensor in self.sensors:
-            if sensor.default_condition is not None:
-                for key in sorted(self.targets[sensor.name]):
-                    if graph.get(key).parent_keys:
-                        found.setdefault(key, sensor.default_condition)
-        return {key: condition for key, condition in found.items() if holds_fan_in(condition)}
-
+class _Checks(Location):
     def of_fan_in_sensors(self) -> Iterator[Finding]:
         for sensor in sorted(self.repository.sensor_defs, key=lambda sensor: sensor.name):
             fan_in = fan_in_of(sensor)
@@ -180,6 +139,8 @@ class _Checks:
         never: dict[str, list[dg.AssetKey]] = {}
         undefined: dict[dg.AssetKey, list[dg.AssetKey]] = {}
         for key, condition in self.fan_ins.items():
+            if twice := given_twice(graph, key, condition):
+                never.setdefault(twice, []).append(key)
             for part, target in named_upstreams(graph, key, condition):
                 if strangers := part.strangers(graph):
                     yield Finding(
@@ -204,6 +165,27 @@ class _Checks:
                 False,
             )
 
+    def of_deadlines(self) -> Iterator[Finding]:
+        """Yields the deadlines whose alarm has nowhere to go, or that nobody tells."""
+        try:
+            found = watched(self.repository)
+        except FanInError as error:
+            yield Finding(str(error))
+            return
+        for one in found:
+            asset = one.check.asset_key
+            if self._is_undefined(asset):
+                yield Finding(
+                    f"the alarm of {one.name!r} is a check on {_name(asset)}, which nothing in this"
+                    f" code location defines: the assets here are {self._assets_like(_name(asset))}"
+                )
+            elif one.check not in self.graph.asset_check_keys:
+                yield Finding(
+                    f"{one.name!r} has a deadline, and no check tells that it has passed: wrap the"
+                    " definitions in with_fan_in",
+                    False,
+                )
+
     def _is_undefined(self, key: dg.AssetKey) -> bool:
         # Dagster makes a stub for a dependency that is not defined.
         return not self.graph.has(key) or self.graph.get(key).assets_def.is_auto_created_stub
@@ -211,11 +193,6 @@ class _Checks:
     def _assets_like(self, name: str) -> str:
         keys = [key for key in self.graph.get_all_asset_keys() if not self._is_undefined(key)]
         return those_there_are(list(map(_name, keys)), name)
-
-
-def holds_fan_in(condition: dg.AutomationCondition[Any]) -> bool:
-    """True when a condition is a fan-in, or any part of it is."""
-    return isinstance(condition, FanInCondition) or any(map(holds_fan_in, condition.children))
 
 
 def _name(key: dg.AssetKey) -> str:

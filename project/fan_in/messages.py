@@ -6,9 +6,10 @@ from datetime import datetime
 from difflib import get_close_matches
 
 from .calendars import Calendar
+from .pace import pace_words
 from .rollup import Rollup
 from .rule import Decision, State, UpstreamStatus
-from .windows import format_duration, format_time, window_words
+from .windows import ONE_DAY, format_duration, format_time, window_words
 
 MOST_NAMED = 5
 """How many missing upstreams a one-line explanation names before it counts the rest."""
@@ -59,7 +60,8 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
     if status.state is State.READY:
         last = f"{words.completed} {_moment(newest.completed_at, at)}"
         if status.rollup is not None:
-            return f"{last}, {_partitions_there(status.rollup)}"
+            there = _partitions_there if status.whole else explain_rollup
+            return f"{last}, {there(status.rollup)}"
         return f"{_count_words(status)}, the last {last}" if status.needed > 1 else last
     if status.state is State.USED:
         when = f" at {format_time(status.used_at)}" if status.used_at else ""
@@ -115,43 +117,88 @@ def explain_held_back(decision: Decision, *, words: Words, at: datetime | None =
     if decision.running:
         runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
         return f"downstream still running: {runs}"
-    if decision.busy:
-        return f"upstreams still running: {_some([*map(plain, decision.busy)], ', ')}"
+    if decision.still_busy:
+        return f"upstreams still running: {some([*map(plain, decision.still_busy)], ', ')}"
     if decision.unsettled and decision.terms.settle is not None:
         ages = [
             f"{plain(s.upstream)} {words.completed} {_moment(s.last.completed_at, at)}"
             for s in decision.unsettled
             if s.last
         ]
-        return f"settling for {format_duration(decision.terms.settle)}: {_some(ages)}"
-    return ""
+        return f"settling for {format_duration(decision.terms.settle)}: {some(ages)}"
+    return _held_words(decision) if decision.held_until is not None else ""
+
+
+def _held_words(decision: Decision) -> str:
+    """Returns until when pace holds a batch, why, and whether it will be too old by then."""
+    held_until, dies_at = decision.held_until, decision.dies_at
+    assert held_until is not None
+    why = "; ".join(pace_words(decision.terms.no_sooner_than, decision.terms.not_before))
+    words = f"held until {format_time(held_until)} ({why})"
+    return f"{words}, but too old from {format_time(dies_at)} on" if dies_at else words
 
 
 def count_ready(decision: Decision) -> str:
     """Returns how many upstreams are ready, and how many are needed if not all."""
-    line = f"{len(decision.ready)} of {len(decision.statuses)} upstreams ready"
+    whole = sum(status.whole for status in decision.statuses)
+    line = f"{whole} of {len(decision.statuses)} upstreams ready"
+    if decision.early:
+        return f"{line}, {_enough_past_the_deadline(decision)}"
     when = decision.terms.when
     return line if when is None else f"{line}, {when} needed"
 
 
+def _enough_past_the_deadline(decision: Decision) -> str:
+    needed, may_miss = decision.terms.otherwise, decision.terms.missing_at_most
+    lacking = sum(s.rollup.missing for s in decision.ready if s.rollup and not s.whole)
+    words = [] if needed is None else [f"{needed} needed past the deadline"]
+    if lacking:
+        words.append(f"{lacking} of at most {may_miss} partitions missing past the deadline")
+    return ", ".join(words)
+
+
+def explain_deadline(decision: Decision, *, at: datetime | None = None) -> str:
+    """Returns since when a batch is past its deadline, or that it was let go within the last day,
+    since all of it was too old; empty if neither. Times as ages when ``at`` is given."""
+    if decision.let_go_at is not None and decision.at - decision.let_go_at < ONE_DAY:
+        lacked = [plain(s.upstream) for s in decision.asked_for if s.state is not State.TOO_OLD]
+        without = f", without {some(lacked, ', ')}" if lacked else ""
+        return f"let go {_moment(decision.let_go_at, at)}, when all of it was too old{without}"
+    since, deadline_at = decision.waiting_since, decision.deadline_at
+    if not decision.past_deadline or since is None or deadline_at is None:
+        return ""
+    waiting = f"for {format_duration(at - since)}" if at else f"since {format_time(since)}"
+    words = f"past its deadline {_moment(deadline_at, at)}, waiting {waiting}"
+    early_at = decision.requested_early_at
+    if early_at is None or early_at < since:
+        return words
+    return f"{words}, requested early {_moment(early_at, at)}"
+
+
 def explain_besides(decision: Decision, parts: Sequence[str]) -> str:
     """Returns which other parts of the downstream's condition a complete batch waits for."""
-    return f"{count_ready(decision)}; waiting until this is true: {_some(parts)}"
+    return f"{count_ready(decision)}; waiting until this is true: {some(parts)}"
+
+
+def explain_missing(decision: Decision, *, words: Words, sure: bool = True) -> str:
+    """Returns which upstreams are missing, and why, with ages; empty if none are."""
+    missing = decision.missing
+    reasons = [
+        f"{plain(s.upstream)}: {explain_upstream(s, words=words, at=decision.at, sure=sure)}"
+        for s in missing[:MOST_NAMED]
+    ]
+    return some(reasons, more=len(missing) - len(reasons))
 
 
 def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) -> str:
     """Returns the decision as one line: how many upstreams are ready, and what is missing why."""
     line = count_ready(decision)
+    late = explain_deadline(decision, at=decision.at)
+    line = f"{line}, {late}" if late else line
     if not decision.complete:
         # A requirement with "not" may wait though every upstream that it names is ready.
-        missing = decision.missing
-        reasons = [
-            f"{plain(s.upstream)}: {explain_upstream(s, words=words, at=decision.at, sure=sure)}"
-            for s in missing[:MOST_NAMED]
-        ]
-        more = len(missing) - len(reasons)
-        waiting = _some(reasons, more=more)
-        return f"{line}; waiting for {waiting}" if missing else f"{line}; waiting"
+        waiting = explain_missing(decision, words=words, sure=sure)
+        return f"{line}; waiting for {waiting}" if waiting else f"{line}; waiting"
     if decision.impossible:
         return f"{line}, but it is {decision.impossible}"
     held_back = explain_held_back(decision, words=words, at=decision.at)
@@ -164,7 +211,7 @@ def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_
     def newest(decision: Decision) -> datetime:
         return max(s.newest.completed_at for s in decision.statuses if s.newest)
 
-    waiting = sorted((d for d in decisions if d.ready), key=newest, reverse=True)
+    waiting = sorted((d for d in decisions if d.has_begun), key=newest, reverse=True)
     if not waiting:
         return f"nothing new of any {tag}"
     lines = [
@@ -186,13 +233,14 @@ def plain(name: str) -> str:
 def those_there_are(names: Collection[str], like: str) -> str:
     """Returns names in one line, the five that are most like another first."""
     nearest = get_close_matches(like, sorted(names), n=MOST_NAMED, cutoff=0)
-    return _some(nearest, ", ", more=len(names) - len(nearest)) or "none"
+    return some(nearest, ", ", more=len(names) - len(nearest)) or "none"
 
 
 def _moment(time: datetime, at: datetime | None) -> str:
     return f"{format_duration(at - time)} ago" if at else f"at {format_time(time)}"
 
 
-def _some(parts: Sequence[str], separator: str = "; ", more: int = 0) -> str:
+def some(parts: Sequence[str], separator: str = "; ", more: int = 0) -> str:
+    """Returns the first few parts in one line, and how many more there are."""
     more += max(0, len(parts) - MOST_NAMED)
     return separator.join([*parts[:MOST_NAMED], *[f"and {more} more"] * bool(more)])

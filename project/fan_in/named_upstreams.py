@@ -1,5 +1,6 @@
 """Which upstreams an automation condition names, and how far back it looks at them."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,9 +25,18 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
         """Returns the windows that bound how far back it reads."""
         return []
 
+    def paces(self) -> list[Window]:
+        """Returns the windows inside which the last request holds the next."""
+        return []
+
     def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
         """Returns what it asks of the upstreams' completions on an asset."""
         return ALL_WITHIN_A_DAY
+
+    @property
+    def once(self) -> Sequence[str]:
+        """The arguments that it gives and that a whole condition has once."""
+        return []
 
     def strangers(self, graph: Any) -> Sequence[str]:
         """Returns the keys that it names and must not, since they are no assets of the graph."""
@@ -35,6 +45,18 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
     def fault(self, graph: Any, target: dg.AssetKey) -> str | None:
         """Returns why it can never be true on an asset, as far as the graph tells."""
         return None
+
+
+def given_twice(
+    graph: Any, target: dg.AssetKey, condition: dg.AutomationCondition[Any]
+) -> str | None:
+    """Returns why a condition can never be true, if several of its parts give what it has once."""
+    parts = dict.fromkeys(part for part, _ in named_upstreams(graph, target, condition))
+    given = Counter(name for part in parts for name in part.once)
+    twice = sorted(name for name, times in given.items() if times > 1)
+    if not twice:
+        return None
+    return f"{' and '.join(twice)} given by several parts: give it in one of them"
 
 
 def named_upstreams(

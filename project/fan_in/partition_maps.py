@@ -21,6 +21,7 @@ from .compat.releases import is_virtual, parents_through_views, subset_of_partit
 from .enumerations import Enumerator
 from .errors import FanInError
 from .gathering import Enumerated
+from .windows import in_utc
 
 
 class Pairing(Enum):
@@ -296,6 +297,25 @@ class Signatures:
 
 def _has(partitions: dg.PartitionsDefinition | None, key: str) -> bool:
     return partitions is not None and partitions.has_partition_key(key)
+
+
+def partition_end(partitions: dg.PartitionsDefinition, key: str) -> datetime | None:
+    """Returns when a partition ends, in UTC, if it is a stretch of time."""
+    if not are_times(partitions):
+        return None
+    try:
+        windows: Any = partitions
+        return in_utc(windows.time_window_for_partition_key(key).end)
+    except (dg.DagsterError, ValueError, KeyError, StopIteration):
+        return None  # It is no partition, or no more.
+
+
+def are_times(partitions: dg.PartitionsDefinition | None) -> bool:
+    """True if partitions are stretches of time, or one of their two dimensions is."""
+    if isinstance(partitions, dg.MultiPartitionsDefinition):
+        kinds = [type(one.partitions_def) for one in partitions.partitions_defs]
+        return sum(issubclass(k, dg.TimeWindowPartitionsDefinition) for k in kinds) == 1
+    return isinstance(partitions, dg.TimeWindowPartitionsDefinition)
 
 
 def upstreams_of(graph: Any, key: dg.AssetKey) -> list[dg.AssetKey]:

@@ -74,6 +74,19 @@ class PublicRows:
         """Returns the newest planned materialization of each asset."""
         return [row for key in _keys(assets) for row in self._read((PLANNED,), 1, asset_key=key)]
 
+    def planned_until(
+        self, assets: Collection[str], until: float
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Returns, for each asset, the partitions that were planned until a time, and when each was
+        planned last, in epoch seconds."""
+        found: dict[str, dict[str, float]] = {}
+        for key in _keys(assets):
+            for row in self._read((PLANNED,), asset_key=key):
+                if row.partition is not None and row.at <= until:
+                    times = found.setdefault(row.asset, {})
+                    times[row.partition] = max(row.at, times.get(row.partition, 0.0))
+        return found
+
     def planned_before(
         self, asset: str, partition: str | None, until: float | None, before: int | None
     ) -> list[Row]:

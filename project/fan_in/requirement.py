@@ -133,25 +133,36 @@ def check_count(count: int, of: int | None) -> None:
         raise FanInError(f"at least {count!r} is no quorum here: give a number from 1 {most}")
 
 
-def check_requirement(when: Requirement, upstreams: Sequence[str]) -> None:
+def check_requirement(when: Requirement, upstreams: Sequence[str], name: str = "when") -> None:
     """Raises FanInError unless the requirement names only these upstreams, can be met by them, and
     is not met before anything completes."""
     if not isinstance(when, Requirement):
         raise FanInError(
-            f"when={when!r} is not a requirement: write upstream_succeeded(job) & …, or at_least(2)"
+            f"{name}={when!r} is not a requirement: write upstream_succeeded(job) & …, or"
+            " at_least(2)"
         )
     unknown = sorted(set(when.names(upstreams)) - set(upstreams))
     if unknown:
         raise FanInError(
-            f"when={when} names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
-            " add it to upstream_jobs, or take it out of when"
+            f"{name}={when} names {', '.join(map(repr, unknown))}, which is not among the"
+            f" upstreams: add it to upstream_jobs, or take it out of {name}"
         )
+    check_quorums(when, len(upstreams))
+    check_met(when, upstreams, name)
+
+
+def check_quorums(when: Requirement, of: int) -> None:
+    """Raises FanInError if it asks for more of all upstreams than there are."""
     for part in _quorums(when):
         if not part.parts:
-            check_count(part.count, len(upstreams))
+            check_count(part.count, of)
+
+
+def check_met(when: Requirement, upstreams: Sequence[str], name: str) -> None:
+    """Raises FanInError if a requirement is met before anything completes."""
     if when.holds((), upstreams):
         raise FanInError(
-            f"when={when} is met when nothing has completed, so it would fire at every tick:"
+            f"{name}={when} is met when nothing has completed, so it would fire at every tick:"
             " name an upstream that has to be ready"
         )
 

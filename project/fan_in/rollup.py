@@ -34,6 +34,8 @@ class Rollup:
         withheld: The newest that an unfinished launch withholds.
         launch: That launch.
         used_at: When the newest completion was used, if it was.
+        unused: Those of any age that are not used, withheld ones included, the oldest first; where
+            a term asks for them.
     """
 
     count: int
@@ -46,6 +48,7 @@ class Rollup:
     withheld: "Completion | None" = None
     launch: str | None = None
     used_at: datetime | None = None
+    unused: "tuple[Completion, ...]" = ()
 
     @property
     def there(self) -> int:

@@ -10,8 +10,12 @@ Firing uses up, for every upstream, its newest completion known at that tick and
 
 Its terms refine it. ``when`` says which upstreams are enough, if not all. ``rollup`` names those of
 which many partitions make one key: see the module of that name. ``settle`` is a quiet period: a
-batch waits until no upstream has completed for this long. And a batch may wait for a run of the
-downstream or an upstream to end, or for another evaluation that may be about to request it.
+batch waits until no upstream has completed for this long. ``no_sooner_than`` and ``not_before`` are
+its pace: they hold a batch until a time. And a batch may wait for a run of the downstream or an
+upstream to end, or for another evaluation that may be about to request it. ``deadline`` ends a
+wait: past it, a batch waits no longer for upstreams to settle or to end, ``otherwise`` says which
+upstreams are enough, and ``missing_at_most`` how many partitions of a rollup may be missing. Such
+an early request uses up nothing; pace holds it as any other, but does not count it.
 
 This module imports no Dagster and reads no clock. The job path (``sensor``) and the declarative
 path (``condition``) translate stored events into completions and call ``decide``.
@@ -28,8 +32,11 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import FanInError
+from .pace import held_until, let_go_at
+from .requirement import Requirement
 from .rollup import Rollup
 from .terms import ALL_WITHIN_A_DAY, Terms
+from .waits import Deadline, Wait, wait_of
 from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -146,6 +153,13 @@ class UpstreamStatus:
     needed: int = 1
 
     @property
+    def too_old(self) -> Completion | None:
+        """The newest completion that no batch has used, if that is outside the window."""
+        if self.state is State.INCOMPLETE and self.rollup is not None:
+            return None if self.unused else self.rollup.new
+        return self.newest if self.state is State.TOO_OLD else None
+
+    @property
     def last(self) -> Completion | None:
         """The newest completion, whether it counts or not."""
         return self.newest if self.rollup is None else self.rollup.newest
@@ -154,6 +168,11 @@ class UpstreamStatus:
     def ready(self) -> bool:
         """True if this upstream's newest completion counts towards the next batch."""
         return self.state is State.READY
+
+    @property
+    def whole(self) -> bool:
+        """True if it is ready, and none of its partitions is missing."""
+        return self.ready and (self.rollup is None or self.rollup.is_whole())
 
     @property
     def ready_until(self) -> datetime | None:
@@ -165,16 +184,31 @@ class UpstreamStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The completions, one for each upstream that was ready, that make the downstream run."""
+    """The completions, one for each upstream that was ready, that make the downstream run.
+
+    Args:
+        completions: The completions.
+        key: Their key.
+        without: The upstreams that were missing, if it was requested early, past its deadline; None
+            for a whole batch.
+    """
 
     completions: tuple[Completion, ...]
     key: str | None = None
+    without: tuple[str, ...] | None = None
+
+    @property
+    def early(self) -> bool:
+        """True if it was requested past its deadline, before it was whole."""
+        return self.without is not None
 
     @property
     def id(self) -> str:
         """An identifier computed from the batch alone: equal batches have equal ids."""
         members = sorted([c.upstream, c.id] for c in self.completions)
         named: Any = members if self.key is None else (self.key, members)
+        if self.without is not None:
+            named = (named, self.without)
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
 
 
@@ -187,7 +221,10 @@ class Decision:
         statuses: One for each upstream, in the order asked.
         terms: What is asked of the completions.
         key: The key that the decision is for; None without keys.
-        requested_at: When a batch was last requested for the key; None if that is not known.
+        requested_at: When a whole batch was last requested for the key, or used up by hand; None if
+            that is not known.
+        requested_early_at: When one was last requested early; None if that is not known.
+        wait: The wait for the batch, if it has a deadline; None if nothing waits for it.
         running: Unfinished runs of the downstream that this batch must wait for.
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
@@ -201,6 +238,8 @@ class Decision:
     terms: Terms = ALL_WITHIN_A_DAY
     key: str | None = None
     requested_at: datetime | None = None
+    requested_early_at: datetime | None = None
+    wait: Wait | None = None
     running: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     impossible: str | None = None
@@ -209,7 +248,8 @@ class Decision:
 
     @cached_property
     def ready(self) -> tuple[UpstreamStatus, ...]:
-        """The upstreams with a completion that counts."""
+        """The upstreams with a completion that counts; past the deadline also those of which some
+        partitions may be missing."""
         return tuple(s for s in self.statuses if s.ready)
 
     @property
@@ -223,57 +263,169 @@ class Decision:
 
     @cached_property
     def missing(self) -> tuple[UpstreamStatus, ...]:
-        """The upstreams without a completion that counts, of those that matter to the batch."""
-        missing = tuple(s for s in self.statuses if not s.ready)
-        if self.terms.when is None:
-            return missing
-        needed = set(self.terms.when.names([s.upstream for s in self.statuses]))
-        return tuple(s for s in missing if s.upstream in needed)
+        """The upstreams without a completion that counts, or of which partitions are missing, of
+        those that matter to the batch."""
+        return tuple(s for s in self.asked_for if not s.whole)
 
     @cached_property
-    def complete(self) -> bool:
-        """True if enough upstreams have a completion that counts; never if none has."""
+    def asked_for(self) -> tuple[UpstreamStatus, ...]:
+        """The upstreams that matter to the batch: all but the optional ones."""
         if self.terms.when is None:
-            return len(self.ready) == len(self.statuses)
-        ready = [s.upstream for s in self.ready]
-        return bool(ready) and self.terms.when.holds(ready, [s.upstream for s in self.statuses])
+            return self.statuses
+        needed = set(self.terms.when.names([s.upstream for s in self.statuses]))
+        return tuple(s for s in self.statuses if s.upstream in needed)
+
+    @cached_property
+    def whole(self) -> bool:
+        """True if enough upstreams have a completion that counts; never if none has."""
+        return self._are_enough([s.upstream for s in self.statuses if s.whole], self.terms.when)
+
+    @cached_property
+    def early(self) -> bool:
+        """True if what is there is enough only because the deadline has passed, and was not
+        requested early before in this wait."""
+        if self.whole or not self.past_deadline:
+            return False
+        before, since = self.requested_early_at, self.waiting_since
+        if before is not None and (since is None or since <= before):
+            return False
+        ready, otherwise = [s.upstream for s in self.ready], self.terms.otherwise
+        is_enough = otherwise is not None and self._are_enough(ready, otherwise)
+        return is_enough or self._are_enough(ready, self.terms.when)
+
+    @property
+    def complete(self) -> bool:
+        """True if what is there is enough to request the downstream: whole, or early."""
+        return self.whole or self.early
+
+    def _are_enough(self, ready: Collection[str], requirement: Requirement | None) -> bool:
+        if requirement is None:
+            return len(ready) == len(self.statuses)
+        return bool(ready) and requirement.holds(ready, [s.upstream for s in self.statuses])
+
+    @property
+    def waiting_since(self) -> datetime | None:
+        """When the wait began; None if nothing waits now."""
+        return None if self.wait is None or self.wait.let_go_at else self.wait.since
+
+    @property
+    def deadline_at(self) -> datetime | None:
+        """When the deadline of the wait passes, or passed; None if it has none."""
+        return None if self.waiting_since is None or not self.wait else self.wait.deadline_at
+
+    @property
+    def past_deadline(self) -> bool:
+        """True from exactly the deadline on, for the rest of the wait."""
+        return self.deadline_at is not None and self.at >= self.deadline_at
+
+    @property
+    def let_go_at(self) -> datetime | None:
+        """When the last completion of a half batch left its window, if nothing else has come since;
+        for a wait with a deadline, that passed it."""
+        return None if self.wait is None else self.wait.let_go_at
 
     @property
     def unsettled(self) -> tuple[UpstreamStatus, ...]:
-        """The upstreams that completed within the quiet period."""
+        """The upstreams that completed within the quiet period, unless the deadline has passed."""
         settle = self.terms.settle
-        if settle is None:
+        if settle is None or self.past_deadline:
             return ()
         return tuple(s for s in self.statuses if s.last and self.at - s.last.completed_at < settle)
+
+    @cached_property
+    def held_until(self) -> datetime | None:
+        """Until when pace holds the complete batch; None if it does not."""
+        if not self.complete:
+            return None
+        pace = self.terms.no_sooner_than, self.terms.not_before
+        return held_until(*pace, at=self.at, requested_at=self.requested_at)
+
+    @property
+    def held_before(self) -> datetime | None:
+        """Until when pace last held a batch; None if it did not, or still does."""
+        pace = self.terms.no_sooner_than, self.terms.not_before
+        return let_go_at(*pace, at=self.at, requested_at=self.requested_at)
+
+    @property
+    def dies_at(self) -> datetime | None:
+        """When the batch that pace holds is too old to be complete, unless something new completes;
+        None if it will be requested before."""
+        if self.held_until is None:
+            return None
+        ends = {status.ready_until for status in self.ready}
+        for end in sorted(end for end in ends if end is not None and end <= self.held_until):
+            then = self._grown_old(end)
+            if not (then.whole if self.whole else then.complete):
+                return end
+        return None
+
+    def _grown_old(self, at: datetime) -> "Decision":
+        """Returns the decision at a later time, if nothing happens until then."""
+        statuses = (
+            replace(s, state=State.TOO_OLD)
+            if s.ready and s.ready_until is not None and s.ready_until <= at
+            else s
+            for s in self.statuses
+        )
+        return replace(self, at=at, statuses=tuple(statuses))
+
+    @property
+    def still_busy(self) -> tuple[str, ...]:
+        """The upstreams whose runs the batch waits for, unless the deadline has passed."""
+        return () if self.past_deadline else self.busy
 
     @property
     def changes_at(self) -> datetime | None:
         """When time alone may change the decision, or its words: the first completion leaves its
-        window, or all have settled. None if it never does."""
+        window, all have settled, the deadline passes, pace lets the batch go, or the day begins on
+        which it holds it. None if it never does."""
         times = [status.ready_until for status in self.ready]
         few = [s for s in self.statuses if s.state is State.TOO_FEW]
         times += [falls_out(s.within, s.counted[0].completed_at) for s in few if s.counted]
         settled = [s.last.completed_at for s in self.unsettled if s.last]
         times += [max(settled) + (self.terms.settle or timedelta(0))] if settled else []
+        if self.deadline_at is not None and self.wait is not None:
+            times += [] if self.past_deadline else [self.deadline_at]
+            times += [self.wait.leaves_at]
+        if self.complete:
+            times.append(self.held_until)
+            if self.terms.not_before is not None:
+                times.append(self.terms.not_before.next_midnight(self.at))
         return min((time for time in times if time is not None), default=None)
 
     @property
     def fires(self) -> bool:
         """True if the downstream is to be requested, not while something holds the batch back."""
-        held_back = self.running or self.busy or self.unsettled or self.impossible or self.beside
-        return self.complete and not held_back and self.evaluating is None
+        return self.complete and self.held_until is None and not self._waits
+
+    @property
+    def only_paced(self) -> bool:
+        """True if the batch is whole and nothing but pace holds it."""
+        return self.whole and self.held_until is not None and not self._waits
+
+    @property
+    def _waits(self) -> bool:
+        """True if something other than pace holds a batch back."""
+        held_back = self.running or self.still_busy or self.unsettled or self.impossible
+        return bool(held_back or self.beside) or self.evaluating is not None
 
     @property
     def batch(self) -> Batch | None:
         """The batch to request, or None when the decision is to wait."""
         if not self.fires:
             return None
-        return Batch(completions=tuple(s.newest for s in self.ready if s.newest), key=self.key)
+        return Batch(
+            completions=tuple(s.newest for s in self.ready if s.newest),
+            key=self.key,
+            without=tuple(s.upstream for s in self.missing) if self.early else None,
+        )
 
     @property
     def consumed(self) -> tuple[Completion, ...]:
-        """The completions that a batch uses: the newest of every upstream, ready or not (and
-        with it all older ones), without those already used."""
+        """The completions that a whole batch uses: the newest of every upstream, ready or not (and
+        with it all older ones), without those already used. An early one uses none."""
+        if self.early:
+            return ()
         return tuple(s.newest for s in self.statuses if s.newest and s.state is not State.USED)
 
 
@@ -288,6 +440,10 @@ def decide(
     withheld: Mapping[str, Mapping[str, str]] = NOTHING,
     rolled: Mapping[str, Rollup] = NOTHING,
     requested_at: datetime | None = None,
+    requested_early_at: datetime | None = None,
+    requested_with: Collection[str] | None = None,
+    ends_at: datetime | None = None,
+    shared: Collection[str] = (),
 ) -> Decision:
     """Returns the outcome of a tick: whether the upstreams' completions make a batch.
 
@@ -305,6 +461,12 @@ def decide(
         rolled: The upstreams that are rolled up for this key, each with its partitions.
         requested_at: When a batch was last requested for the key, or used up by hand; None if that
             is not known.
+        requested_at: When a whole batch was last requested for the key, or used up by hand; None if
+            that is not known.
+        requested_early_at: When one was last requested early; None if that is not known.
+        requested_with: The upstreams that were in the last whole batch; None if that is not known.
+        ends_at: When the partition ends that the key is, if it is one of time.
+        shared: Upstreams whose completions count for every key, so that they begin no wait.
 
     Raises:
         FanInError: ``at`` is naive, a window is not positive, or ``upstreams`` is empty or names
@@ -317,26 +479,66 @@ def decide(
     at = in_utc(at)
 
     newest, earlier = _by_upstream(completions, terms)
-    return Decision(
+    statuses = tuple(
+        _rolled_status(name, rolled[name], at, window_of(terms.within, name))
+        if name in rolled
+        else _status(
+            name,
+            newest.get(name),
+            earlier.get(name, ()),
+            used.get(name),
+            at,
+            terms,
+            withheld.get(name, NOTHING),
+        )
+        for name in upstreams
+    )
+    decision = Decision(
         at=at,
-        statuses=tuple(
-            _rolled_status(name, rolled[name], at, window_of(terms.within, name))
-            if name in rolled
-            else _status(
-                name,
-                newest.get(name),
-                earlier.get(name, ()),
-                used.get(name),
-                at,
-                terms,
-                withheld.get(name, NOTHING),
-            )
-            for name in upstreams
-        ),
+        statuses=statuses,
         terms=terms,
         key=key,
         requested_at=requested_at,
+        requested_early_at=requested_early_at,
     )
+    if terms.deadline is None:
+        return decision
+    waiting = [status for status in decision.asked_for if status.upstream not in shared]
+    if terms.when is not None and requested_with is not None:
+        waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]
+    decision = replace(decision, wait=_wait(decision, waiting, terms.deadline, ends_at))
+    if terms.missing_at_most is None or not decision.past_deadline:
+        return decision
+    return replace(decision, statuses=tuple(_spared(status, decision) for status in statuses))
+
+
+def _wait(
+    decision: Decision,
+    waiting: Collection[UpstreamStatus],
+    deadline: Deadline,
+    ends_at: datetime | None,
+) -> Wait | None:
+    return wait_of(
+        [(c.completed_at, s.within) for s in waiting for c in s.unused],
+        [(c.completed_at, s.within) for s in waiting if (c := s.too_old) is not None],
+        deadline,
+        requested_at=decision.requested_at,
+        requested_early_at=decision.requested_early_at,
+        ends_at=ends_at,
+    )
+
+
+def _without_left_over(
+    status: UpstreamStatus, requested_at: datetime | None, requested_with: Collection[str]
+) -> UpstreamStatus:
+    """Returns a status without the completions that came too late for a batch which had enough
+    without them, and not so late that they could be of the next."""
+    if requested_at is None or status.upstream in requested_with:
+        return status
+    unused = tuple(
+        c for c in status.unused if not in_window(status.within, requested_at, c.completed_at)
+    )
+    return replace(status, unused=unused)
 
 
 def _by_upstream(
@@ -368,15 +570,18 @@ def _status(
     within = window_of(terms.within, upstream)
     if newest is None:
         return UpstreamStatus(upstream=upstream, state=State.NEVER, within=within)
-    if used is not None and newest.position <= used.position:
+    if used is not None and _is_used(newest, used):
         return UpstreamStatus(
-            upstream=upstream, state=State.USED, within=within, newest=newest, used_at=used.at
+            upstream=upstream,
+            state=State.USED,
+            within=within,
+            newest=newest,
+            used_at=used.at,
         )
     unused = tuple(
         completion
         for completion in (*sorted(earlier, key=lambda c: c.position), newest)
-        if (used is None or completion.position > used.position)
-        and in_window(within, completion.completed_at, at)
+        if not _is_used(completion, used) and in_window(within, completion.completed_at, at)
     )
     counted = tuple(c for c in unused if c.id not in withheld) if withheld else unused
     needed, launch = terms.count.get(upstream, 1), withheld.get(newest.id)
@@ -398,6 +603,10 @@ def _status(
     )
 
 
+def _is_used(completion: Completion, used: Used | None) -> bool:
+    return used is not None and completion.position <= used.position
+
+
 def _rolled_status(
     upstream: str, rollup: Rollup, at: datetime, within: Window, spared: int | None = None
 ) -> UpstreamStatus:
@@ -411,7 +620,12 @@ def _rolled_status(
         spared: How many partitions may be missing, past a deadline.
     """
     status = UpstreamStatus(
-        upstream=upstream, state=State.USED, within=within, newest=rollup.newest, rollup=rollup
+        upstream=upstream,
+        state=State.USED,
+        within=within,
+        newest=rollup.newest,
+        rollup=rollup,
+        unused=tuple(c for c in rollup.unused if in_window(within, c.completed_at, at)),
     )
     if not rollup.is_whole(spared):
         return replace(status, state=State.INCOMPLETE)
@@ -424,6 +638,15 @@ def _rolled_status(
     if rollup.withheld is not None:
         return replace(status, state=State.WITHHELD, newest=rollup.withheld, launch=rollup.launch)
     return replace(status, used_at=rollup.used_at)
+
+
+def _spared(status: UpstreamStatus, decision: Decision) -> UpstreamStatus:
+    """Returns a status past the deadline, when some of its partitions may be missing."""
+    if status.state is not State.INCOMPLETE or status.rollup is None:
+        return status
+    may_miss = decision.terms.missing_at_most
+    spared = _rolled_status(status.upstream, status.rollup, decision.at, status.within, may_miss)
+    return spared if spared.ready else status
 
 
 def check_upstreams(upstreams: Collection[str], downstream: str | None = None) -> None:

@@ -3,14 +3,18 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
+from .calendars import TimeOfDay
 from .catch_up import KEYS_AT_ONCE, CatchUp
 from .cursor import SensorState
 from .evaluate import Holds
 from .messages import MOST_NAMED, plain
+from .pace import requests_since
+from .partition_maps import are_times, partition_end
 from .rule import (
     Completion,
     Decision,
@@ -67,7 +71,9 @@ class RunFacts:
             runs=self.runs,
             ticks=self.ticks,
         )
-        self.catch_up = CatchUp(spec, context, at, self.runs, self.used)
+        self.catch_up = CatchUp(
+            spec, context, at, self.runs, self.used, ever=self._partitions_of_time is not None
+        )
         self._known: SensorState | None = None
         self._used_elsewhere: Mapping[str | None, Mapping[str, Used]] = {}
 
@@ -120,17 +126,21 @@ class RunFacts:
     @property
     def candidates(self) -> Collection[str | None]:
         """The keys that may be complete, as far as can be told without looking at windows."""
-        names = set() if self.spec.when is not None else set(self.spec.names)
+        some_are_enough = (self.spec.when or self.spec.otherwise) is not None
+        names = set() if some_are_enough else set(self.spec.names)
         state = self.state
         unused = ((key, state.of(key).unused) for key in self.known)
         return [key for key, of_key in unused if of_key and names <= of_key.keys()]
 
     @property
     def complete(self) -> Collection[str | None]:
-        """The keys that are to be remembered, since they are complete and wait."""
+        """The keys that are to be remembered: since they are complete and wait, or have a deadline
+        to come."""
+        state = self.state
+        if self.spec.deadline is not None:
+            return [key for key in self.known if state.of(key).unused]
         if self.spec.when is None and not self.spec.count:
             return self.candidates
-        state = self.state
         return [key for key in self.candidates if self._decide(state, key).complete]
 
     def holds(self, complete: Mapping[str | None, Decision]) -> Mapping[str | None, Holds]:
@@ -143,30 +153,49 @@ class RunFacts:
         The cursor may be older than the last request: put back by a person, or written by an
         evaluation that overlapped another one. So it is not believed that nothing was used.
         """
-        decisions = self.decide(keys).values()
-        since = min(map(oldest, decisions)) - MOST_CLOCK_SKEW
+        decisions = self.decide(keys)
+        since = min(map(_matters_since, decisions.values()))
+        paced = requests_since(self.spec.no_sooner_than, self.at)
+        since = (since if paced is None else min(since, paced)) - MOST_CLOCK_SKEW
         self._known = self.used.with_used(self.state, since, keys)
+        if early := [key for key, decision in decisions.items() if decision.early]:
+            self._known = self.used.with_last(self._known, early)
         self._used_elsewhere = {key: used for key in keys if (used := self._before_the_move(key))}
 
     # --- the decision ----------------------------------------------------------------------------
 
     def _decide(self, state: SensorState, key: str | None) -> Decision:
         of_key = state.of(key)
-        used = merge_used(of_key.used, self._used_elsewhere.get(key, {}))
+        elsewhere = self._used_elsewhere.get(key, {})
         decision = decide(
             at=self.at,
             upstreams=self.spec.names,
             completions=of_key.completions,
-            used=used,
+            used=merge_used(of_key.used, elsewhere),
             terms=self.spec,
             key=key,
-            requested_at=last_request(used),
+            **of_key.last.with_used(last_request(elsewhere)).facts,
+            ends_at=self._ends_at(key),
         )
         if not (state.elsewhere or state.parts):
             return decision
         return replace(
             decision, statuses=tuple(self._with_note(state, s) for s in decision.statuses)
         )
+
+    @cached_property
+    def _partitions_of_time(self) -> dg.PartitionsDefinition | None:
+        """The partitions that the keys are, if they are stretches of time and have a deadline."""
+        partitions = self.held.partitions if self.spec.deadline is not None else None
+        return partitions if are_times(partitions) else None
+
+    def _ends_at(self, key: str | None) -> datetime | None:
+        partitions = self._partitions_of_time
+        return partition_end(partitions, key) if partitions and key is not None else None
+
+    def last_request(self, key: str | None) -> datetime | None:
+        """Returns when the sensor last requested a key, whole or early, if a deadline asks."""
+        return self.state.of(key).last.any_at
 
     def _with_note(self, state: SensorState, status: UpstreamStatus) -> UpstreamStatus:
         """Returns the status of an upstream with what was seen of it and does not count."""
@@ -247,7 +276,17 @@ class RunFacts:
         return (selector.name, home) == (self.spec.name, self.home)
 
 
+def _matters_since(decision: Decision) -> datetime:
+    """Returns from when on what was requested may change a decision to request."""
+    times = [oldest(decision)]
+    if decision.early and decision.deadline_at is not None:
+        times.append(decision.waiting_since or decision.at)
+        if isinstance(decision.terms.deadline, TimeOfDay):
+            times.append(decision.terms.deadline.midnight(decision.deadline_at))
+    return min(times)
+
+
 def oldest(decision: Decision) -> datetime:
-    """Returns when the first completion that a complete batch uses completed."""
-    firsts = (s.unused[0] if s.unused else s.newest for s in decision.ready)
-    return min(first.completed_at for first in firsts if first is not None)
+    """Returns when the first completion happened without which a complete batch would not be
+    complete: of a count, the newest that are needed."""
+    return min(s.counted[-s.needed].completed_at for s in decision.ready)

@@ -20,20 +20,26 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
+from .calendars import TimeOfDay
 from .compat.python import UTC
 from .cursor import SensorRequest
-from .definition_checks import check_arguments, check_code_location, check_partitions
+from .definition_checks import check_alarm, check_arguments, check_code_location, check_partitions
 from .errors import FanInError
 from .evaluate import evaluate
-from .messages import MOST_NAMED, explain, explain_keys
+from .messages import MOST_NAMED, explain, explain_keys, plain, some
+from .pace import Pace
 from .requirement import Needs, Requirement
 from .rule import Batch, Completion, Decision, check_upstreams
 from .run_facts import RunFacts, oldest
 from .run_reader import PARTITION_TAG, Home, Upstream
 from .sensor_config import SENSOR_TAG, RunConfig, SensorConfig
+from .waits import Deadline
 from .windows import ONE_DAY, Within, format_duration
 
 BATCH_TAG = "fan_in/batch"
+
+WITHOUT_TAG = "fan_in/without"
+"""Of a run that was requested early: the upstreams that were missing."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +62,14 @@ def fan_in_sensor(
     within: Within = ONE_DAY,
     when: Requirement | None = None,
     settle: timedelta | None = None,
+    no_sooner_than: Pace | None = None,
+    not_before: TimeOfDay | None = None,
     rollup: Collection[str] | bool = (),
     missing_at_most: int | None = None,
     count: Mapping[str, int] | None = None,
+    deadline: Deadline | None = None,
+    otherwise: Requirement | None = None,
+    alarm_on: dg.AssetKey | str | None = None,
     wait_while_running: bool = True,
     wait_while_upstreams_run: bool = False,
     correlate_by: str | None = None,
@@ -83,18 +94,34 @@ def fan_in_sensor(
             such a job by executing one in process with the tag ``.dagster/repository``, as
             ``job.execute_in_process(tags={".dagster/repository": "__repository__@elsewhere"})``.
         job: The downstream job to request.
-        within: How recent a success must be when the sensor ticks: a timedelta, a CalendarDay, or
-            None for no window. A mapping by job name (or "name@location") gives upstreams
-            their own windows; an upstream that it does not name has one day.
+        within: How recent a success must be when the sensor ticks: a timedelta, a calendar's period
+            (CalendarDay, CalendarHour, CalendarWeek, CalendarMonth), or None for no window. A
+            mapping by job name (or "name@location") gives upstreams their own windows; an upstream
+            that it does not name has one day.
         when: Which upstreams are enough, as ``upstream_succeeded(a) & (upstream_succeeded(b) |
             upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses
             the completions of all upstreams, needed or not.
         settle: The quiet period: a batch waits until no upstream has succeeded for this long.
+        no_sooner_than: How soon after the last request of the same key a batch may be requested: a
+            timedelta, or a calendar's period in which there is at most one request. A batch that
+            waits for it keeps growing old.
+        not_before: From which time of day on a batch may be requested; one that is complete later
+            in the day does not wait.
         rollup: The upstream jobs of which many partitions make one key. A condition has it; a
             sensor has not yet, and refuses it.
         missing_at_most: From the deadline on, how many of these partitions may be missing.
         count: With how many successes an upstream is ready, by job name: none of them used, all
             inside its window. An upstream that it does not name is ready with one.
+        deadline: How long a batch may be waited for: a timedelta from the oldest success that no
+            request has used, or a TimeOfDay. Past it, a check on the downstream asset fails, if
+            ``with_fan_in`` has wrapped the definitions, ``fan-in status`` says who is missing, and
+            a batch waits neither for a quiet period nor for running upstreams. A partition of time
+            has until after its end, and no deadline once it was requested.
+        otherwise: Which upstreams are enough past the deadline, in the form of ``when``. Such an
+            early request is made once in a wait and uses up nothing: when the late ones succeed,
+            the whole batch is requested. Its run has the tag ``fan_in/without``.
+        alarm_on: The asset that stands for ``job``, on which the check is; by default the one
+            asset that the job makes.
         wait_while_running: Whether a batch waits while a run or backfill of the downstream is
             unfinished, or a failed run of it will be retried.
         wait_while_upstreams_run: Whether a batch waits while a run of an upstream is unfinished.
@@ -112,8 +139,11 @@ def fan_in_sensor(
         FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
             its own upstreams, a window, quiet period or interval that is not positive, a window,
             count or requirement for an unknown upstream, a count that is not from 1 to 1,000, a
-            requirement that can never be met or is met by nothing, a rollup, an empty tag, an
-            unknown ``manual_runs``, or a downstream with partitions that is not correlated by them.
+            quiet period, pace or start of day that no batch outlives in its window, a deadline that
+            is not shorter than a window, ``otherwise`` without a deadline, a deadline whose alarm
+            has no asset to go to, a requirement that can never be met or is met by nothing, a
+            rollup, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
+            is not correlated by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -125,9 +155,14 @@ def fan_in_sensor(
         within=within,
         when=when,
         settle=settle,
+        no_sooner_than=no_sooner_than,
+        not_before=not_before,
         rollup=rollup,
         missing_at_most=missing_at_most,
         count={} if count is None else count,
+        deadline=deadline,
+        otherwise=otherwise,
+        alarm_on=None if alarm_on is None else dg.AssetKey.from_coercible(alarm_on),
         wait_while_running=wait_while_running,
         wait_while_upstreams_run=wait_while_upstreams_run,
         tag=correlate_by,
@@ -142,6 +177,7 @@ def fan_in_sensor(
             " give the seconds between two ticks"
         )
     check_arguments(fan_in)
+    check_alarm(fan_in, job)
     known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
     check_partitions(name, correlate_by, job.name, job.partitions_def, known)
     return dg.SensorDefinition(
@@ -261,7 +297,10 @@ class _Tick:
         decisions = evaluate(self.facts)
         firing = sorted((d for d in decisions.values() if d.fires), key=oldest)
         batches = [batch for decision in firing if (batch := decision.batch)]
-        requests = [SensorRequest.of(d, b) for d, b in zip(firing, batches, strict=True)]
+        requests = [
+            SensorRequest.of(decision, batch, self.facts.last_request(decision.key))
+            for decision, batch in zip(firing, batches, strict=True)
+        ]
         state = replace(self.facts.state, requested=tuple(requests))
         state = self.facts.catch_up.forgetting(state, self.facts.complete)
         cursor = self.facts.catch_up.leave(state)
@@ -303,6 +342,8 @@ class _Tick:
             **request.to_tags(),
             **upstreams,
         }
+        if request.without is not None:
+            tags[WITHOUT_TAG] = some(list(map(plain, request.without)), ", ") or "none"
         partition = batch.key if self.facts.held.partitions is not None else None
         if self.fan_in.tag is not None and (partition is None or self.fan_in.tag != PARTITION_TAG):
             tags[self.fan_in.tag] = str(batch.key)

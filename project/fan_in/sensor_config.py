@@ -8,12 +8,15 @@ from typing import Any
 
 import dagster as dg
 
+from .calendars import TimeOfDay
 from .history import Histories
 from .messages import MOST_NAMED
+from .pace import pace_words, requests_since
 from .rule import Batch
 from .run_reader import Home, RunReader, Upstream
 from .terms import Terms, count_words
-from .windows import format_duration, longest_window, window_of, within_words
+from .waits import wait_words
+from .windows import ONE_DAY, format_duration, longest_window, window_of, within_words
 
 RunConfig = Callable[[Batch], Mapping[str, Any] | dg.RunConfig]
 
@@ -32,6 +35,7 @@ class SensorConfig(Terms):
     tag: str | None
     manual_runs_consume: bool
     run_config: RunConfig | None
+    alarm_on: dg.AssetKey | None = None
 
     @cached_property
     def by_name(self) -> Mapping[str, Upstream]:
@@ -57,6 +61,16 @@ class SensorConfig(Terms):
         """What is kept of each upstream before its newest completion."""
         return self.histories(self.names)
 
+    def requests_since(self, at: datetime) -> datetime | None:
+        """Returns from when on requests matter at a tick, for what they used up, for pace and for
+        the deadline; None if all do."""
+        if self.longest_window is None:
+            return None
+        # One of the day on which the first completion was puts a time of day off.
+        more = 2 * ONE_DAY if isinstance(self.deadline, TimeOfDay) else timedelta(0)
+        since, paced = at - self.longest_window - more, requests_since(self.no_sooner_than, at)
+        return since if paced is None else min(since, paced)
+
     @property
     def description(self) -> str:
         names = ", ".join(u.name for u in self.upstreams[:MOST_NAMED])
@@ -66,10 +80,12 @@ class SensorConfig(Terms):
         enough = "every upstream has succeeded" if self.when is None else f"{self.when} succeeded"
         window = "" if self.within is None else f", each {within_words(self.within)}"
         quiet = f", and none for {format_duration(self.settle)}" if self.settle else ""
+        pace = "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         count = f" ({count_words(self.count)})" if self.count else ""
+        wait = "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
         return (
             f"Requests {self.job_name} once per batch{per}: after {enough}{count} since the"
-            f" batch before{window}{quiet}. Upstreams: {names}."
+            f" batch before{window}{quiet}{pace}{wait}. Upstreams: {names}."
         )
 
     def runs(

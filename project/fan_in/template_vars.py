@@ -1,8 +1,8 @@
 """The conditions as template variables, for the YAML of other components and ``post_processing``.
 
 With ``template_vars_module`` naming this module in a folder's ``defs.yaml``, every YAML below may
-say ``automation_condition: "{{ all_upstreams_updated(within='12h') }}"``. Windows and quiet periods
-are texts: 12h, 1h30m, day/Europe/Berlin, or none.
+say ``automation_condition: "{{ all_upstreams_updated(within='12h') }}"``. Windows, quiet periods
+and pace are texts: 12h, 1h30m, day/Europe/Berlin, or none; a time of day is 09:00/Europe/Berlin.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,8 @@ from .in_yaml import CONDITIONS, in_template
 @dg.template_var
 def all_upstreams_updated() -> Callable[..., Any]:
     """True if every upstream asset was materialized since the asset's last request: ``within``,
-    ``at_least``, ``optional``, ``settle``, ``rollup``, ``missing_at_most``, ``count``,
+    ``at_least``, ``optional``, ``settle``, ``no_sooner_than``, ``not_before``, ``rollup``,
+    ``missing_at_most``, ``count``, ``deadline``, ``otherwise``,
     ``wait_while_running``."""
     return in_template(CONDITIONS["all_upstreams_updated"])
 
@@ -44,6 +45,12 @@ def downstream_running() -> Callable[..., Any]:
 def upstreams_running() -> Callable[..., Any]:
     """True if an unfinished run targets an upstream."""
     return in_template(CONDITIONS["upstreams_running"])
+
+
+@dg.template_var
+def at_least() -> Callable[..., Any]:
+    """For ``otherwise``: true if so many upstreams are ready."""
+    return in_template(CONDITIONS["at_least"])
 
 
 @dg.template_var

@@ -4,15 +4,18 @@ The arguments of ``fan_in_sensor``, the fields of ``all_upstreams_updated`` and 
 the component are these, by the same names.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from .calendars import TimeOfDay
 from .errors import FanInError
-from .history import Histories, History
+from .history import SPREAD, Histories, History
+from .pace import Pace, check_pace
 from .requirement import Requirement, check_requirement
 from .rollup import check_missing_at_most
-from .windows import ONE_DAY, Within, check_settle, check_within, window_of
+from .waits import Deadline, check_deadline, check_has_deadline
+from .windows import ONE_DAY, Window, Within, check_settle, check_within, window_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,30 +26,40 @@ class Terms:
         within: How recent a completion must be; a mapping gives each upstream its own window.
         when: Which upstreams are enough; None if all are needed.
         settle: The quiet period that a batch waits for; None for none.
+        no_sooner_than: How soon after the last request a batch may be requested, or in which
+            periods of a calendar no more than once; None for at any time.
+        not_before: From which time of day on a batch may be requested; None for all day.
         rollup: The upstreams of which many partitions make one key: each of these must have a
             completion, and one of them a new one. True for all upstreams.
         missing_at_most: How many partitions of a rollup may be missing from the deadline on; None
             if none may.
         count: How many unused completions inside the window an upstream is ready with; one for
             upstreams that it does not name.
+        deadline: How long a batch may wait, or until what time of day; None for ever.
+        otherwise: Which upstreams are enough once the deadline has passed; None if no others are.
     """
 
     within: Within = ONE_DAY
     when: Requirement | None = None
     settle: timedelta | None = None
+    no_sooner_than: Pace | None = None
+    not_before: TimeOfDay | None = None
     rollup: Collection[str] | bool = ()
     missing_at_most: int | None = None
     count: Mapping[str, int] = field(default_factory=dict, hash=False)
+    deadline: Deadline | None = None
+    otherwise: Requirement | None = None
 
     @property
     def needs_history(self) -> bool:
         """True if a term looks at completions before the newest one of an upstream."""
-        return bool(self.count)
+        return bool(self.count) or self.deadline is not None
 
     def history_of(self, upstream: str) -> History:
         """Returns what is kept of an upstream before its newest completion."""
-        # What needs the beginning of a wait adds ``spread=SPREAD`` here, and itself above.
-        return History(newest=self.count.get(upstream, 1) - 1)
+        # A wait begins with the oldest.
+        spread = SPREAD if self.deadline is not None else 0
+        return History(newest=self.count.get(upstream, 1) - 1, spread=spread)
 
     def histories(self, upstreams: Sequence[str]) -> Histories:
         """Returns what is kept of each upstream of which anything is."""
@@ -63,11 +76,24 @@ def check_terms(terms: Terms, upstreams: Sequence[str]) -> None:
     met by none."""
     check_within(terms.within, upstreams)
     check_rollup(terms.rollup, upstreams)
-    check_missing_at_most(terms.missing_at_most, terms.rollup, getattr(terms, "deadline", None))
+    windows = [window_of(terms.within, upstream) for upstream in upstreams]
     check_counts(terms.count, upstreams)
-    check_settle(terms.settle, [window_of(terms.within, upstream) for upstream in upstreams])
+    check_times(terms, windows)
     if terms.when is not None:
         check_requirement(terms.when, upstreams)
+    if terms.otherwise is not None:
+        check_requirement(terms.otherwise, upstreams, "otherwise")
+
+
+def check_times(terms: Terms, windows: Iterable[Window]) -> None:
+    """Raises FanInError for times that do not fit one another or these windows."""
+    windows = list(windows)
+    check_settle(terms.settle, windows)
+    check_pace(terms.no_sooner_than, terms.not_before, windows)
+    check_deadline(terms.deadline, windows)
+    check_missing_at_most(terms.missing_at_most, terms.rollup, terms.deadline)
+    if terms.otherwise is not None:
+        check_has_deadline(terms.deadline, f"otherwise={terms.otherwise}")
 
 
 def check_rollup(rollup: Collection[str] | bool, upstreams: Sequence[str]) -> None:

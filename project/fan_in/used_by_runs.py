@@ -10,6 +10,7 @@ import dagster as dg
 
 from .compat.python import UTC
 from .cursor import CONSUME_TAG, KeyState, SensorRequest, SensorState
+from .pace import requests_since
 from .run_reader import Home, RunReader, origin_of
 from .sensor_config import SENSOR_TAG, SensorConfig
 from .ticks import LONGEST_EVALUATION, TickReader
@@ -88,7 +89,9 @@ class UsedReader:
             if (request.key is None) is not (self.spec.tag is None):
                 continue
             of_key = known.get(request.key) or state.of(request.key)
-            known[request.key] = of_key.with_used(request.positions, request.at)
+            known[request.key] = of_key.with_request(
+                request, remembers=self.spec.deadline is not None
+            )
             if self._knows_all_used(known):
                 break
         return state.with_keys(known)
@@ -124,8 +127,10 @@ class UsedReader:
                 request = SensorRequest.from_tags(of_tick.tags)
                 if request is not None and (until is None or request.at < until):
                     requests[request.batch_id, request.at] = request
-        # A later read may begin a little earlier, but not much.
-        kept = max(read.since, since - 2 * MOST_CLOCK_SKEW)
+        # A later read may begin a little earlier, but not much: for pace as far back as now.
+        paced = requests_since(self.spec.no_sooner_than, newest)
+        kept = since if paced is None else min(since, paced)
+        kept = max(read.since, kept - 2 * MOST_CLOCK_SKEW)
         requests = {name: request for name, request in requests.items() if request.at > kept}
         self.ticks_read = TicksRead(kept, newest, requests)
         return requests.values()
@@ -135,6 +140,11 @@ class UsedReader:
         if self.spec.longest_window is not None or self.spec.tag is not None:
             return False
         return all(name in keys[None].used for name in self.spec.names)
+
+    def with_last(self, state: SensorState, keys: Collection[str | None]) -> SensorState:
+        """Returns the state with the last request of these keys, however old."""
+        requests = self._in_runs(None, [key for key in keys if key is not None])
+        return self._with(state, requests if self.spec.tag else islice(requests, 1), keys)
 
     def settle(self, state: SensorState) -> SensorState:
         """Returns the state with the batches of the last requests used up, if they have runs.
@@ -148,10 +158,10 @@ class UsedReader:
         keys = [request.key for request in requested]
         state = replace(state, requested=())
         state = self._with(state, self._in_runs(since, keys), keys)
-        if not all(state.of(r.key).has_used(r.positions) for r in requested):
+        if not all(state.of(request.key).knows(request) for request in requested):
             state = self._with(state, self._in_ticks(since), keys)
         for request in requested:
-            if not state.of(request.key).has_used(request.positions):
+            if not state.of(request.key).knows(request):
                 self.log.warning(
                     f"Batch {request.batch_id}, requested at {request.at.isoformat()}, has no run:"
                     " its completions count again."
@@ -171,7 +181,9 @@ class UsedReader:
                 state = state.with_key(key, self.used_by_hand(state.of(key), record))
         return state
 
-    def let_go(self, state: SensorState, horizon: datetime | None) -> SensorState:
+    def let_go(
+        self, state: SensorState, horizon: datetime | None, paced: datetime | None
+    ) -> SensorState:
         """Returns the state with everything used up that had ended before a launch with
         ``CONSUME_TAG``, whatever ``manual_runs`` says.
 
@@ -180,6 +192,7 @@ class UsedReader:
         Args:
             state: The state with all completions that are known.
             horizon: What completed before is outside every window; None if nothing is.
+            paced: Since when what uses anything up holds the next batch; None if it does not.
         """
         waiting = [
             c.completed_at
@@ -189,7 +202,7 @@ class UsedReader:
         ]
         if not waiting:
             return state
-        since = min(waiting) - MOST_CLOCK_SKEW
+        since = min([*waiting, paced] if paced is not None else waiting) - MOST_CLOCK_SKEW
         for record in self.runs.of_downstream(tags={CONSUME_TAG: "true"}, created_after=since):
             key = self.runs.key_of_downstream(record)
             of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name

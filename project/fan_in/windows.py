@@ -71,6 +71,12 @@ def longest_window(windows: Iterable[Window]) -> timedelta | None:
     return max(ends) if len(ends) == len(lengths) else None
 
 
+def shortest_window(windows: Iterable[Window]) -> timedelta | None:
+    """Returns the length of the shortest window; None if none has an end."""
+    lengths = [window.shortest if isinstance(window, Calendar) else window for window in windows]
+    return min((length for length in lengths if length is not None), default=None)
+
+
 def check_window(window: Window, name: str = "within") -> None:
     """Raises FanInError unless this is a positive timedelta, a calendar's period, or None."""
     if window is None or isinstance(window, Calendar):

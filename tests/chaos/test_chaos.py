@@ -332,8 +332,13 @@ def can_be_chaos(named: Named) -> bool:
     )
     conditions = {graph.condition(name) for name in graph.conditioned}
     others = {Do.DELETE, Do.REDEPLOY, Do.BACKFILL}
+    lets_go = any(
+        step.do is Do.REPORT and {*step.assets} & {*graph.conditioned}
+        for step in named.timeline.steps
+    )
     return (
         assets
+        and not lets_go
         and all(graph[name].deps for name in graph.conditioned)
         and conditions <= {"all", "all(wait=True)"}
         and not any(step.do in others or step.late or step.retry for step in named.timeline.steps)

@@ -11,7 +11,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from project.fan_in import CalendarDay, at_least
+from project.fan_in import (
+    CalendarDay,
+    CalendarHour,
+    CalendarMonth,
+    CalendarWeek,
+    TimeOfDay,
+    at_least,
+)
 from project.fan_in.cli.main import main
 from project.fan_in.errors import DamagedFile
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule
@@ -60,6 +67,7 @@ events = st.one_of(
         batch=st.none() | st.lists(members, max_size=2).map(tuple),
         more=st.lists(members, max_size=2, unique=True),
         again=st.booleans(),
+        early=st.booleans(),
         id=st.none() | st.integers(0),
         lets_go=st.booleans(),
     ),
@@ -71,14 +79,27 @@ requirements = st.recursive(
     ),
     max_leaves=4,
 ) | st.just(at_least(1))
-windows = st.sampled_from([None, HOUR, timedelta(days=1), CalendarDay("Europe/Berlin")])
+periods = st.sampled_from(
+    [
+        CalendarDay("Europe/Berlin"),
+        CalendarDay("Europe/Berlin", "06:00"),
+        CalendarHour("UTC"),
+        CalendarWeek("UTC", "sunday"),
+        CalendarMonth("UTC"),
+    ]
+)
+windows = st.sampled_from([None, HOUR, timedelta(days=1)]) | periods
 rules = st.builds(
     Rule,
     upstreams=st.just(("a", "b")),
     within=windows | st.fixed_dictionaries({"a": windows, "b": windows}),
     when=st.none() | requirements,
     settle=st.sampled_from([None, HOUR]),
+    no_sooner_than=st.sampled_from([None, HOUR]) | periods,
+    not_before=st.sampled_from([None, TimeOfDay("09:00", "Europe/Berlin")]),
     count=st.dictionaries(st.sampled_from("ab"), st.integers(1, 9)),
+    deadline=st.sampled_from([None, HOUR, TimeOfDay("09:00", "Europe/Berlin")]),
+    otherwise=st.none() | requirements,
     overlap=st.booleans(),
     idle=st.booleans(),
     by_key=st.booleans(),
@@ -118,6 +139,18 @@ def test_what_is_written_is_read_again(tmp_path_factory, some, rule):
     assert replace(after, events=()) == replace(before, events=())
     assert list(after) == list(before)
     assert list(after) == list(before), "a file can be gone through again"
+
+
+def test_a_recording_of_an_earlier_release_is_read(tmp_path):
+    """It wrote calendar days otherwise, and knew no pace."""
+    rule = Rule(upstreams=("a", "b"), within=CalendarDay("UTC"))
+    path = written(history([], rule), tmp_path / "h.jsonl")
+    text = path.read_text()
+    assert '"within":"day/UTC"' in text
+    text = text.replace('"day/UTC"', '{"day":"UTC"}')
+    path.write_text(text.replace(',"no_sooner_than":null,"not_before":null', ""))
+    assert "no_sooner_than" not in path.read_text()
+    assert files.read(path).fan_in.rule == rule
 
 
 def test_a_file_that_was_written_before_there_were_counts_is_read(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from project.fan_in import CalendarDay, at_least
+from project.fan_in import CalendarDay, CalendarWeek, TimeOfDay, at_least
 from project.fan_in.catch_up import KEYS_AT_ONCE
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule
 from project.fan_in.replay.documentation_example import DocumentationExample
@@ -46,8 +46,13 @@ gaps = st.sampled_from([timedelta(0), *(timedelta(minutes=m) for m in (1, 7, 30,
 keys = st.sampled_from([None, "x", "y"])
 kinds = st.sampled_from(["sensor", "condition"])
 windows = st.sampled_from(
-    [HOUR, 6 * HOUR, 24 * HOUR, None, CalendarDay("UTC"), CalendarDay("America/New_York")]
+    [
+        *(HOUR, 6 * HOUR, 24 * HOUR, None, CalendarDay("UTC"), CalendarDay("America/New_York")),
+        *(CalendarDay("UTC", "06:00"), CalendarWeek("UTC")),
+    ]
 )
+paces = st.sampled_from([2 * HOUR, 10 * HOUR, CalendarDay("UTC"), CalendarWeek("UTC", "tuesday")])
+times = st.sampled_from([TimeOfDay("04:30", "UTC"), TimeOfDay("12:00", "America/New_York")])
 
 
 @st.composite
@@ -61,11 +66,14 @@ def rules(draw: st.DrawFn) -> Rule:
         | st.sampled_from([at_least(1), at_least(2), AtLeast(tuple(map(Needs, "ab")), 1)])
         | expressions("ABC").map(requirement)
     )
+    # Also what could not be defined, since it holds for longer than a window.
     return Rule(
         upstreams=UPSTREAMS,
         within=within,
         when=when,
         settle=settle,
+        no_sooner_than=draw(st.none() | paces),
+        not_before=draw(st.none() | times),
         count=draw(
             st.just({}) | st.dictionaries(st.sampled_from(UPSTREAMS), st.integers(1, 3), max_size=2)
         ),
@@ -171,7 +179,7 @@ class Model:
                 held = decision.complete and self.held(known, key, at)
                 if decision.fires and not held:
                     fires.append(decision)
-            oldest = {d.key: min(s.unused[0].completed_at for s in d.ready) for d in fires}
+            oldest = {d.key: min(s.counted[-s.needed].completed_at for s in d.ready) for d in fires}
             for decision in sorted(fires, key=lambda d: (oldest[d.key], str(d.key))):
                 consumed = {c.upstream: Used(position=c.position, at=at) for c in decision.consumed}
                 mine = self.used[decision.key]
@@ -183,10 +191,14 @@ class Model:
     def keys(self, known: list) -> list:
         if not self.rule.by_key:
             return [None]
-        tells = (Ended, Requested) if self.kind == "sensor" else (Materialized, Requested)
-        if self.rule.manual_runs == "ignore":
-            tells = tells[:1]
-        return sorted({e.key for e in known if isinstance(e, tells) and e.key is not None})
+        completes = Ended if self.kind == "sensor" else Materialized
+        consumes = self.rule.manual_runs == "consume"
+        tells = {
+            e.key
+            for e in known
+            if isinstance(e, completes) or (isinstance(e, Requested) and (consumes or e.lets_go))
+        }
+        return sorted(tells - {None})
 
     def decide(self, known: list, key, at):
         sees = Ended if self.kind == "sensor" else Materialized
@@ -202,8 +214,10 @@ class Model:
             )
         ]
         used = dict(self.used[key])
+        requests = [fired for fired, of, _ in self.fired if of == key]
         for event in self.by_hand(known, key):
             if self.rule.manual_runs == "consume" or event.lets_go:
+                requests.append(event.at)
                 last = LAST if self.kind == "sensor" else event.id
                 everything = Used(position=(event.at, last), at=event.at)
                 used = merge_used(used, dict.fromkeys(UPSTREAMS, everything))
@@ -214,6 +228,7 @@ class Model:
             used=used,
             terms=self.rule,
             key=key,
+            requested_at=max(requests, default=None),
         )
 
     def by_hand(self, known: list, key) -> list:

@@ -13,6 +13,8 @@ from dagster._core.storage.schedules.schema import AssetDaemonAssetEvaluationsTa
 
 from project.fan_in import (
     CalendarDay,
+    CalendarWeek,
+    TimeOfDay,
     all_upstreams_updated,
     at_least,
     fan_in_sensor,
@@ -40,7 +42,7 @@ from tests.support.drivers import (
 from tests.support.fake_daemon import Daemon
 from tests.support.mechanisms import OURS
 from tests.support.player import Player
-from tests.support.timeline import Kind
+from tests.support.timeline import EARLY, Kind
 from tests.support.timelines import NAMED
 
 C = dg.AutomationCondition
@@ -49,6 +51,10 @@ PLAYED = (
     *("repeats collapse", "second batch with no idle tick between", "stale half is not paired"),
     *("both arrive while D runs, no overlap", "downstream by hand between halves"),
     *("state lost between halves", "a day pairs with its own day only"),
+    *("no sooner than two hours", "pace and a running downstream", "pace, key by key"),
+    *("counted by key", "two counts", "let go in the midst of a count", "one key is let go"),
+    *("past the deadline with what is there", "past the deadline it need not settle"),
+    *("its own run holds it past the deadline", "a day has until it is over"),
 )
 
 
@@ -77,8 +83,14 @@ def test_status_foretells_every_tick_and_gives_its_reason(name, contender):
                 sensor = repository.get_sensor_def("sensor")
                 now = datetime.now(UTC)
                 found = outlook(world.instance, repository, fan_in, sensor, world.cursor, now=now)
-            foretold = [key for key, outlook in found.by_key.items() if outlook.requests]
-            assert sorted(player.take(step), key=str) == sorted(foretold, key=str)
+            foretold = [
+                (key, EARLY if outlook.decision.early else 1)
+                for key, outlook in found.by_key.items()
+                if outlook.requests
+            ]
+            partition_of = player.timeline.partition_of
+            requested = [(partition_of(key), digit) for key, digit in player.take(step)]
+            assert sorted(requested, key=str) == sorted(foretold, key=str)
             if fan_in.kind == "sensor" and fan_in.key_tag is None and not foretold:
                 assert found.by_key[None].reason == world.skip_reason
 
@@ -106,6 +118,7 @@ def data(world: World, *arguments: str):
     return json.loads(ask(world, status, "--json", *arguments).output)
 
 
+NINE = TimeOfDay("09:00", "UTC")
 BY_HAND = C.in_latest_time_window() & ~C.newly_updated()
 
 CASES = {
@@ -127,6 +140,16 @@ CASES = {
         with_condition(all_upstreams_updated() & upstreams_settled(timedelta(minutes=30))),
         "AB",
         "2 of 2 upstreams ready; waiting, settling for 30 min: a materialized 0 s ago",
+    ),
+    "held until nine": (
+        *(JobPathWorld, sensor_of(not_before=NINE), "AB"),
+        "2 of 2 upstreams ready; waiting, held until 2026-01-05 09:00:00 UTC (not before 09:00 in"
+        " UTC)",
+    ),
+    "held until nine, condition": (
+        *(DeclarativeWorld, with_condition(all_upstreams_updated(not_before=NINE)), "AB"),
+        "2 of 2 upstreams ready; waiting, held until 2026-01-05 09:00:00 UTC (not before 09:00 in"
+        " UTC)",
     ),
     "idle": (
         *(JobPathWorld, sensor_of(wait_while_upstreams_run=True), "ABa"),
@@ -381,6 +404,51 @@ def test_waiting_for_upstreams_to_settle_is_no_cause_for_attention():
         assert "waiting, settling for 1 h" in said(world, code=0)
 
 
+@pytest.mark.parametrize(
+    ("world_class", "define"),
+    [
+        (JobPathWorld, lambda **terms: sensor_of(**terms)),
+        (DeclarativeWorld, lambda **terms: with_condition(all_upstreams_updated(**terms))),
+    ],
+    ids=["job", "declarative"],
+)
+def test_a_batch_that_its_pace_holds_needs_attention_only_if_it_will_be_too_old(
+    world_class, define
+):
+    """It was asked for; but that nothing will come of it, if nothing else completes, was not."""
+    terms = {"not_before": TimeOfDay("06:00", "UTC"), "within": timedelta(hours=7)}
+    with world_class(define(**terms), datetime(2026, 1, 4, 22, tzinfo=UTC)) as world:
+        daemon = Daemon(world)
+        world.run("A")
+        daemon.tick(minutes=150)
+        world.run("B")
+        daemon.tick(minutes=10)
+        text = said(world, code=1)
+        assert "! a batch will be too old before its pace lets it go: 2 of 2 upstreams" in text
+        assert "held until 2026-01-05 06:00:00 UTC (not before 06:00 in UTC)" in text
+        assert "but too old from 2026-01-05 05:00:00 UTC on; widen the window, or" in text
+        (pending,) = data(world)["fan_ins"][0]["pending"]
+        assert pending["held_until"] == "2026-01-05T06:00:00Z"
+        assert pending["too_old_at"] == "2026-01-05T05:00:00Z"
+        world.run("A")
+        daemon.tick(minutes=60)
+        assert "held until 2026-01-05 06:00:00 UTC" in said(world, code=0)
+        (pending,) = data(world)["fan_ins"][0]["pending"]
+        assert (pending["complete_since"], pending["too_old_at"]) == (None, None)
+
+
+def test_windows_have_their_text_in_json():
+    """A calendar day from midnight has the field that it always had, too."""
+    within = {"a_job": CalendarDay("UTC"), "b_job": CalendarWeek("UTC", "sunday")}
+    with JobPathWorld(sensor_of("ABC", within=within)) as world:
+        upstreams = data(world)["fan_ins"][0]["pending"][0]["upstreams"]
+        assert [u["window"] for u in upstreams] == [
+            {"calendar_day": "UTC", "calendar": "day/UTC"},
+            {"calendar": "week/UTC@sunday"},
+            {"seconds": 86400.0},
+        ]
+
+
 def test_an_asset_that_no_sensor_evaluates_is_told():
     """Dagster then evaluates it by default where its condition cannot be loaded, and says
     nothing."""
@@ -592,7 +660,14 @@ def test_the_json_is_as_documented():
         "of": 2,
         "needed": None,
         "complete": False,
+        "whole": False,
         "complete_since": None,
+        "held_until": None,
+        "too_old_at": None,
+        "waiting_since": None,
+        "deadline_at": None,
+        "past_deadline": False,
+        "requested_early_at": None,
         "requests": False,
         "reason": "1 of 2 upstreams ready; waiting for b_job: last success already used at"
         " 2026-01-05 00:01:00 UTC (succeeded 60 s ago)",
@@ -612,5 +687,5 @@ def test_the_json_is_as_documented():
         "needed": 1,
     }
     assert set(last) == {"run_id", "run_status", "requested_at", "key", "batch"}
-    assert set(last["batch"]) == {"id", "upstreams"}
+    assert set(last["batch"]) == {"id", "upstreams", "without"}
     assert set(last["batch"]["upstreams"][0]) == {"upstream", "id", "run_id", "completed_at"}

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,15 @@ from click.testing import CliRunner
 from dagster_dg_cli.cli import cli
 from dagster_shared.utils.config import load_toml_as_dict
 
-from project.fan_in import FanInSensorComponent, at_least, template_vars, with_fan_in
+from project.fan_in import (
+    CalendarDay,
+    CalendarWeek,
+    FanInSensorComponent,
+    TimeOfDay,
+    at_least,
+    template_vars,
+    with_fan_in,
+)
 from project.fan_in.condition import upstream_updated
 from project.fan_in.in_yaml import CONDITIONS
 from project.fan_in.sensor import fan_in_of
@@ -173,12 +182,14 @@ attributes:
   within: 1 day
   when: all
   settle: soon
-  count: {{orders_job: none}}
+  count: {{orders_job: 0}}
   wait_while_running: maybe
   manual_runs: consumed
   minimum_interval_seconds: 0
   default_status: running
   settel: 10m
+  no_sooner_than: often
+  not_before: nine
 """
 LINES = {
     4: "'orders and payments' does not match",
@@ -186,12 +197,14 @@ LINES = {
     6: "'1 day' does not match",
     7: "'all' does not match",
     8: "'soon' does not match",
-    9: "'none' is not of type 'integer'",
+    9: "0 is less than the minimum of 1",
     10: "'maybe' does not match",
     11: "'consumed' does not match",
     12: "0 is less than the minimum of 1",
     13: "'running' does not match",
     14: "'settel' was unexpected",
+    15: "'often' does not match",
+    16: "'nine' does not match",
     3: "'job' is a required property",
 }
 
@@ -236,8 +249,17 @@ def test_the_template_variables_make_the_conditions_that_python_makes():
     day = rendered("all_upstreams_updated('day/Europe/Berlin', at_least=2)")
     assert day.name == "all_upstreams_updated(at_least=2, today in Europe/Berlin)"
     assert rendered("all_upstreams_updated(within={'a': 'none'})").within == (("a", None),)
+    paced = rendered(
+        "all_upstreams_updated('week/UTC@sunday', settle='10m', no_sooner_than='day/UTC@06:00',"
+        " not_before='00:00/UTC')"
+    )
+    assert (paced.within, paced.settle) == (CalendarWeek("UTC", "sunday"), timedelta(minutes=10))
+    assert paced.no_sooner_than == CalendarDay("UTC", "06:00")
+    assert paced.not_before == TimeOfDay("00:00", "UTC")
     assert rendered("all_upstreams_updated(count={'a': 24})").count == (("a", 24),)
     assert rendered("upstreams_settled('10m')").name == "upstreams_settled(10 min)"
+    late = rendered("all_upstreams_updated(deadline='09:00/UTC', otherwise=at_least(1))")
+    assert (str(late.deadline), str(late.otherwise)) == ("09:00 in UTC", "at least 1")
     a, b = upstream_updated("a"), upstream_updated("b")
     assert rendered("all_of(upstream_updated('a'), upstream_updated('b'))") == a & b
     assert rendered("any_of(upstream_updated('a'), automation_condition.eager())") == a | C.eager()
@@ -254,6 +276,9 @@ def test_the_template_variables_make_the_conditions_that_python_makes():
         ("all_of(upstream_updated('a'), not downstream_running())", "'not' .* write none_of"),
         ("all_upstreams_updated(within='1 day')", "'1 day' is no duration: write one like 30s"),
         ("all_upstreams_updated(withn='1d')", "withn"),
+        ("all_upstreams_updated(within='year/UTC')", "'year/UTC' is no period of a calendar"),
+        ("all_upstreams_updated(not_before='nine')", "'nine' is no time of day: write one like"),
+        ("all_upstreams_updated(no_sooner_than='1d')", "is not shorter than the window of 24 h"),
     ],
 )
 def test_what_cannot_be_meant_does_not_load(expression, instead):

@@ -12,11 +12,12 @@ from urllib.parse import quote
 
 import dagster as dg
 import pytest
+import yaml
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from rich.console import Console
 
 from project.fan_in.batch import batch_of_run
-from project.local.dagster_process import LocalDagster
+from project.local.dagster_process import LocalDagster, wait_until
 from project.local.demo import DECLARATIVE_MART, DOWNSTREAM_JOB, FIRST, SECOND, Demo
 from project.local.programs import install
 from project.paths import ROOT
@@ -52,6 +53,27 @@ def dagster(tmp_path_factory) -> Iterator[LocalDagster]:
         demo.expect((FIRST,), "both feeds have landed it")
         assert demo.wrong == []
         dagster.wait_for_ticks()
+        yield dagster
+
+
+@pytest.fixture
+def late(tmp_path) -> Iterator[LocalDagster]:
+    """Two fan-ins with a deadline of seconds, ``tests.example.late``."""
+    location = {"module_name": "tests.example.late", "location_name": "late"}
+    workspace = tmp_path / "workspace.yaml"
+    workspace.write_text(
+        yaml.safe_dump(
+            {"load_from": [{"python_module": {**location, "working_directory": str(ROOT)}}]}
+        )
+    )
+    sensors = ("both_paid", "fan_in_automation_sensor", "fan_in_alarm_sensor")
+    with (
+        (tmp_path / "log").open("wb") as log,
+        LocalDagster(
+            tmp_path / "home", tmp_path / "data", log=log, workspace=workspace, sensors=sensors
+        ) as dagster,
+    ):
+        dagster.wait_until_ready()
         yield dagster
 
 
@@ -181,3 +203,32 @@ def test_a_mart_shows_the_day_that_was_built(look, promised):
     expect(drawn).to_be_visible(timeout=A_WHILE)
     assert drawn.evaluate("image => image.naturalWidth") > 500
     promised("picture", page)
+
+
+CHECKS = {"revenue": "fan_in_deadline", "ledger": "both_paid_deadline"}
+"""The downstream of each path, and the check of its deadline."""
+
+
+def test_a_deadline_that_has_passed_fails_a_check_on_the_assets_page(late, browser_page, promised):
+    """On both paths, while nothing runs; the run of the whole batch passes it."""
+
+    def told(asset: str, passed: bool) -> bool:
+        key = dg.AssetCheckKey(dg.AssetKey(asset), CHECKS[asset])
+        records = late.instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
+        evaluations = (r.evaluation for r in records)
+        newest = [e for e in evaluations if isinstance(e, dg.AssetCheckEvaluation)][:1]
+        return [e.passed for e in newest] == [passed]
+
+    late.wait_for_runs([late.launch("orders_job", "late")])
+    for asset in CHECKS:
+        wait_until(lambda asset=asset: told(asset, False), f"the check of {asset} to fail", 120)
+    page = browser_page
+    for asset, check in reversed(CHECKS.items()):
+        page.goto(f"{late.address}/assets/{asset}?view=checks&checkDetail={check}")
+        expect(page.get_by_text("1 of 2 upstreams ready").first).to_be_visible(timeout=A_WHILE)
+    promised("alarm", page)
+    late.wait_for_runs([late.launch("payments_job", "late")])
+    for asset in CHECKS:
+        wait_until(lambda asset=asset: told(asset, True), f"the check of {asset} to pass", 180)
+    made = [run.job_name for run in late.instance.get_runs()]
+    assert (made.count("ledger_job"), len(made)) == (1, 4)

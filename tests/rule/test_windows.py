@@ -5,9 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from project.fan_in.calendars import CalendarDay
 from project.fan_in.errors import FanInError
 from project.fan_in.windows import (
-    CalendarDay,
     check_settle,
     check_within,
     in_window,
@@ -44,18 +44,6 @@ def test_a_calendar_day_lasts_from_midnight_to_midnight(completed, tick, counts)
     assert in_window(NEW_YORK, utc(completed), local) is counts
 
 
-@pytest.mark.parametrize(
-    ("at", "start"),
-    [
-        ("2026-03-08 12:00", "2026-03-08 05:00"),
-        ("2026-11-01 12:00", "2026-11-01 04:00"),
-    ],
-)
-def test_a_calendar_day_knows_when_it_began(at, start):
-    """In UTC, on days when the clocks change too."""
-    assert NEW_YORK.start(utc(at)) == utc(start)
-
-
 def test_each_upstream_may_have_its_own_window():
     """One that a mapping does not name has a day."""
     within = {"a": HOUR, "b": None}
@@ -74,10 +62,6 @@ def test_how_far_back_completions_can_count():
 @pytest.mark.parametrize(
     ("check", "says"),
     [
-        pytest.param(lambda: CalendarDay("Mars/Base"), "'Mars/Base'.*no such time zone", id="zone"),
-        pytest.param(lambda: CalendarDay(""), "no such time zone", id="no zone"),
-        pytest.param(lambda: CalendarDay("../etc"), "no such time zone", id="a path"),
-        pytest.param(lambda: CalendarDay(None), "no such time zone", id="no text"),
         pytest.param(lambda: check_within({"a": 3}, "a"), r"within\['a'\]=3 is not", id="a number"),
         pytest.param(lambda: check_within({"z": HOUR}, ["a"]), "within names 'z'", id="unknown"),
         pytest.param(lambda: check_within(-HOUR), "is not positive", id="negative"),

@@ -35,6 +35,7 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.utils import make_new_run_id
 
 import project.fan_in as fan_in
+from project.fan_in.batch import batch_of_run
 from tests.support.pinned import (
     PARTITION,
     REPOSITORY,
@@ -284,6 +285,12 @@ class World(PinnedInstance):
         """Returns the correlation key of a run."""
         return self.instance.get_run_by_id(run_id).tags.get(self.key_tag)
 
+    def is_early(self, run_id: str) -> bool:
+        """True if a run was requested early, past a deadline."""
+        run = self.instance.get_run_by_id(run_id)
+        batch = batch_of_run(self.instance, run, self.downstream_asset)
+        return batch is not None and batch.early
+
     def _tags(self, key: str | None) -> dict[str, str]:
         return {} if key is None else {self.key_tag: key}
 
@@ -353,12 +360,16 @@ class JobConditionWorld(DeclarativeWorld):
 
 # --- definitions -------------------------------------------------------------------------------
 #
-# With ``keys``, every asset and job is partitioned by them but those of the letters in ``shared``.
+# With ``keys``, every asset and job is partitioned by them but those of the letters in ``shared``;
+# by day if they are dates.
 
 Keys = tuple[str, ...]
 
 
 def _partitions(keys: Keys) -> dg.PartitionsDefinition | None:
+    if keys and keys[0][0].isdigit():
+        # A day can be requested before it is over.
+        return dg.DailyPartitionsDefinition(keys[0], end_offset=len(keys))
     return dg.StaticPartitionsDefinition(list(keys)) if keys else None
 
 
@@ -458,6 +469,8 @@ def with_job_condition(
 def job_path_definitions(letters: Iterable[str] = "AB", **arguments: Any) -> dg.Definitions:
     """Returns definitions with a fan-in sensor over the jobs of these upstreams."""
     jobs = [upstream_job(letter) for letter in sorted(letters)]
+    if arguments.get("deadline") is not None:
+        arguments = {"alarm_on": "d", **arguments}
     sensor = fan_in.fan_in_sensor(name="sensor", upstream_jobs=jobs, job=d_job, **arguments)
     return with_sensor(sensor, letters)
 

@@ -2,25 +2,33 @@
 
 Random sets of one to six upstreams and settings; completions, failures, repeats, runs by hand,
 overlapping runs, late finishers and late sights, stops of the evaluator, lost state, sets that
-change, and ticks on and a moment around each edge: of a window, of a calendar day, of settling.
-Half of them are plain; the others ask for keys, calendar days, windows of single upstreams, parts
-of the set, counts, settling and idleness, in any combination.
+change, and ticks on and a moment around each edge: of a window, of a calendar's period, of
+settling, of pace, of a deadline. Half of them are plain; the others ask for keys, periods of a
+calendar, windows of single upstreams, parts of the set, counts, settling, idleness, pace and
+deadlines, in any combination.
 """
 
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, timedelta
+from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.support.clocks import Clock, Period
 from tests.support.timeline import (
     A_MONDAY,
     GRID,
+    ONE_DAY,
+    WEEKDAYS,
     WITHOUT_KEY,
-    Day,
     Kind,
     Step,
     Timeline,
+    TimelineError,
+    Window,
     holds,
     hours,
 )
@@ -33,9 +41,26 @@ GAPS = (GRID, *map(hours, (0.01, 0.05, 0.05, 0.05, 0.5, 0.5, 1, 1, 3, 7, 12, 20,
 # A completion may be seen minutes late, or hours, of a host whose clock is behind.
 LATENESS = tuple(map(hours, ("0.0123", "0.0377", "0.0711", "0.9013", "3.0417")))
 
-NEW_YORK = Day("America/New_York")
+NEW_YORK = Period("day", "America/New_York")
 PLAIN_WINDOWS = (None, *map(hours, (2, 24, 24, 36)))
-WINDOWS = (NEW_YORK, *PLAIN_WINDOWS, NEW_YORK, Day("Europe/Berlin"))
+PERIODS = (
+    NEW_YORK,
+    NEW_YORK,
+    Period("day", "Europe/Berlin"),
+    Period("day", "America/New_York", "01:30"),
+    Period("hour", "Asia/Kolkata"),
+    Period("week", "America/New_York", "sunday"),
+    Period("month", "UTC"),
+)
+WINDOWS = (*PLAIN_WINDOWS, *PERIODS)
+PACES = (*map(hours, (0.5, 1, 6, 6, 20, 20, 20)), *PERIODS)
+CLOCKS = (
+    Clock("01:30", "America/New_York"),
+    Clock("09:00", "Europe/Berlin"),
+    Clock("20:00", "UTC"),
+)
+
+WALLS = (Clock("09:00", "Europe/Berlin"), Clock("02:30", "America/New_York"))
 
 # A quiet day, and days around the changes of the clocks in New York.
 STARTS = (A_MONDAY, A_MONDAY, *(date(2026, *day) for day in ((3, 7), (3, 8), (10, 31), (11, 1))))
@@ -104,11 +129,41 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
         timeline = replace(timeline, counts=tuple(draw(counts).items()))
     if draw(one_in(4)):
         timeline = replace(timeline, idle=True)
+    for name, values in (("pace", PACES), ("not_before", CLOCKS)):
+        if not draw(one_in(3)) and (paced := [*_with(timeline, name, values)]):
+            timeline = draw(st.sampled_from(paced))
+    # No condition has a deadline with any other expression.
+    if draw(one_in(2)) and re.fullmatch("[A-Z0-9&]*", str(timeline.when or "")):
+        timeline = replace(timeline, **draw(deadlines(timeline, letters)))
     if draw(one_in(2)):
         timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))
         if len(letters) > 1 and draw(one_in(2)):
             timeline = replace(timeline, shared=draw(st.sampled_from(letters)))
+        elif draw(one_in(3)):
+            days = (timeline.start.weekday() + number for number in range(2))
+            keys = [WEEKDAYS[day % 7] for day in days]
+            # A day's deadline comes after its end, when what completed early may be too old.
+            window = draw(st.sampled_from((timeline.window, None)))
+            timeline = replace(timeline, keys=keys, daily=True, window=window)
     return timeline
+
+
+def _with(timeline: Timeline, name: str, values: Iterable[Any]) -> Iterator[Timeline]:
+    """Yields the timeline with each of the values that it can have: some hold for longer than its
+    windows."""
+    for value in values:
+        with suppress(TimelineError):
+            yield replace(timeline, **{name: value})
+
+
+@st.composite
+def deadlines(draw: st.DrawFn, timeline: Timeline, letters: str) -> dict[str, Any]:
+    """Draws a deadline that fits the windows, and mostly what is enough past it."""
+    values = (*map(hours, (0.5, 1.5, 4, 10)), *WALLS)
+    fitting = [fits.deadline for fits in _with(timeline, "deadline", values)]
+    otherwise = st.just(1) | st.integers(1, len(letters)) | expressions(letters)
+    found = {"deadline": draw(st.sampled_from(fitting))}
+    return found if draw(one_in(4)) else {**found, "otherwise": draw(otherwise)}
 
 
 def expressions(letters: str) -> st.SearchStrategy[str]:
@@ -147,6 +202,8 @@ class _Maker:
     def add(self, draw: st.DrawFn) -> None:
         if draw(st.integers(0, 2)) == 2:
             return self.complete_all(draw)
+        if self.timeline.otherwise is not None and draw(one_in(3)):
+            return self.wait_out(draw)
         kind = draw(st.sampled_from(KINDS))
         letter = draw(st.sampled_from(self.known)) if "{" in kind.value else None
         key = self.key(draw, kind, letter)
@@ -162,7 +219,8 @@ class _Maker:
                     return None
                 self.members.add(letter)
             case Kind.LEAVES:
-                least = self.timeline.when if isinstance(self.timeline.when, int) else 1
+                asked = (self.timeline.when, self.timeline.otherwise)
+                least = max([1, *(when for when in asked if isinstance(when, int))])
                 out = letter not in self.members
                 if out or len(self.members) == least or self.is_named(letter):
                     return None
@@ -181,7 +239,8 @@ class _Maker:
         return None
 
     def is_named(self, letter: str) -> bool:
-        return letter in str(self.timeline.when or "") or letter in dict(self.timeline.counts)
+        named = f"{self.timeline.when or ''}{self.timeline.otherwise or ''}"
+        return letter in named or letter in dict(self.timeline.counts)
 
     def key(self, draw: st.DrawFn, kind: Kind, letter: str | None) -> str | None:
         """Draws the key of a run; seldom none."""
@@ -208,6 +267,17 @@ class _Maker:
         if draw(st.booleans()):
             self.tick(draw)
 
+    def wait_out(self, draw: st.DrawFn) -> None:
+        """Adds some completion, and a tick around the deadline of its wait."""
+        letter = draw(st.sampled_from(sorted(self.members)))
+        shared = letter in self.timeline.shared
+        key = None if shared else draw(st.sampled_from(self.timeline.keys or (None,)))
+        self._put(draw, Kind.COMPLETES, letter, key)
+        edge = draw(st.sampled_from(self._deadlines(self.now)))
+        if edge - GRID > self.now:
+            self.now = edge + draw(st.sampled_from((-GRID, timedelta(0), timedelta(0), GRID)))
+            self.steps.append(Step(Kind.TICK, self.now))
+
     def tick(self, draw: st.DrawFn) -> None:
         edges = [e + d for e in self.edges for d in (-GRID, timedelta(0), GRID) if e + d > self.now]
         if edges and draw(one_in(4)):
@@ -215,6 +285,7 @@ class _Maker:
             self.steps.append(Step(Kind.TICK, self.now))
         else:
             self._put(draw, Kind.TICK)
+        self.edges += self._edges_of_pace()
 
     def _put(
         self,
@@ -231,15 +302,33 @@ class _Maker:
         if kind in (Kind.COMPLETES, Kind.ENDS):
             self.edges += self._edges(step)
 
+    def _deadlines(self, at: timedelta) -> list[timedelta]:
+        """Returns when the deadline of a wait may pass that begins at a time."""
+        deadline, zero = self.timeline.deadline, self.timeline.moment(timedelta(0))
+        if isinstance(deadline, timedelta):
+            ends = [at, *(ONE_DAY * number for number in (1, 2) if self.timeline.daily)]
+            return [end + deadline for end in ends]
+        if deadline is None:
+            return []
+        days = (deadline.date(zero + at) + ONE_DAY * number for number in range(3))
+        return [moment for day in days if (moment := deadline.on(day) - zero) > at]
+
     def _edges(self, step: Step) -> list[timedelta]:
-        """Returns when a completion leaves its window, and when it has settled."""
-        window, at = self.timeline.window_of(step.upstream), step.completed_at
+        """Returns when a completion leaves its window, when it has settled, and when the deadline
+        of the wait that it begins passes."""
+        at = step.completed_at
         edges = [at + self.timeline.settle] if self.timeline.settle else []
-        if isinstance(window, timedelta):
-            edges.append(at + window)
-        if isinstance(window, Day):
+        edges += self._deadlines(at)
+        return edges + self._end(self.timeline.window_of(step.upstream), at)
+
+    def _edges_of_pace(self) -> list[timedelta]:
+        """Returns when pace is over if this tick has requested a run, and when the morning is."""
+        zero, clock = self.timeline.moment(timedelta(0)), self.timeline.not_before
+        edges = self._end(self.timeline.pace, self.now)
+        return edges + [at - zero for at in (clock.morning(zero + self.now) if clock else ())]
+
+    def _end(self, window: Window, at: timedelta) -> list[timedelta]:
+        if isinstance(window, Period):
             zero = self.timeline.moment(timedelta(0))
-            tomorrow = window.date(zero + at) + timedelta(days=1)
-            midnight = datetime.combine(tomorrow, time(), ZoneInfo(window.zone))
-            edges.append(midnight.astimezone(UTC) - zero)
-        return edges
+            return [window.end(zero + at) - zero]
+        return [] if window is None else [at + window]

@@ -6,7 +6,7 @@ of upstreams. To add one, write its definitions, add it to ``MECHANISMS``, and `
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 import project.fan_in as fan_in
+from tests.support.clocks import Clock, Period
 from tests.support.drivers import (
     DeclarativeWorld,
     JobConditionWorld,
@@ -28,7 +29,7 @@ from tests.support.drivers import (
     with_sensor,
 )
 from tests.support.pinned import PARTITION
-from tests.support.timeline import Day, Timeline, Window
+from tests.support.timeline import Timeline, Window
 
 C = dg.AutomationCondition
 IDLE = ~C.in_progress()
@@ -61,7 +62,8 @@ def _condition(make: Callable[..., dg.AutomationCondition]) -> Callable[..., dg.
             condition = condition & IDLE
         if wrapped:
             condition = condition & IDLE
-        return with_condition(condition, letters, keys=timeline.keys, shared=timeline.shared)
+        keys = timeline.partitions
+        return with_condition(condition, letters, keys=keys, shared=timeline.shared)
 
     return define
 
@@ -74,9 +76,22 @@ def _sensor(make: Callable[[list[Any], Timeline], Any]) -> Callable[..., dg.Defi
     return define
 
 
-def _window(window: Window) -> timedelta | fan_in.CalendarDay | None:
+def _window(window: Window) -> Any:
     """Returns a window as the library takes it."""
-    return fan_in.CalendarDay(window.zone) if isinstance(window, Day) else window
+    if not isinstance(window, Period):
+        return window
+    calendar = getattr(fan_in, f"Calendar{window.kind.title()}")
+    return calendar(window.zone, *[window.starts] * bool(window.starts))
+
+
+def _pace(timeline: Timeline) -> dict[str, Any]:
+    """Returns a timeline's pace as the library takes it, of what it asks for."""
+    clock = timeline.not_before
+    pace = {
+        "no_sooner_than": _window(timeline.pace),
+        "not_before": clock and fan_in.TimeOfDay(clock.time, clock.zone),
+    }
+    return {name: value for name, value in pace.items() if value is not None}
 
 
 def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
@@ -88,12 +103,19 @@ def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
 
 def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
     within, when = _within(letters, timeline, "{}"), timeline.when
+    pace = _pace(timeline)
     count = {a.lower(): number for a, number in timeline.counts}
-    common = {
+    common: dict[str, Any] = {
         "wait_while_running": not timeline.overlap,
         "settle": timeline.settle,
         "count": count or None,
+        **pace,
     }
+    if timeline.deadline is not None:
+        common |= {"deadline": _deadline(timeline), "wait_while_upstreams_run": timeline.idle}
+    if timeline.otherwise is not None:
+        updated = {a: fan_in.upstream_updated(a.lower()) for a in letters}
+        common["otherwise"] = _otherwise(timeline, updated)
     if isinstance(when, int):
         condition = fan_in.all_upstreams_updated(within, at_least=when, **common)
     elif when is None or re.fullmatch("[A-Z&]+", when):
@@ -111,26 +133,48 @@ def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationC
             condition &= ~fan_in.downstream_running()
         if timeline.settle:
             condition &= fan_in.upstreams_settled(quiet=timeline.settle)
-    if timeline.idle:
+        if pace:  # Of an expression, by a part that asks no more than that anything is ready.
+            condition &= fan_in.all_upstreams_updated(
+                within, at_least=1, wait_while_running=False, **pace
+            )
+    if timeline.idle and timeline.deadline is None:
         condition &= ~fan_in.upstreams_running()
     return condition
 
 
+def _deadline(timeline: Timeline) -> timedelta | fan_in.TimeOfDay:
+    """Returns a deadline as the library takes it."""
+    own = timeline.deadline
+    return fan_in.TimeOfDay(own.time, own.zone) if isinstance(own, Clock) else own
+
+
+def _otherwise(timeline: Timeline, upstreams: Mapping[str, Any]) -> Any:
+    """Returns what is enough past the deadline as the library takes it."""
+    otherwise = timeline.otherwise
+    if isinstance(otherwise, int):
+        return fan_in.at_least(otherwise)
+    return eval(otherwise, dict(upstreams))
+
+
 def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
     def define(letters: frozenset[str], timeline: Timeline, _wrapped: bool) -> dg.Definitions:
-        keys = timeline.keys if partitioned else ()
+        keys = timeline.partitions if partitioned else ()
         partitions = {"keys": keys, "shared": timeline.shared}
         jobs = {a: upstream_job(a) for a in sorted(letters)}
-        more: dict[str, Any] = {}
+        succeeded = {a: fan_in.upstream_succeeded(job) for a, job in jobs.items()}
+        more = _pace(timeline)
         if isinstance(timeline.when, int):
             more["when"] = fan_in.at_least(timeline.when)
         elif timeline.when:
-            succeeded = {a: fan_in.upstream_succeeded(job) for a, job in jobs.items()}
             more["when"] = eval(timeline.when, succeeded)
         if timeline.settle:
             more["settle"] = timeline.settle
         if timeline.counts:
             more["count"] = {f"{a.lower()}_job": number for a, number in timeline.counts}
+        if timeline.deadline is not None:
+            more |= {"deadline": _deadline(timeline), "alarm_on": "d"}
+        if timeline.otherwise is not None:
+            more["otherwise"] = _otherwise(timeline, succeeded)
         if timeline.idle:
             more["wait_while_upstreams_run"] = True
         if timeline.keys:

@@ -32,8 +32,10 @@ MODULES = [
     *(
         "calendars",
         "windows",
+        "pace",
         "requirement",
         "rollup",
+        "waits",
         "history",
         "terms",
         "rule",
@@ -95,22 +97,22 @@ MUTANTS = (
     Mutant(
         "fires when any upstream is ready",
         "rule",
-        "            return len(self.ready) == len(self.statuses)\n",
-        "            return bool(self.ready)\n",
+        "            return len(ready) == len(self.statuses)\n",
+        "            return bool(ready)\n",
         "one upstream is not a batch",
     ),
     Mutant(
         "never uses anything up",
         "rule",
-        "if used is not None and newest.position <= used.position:",
-        "if False:",
+        "return used is not None and completion.position <= used.position",
+        "return False",
         "one batch",
     ),
     Mutant(
         "uses up only what is older than the batch",
         "rule",
-        "newest.position <= used.position",
-        "newest.position < used.position",
+        "return used is not None and completion.position <= used.position",
+        "return used is not None and completion.position < used.position",
         "one batch",
     ),
     Mutant(
@@ -193,17 +195,102 @@ MUTANTS = (
     ),
     Mutant(
         "ends a calendar day at midnight in UTC",
-        "windows",
-        "        zone = ZoneInfo(window.zone)\n",
-        "        zone = UTC\n",
+        "calendars",
+        "    wall = datetime.combine(day, at, ZoneInfo(zone))\n",
+        "    wall = datetime.combine(day, at, UTC)\n",
         "a calendar day",
     ),
     Mutant(
         "lets a calendar day last 24 hours",
         "windows",
-        "return completed_at.astimezone(zone).date() >= at.astimezone(zone).date()",
-        "return at - window.start(at) < ONE_DAY and completed_at >= window.start(at)",
+        "        return in_utc(completed_at) >= window.start(in_utc(at))\n",
+        "        start = window.start(in_utc(at))\n"
+        "        return in_utc(at) - start < ONE_DAY and in_utc(completed_at) >= start\n",
         "the day of 25 hours",
+    ),
+    Mutant(
+        "takes the second of two equal wall times",
+        "calendars",
+        "    wall = datetime.combine(day, at, ZoneInfo(zone))\n",
+        "    wall = datetime.combine(day, at, ZoneInfo(zone)).replace(fold=1)\n",
+        "a day that starts at a time that comes twice",
+    ),
+    Mutant(
+        "takes a wall time that is skipped for an hour later",
+        "calendars",
+        "    # In a gap: the other reading",
+        "    return moment\n    # In a gap: the other reading",
+        "a day that starts at a time that is skipped",
+    ),
+    Mutant(
+        "starts every calendar day at midnight",
+        "calendars",
+        "        yield time.fromisoformat(self.starts_at)\n",
+        "        yield time.min\n",
+        "a day from six to six",
+    ),
+    Mutant(
+        "starts every week on Monday",
+        "calendars",
+        "        if day.weekday() == WEEKDAYS.index(self.starts_on):\n",
+        "        if day.weekday() == 0:\n",
+        "a week that starts on Sunday",
+    ),
+    Mutant(
+        "counts what came just before a period",
+        "calendars",
+        "        return starts[bisect_right(starts, at) - 1]\n",
+        "        return starts[bisect_right(starts, at) - 1] - timedelta(minutes=2)\n",
+        "a calendar month",
+    ),
+    Mutant(
+        "holds a moment too long",
+        "windows",
+        "    return in_utc(completed_at) + window\n",
+        "    return in_utc(completed_at) + window + timedelta(milliseconds=1)\n",
+        "no sooner than two hours",
+    ),
+    Mutant(
+        "has no pace",
+        "rule",
+        "        return self.complete and self.held_until is None and not self._waits\n",
+        "        return self.complete and not self._waits\n",
+        "no sooner than two hours",
+    ),
+    Mutant(
+        "counts its pace from the second that a request was stored",
+        "asset_requests",
+        "        return self.at if known is None else known\n",
+        "        return self.at + 1\n",
+        "no sooner than two hours",
+    ),
+    Mutant(
+        "looks for the last request in its window alone, in the sensor",
+        "sensor_config",
+        "        return since if paced is None else min(since, paced)\n",
+        "        return since\n",
+        "by hand, long before its state was lost",
+    ),
+    Mutant(
+        "knows of no request, in the condition",
+        "asset_requests",
+        "        return knows and not self.given_back and self.early is None\n",
+        "        return False\n",
+        "by hand, it counts as a request",
+    ),
+    Mutant(
+        "requests in the night",
+        "pace",
+        "        until = max(until, not_before.on_day_of(until))\n",
+        "        pass\n",
+        "not before nine",
+    ),
+    Mutant(
+        "holds until a time of day from the evening on",
+        "calendars",
+        "        return self._on(self.midnight(at).astimezone(ZoneInfo(self.zone)).date())\n",
+        "        return self.after(at)\n",
+        "the evening is not the night",
     ),
     Mutant(
         "gives every upstream the first one's window",
@@ -231,9 +318,9 @@ MUTANTS = (
     Mutant(
         "lets go by tag only where runs by hand use up",
         "catch_up",
-        "return self.used.let_go(state, self.horizon)",
+        "return self.used.let_go(state, self.horizon, paced)",
         "consumes = self.spec.manual_runs_consume\n"
-        "        return self.used.let_go(state, self.horizon) if consumes else state",
+        "        return self.used.let_go(state, self.horizon, paced) if consumes else state",
         "one key is let go",
     ),
     Mutant(
@@ -267,14 +354,14 @@ MUTANTS = (
     Mutant(
         "counts what is outside the window",
         "rule",
-        "        and in_window(within, completion.completed_at, at)\n    )",
-        "    )",
+        "if not _is_used(completion, used) and in_window(within, completion.completed_at, at)",
+        "if not _is_used(completion, used)",
         "an old one is none of them",
     ),
     Mutant(
         "uses up the first of a count alone",
         "cursor",
-        "positions={c.upstream: c.position for c in decision.consumed},",
+        "positions={c.upstream: c.position for c in used},",
         "positions={\n"
         "                s.upstream: (s.counted[0] if s.ready else s.newest).position\n"
         "                for s in decision.statuses\n"
@@ -285,8 +372,8 @@ MUTANTS = (
     Mutant(
         "remembers one completion too few",
         "terms",
-        "History(newest=self.count.get(upstream, 1) - 1)",
-        "History(newest=self.count.get(upstream, 1) - 2)",
+        "History(newest=self.count.get(upstream, 1) - 1,",
+        "History(newest=self.count.get(upstream, 1) - 2,",
         "three of one upstream alone",
     ),
     Mutant(
@@ -313,8 +400,8 @@ MUTANTS = (
     Mutant(
         "waits for optional upstreams",
         "rule",
-        "        if self.terms.when is None:\n            return len(self.ready)",
-        "        if len(self.statuses) > 2:\n            return len(self.ready)",
+        "        if requirement is None:\n            return len(ready)",
+        "        if len(self.statuses) > 2:\n            return len(ready)",
         "optional and absent",
     ),
     Mutant(
@@ -372,8 +459,8 @@ MUTANTS = (
     Mutant(
         "uses up, for a request, all that came before its run",
         "asset_requests",
-        "request = replace(request, record=record, uses_before=record is None and not repeats)",
-        "request = replace(request, record=None, uses_before=True)",
+        "            record=record,\n            uses_before=record is None and not repeats,\n",
+        "            record=None,\n            uses_before=True,\n",
         "a newcomer's earlier completion counts",
     ),
     Mutant(
@@ -391,11 +478,116 @@ MUTANTS = (
         "downstream by hand between halves",
     ),
     Mutant(
-        "does not settle, in the condition",
+        "passes a deadline a moment too late",
+        "rule",
+        "self.at >= self.deadline_at",
+        "self.at > self.deadline_at",
+        "past the deadline with what is there",
+    ),
+    Mutant(
+        "looks again only when something happens, past the deadline",
+        "rule",
+        "times += [] if self.past_deadline else [self.deadline_at]",
+        "times += []",
+        "past the deadline with what is there",
+    ),
+    Mutant(
+        "requests early at every tick",
+        "rule",
+        "        if before is not None and (since is None or since <= before):\n",
+        "        if before is not None and since is None:\n",
+        "past the deadline with what is there",
+    ),
+    Mutant(
+        "an early request uses up its batch, by job",
+        "cursor",
+        "state = self if request.early else self.with_used",
+        "state = self.with_used",
+        "past the deadline with what is there",
+    ),
+    Mutant(
+        "an early request uses up its batch, in the condition",
+        "asset_requests",
+        "return knows and not self.given_back and self.early is None",
+        "return knows and not self.given_back",
+        "past the deadline with what is there",
+    ),
+    Mutant(
+        "does not write down that a request is early",
+        "cursor",
+        'data["without"] = list(request.without)',
+        "pass",
+        "an early request, and its state lost",
+    ),
+    Mutant(
+        "begins the wait with the newest",
+        "rule",
+        "for s in waiting for c in s.unused]",
+        "for s in waiting for c in s.unused[-1:]]",
+        "the wait begins with the oldest",
+    ),
+    Mutant(
+        "settles past its deadline",
+        "rule",
+        "if settle is None or self.past_deadline:",
+        "if settle is None:",
+        "past the deadline it need not settle",
+    ),
+    Mutant(
+        "waits for running upstreams past its deadline",
+        "rule",
+        "return () if self.past_deadline else self.busy",
+        "return self.busy",
+        "past the deadline no running upstream holds it",
+    ),
+    Mutant(
+        "an optional upstream begins a wait",
+        "rule",
+        "for status in decision.asked_for if",
+        "for status in decision.statuses if",
+        "an optional upstream begins no wait",
+    ),
+    Mutant(
+        "a shared upstream begins a wait",
+        "rule",
+        "if status.upstream not in shared]",
+        "]",
+        "a shared upstream begins no wait",
+    ),
+    Mutant(
+        "what a quorum left over begins a wait",
+        "rule",
+        "waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]",
+        "pass",
+        "what a met quorum left over begins no wait",
+    ),
+    Mutant(
+        "counts a day's deadline from its first completion",
+        "waits",
+        "begins = since if ends_at is None else max(since, in_utc(ends_at))",
+        "begins = since",
+        "a day has until it is over",
+    ),
+    Mutant(
+        "gives a repaired day a deadline",
+        "waits",
+        "if not repaired:",
+        "if True:",
+        "a day that is repaired",
+    ),
+    Mutant(
+        "today's batch does not put off the deadline",
+        "waits",
+        "        return deadline.after(passes)\n",
+        "        return passes\n",
+        "a re-run after today's batch",
+    ),
+    Mutant(
+        "does not settle, in an expression",
         "condition",
         "return _without(context, {p for ready in part.ready.values() for p in ready})",
         "return _without(context, set())",
-        "a burst",
+        "either of two, settled",
     ),
     Mutant(
         "pairs whatever the partition, in the condition",
@@ -443,8 +635,8 @@ MUTANTS = (
     Mutant(
         "loses the batch of a request whose upstream failed in its launch",
         "asset_requests",
-        "self.has_used_by_request(partition, upstream, fact) and not self.given_back",
-        "self.has_used_by_request(partition, upstream, fact)",
+        "return knows and not self.given_back and self.early is None",
+        "return knows and self.early is None",
         "given back by a run",
     ),
     Mutant(
@@ -492,14 +684,14 @@ MUTANTS = (
     Mutant(
         "uses up only what one part of the condition named",
         "condition",
-        "        seen = {partition: downstream.seen(partition, tick) for partition in requested}\n",
+        "        seen = {p: downstream.seen(p, tick, early.get(p)) for p in requested}\n",
         "        seen = {\n"
-        "            partition: {\n"
+        "            p: {\n"
         "                name: what\n"
-        "                for name, what in downstream.seen(partition, tick).items()\n"
+        "                for name, what in downstream.seen(p, tick, early.get(p)).items()\n"
         "                if name in part.question.windows\n"
         "            }\n"
-        "            for partition in requested\n"
+        "            for p in requested\n"
         "        }\n",
         "either, or both of two",
     ),

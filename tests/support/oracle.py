@@ -9,23 +9,34 @@ It is written from the contract, not from the library's code, so that agreement 
 - So it does whatever the timeline's `when` asks for: ready or not, named or not.
 - A hand-started run of the downstream that consumes, consumes whatever had completed by then: was
   stored (declarative), had ended (job). So does what lets go, on both paths.
+- Past its deadline, counted from the beginning of the wait, a batch waits no longer for upstreams
+  to settle or to end, and what `otherwise` asks for is enough: once in a wait, and it consumes
+  nothing.
+- An early batch is held by pace as a whole one is, and does not count as a request for it.
 - With keys the rule holds for each by itself: of what a key sees, as if there were no others.
+- Pace counts from the last firing, or hand-started run that consumes; at exactly that time it is
+  over. From local midnight to a time of day nothing fires.
 - Losing state and wrapping the condition change nothing.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 
+from tests.support.clocks import Period
 from tests.support.timeline import (
+    EARLY,
+    ONE_DAY,
+    WEEKDAYS,
     WITHOUT_KEY,
-    Day,
     Firings,
     Kind,
+    Step,
     Timeline,
     by_key,
     holds,
     in_hours,
+    write_digit,
 )
 
 COUNTS = {
@@ -35,7 +46,20 @@ COUNTS = {
 """What is a completion on each path: a materialization of the asset; a success of the job."""
 
 
-def project(timeline: Timeline, key: str, path: str) -> Timeline:
+@dataclass(frozen=True)
+class OfKey(Timeline):
+    """The timeline of one key.
+
+    Args:
+        common: The upstreams whose completions are of every key.
+        ends: When the key's day ends, if it is a day.
+    """
+
+    common: frozenset[str] = frozenset()
+    ends: timedelta | None = None
+
+
+def project(timeline: Timeline, key: str, path: str) -> OfKey:
     """Returns the timeline without keys that a key sees: its own runs, and what is of no run.
 
     A run without a key is of no key, but on the declarative path one of a shared upstream is of
@@ -48,7 +72,13 @@ def project(timeline: Timeline, key: str, path: str) -> Timeline:
         if step.key == key
         or (step.key is None and (step.upstream in shared or step.kind in WITHOUT_KEY))
     ]
-    return replace(timeline, steps=tuple(seen), keys=(), shared=frozenset())
+    ends = None
+    if timeline.daily:
+        first = WEEKDAYS[timeline.start.weekday()]
+        ends = ((WEEKDAYS.index(key) - WEEKDAYS.index(first)) % 7 + 1) * ONE_DAY
+    of_key = {field.name: getattr(timeline, field.name) for field in fields(timeline)}
+    of_key |= {"steps": tuple(seen), "keys": (), "shared": frozenset(), "daily": False}
+    return OfKey(**of_key, common=frozenset(shared), ends=ends)
 
 
 @dataclass(frozen=True, order=True)
@@ -62,7 +92,8 @@ class Completion:
 
 @dataclass(frozen=True)
 class World:
-    """A timeline on one path, in which the ticks at the places ``fired`` request a run.
+    """A timeline on one path, in which the ticks at the places ``fired`` request a whole batch, and
+    those at the places ``early`` one that is not whole.
 
     Every question is asked at a place, and answered from the steps before it.
     """
@@ -70,6 +101,7 @@ class World:
     timeline: Timeline
     path: str
     fired: Collection[int]
+    early: Collection[int] = ()
 
     def upstreams(self, place: int) -> list[str]:
         """Returns the set of upstreams."""
@@ -106,16 +138,26 @@ class World:
 
     def consumed(self, completion: Completion, place: int) -> bool:
         """True if a completion has been consumed."""
-        by_hand = self.path == "declarative" or self.timeline.manual_runs == "consume"
         for number, step in enumerate(self.timeline.steps[:place]):
             if number in self.fired and completion.upstream in self.upstreams(number):
                 newest = self.newest(completion.upstream, number)
                 if newest is not None and completion <= newest:
                     return True
-            hand_run = step.kind in (Kind.D_BY_HAND, Kind.D_STARTS) and by_hand
-            if (hand_run or step.kind is Kind.LET_GO) and self.before(completion, number):
+            if self.is_hand(step) and self.before(completion, number):
                 return True
         return False
+
+    def is_hand(self, step: Step) -> bool:
+        """True if a step is a hand that consumes: a run of the downstream, or what lets go."""
+        consumes = self.path == "declarative" or self.timeline.manual_runs == "consume"
+        hand_run = step.kind in (Kind.D_BY_HAND, Kind.D_STARTS)
+        return step.kind is Kind.LET_GO or (consumes and hand_run)
+
+    def last_request(self, place: int) -> timedelta | None:
+        """Returns when a batch was last requested, or consumed by hand."""
+        steps = enumerate(self.timeline.steps[:place])
+        times = [s.at for n, s in steps if n in self.fired or self.is_hand(s)]
+        return max(times, default=None)
 
     def before(self, completion: Completion, place: int) -> bool:
         """True if a completion came before what a hand did: was stored before it on the declarative
@@ -126,45 +168,130 @@ class World:
         return (completion.completed_at, completion.place) < (at, place)
 
     def in_window(self, completion: Completion, place: int) -> bool:
-        """True if a completion is younger than the window; exactly as old is too old. On a calendar
-        day: if its date there is the tick's (or later)."""
-        window = self.timeline.window_of(completion.upstream)
-        tick, completed_at = self.timeline.steps[place].at, completion.completed_at
-        if isinstance(window, Day):
-            dates = [window.date(self.timeline.moment(at)) for at in (completed_at, tick)]
-            return dates[0] >= dates[1]
-        return window is None or tick - completed_at < window
+        """True if a completion is younger than the window; exactly as old is too old. Of a
+        calendar's period: if it came since the beginning of the period in which the tick lies."""
+        tick = self.timeline.steps[place].at
+        return self.is_young(completion.upstream, completion.completed_at, tick)
+
+    def is_young(self, upstream: str, completed_at: timedelta, tick: timedelta) -> bool:
+        """True if a time is inside the window of an upstream at another."""
+        window = self.timeline.window_of(upstream)
+        return window is None or self.is_within(window, completed_at, tick)
+
+    def is_within(self, window: timedelta | Period, then: timedelta, now: timedelta) -> bool:
+        """True if a time is inside a window at another."""
+        moment = self.timeline.moment
+        if isinstance(window, Period):
+            return moment(then) >= window.start(moment(now))
+        return now - then < window
 
     def enough(self, completions: Collection[Completion], place: int) -> bool:
         """True if these completions alone would make a batch."""
         names, when = {c.upstream for c in completions}, self.timeline.when
         if when is None:
             return names == set(self.upstreams(place))
-        if isinstance(when, int):
-            return len(names) >= when
-        return holds(when, names)
+        return _is_met(when, names)
 
-    def batch(self, place: int) -> list[Completion] | None:
-        """Returns the complete batch, if there is one."""
+    def all_ready(self, place: int) -> list[Completion]:
+        """Returns the newest completion of each upstream that is ready."""
         newest = [self.newest(upstream, place) for upstream in self.upstreams(place)]
-        batch = [
+        return [
             completion
             for completion in newest
             if completion is not None and self.ready(completion.upstream, place)
         ]
+
+    def batch(self, place: int) -> list[Completion] | None:
+        """Returns the complete batch, if there is one."""
+        batch = self.all_ready(place)
         return batch if self.enough(batch, place) else None
+
+    # --- the wait ----------------------------------------------------------------------------
+
+    def since(self, place: int) -> timedelta | None:
+        """Returns when the wait began: with the oldest completion that counts for it."""
+        waiting = [
+            step.completed_at
+            for number, step in enumerate(self.timeline.steps[:place])
+            if step.upstream in self.upstreams(place) and step.kind in COUNTS[self.path]
+            if self.begins_wait(Completion(step.completed_at, number, step.upstream), place)
+        ]
+        return min(waiting, default=None)
+
+    def begins_wait(self, completion: Completion, place: int) -> bool:
+        """True if it is unused, in its window, and neither optional, nor of every key, nor left
+        over by a quorum that was met without it."""
+        newer = [c for c in self.known(completion.upstream, place) if c >= completion]
+        if any(self.consumed(c, place) for c in newer) or not self.in_window(completion, place):
+            return False
+        when, name = self.timeline.when, completion.upstream
+        if isinstance(when, str) and name not in when:
+            return False
+        if name in getattr(self.timeline, "common", ()):
+            return False
+        last = max(self.whole_requests(place), default=None)
+        if when is None or last is None or last not in self.fired:
+            return True
+        before = World(self.timeline, self.path, [one for one in self.fired if one < last])
+        with_it = {c.upstream for c in before.all_ready(last)}
+        requested_at = self.timeline.steps[last].at
+        return name in with_it or not self.is_young(name, requested_at, completion.completed_at)
+
+    def whole_requests(self, place: int) -> list[int]:
+        """Returns the places at which all that there was has been used."""
+        by_hand = self.path == "declarative" or self.timeline.manual_runs == "consume"
+        return [
+            number
+            for number, step in enumerate(self.timeline.steps[:place])
+            if number in self.fired
+            or step.kind is Kind.LET_GO
+            or (by_hand and step.kind in (Kind.D_BY_HAND, Kind.D_STARTS))
+        ]
+
+    def is_past_deadline(self, place: int) -> bool:
+        """True from the deadline on, for the rest of the wait."""
+        timeline, since = self.timeline, self.since(place)
+        if timeline.deadline is None or since is None:
+            return False
+        ends, whole = getattr(timeline, "ends", None), self.whole_requests(place)
+        if ends is not None:
+            if whole or [one for one in self.early if one < place]:
+                return False
+            since = max(since, ends)
+        at = timeline.steps[place].at
+        if isinstance(timeline.deadline, timedelta):
+            return at - since >= timeline.deadline
+        dates = [timeline.deadline.date(timeline.moment(timeline.steps[one].at)) for one in whole]
+        day = timeline.deadline.date(timeline.moment(since))
+        while timeline.deadline.on(day) <= timeline.moment(since) or day in dates:
+            day += ONE_DAY
+        return timeline.moment(at) >= timeline.deadline.on(day)
+
+    def early_batch(self, place: int) -> list[Completion] | None:
+        """Returns what is enough only past the deadline, if it was not requested in this wait."""
+        otherwise, ready = self.timeline.otherwise, self.all_ready(place)
+        if otherwise is None or not self.is_past_deadline(place):
+            return None
+        since = self.since(place)
+        if any(self.timeline.steps[one].at >= since for one in self.early):
+            return None
+        return ready if ready and _is_met(otherwise, {c.upstream for c in ready}) else None
+
+    # --- what holds --------------------------------------------------------------------------
 
     def held(self, place: int) -> str:
         """Returns why a batch must wait; empty if it need not."""
         steps, settle = self.timeline.steps[:place], self.timeline.settle
         unfinished = []
         for number, step in enumerate(steps):
-            if number in self.fired or step.kind is Kind.D_STARTS:
+            if number in (*self.fired, *self.early) or step.kind is Kind.D_STARTS:
                 unfinished.append(number)
             if step.kind in (Kind.D_SUCCEEDS, Kind.D_FAILS):
                 unfinished = unfinished[1:]
         if unfinished and not self.timeline.overlap:
             return "beside an unfinished run"
+        if self.is_past_deadline(place):
+            return self.held_by_pace(place)
         for upstream in self.upstreams(place):
             newest = self.newest(upstream, place)
             age = newest and self.timeline.steps[place].at - newest.completed_at
@@ -173,7 +300,24 @@ class World:
             kinds = [step.kind for step in steps if step.upstream == upstream]
             if self.timeline.idle and kinds.count(Kind.STARTS) > kinds.count(Kind.ENDS):
                 return f"while {upstream} runs"
+        return self.held_by_pace(place)
+
+    def held_by_pace(self, place: int) -> str:
+        """Returns why a batch must wait for a time; empty if it need not."""
+        pace, last = self.timeline.pace, self.last_request(place)
+        now = self.timeline.steps[place].at
+        if pace is not None and last is not None and self.is_within(pace, last, now):
+            return "too soon after the last request"
+        if self.timeline.not_before is not None:
+            moment = self.timeline.moment(now)
+            midnight, until = self.timeline.not_before.morning(moment)
+            if midnight <= moment < until:
+                return f"before {self.timeline.not_before}"
         return ""
+
+
+def _is_met(when: int | str, names: Collection[str]) -> bool:
+    return len(names) >= when if isinstance(when, int) else holds(when, names)
 
 
 def tick_places(timeline: Timeline) -> list[int]:
@@ -182,7 +326,8 @@ def tick_places(timeline: Timeline) -> list[int]:
 
 
 def expected(timeline: Timeline, path: str) -> Firings:
-    """Returns a digit for each tick: 1 if this path ("declarative" or "job") requests a run.
+    """Returns a digit for each tick: 1 if this path ("declarative" or "job") requests a run, and
+    ``EARLY`` if it does so early.
 
     With keys it returns such digits for each key.
     """
@@ -191,11 +336,16 @@ def expected(timeline: Timeline, path: str) -> Firings:
     if timeline.keys:
         return {key: expected(project(timeline, key, path), path) for key in timeline.keys}
     fired: list[int] = []
+    early: list[int] = []
     for place in tick_places(timeline):
-        world = World(timeline, path, tuple(fired))
-        if world.batch(place) is not None and not world.held(place):
+        world = World(timeline, path, tuple(fired), tuple(early))
+        if world.held(place):
+            continue
+        if world.batch(place) is not None:
             fired.append(place)
-    return [int(place in fired) for place in tick_places(timeline)]
+        elif world.early_batch(place) is not None:
+            early.append(place)
+    return [EARLY if p in early else int(p in fired) for p in tick_places(timeline)]
 
 
 @dataclass(frozen=True)
@@ -235,6 +385,9 @@ def judge(timeline: Timeline, path: str, firings: Firings) -> list[Verdict]:
     - ``duplicate``: nothing of some upstream is new since the mechanism's last firing that used
       it (or since a hand-started run that consumed it);
     - ``stale``: the newest completion of some upstream is outside the window.
+
+    An early request is another thing than a whole one: where only one of the two makes it, it is
+    ``lost`` or ``early``.
     """
     if timeline.keys:
         if set(by_key(firings)) != set(timeline.keys):
@@ -247,19 +400,28 @@ def judge(timeline: Timeline, path: str, firings: Firings) -> list[Verdict]:
         ]
         return sorted(verdicts, key=lambda verdict: verdict.tick) or [CORRECT]
     due, places = expected(timeline, path), tick_places(timeline)
-    if len(firings) != len(due) or not set(firings) <= {0, 1}:
+    if len(firings) != len(due) or not set(firings) <= {0, 1, EARLY}:
         raise ValueError(f"firings {list(firings)} are not {len(due)} digits, 0 or 1, one a tick")
     referee, mechanism = (
-        World(timeline, path, [place for place, fires in zip(places, row, strict=True) if fires])
+        World(
+            timeline,
+            path,
+            *([p for p, d in zip(places, row, strict=True) if d == digit] for digit in (1, EARLY)),
+        )
         for row in (due, firings)
     )
     verdicts, owed, owed_at = [], [], 0
     for tick, place in enumerate([*places, None]):
-        if owed and (place is None or due[tick]):
+        if owed and (place is None or due[tick] == 1):
             why = f"the batch of {_aged(timeline, owed, places[owed_at])} never comes"
             verdicts.append(Verdict(owed_at, "lost", why))
             owed = []
         if place is None or due[tick] == firings[tick]:
+            continue
+        if EARLY in (due[tick], firings[tick]):
+            kind = "lost" if due[tick] else "early"
+            words = [f"{write_digit(digit)}" for digit in (firings[tick], due[tick])]
+            verdicts.append(Verdict(tick, kind, f"{words[0]} where {words[1]} is due"))
             continue
         if due[tick]:
             batch = referee.batch(place)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from tests.support import drivers
 from tests.support.drivers import World
 from tests.support.mechanisms import Mechanism
-from tests.support.timeline import Firings, Kind, Step, Timeline
+from tests.support.timeline import EARLY, Firings, Kind, Step, Timeline
 
 
 class Player(AbstractContextManager["Player"]):
@@ -27,24 +27,37 @@ class Player(AbstractContextManager["Player"]):
         self.world.__exit__(*exc)
 
     def _definitions(self):
-        keys = self.timeline.keys if self.mechanism.world.key_tag == drivers.PARTITION else ()
+        keys = self.timeline.partitions if self.mechanism.world.key_tag == drivers.PARTITION else ()
         others = drivers.upstreams(
             self.named - self.letters, keys=keys, shared=self.timeline.shared, d=False
         )
         tested = self.mechanism.define(self.letters, self.timeline, self.wrapped)
         return drivers.dg.Definitions.merge(tested, others)
 
+    @property
+    def has_days(self) -> bool:
+        """True if the keys are partitions of time."""
+        return self.timeline.daily and self.mechanism.world.key_tag == drivers.PARTITION
+
+    def _requested(self, run_id: str) -> tuple[str | None, int]:
+        key = self.world.key_of(run_id)
+        if self.has_days:
+            key = next(k for k in self.timeline.keys if self.timeline.partition_of(k) == key)
+        return key, EARLY if self.world.is_early(run_id) else 1
+
     def _redefine(self) -> None:
         self.world.define(self._definitions())
 
-    def take(self, step: Step) -> list[str | None] | None:
-        """Takes a step; returns the keys of the requested runs if it is a tick."""
-        world, letter, key = self.world.at(step.completed_at), step.upstream, step.key
+    def take(self, step: Step) -> list[tuple[str | None, int]] | None:
+        """Takes a step; returns the keys of the requested runs if it is a tick, each with its
+        digit."""
+        world, letter = self.world.at(step.completed_at), step.upstream
+        key = self.timeline.partition_of(step.key) if self.has_days else step.key
         match step.kind:
             case Kind.TICK:
                 before = len(world.requested)
                 world.tick()
-                return [world.key_of(run_id) for run_id in world.requested[before:]]
+                return [self._requested(run_id) for run_id in world.requested[before:]]
             case Kind.COMPLETES:
                 world.run(letter, key=key)
             case Kind.STARTS:
@@ -97,7 +110,10 @@ def play(timeline: Timeline, mechanism: Mechanism, *, cold: bool = False) -> Fir
             player.take(Step(Kind.TICK, timeline.steps[0].completed_at))
         taken = [player.take(step) for step in timeline.steps]
     requested = [keys for keys in taken if keys is not None]
-    strangers = {key for keys in requested for key in keys} - set(timeline.keys or [None])
+    strangers = {key for keys in requested for key, _ in keys} - set(timeline.keys or [None])
     assert not strangers, f"requested for {strangers}, of keys {timeline.keys}"
-    rows = {key: [keys.count(key) for keys in requested] for key in timeline.keys or [None]}
+    rows = {
+        key: [sum(digit for of, digit in keys if of == key) for keys in requested]
+        for key in timeline.keys or [None]
+    }
     return rows if timeline.keys else rows[None]

@@ -16,7 +16,13 @@ at one time happen in the order written. Before a colon stands what is not the d
     {A,B,C} when=A&(B|~C): A B .            letters are true of upstreams that are ready
     count[A]=3: A . A A . B .               A is ready with three completions, none of them used
     settle=1h idle=yes: A B .@2             no upstream has completed for an hour, and none runs
+    window=week/UTC@sunday: A B .           also day/UTC@06:00, hour/UTC, month/UTC
+    pace=6h: A B . A B .                    no sooner than 6 hours after the last request
+    pace=day/UTC notbefore=09:00/UTC: A B . at most one a day, and none before nine
+    deadline=2h otherwise=A|B: A .@2        a wait of two hours, after which A or B is enough
+    deadline=09:00/Europe/Berlin: A .       a wait until that time of day
     {A,B,C} keys=x,y shared=C: A/x B/y C .  steps of a key; C has none, and stands for every key
+    keys=mon,tue daily=yes: A/mon B/tue .   keys that are days, of the week that begins at hour 0
 
 ``parse`` reads this, ``str`` writes its one canonical form: ``parse(str(t)) == t``.
 """
@@ -32,7 +38,8 @@ from decimal import Decimal
 from enum import Enum
 from string import ascii_uppercase
 from typing import Any
-from zoneinfo import ZoneInfo
+
+from tests.support.clocks import Clock, Period
 
 UPSTREAM_LETTERS = ascii_uppercase.replace("D", "")
 GRID = timedelta(microseconds=3600)
@@ -106,41 +113,71 @@ def in_hours(duration: timedelta) -> str:
 GAP = hours("0.05")
 ONE_DAY = hours(24)
 A_MONDAY = date(2026, 1, 5)
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-@dataclass(frozen=True)
-class Day:
-    """A window: what completed on the tick's own calendar day, in a named time zone."""
+Window = timedelta | Period | None
+"""Sliding, a calendar's period, or none."""
 
-    zone: str
-
-    def __post_init__(self) -> None:
-        try:
-            ZoneInfo(self.zone)
-        except (KeyError, ValueError, OSError):
-            raise TimelineError(f"{self.zone!r} is no time zone, like America/New_York") from None
-
-    def date(self, moment: datetime) -> date:
-        """Returns a moment's date there."""
-        return moment.astimezone(ZoneInfo(self.zone)).date()
+Pace = timedelta | Period | None
+"""How soon after the last request; at most one request in a calendar's period; or no pace."""
 
 
-Window = timedelta | Day | None
-"""Sliding, a calendar day, or none."""
+def _read_period(word: str) -> Period | None:
+    """Returns the period that a word is; None if it does not look like one."""
+    found = re.fullmatch(r"(\w+)/([^@]*)(?:@(.+))?", word)
+    if not found:
+        return None
+    try:
+        return Period(found[1], found[2], found[3] or "")
+    except (KeyError, ValueError, OSError):
+        what = "hour/UTC week/UTC@sunday month/UTC day/America/New_York@06:00"
+        raise TimelineError(f"{word!r} is no period of a calendar; one is: {what}") from None
+
+
+def _read_clock(word: str) -> Clock:
+    try:
+        return Clock(*word.split("/", 1))
+    except (KeyError, ValueError, OSError, TypeError):
+        raise TimelineError(f"{word!r} is no time of day, like 09:00/Europe/Berlin") from None
+
+
+Deadline = timedelta | Clock
+
+
+def _read_deadline(word: str) -> Deadline:
+    if "/" in word:
+        return _read_clock(word)
+    if not word.endswith("h"):
+        raise TimelineError(f"{word!r} is no deadline; one is: 2h 09:00/Europe/Berlin")
+    return hours(word.removesuffix("h"))
+
+
+def _write_deadline(deadline: Deadline) -> str:
+    return str(deadline) if isinstance(deadline, Clock) else f"{in_hours(deadline)}h"
 
 
 def _read_window(word: str) -> Window:
-    if word.startswith("day/"):
-        return Day(word.removeprefix("day/"))
+    if period := _read_period(word):
+        return period
     if word != "none" and not word.endswith("h"):
         raise TimelineError(f"{word!r} is no window; one is: 24h none day/America/New_York")
     return None if word == "none" else hours(word.removesuffix("h"))
 
 
+def _read_pace(word: str) -> Pace:
+    return _read_period(word) or hours(word.removesuffix("h"))
+
+
 def _write_window(window: Window) -> str:
-    if isinstance(window, Day):
-        return f"day/{window.zone}"
+    if isinstance(window, Period):
+        return str(window)
     return f"{in_hours(window)}h" if window else "none"
+
+
+def shortest_of(window: timedelta | Period) -> timedelta:
+    """Returns a window's length; the shortest, if the clocks do not change, of a calendar's."""
+    return window.shortest if isinstance(window, Period) else window
 
 
 def holds(when: str, ready: Collection[str]) -> bool:
@@ -228,9 +265,14 @@ class Timeline:
         when: What must be ready: None for all, so many, or an expression over letters.
         counts: Upstreams that are ready with so many completions, and these numbers.
         settle: Quiet period: no upstream has completed for this long; None for none.
+        deadline: How long a batch is waited for, or until what time of day; None for ever.
+        otherwise: What must be ready past the deadline: None, so many, or an expression.
         idle: True if a batch waits while an upstream runs.
+        pace: How soon after the last request the next may come; None for at once.
+        not_before: From which time of day on a batch is requested; None for all day.
         keys: The correlation keys, or none: then everything goes with everything.
         shared: With keys, the upstreams that have none (unpartitioned assets).
+        daily: True if the keys are days of the week (mon to sun) that begins at hour 0.
         overlap: True if a batch may be requested while the downstream runs.
         manual_runs: "consume" if, on the job path, a hand-started run of the downstream consumes.
         start: The day at whose start, in UTC, hour 0 is.
@@ -243,9 +285,14 @@ class Timeline:
     when: int | str | None = None
     counts: tuple[tuple[str, int], ...] = ()
     settle: timedelta | None = None
+    deadline: Deadline | None = None
+    otherwise: int | str | None = None
     idle: bool = False
+    pace: Pace = None
+    not_before: Clock | None = None
     keys: tuple[str, ...] = ()
     shared: frozenset[str] = frozenset()
+    daily: bool = False
     overlap: bool = True
     manual_runs: str = "ignore"
     start: date = A_MONDAY
@@ -262,6 +309,8 @@ class Timeline:
         put("windows", tuple(pair for pair in own if pair[1] != self.window))
         put("counts", tuple(pair for pair in sorted(dict(self.counts).items()) if pair[1] != 1))
         put("when", self.when if self.when is None else _read_when(str(self.when)))
+        own = self.otherwise
+        put("otherwise", own if own is None else _read_when(str(own)))
         put("keys", tuple(sorted(self.keys)))
         put("shared", frozenset(self.shared))
         for number, fault in self._step_faults():
@@ -282,13 +331,9 @@ class Timeline:
         for option, window in sliding.items():
             if window <= timedelta(0) or window % GRID:
                 yield option, f"the window is more than 0 h or none, not {window!s}"
-        if isinstance(self.when, int) and not 1 <= self.when <= len(letters):
-            yield "when", f"{self.when} of {len(letters)} upstreams: it is 1 to {len(letters)}"
-        if isinstance(self.when, str):
-            if strangers := set(_named_in(_read_when(self.when))) - set(letters):
-                yield "when", f"{sorted(strangers)} are not in the set {letters}"
-            if holds(self.when, ()):
-                yield "when", f"{self.when!r} is true of nothing: at least one must be ready"
+        yield from _requirement_faults("when", self.when, letters)
+        yield from _requirement_faults("otherwise", self.otherwise, letters)
+        yield from self._deadline_faults(windows.values())
         for letter, count in dict(self.counts).items():
             if letter not in letters:
                 yield f"count[{letter}]", f"{letter} is not in the set {letters}"
@@ -301,14 +346,42 @@ class Timeline:
                 yield "settle", f"to settle takes more than 0 h, not {self.settle!s}"
             if any(self.settle >= window for window in sliding.values()):
                 yield "settle", "what has settled is outside the window: settle for less"
+        yield from self._pace_faults([*windows.values()])
         if len(set(self.keys)) < len(self.keys) or not all(map(_KEY.fullmatch, self.keys)):
             yield "keys", f"{list(self.keys)} are not different lower-case words, like x1"
+        if self.daily and not {*self.keys} <= {*WEEKDAYS}:
+            yield "daily", f"{list(self.keys)} are not all days of the week, like mon"
         if self.shared and not self.keys:
             yield "shared", "without keys= there is nothing to share"
         if not set(self.shared) <= set(letters):
             yield "shared", f"{sorted(self.shared)} are not all in the set {letters}"
         if self.manual_runs not in ("ignore", "consume"):
             yield "manual_runs", f"manual_runs={self.manual_runs!r} is not ignore or consume"
+
+    def _pace_faults(self, windows: list[Window]) -> Iterator[tuple[str, str]]:
+        shortest = min((w for w in windows if isinstance(w, timedelta)), default=timedelta.max)
+        periods = [window for window in windows if isinstance(window, Period)]
+        if isinstance(self.pace, timedelta):
+            if self.pace <= timedelta(0) or self.pace % GRID:
+                yield "pace", f"pace is more than 0 h, not {self.pace!s}"
+            if self.pace >= shortest or periods:
+                yield "pace", "what it holds is outside the window: hold for less, or by calendar"
+        if self.not_before is not None:
+            split = any(map(self.not_before.is_split_by, periods))
+            if self.not_before.stretch >= shortest or split:
+                yield "notbefore", "what it holds is outside the window: hold for less"
+
+    def _deadline_faults(self, windows: Collection[Window]) -> Iterator[tuple[str, str]]:
+        lengths = [shortest_of(window) for window in windows if window]
+        if self.otherwise is not None and self.deadline is None:
+            yield "otherwise", "it is asked only past a deadline, and there is none"
+        if isinstance(self.deadline, Clock) and any(length < ONE_DAY for length in lengths):
+            yield "deadline", "a time of day takes windows of a day or more"
+        if isinstance(self.deadline, timedelta):
+            if self.deadline <= timedelta(0) or self.deadline % GRID:
+                yield "deadline", f"a deadline is more than 0 h, not {self.deadline!s}"
+            if any(self.deadline >= length for length in lengths):
+                yield "deadline", "what waits that long is outside the window: wait for less"
 
     def _step_faults(self) -> Iterator[tuple[int, str]]:
         """Yields the number of each step that cannot come where it stands, and why."""
@@ -335,12 +408,15 @@ class Timeline:
             clock = step.at
             if kind in (Kind.JOINS, Kind.LEAVES):
                 members ^= {name}
-                if name in _named_in(self.when):
-                    yield number, f"when={self.when} names {name}: it can neither join nor leave"
+                for option in ("when", "otherwise"):
+                    when = getattr(self, option)
+                    if name in _named_in(when):
+                        fault = f"{option}={when} names {name}: it can neither join nor leave"
+                        yield number, fault
+                    if isinstance(when, int) and len(members) < when:
+                        yield number, f"{option}={when} of a set of {len(members)} can never be"
                 if name in dict(self.counts):
                     yield number, f"count[{name}] names it: it can neither join nor leave"
-                if isinstance(self.when, int) and len(members) < self.when:
-                    yield number, f"when={self.when} of a set of {len(members)} can never be"
 
     def window_of(self, upstream: str) -> Window:
         """Returns how recent a completion of this upstream must be."""
@@ -349,6 +425,20 @@ class Timeline:
     def count_of(self, upstream: str) -> int:
         """Returns with how many completions this upstream is ready."""
         return dict(self.counts).get(upstream, 1)
+
+    def partition_of(self, key: str | None) -> str | None:
+        """Returns the day that a key is, if it is one."""
+        if not self.daily or key is None:
+            return key
+        days = (self.start + timedelta(days=number) for number in range(7))
+        return next(str(day) for day in days if WEEKDAYS[day.weekday()] == key)
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """The keys as partitions: if they are days, all days of the week."""
+        if not self.daily:
+            return self.keys
+        return tuple(str(self.start + timedelta(days=number)) for number in range(7))
 
     def moment(self, at: timedelta) -> datetime:
         """Returns the calendar's time of a time of this timeline."""
@@ -373,12 +463,22 @@ class Timeline:
         words += [f"count[{letter}]={count}" for letter, count in self.counts]
         if self.settle:
             words.append(f"settle={in_hours(self.settle)}h")
+        if self.deadline is not None:
+            words.append(f"deadline={_write_deadline(self.deadline)}")
+        if self.otherwise is not None:
+            words.append(f"otherwise={self.otherwise}")
         if self.idle:
             words.append("idle=yes")
+        if self.pace:
+            words.append(f"pace={_write_window(self.pace)}")
+        if self.not_before:
+            words.append(f"notbefore={self.not_before}")
         if self.keys:
             words.append("keys=" + ",".join(self.keys))
         if self.shared:
             words.append("shared=" + ",".join(sorted(self.shared)))
+        if self.daily:
+            words.append("daily=yes")
         if not self.overlap:
             words.append("overlap=no")
         if self.manual_runs != "ignore":
@@ -402,6 +502,18 @@ def _read_count(word: str) -> int:
     return int(word)
 
 
+def _requirement_faults(
+    name: str, when: int | str | None, letters: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    if isinstance(when, int) and not 1 <= when <= len(letters):
+        yield name, f"{when} of {len(letters)} upstreams: it is 1 to {len(letters)}"
+    if isinstance(when, str):
+        if strangers := set(_named_in(_read_when(when))) - set(letters):
+            yield name, f"{sorted(strangers)} are not in the set {letters}"
+        if holds(when, ()):
+            yield name, f"{when!r} is true of nothing: at least one must be ready"
+
+
 def _named_in(when: int | str | None) -> list[str]:
     return re.findall("[A-Z]", str(when or ""))
 
@@ -413,6 +525,7 @@ def _read_date(word: str) -> date:
         raise TimelineError(f"{word!r} is not a date, like 2026-03-08") from None
 
 
+_END_OF_HEADER = re.compile(r"(?<!\d\d):|:(?!\d\d)")  # Not the one in 09:00.
 _KEY = re.compile("[a-z][a-z0-9]*")
 _STEP = re.compile(
     r"(?P<form>\([^()]*\)|[^\s@<()/]+)(?:/(?P<key>[^\s@<]*))?"
@@ -426,21 +539,29 @@ _OPTIONS = {
     "when=(.*)": ("when", _read_when),
     r"count\[(.*)\]=(.*)": ("counts", lambda letter, word: ((letter, _read_count(word)),)),
     "settle=(.*)h": ("settle", hours),
+    "deadline=(.*)": ("deadline", _read_deadline),
+    "otherwise=(.*)": ("otherwise", _read_when),
     "idle=(yes|no)": ("idle", lambda word: word == "yes"),
+    "pace=(.*)": ("pace", _read_pace),
+    "notbefore=(.*)": ("not_before", _read_clock),
     "keys=(.*)": ("keys", lambda keys: keys.split(",")),
     "shared=(.*)": ("shared", lambda letters: letters.split(",")),
+    "daily=(yes|no)": ("daily", lambda word: word == "yes"),
     "overlap=(yes|no)": ("overlap", lambda word: word == "yes"),
     "manual_runs=(ignore|consume)": ("manual_runs", str),
 }
 _EXAMPLES = (
     "{A,B} start=2026-03-08 window=24h|none|day/America/New_York window[A]=6h when=2 when=A&(B|~C)"
-    " count[A]=3 settle=1h idle=yes|no keys=x,y shared=A overlap=yes|no manual_runs=ignore|consume"
+    " count[A]=3 settle=1h deadline=2h|09:00/Europe/Berlin otherwise=1 otherwise=A|B idle=yes|no"
+    " pace=6h|day/UTC notbefore=09:00/UTC keys=x,y shared=A daily=yes|no overlap=yes|no"
+    " manual_runs=ignore|consume"
 )
 
 
 def parse(text: str, **header: Any) -> Timeline:
     """Returns the timeline that ``text`` writes down; ``header`` replaces fields it gives."""
-    place = text.find(":") + 1
+    found = _END_OF_HEADER.search(text)
+    place = found.end() if found else 0
     fields = _parse_header(text, text[:place].removesuffix(":"), header)
     steps, places, at = [], [], -GAP
     while rest := text[place:].lstrip():
@@ -501,7 +622,10 @@ def _pointing(text: str, place: int) -> Iterator[None]:
 
 
 Firings = list[int] | dict[str, list[int]]
-"""A digit for each tick, 1 where the downstream is requested; with keys, for each key."""
+"""A digit for each tick, 1 where the downstream is requested; with keys, for each key. Where it is
+requested early, past a deadline, the digit is ``EARLY``, written ``e``."""
+
+EARLY = -1
 
 
 def by_key(firings: Firings) -> dict[str | None, list[int]]:
@@ -509,16 +633,28 @@ def by_key(firings: Firings) -> dict[str | None, list[int]]:
     return firings if isinstance(firings, dict) else {None: firings}
 
 
+def count_firings(firings: Firings) -> int:
+    """Returns how many ticks request the downstream, of all keys."""
+    return sum(digit != 0 for row in by_key(firings).values() for digit in row)
+
+
+def write_digit(digit: int) -> str:
+    """Returns one firing as text."""
+    return "e" if digit == EARLY else str(digit)
+
+
 def write_firings(firings: Firings) -> str:
-    """Returns firings as text: ``0101``, or with keys ``x=0101 y=0010``."""
-    rows = {key: "".join(map(str, row)) for key, row in by_key(firings).items()}
+    """Returns firings as text: ``0e01``, or with keys ``x=0101 y=0010``."""
+    rows = {key: "".join(map(write_digit, row)) for key, row in by_key(firings).items()}
     return " ".join(row if key is None else f"{key}={row}" for key, row in rows.items())
 
 
 def read_firings(text: str) -> Firings:
     """Returns the firings that a text stands for, the inverse of ``write_firings``."""
     rows = dict(word.rpartition("=")[::2] for word in text.split()) or {"": ""}
-    firings = {key: [int(digit) for digit in row] for key, row in rows.items()}
+    firings = {
+        key: [EARLY if digit == "e" else int(digit) for digit in row] for key, row in rows.items()
+    }
     return firings.get("", firings)
 
 
@@ -526,9 +662,9 @@ def diagram(timeline: Timeline, firings: Firings) -> str:
     """Returns swim lanes: a line for each upstream, one for the ticks, one for the downstream.
 
     A column is a step, headed by its hour (not to scale). The marks are those of the notation;
-    ``1`` is a tick that fires and ``0`` one that does not, ``[`` the downstream run it requests,
-    ``=`` a run that goes on. ``*`` is a step whose words stand below, in order. With keys, each
-    has lanes of its own.
+    ``1`` is a tick that fires, ``e`` early, and ``0`` one that does not, ``[`` the downstream run
+    it requests, ``=`` a run that goes on. ``*`` is a step whose words stand below, in order. With
+    keys, each has lanes of its own.
     """
     rows = by_key(firings)
     for key, row in rows.items():
@@ -550,7 +686,9 @@ def diagram(timeline: Timeline, firings: Firings) -> str:
             own = [f"tick{suffix}" for suffix in suffixes]
         if step.kind is Kind.TICK:
             for suffix, fires in zip(suffixes, next(fired), strict=True):
-                cells |= {f"tick{suffix}": str(fires)} | ({f"D{suffix}": "["} if fires else {})
+                cells |= {f"tick{suffix}": write_digit(fires)} | (
+                    {f"D{suffix}": "["} if fires else {}
+                )
         elif step.form.startswith("("):
             cells |= dict.fromkeys(own, "*")
             notes.append(f"* at {in_hours(step.at)} h: {step.form[1:-1]}{step.suffix}")

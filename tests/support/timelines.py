@@ -1,14 +1,15 @@
 """The named timelines: what happens, what must happen then, and why it is interesting.
 
 One line of data each. ``expected`` has one digit for each tick, 1 where the downstream is
-requested; with keys, such digits for each key ("x=01 y=00"); where the two paths differ by design
-it is "declarative/job path". To add a case, add a line, which ``python -m tests`` writes, and
-``make comparison``.
+requested and e where it is requested early; with keys, such digits for each key ("x=01 y=00");
+where the two paths differ by design it is "declarative/job path". To add a case, add a line,
+which ``python -m tests`` writes, and ``make comparison``.
 """
 
 from dataclasses import dataclass
 
-from tests.support.timeline import Day, Firings, Kind, Timeline, parse, read_firings
+from tests.support.clocks import Period
+from tests.support.timeline import Firings, Kind, Timeline, parse, read_firings
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,15 @@ class Named:
     def only_ours(self) -> bool:
         """True when only this project's mechanisms can express what the timeline asks for."""
         t = self.timeline
-        day = isinstance(t.window, Day)
+        period = isinstance(t.window, Period) or t.pace or t.not_before or t.deadline
         more = t.windows or t.when is not None or t.counts or t.settle or t.idle or t.keys
         lets_go = any(step.kind is Kind.LET_GO for step in t.steps)
-        return bool(day or more or lets_go)
+        return bool(period or more or lets_go)
 
 
 CORE, WINDOW, STATE, DIFFERENCE = "Core", "Window", "State", "Listed differences"
 KEYS, WINDOWS, QUORUM, SETTLING = "Keys", "Windows", "Quorum", "Settling"
-COUNT, HAND = "Count", "By hand"
+COUNT, HAND, DEADLINES, PACE = "Count", "By hand", "Deadlines", "Pace"
 
 # fmt: off
 # ruff: noqa: E501 (one line of data each)
@@ -111,6 +112,9 @@ NAMED = (
     Named(DIFFERENCE, "a shared upstream is used up key by key", "keys=x,y shared=B: A/x B . A/y . A/x . B .", "x=1001 y=0100 / x=0000 y=0000", "The same completion serves each key once."),
     Named(DIFFERENCE, "counted by key, of a shared upstream", "keys=x,y shared=B count[B]=2: A/x B . B . A/y . B . A/y A/x .", "x=01000 y=00100 / x=00000 y=00000", "Each key uses up the same completions for itself."),
     Named(DIFFERENCE, "by hand in the midst of a count", "{A} count[A]=2: A . D? A . A .", "001/010", "For the asset the run by hand has used up the first."),
+    Named(DIFFERENCE, "by hand before the deadline", "deadline=2h otherwise=1: A D?@1 .@2 . B@3 .", "000/e01", "For the asset the wait is over, for the job nobody's batch was requested."),
+    Named(DIFFERENCE, "a shared upstream begins no wait", "deadline=2h otherwise=1 keys=x,y shared=B: A/x B@0.1 . B@1 .@4 A/x@5 .", "x=101 y=000 / x=0e0 y=000", "It counts for every partition, and none of them waits for it; on the job path it is ignored."),
+    Named(DIFFERENCE, "by hand, it is no request for a job", "pace=2h: A B . D?@1 A@1.1 B@1.2 .@2.1 .@3 .", "1010/1100", "On the job path it uses up nothing, and so it holds nothing."),
 
     Named(KEYS, "a day pairs with its own day only", "keys=mon,tue: A/mon . B/tue . B/mon . A/tue .", "mon=0010 tue=0001", "Halves of two days are no batch, however young; each day is one of its own."),
     Named(KEYS, "two days at one tick", "keys=mon,tue: A/mon A/tue B/tue B/mon . .", "mon=10 tue=10", "One request for each, and each request has its day."),
@@ -143,6 +147,19 @@ NAMED = (
     Named(WINDOWS, "an upstream without a window", "window[A]=none: A@0 B@1000 . . B . A .", "1001", "A's age does not matter; B's does, and each still counts once."),
     Named(WINDOWS, "a calendar day beside a sliding one", "window[B]=day/Europe/Berlin: A@10 B@22.5 .@23 B@23.1 . .", "010", "B is of yesterday at midnight in Berlin, while A is young enough until the next morning."),
     Named(WINDOWS, "a newcomer with a window of its own", "window[C]=1h: C@0 A@2 B@2.1 (C joins the set) . C . .", "010", "Its earlier completion is too old for its own window, though not for the others'."),
+    Named(WINDOWS, "a day from six to six", "window=day/Europe/Berlin@06:00: A@4 . B@5 . A@28.9 . .", "0010", "Berlin's six o'clock is 5:00 in UTC: what came before is of another day."),
+    Named(WINDOWS, "a day from six to six, of 23 hours", "start=2026-03-28 window=day/Europe/Berlin@06:00: A@5 B@27.9 .@27.999999 A@27.999999 B@28 . .", "100", "On the night of 2026-03-29 Berlin's clocks go forward."),
+    Named(WINDOWS, "a day that starts at a time that is skipped", "start=2026-03-29 window=day/Europe/Berlin@02:30: A@0.9 B@1 . A@1.2 . .", "010", "Half past two never is: the day starts when the clocks have jumped to three."),
+    Named(WINDOWS, "a day that starts at a time that comes twice", "start=2026-10-25 window=day/Europe/Berlin@02:30: A@0.4 B@0.6 . A@1.4 . .", "010", "It starts the first time that it is half past two."),
+    Named(WINDOWS, "a day whose midnight is skipped", "start=2026-03-28 window=day/Asia/Beirut: A@21.9 B@22 . A@44.9 . .", "010", "Beirut's clocks jump from midnight to one: the day starts at one, and has 23 hours."),
+    Named(WINDOWS, "the same hour", "window=hour/UTC: A@10.83 B@11.17 . A@11.5 .@11.999999 .", "010", "Twenty minutes apart, and two hours: only what is of the tick's own hour counts."),
+    Named(WINDOWS, "an hour that comes twice", "start=2026-11-01 window=hour/America/New_York: A@5.1 B@6.9 . A@6.98 B@7 . .", "100", "From one to two, and once more from one to two, is one hour of two."),
+    Named(WINDOWS, "hours of a zone that is half an hour off", "window=hour/Asia/Kolkata: A@0.6 B@1.4 . A@1.48 B@1.51 . .", "100", "India's hours start at half past in UTC."),
+    Named(WINDOWS, "a calendar week", "window=week/UTC: A@1 B@167.9 . A@167.98 B@168 . .", "100", "From Monday to Sunday: what is of last week is no partner on Monday."),
+    Named(WINDOWS, "a week that starts on Sunday", "window=week/UTC@sunday: A@1 B@143.9 . A@143.98 B@144 . .", "100", "The same a day earlier."),
+    Named(WINDOWS, "a calendar month", "window=month/Europe/Berlin: A@0 B@646.9 . A@646.98 B@647 . .", "100", "Berlin's February starts at 23:00 of 31 January in UTC."),
+    Named(WINDOWS, "weeks, key by key", "keys=x,y window=week/UTC: A/x@1 A/y@100 B/y@167 . B/x@168.5 . A/x . .", "x=0010 y=1000", "On Monday the half of last week is none of this one, whatever its key."),
+    Named(WINDOWS, "a month after its state was lost", "window=month/UTC: A@0 B@1 . A@500 (lose state) . B@600 .", "101", "What the month has seen, used or not, is read again."),
 
     Named(QUORUM, "two of three", "{A,B,C} when=2: A . B . . C . A .", "01001", "Fires with the second; the third counts for the next batch."),
     Named(QUORUM, "all three at one tick are one batch", "{A,B,C} when=2: A B C . . A . C .", "1001", "The third is used up with the two."),
@@ -157,6 +174,7 @@ NAMED = (
     Named(QUORUM, "a quorum held back", "{A,B,C} when=2 overlap=no: A B . C A . B . D! . .", "10010", "What came while D ran is one batch."),
 
     Named(SETTLING, "a burst", "settle=1h: A@0 B@0.01 .@0.5 A@0.6 . B@1.2 .@1.61 .@2.2 .", "00010", "One request when the last of a burst has been quiet for an hour."),
+    Named(SETTLING, "either of two, settled", "when=A|B settle=1h: A@0 .@0.5 .@1 B@1.5 .@2 .@2.5", "0101", "One of them is enough, and is waited for as well."),
     Named(SETTLING, "exactly settled", "settle=1h: A@0 B@1 .@1.999999 .@2", "01", "An hour is an hour."),
     Named(SETTLING, "settled before it is too old", "window=2h settle=1h: A@0 B@0.9 .@1.8 .@1.9 A@4 B@5.1 .@6.05 .@6.1", "0100", "Settled halves must still be young: the second pair never is."),
     Named(SETTLING, "what was used holds back, too", "settle=1h: A@0 B@0.01 .@1.01 A@1.1 B@1.5 .@2.2 .@2.5", "101" , "The next burst counts from its own last completion."),
@@ -166,6 +184,37 @@ NAMED = (
     Named(SETTLING, "an older run of an upstream", "idle=yes: A B+ B . B- .", "01", "A newer one has ended; the older one is still at work."),
     Named(SETTLING, "idle and settled", "idle=yes settle=1h: A@0 B@0.01 A+@0.5 .@1.5 A-@2 .@2.5 .@3 .", "0010", "First it ends, then it is quiet for an hour."),
     Named(SETTLING, "settled after its state was lost", "settle=1h: A@0 B@0.01 .@1.01 A@1.1 B@1.2 (lose state) .@1.5 .@2.2 .", "1010", "What has settled is read from the facts, and not remembered."),
+
+    Named(PACE, "no sooner than two hours", "pace=2h: A@0 B@0.01 .@0.05 A@1 B@1.01 .@1.1 .@2.049999 .@2.05 .", "10010", "The second batch is held until two hours after the first was requested, exactly."),
+    Named(PACE, "a held batch collapses", "pace=6h: A B . A B . A@3 . B@5 .@6.1 . A . B@12.1 .", "1001001", "What comes while it is held is part of it."),
+    Named(PACE, "once a day does not drift", "pace=day/UTC: A B . A@20 B@20.1 .@23.999999 .@24 . A B . .@48 .", "1010010", "At midnight, whenever it was requested the day before."),
+    Named(PACE, "once an hour", "pace=hour/UTC: A@0.5 B@0.51 .@0.55 A@0.6 B@0.7 .@0.8 .@1 A@1.1 B@1.2 .@1.5 .@2 .", "101010", "One request in each hour of the clock."),
+    Named(PACE, "once a day, from six", "pace=day/Europe/Berlin@06:00: A@4 B@4.1 . A@5 B@5.1 . A@6 B . .@28.999999 .@29", "11001", "Two requests an hour apart are of two days; the third waits for the next six o'clock."),
+    Named(PACE, "held until it is too old", "window=6h pace=day/UTC: A@1 B@1.1 .@2 A@10 B@10.1 .@12 .@16 .@24 A@24.5 . B . .", "1000010", "A held batch grows old like any other."),
+    Named(PACE, "once a month, of day-old completions", "pace=month/UTC: A B . (lose state)@400 A@401 B@401.1 . .@425 A@648 B@648.1 . . A@700 B .", "100100", "The last request is found though it is much older than any completion that counts."),
+    Named(PACE, "a key that was long forgotten", "keys=x,y pace=week/UTC: A/x B/x . A/y@50 B/y . A/x@60 B/x . . A/x@168 . B/x . .", "x=1000010 y=0100000", "Nothing else is remembered of the key; its last request still holds."),
+    Named(PACE, "a key that was long forgotten, after its state was lost", "keys=x,y pace=week/UTC: A/x B/x . A/y@50 B/y . (lose state) A/x@60 B/x . . A/x@168 . B/x . .", "x=1000010 y=0100000", "A request of another key since is not taken for its own."),
+    Named(PACE, "by hand, long before its state was lost", "manual_runs=consume pace=month/UTC: A B D? . (lose state)@400 A B@401.1 . A@648 B@648.1 . .", "0010", "A run by hand is found again as far back as pace asks for."),
+    Named(PACE, "pace, key by key", "keys=x,y pace=2h: A/x B/x . A/y@1 B/y . A/x B/x . .@2.1 .@3.05", "x=10010 y=01000", "A request of one key holds no other."),
+    Named(PACE, "pace after its state was lost", "pace=6h: A B . A B (lose state) . .@6.1 . A@7 B (lose state) . .@12.1", "101001", "When the last batch was requested is read back, too."),
+    Named(PACE, "pace after an upstream has left", "{A,B,C} when=1 pace=6h: C . (C leaves the set) A . .@6.05 .", "1010", "The last request was of an upstream that is no longer in the set, and holds all the same."),
+    Named(PACE, "by hand, it counts as a request", "manual_runs=consume pace=2h: A B . D?@1 A@1.1 B@1.2 .@2.1 .@3 .", "1010", "What uses up a batch is followed no sooner."),
+    Named(PACE, "pace and settling", "pace=2h settle=1h: A@0 B@0.1 .@1.1 A@2 B@2.5 .@3.1 .@3.5 .", "1010", "It waits for both."),
+    Named(PACE, "pace and a running downstream", "overlap=no pace=2h: A B . A@1 B@1.1 .@2.1 D!@3 . . A B . D!@5 .@5.049999 .@5.05", "1010001", "It waits for the end of the run, and then for its pace."),
+    Named(PACE, "pace of an expression", "when=A&~B pace=2h: A . A . .@2.05 . B .", "10100", "Whatever makes the batch."),
+    Named(PACE, "not before nine", "notbefore=09:00/UTC: A@7 B@8 .@8.5 .@8.999999 .@9 . A@10 B . .", "001010", "Complete in the night, it is requested at nine; complete later in the day, at once."),
+    Named(PACE, "the evening is not the night", "notbefore=09:00/Europe/Berlin: A@20 B@21 . A@22.9 B@22.95 .@22.999999 A@22.999999 B@23 .@23 . .@32 .", "110010", "Berlin's midnight is 23:00 in UTC: until then it goes at once, from then on at nine."),
+    Named(PACE, "too old by nine", "window=10h notbefore=09:00/UTC: A@22 B@24.5 .@25 .@33 A . .", "0010", "The half of the evening before is too old in the morning."),
+    Named(PACE, "not before a time that is skipped", "start=2026-03-29 notbefore=02:30/Europe/Berlin: A@0.1 B@0.2 .@0.999999 .@1 .", "010", "Half past two never is: it is requested when the clocks have jumped to three."),
+    Named(PACE, "not before a time that comes twice", "start=2026-10-25 notbefore=02:30/Europe/Berlin: A@0.1 B@0.2 .@0.499999 .@0.5 .", "010", "It is requested the first time that it is half past two."),
+    Named(PACE, "once a day, and not before six", "pace=day/UTC notbefore=06:00/UTC: A@7 B@7.1 . A@8 B@8.1 . .@24 .@29.999999 .@30 .", "100010", "The day is new at midnight, and begins at six."),
+    Named(PACE, "the run ends in the night", "overlap=no notbefore=09:00/UTC: A@10 B@10.1 . A@20 B@20.1 .@22 D!@26 . .@33 .", "10010", "What waited in the evening for a run to end waits for the morning when it has."),
+    Named(PACE, "an early request is held, and does not count", "pace=6h deadline=2h otherwise=1: A B . A@1 .@3 .@6.099999 .@6.1 B@7 . .", "100e10", "Past its deadline it waits for its pace as any batch; the whole one that follows need not wait for another six hours."),
+    Named(PACE, "an early request in the morning", "notbefore=09:00/UTC deadline=2h otherwise=1: A@5 .@7 .@8.999999 .@9 B .", "00e1", "The deadline passes in the night, and its request comes at nine."),
+    Named(PACE, "past its deadline it need not settle, but is held", "pace=6h settle=2h deadline=3h: A@0 B@2 .@2.9 .@3 A@4 B@6.9 .@7 .@8.999999 .@9 .", "010010", "A deadline ends the wait for a quiet period, not that for its pace."),
+    Named(PACE, "held early requests, key by key", "keys=x,y pace=6h deadline=2h otherwise=1: A/x B/x . A/x@1 A/y@1.1 .@3.1 .@6.1 .", "x=10e0 y=0e00", "The key that has its deadline and no request behind it goes at once."),
+    Named(PACE, "a held early request, and its state lost", "pace=6h deadline=2h otherwise=1: A B . A@1 (lose state) .@3 (lose state) .@6.1 (lose state) . B . (lose state) .", "10e010", "The whole request and the early one are both read back."),
+    Named(PACE, "not before nine, key by key", "keys=x,y notbefore=09:00/UTC: A/x@7 B/x . A/y@8 .@9 B/y . .", "x=0100 y=0010", "Each key is held in the morning by itself."),
 
     Named(COUNT, "three of one, one of the other", "count[A]=3: A A . B . A . . A .", "00100", "A is ready with its third completion."),
     Named(COUNT, "three of one upstream alone", "{A} count[A]=3: A . A . A . . A . A . A .", "0010001", "And after three more again."),
@@ -203,4 +252,39 @@ NAMED = (
     Named(HAND, "let go by a quorum's rest", "{A,B,C} when=2: A B . C D~ . A . B .", "1001", "What a met quorum left over is let go, too."),
     Named(HAND, "let go after it had settled", "settle=1h: A@0 B@0.1 D~@0.5 .@1.2 A@1.3 B@1.4 .@2.5", "01", "Settled or not, it is used up."),
     Named(HAND, "let go, and seen late", "A@1 .@1.1 D~@2 B@3 .@3.05 A@3.1 .@3.2", "001", "The A before it is used up, the A after it is not."),
+
+    Named(DEADLINES, "past the deadline with what is there", "deadline=2h otherwise=1: A .@1.999 .@2 .@2.5 B@3 .", "0e01", "An early request at exactly two hours, once; it uses up nothing, so that the whole batch follows."),
+    Named(DEADLINES, "nothing is enough past the deadline", "deadline=2h: A .@2 .@3 B@3.1 .", "001", "Without otherwise, the deadline requests nothing: it is told."),
+    Named(DEADLINES, "nothing came at all", "deadline=2h otherwise=1: .@1 .@30 .", "000", "No wait, no deadline."),
+    Named(DEADLINES, "complete at the same tick as the deadline", "deadline=2h otherwise=1: A B@2 .@2 .", "10", "It is whole, and nothing is early."),
+    Named(DEADLINES, "the evaluator was off at the deadline", "deadline=2h otherwise=1: A .@10 .", "e0", "What is past its deadline is past it at the first tick."),
+    Named(DEADLINES, "one early request in a wait", "{A,B,C} deadline=2h otherwise=1: A .@2 A@3 .@5.5 C@6 .@9 B .", "e001", "What comes later is of the same wait, until all are there."),
+    Named(DEADLINES, "another wait, another early request", "deadline=2h otherwise=1: A .@2 A@24.5 .@26 .@26.5 .", "e0e0", "The first A is too old, and the wait that is now began with the second, after the early request."),
+    Named(DEADLINES, "the wait begins with the oldest", "{A,B,C} deadline=2h otherwise=A&B: A A@1.5 B@1.9 .@1.999 .@2 .", "0e0", "A repeat does not begin it anew."),
+    Named(DEADLINES, "a whole batch ends the wait", "deadline=2h otherwise=1: A A@0.5 B@1 . A@1.5 .@2.5 .@3.5 .", "10e0", "What came before the batch is used up with it; the next wait begins after it."),
+    Named(DEADLINES, "a late one that is seen late", "deadline=2h otherwise=1: A@3.5<2 .@3.5 .@3.6 .", "e00", "The wait began when the work had ended."),
+    Named(DEADLINES, "past the deadline it need not settle", "settle=1h deadline=2h: A B@1.5 .@1.999 .@2 .", "010", "A quiet period holds a batch no longer than to its deadline."),
+    Named(DEADLINES, "past the deadline no running upstream holds it", "deadline=2h idle=yes: A A+@0.5 B@1 .@1.999 .@2 A- .", "010", "Nor does a run of an upstream."),
+    Named(DEADLINES, "its own run holds it past the deadline", "deadline=2h otherwise=1 overlap=no: A B . A@1 .@3.5 D!@4 . Dx B .", "10e1", "The downstream's own run does; and an early request that failed has been made."),
+    Named(DEADLINES, "otherwise an expression", "{A,B,C} window[B]=3h deadline=2h otherwise=A&~B: A B@0.5 .@2 .@3.5 .", "0e0", "B is there, and so it is not enough; then B is too old."),
+    Named(DEADLINES, "otherwise another than came", "{A,B,C} deadline=2h otherwise=A|B: C .@2 B@3 . A .", "0e1", "C waits for more than its deadline; B is enough as soon as it comes."),
+    Named(DEADLINES, "an optional upstream begins no wait", "{A,B,C} when=A&B deadline=2h otherwise=A|C: C .@3 A@4 .@5.9 .@6 B .", "00e1", "The wait is that for A and B."),
+    Named(DEADLINES, "what a met quorum left over begins no wait", "{A,B,C} when=2 deadline=2h otherwise=1: A B@0.1 . C@1 .@5 C@30 .@31.9 .@32 .", "100e0", "The third came too late for the two; a day later it is the first of the next."),
+    Named(DEADLINES, "an early request, and its state lost", "deadline=2h otherwise=1: A .@2 (lose state) . .@5 B .", "e001", "That it was made is read back."),
+    Named(DEADLINES, "a newcomer's earlier completion begins the wait", "deadline=2h otherwise=1: C . (C joins the set) .@1.9 .@2 A B .", "00e1", "No batch has used it."),
+    Named(DEADLINES, "at midnight the wait is over", "window=day/America/New_York deadline=2h otherwise=1: A@28 .@29 .@30 .", "000", "What waited is of yesterday, and nothing is there."),
+    Named(DEADLINES, "by nine", "deadline=09:00/Europe/Berlin otherwise=1: A@6 .@7.999999 .@8 B@8.5 . .@32 .", "0e100", "Nine in Berlin is eight in UTC in winter."),
+    Named(DEADLINES, "begun after nine", "deadline=09:00/Europe/Berlin otherwise=1: A@9 .@12 .@31.999999 .@32 .", "00e0", "What comes after nine has until nine on the next day."),
+    Named(DEADLINES, "a re-run after today's batch", "window=36h deadline=09:00/Europe/Berlin otherwise=1: A@0.9 B@1 . A@2 .@8.1 .@31.9 .@32 .", "100e0", "Today had its batch, so that the re-run has until tomorrow."),
+    Named(DEADLINES, "yesterday's late batch", "deadline=09:00/Europe/Berlin otherwise=1: A@20 B@20.1 . A@30 .@31.9 .@32 .", "10e0", "It does not stand for today's."),
+    Named(DEADLINES, "a deadline that the clocks skip", "start=2026-03-29 deadline=02:30/Europe/Berlin otherwise=1: A .@0.999999 .@1 .@1.5 .", "0e00", "Half past two is skipped: the deadline is three."),
+    Named(DEADLINES, "a deadline that comes twice", "start=2026-10-25 deadline=02:30/Europe/Berlin otherwise=1: A@0.1 .@0.499999 .@0.5 .@1.5 .", "0e00", "It is the first of the two."),
+    Named(DEADLINES, "each key has its own deadline", "deadline=2h otherwise=1 keys=x,y: A/x B/y@1 .@2 .@3 B/x . A/y .", "x=e010 y=0e01", "One key's wait says nothing of another's."),
+    Named(DEADLINES, "a day has until it is over", "window=48h deadline=2h otherwise=1 keys=mon,tue daily=yes: A/mon@1 .@4 A/tue@25 .@25.9 .@26 .@27 B/mon@28 .", "mon=00e01 tue=00000", "A time partition's deadline counts from its end."),
+    Named(DEADLINES, "a day that began late", "window=48h deadline=2h otherwise=1 keys=mon,tue daily=yes: A/mon@30 .@31.9 .@32 .", "mon=0e0 tue=000", "Or from its first completion, if that is later."),
+    Named(DEADLINES, "a day that is repaired", "window=48h deadline=2h otherwise=1 keys=mon daily=yes: A/mon@1 B/mon@2 . A/mon@30 .@40 (lose state) . B/mon .", "mon=1001", "It was requested, so what comes later is a repair and has no deadline."),
+    Named(DEADLINES, "a day that was requested early and is repaired", "window=48h deadline=2h otherwise=1 keys=mon daily=yes: A/mon@1 .@26 A/mon@80 .@90 (lose state) . B/mon .", "mon=e001", "Requested early is requested, too."),
+    Named(DEADLINES, "a day has until nine", "window=48h deadline=09:00/Europe/Berlin otherwise=1 keys=mon daily=yes: A/mon@1 .@8.1 .@31.9 .@32 .", "mon=00e0", "The first nine after its end."),
+    Named(DEADLINES, "the oldest leaves its wait", "deadline=10h otherwise=1: A .@10 A@20 .@20.1 .@29.9 .@30 .", "e00e0", "When the first A is too old, the wait is that of the second, with a deadline of its own."),
+    Named(DEADLINES, "a day that was requested long ago", "deadline=2h otherwise=1 keys=mon daily=yes: A/mon@1 B/mon@2 . A/mon@100 (lose state) .@103 B/mon .", "mon=101", "Longer ago than any window: it is a repair all the same."),
 )

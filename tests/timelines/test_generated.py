@@ -2,17 +2,18 @@
 
 import logging
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import SearchStrategy
 
+from tests.support.clocks import Period
 from tests.support.fuzz import disagreement
 from tests.support.generated import timelines
 from tests.support.mechanisms import OUR_SENSOR_BY_TAG, OURS, Mechanism
 from tests.support.oracle import COUNTS, expected
-from tests.support.timeline import Day, Kind, Timeline, by_key, parse
+from tests.support.timeline import EARLY, Kind, Timeline, by_key, count_firings, parse
 
 EXAMPLES = 20
 
@@ -21,7 +22,7 @@ EXAMPLES = 20
     ("mechanism", "strategy", "examples"),
     [
         *((mechanism, timelines(), EXAMPLES) for mechanism in OURS),
-        (OUR_SENSOR_BY_TAG, timelines().filter(lambda timeline: timeline.keys), EXAMPLES // 3),
+        (OUR_SENSOR_BY_TAG, timelines().filter(lambda t: t.keys and not t.daily), EXAMPLES // 3),
     ],
     ids=[mechanism.name for mechanism in (*OURS, OUR_SENSOR_BY_TAG)],
 )
@@ -53,6 +54,7 @@ def test_generated_timelines_reach_every_kind_of_step_and_setting_and_fire():
     seen: set[Kind] = set()
     settings_seen: Counter = Counter()
     fired = {path: Counter() for path in COUNTS}
+    kinds, held, early = Counter(), Counter(), Counter()
 
     @settings(
         max_examples=600, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
@@ -62,19 +64,31 @@ def test_generated_timelines_reach_every_kind_of_step_and_setting_and_fire():
         default = Timeline(())
         changed = {f.name for f in fields(timeline)} - {"steps", "upstreams", "start"}
         changed = {name for name in changed if getattr(timeline, name) != getattr(default, name)}
-        if changed <= {"window", "overlap", "manual_runs"} and not isinstance(timeline.window, Day):
+        period = isinstance(timeline.window, Period)
+        if changed <= {"window", "overlap", "manual_runs"} and not period:
             changed = {"plain"}
         settings_seen.update(changed)
         seen.update(step.kind for step in timeline.steps)
+        own = [timeline.window, timeline.pace, *(window for _, window in timeline.windows)]
+        kinds.update({window.kind for window in own if isinstance(window, Period)})
+        without = replace(timeline, pace=None, not_before=None)
+        if without != timeline and expected(without, "job") != expected(timeline, "job"):
+            held.update(changed & {"pace", "not_before"})
         for path in COUNTS:
-            firings = sum(map(sum, by_key(expected(timeline, path)).values()))
+            firings = count_firings(expected(timeline, path))
             fired[path].update(dict.fromkeys(changed, firings))
+            rows = by_key(expected(timeline, path)).values()
+            early[path] += any(EARLY in row for row in rows)
         assert parse(str(timeline)) == timeline
 
     look()
     assert seen == set(Kind)
     named = {"plain", "windows", "when", "counts", "settle", "idle", "keys", "shared"}
-    assert set(settings_seen) >= named
+    assert set(settings_seen) >= named | {"deadline", "otherwise", "daily"}
     assert settings_seen["plain"] > 200
+    assert set(settings_seen) >= {"pace", "not_before"}
+    assert all(kinds[kind] > 5 for kind in ("day", "hour", "week", "month")), kinds
+    assert all(held[name] > 10 for name in ("pace", "not_before")), held
+    assert all(number > 10 for number in early.values()), early
     assert all(fired["declarative"][name] > 20 for name in settings_seen), fired
     assert all(fired["job"][name] > 20 for name in settings_seen if name != "shared"), fired

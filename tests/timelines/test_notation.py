@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.clocks import Clock, Period
 from tests.support.timeline import (
     GAP,
-    Day,
     Kind,
     Step,
     Timeline,
@@ -40,6 +40,7 @@ FORMS = [
     ("Dx", Kind.D_FAILS, None),
     ("D?", Kind.D_BY_HAND, None),
     ("D+", Kind.D_STARTS, None),
+    ("D~", Kind.LET_GO, None),
     ("(lose state)", Kind.LOSE_STATE, None),
     ("(& ~in_progress added)", Kind.WRAP, None),
 ]
@@ -136,7 +137,7 @@ def test_an_upstream_has_the_window_of_the_timeline_or_its_own():
     """`window[A]=` is for A, `window=` for the others, in whatever order they stand."""
     timeline = parse("{A,B,C} window[A]=none window=2h window[C]=day/Europe/Berlin: A")
     windows = [timeline.window_of(letter) for letter in "ABC"]
-    assert windows == [None, hours(2), Day("Europe/Berlin")]
+    assert windows == [None, hours(2), Period("day", "Europe/Berlin")]
 
 
 def test_hour_0_is_the_start_of_a_day_in_utc():
@@ -146,13 +147,32 @@ def test_hour_0_is_the_start_of_a_day_in_utc():
     assert timeline.moment(hours(30.5)) == datetime(2026, 3, 9, 6, 30, tzinfo=UTC)
 
 
-def test_a_day_is_that_of_its_time_zone():
-    """The same moment has another date elsewhere; the clocks' changes are the zone's own."""
-    new_york = Day("America/New_York")
-    dates = [new_york.date(parse("start=2026-03-08: A").moment(hours(h))) for h in (4.9, 5, 27.9)]
-    assert [found.day for found in dates] == [7, 8, 8]
-    # The 8th of March had 23 hours there: its end is at 4:00 in UTC.
-    assert new_york.date(parse("start=2026-03-08: A").moment(hours(28))).day == 9
+@pytest.mark.parametrize(
+    ("period", "start", "end"),
+    [
+        (Period("day", "America/New_York"), "2026-03-08 05:00", "2026-03-09 04:00"),
+        (Period("day", "America/New_York", "02:30"), "2026-03-08 07:00", "2026-03-09 06:30"),
+        (Period("hour", "America/New_York"), "2026-03-08 18:00", "2026-03-08 19:00"),
+        (Period("hour", "Asia/Kolkata"), "2026-03-08 17:30", "2026-03-08 18:30"),
+        (Period("week", "America/New_York"), "2026-03-02 05:00", "2026-03-09 04:00"),
+        (Period("week", "America/New_York", "sunday"), "2026-03-08 05:00", "2026-03-15 04:00"),
+        (Period("month", "America/New_York"), "2026-03-01 05:00", "2026-04-01 04:00"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, Period) else "",
+)
+def test_a_period_is_that_of_its_time_zone(period, start, end):
+    """The same moment is of another day elsewhere; the clocks' changes are the zone's own. On the
+    8th of March New York's clocks went from two to three."""
+    moment = datetime(2026, 3, 8, 18, 15, tzinfo=UTC)
+    found = [period.start(moment), period.end(moment)]
+    assert found == [datetime.fromisoformat(at).replace(tzinfo=UTC) for at in (start, end)]
+
+
+def test_a_morning_is_from_midnight_to_a_time_of_day():
+    """On the local day of a moment; a time that is skipped is when the clocks have jumped."""
+    moment = datetime(2026, 3, 29, 12, tzinfo=UTC)
+    morning = Clock("02:30", "Europe/Berlin").morning(moment)
+    assert [at.isoformat(" ")[:16] for at in morning] == ["2026-03-28 23:00", "2026-03-29 01:00"]
 
 
 def test_ticks_are_counted():
@@ -172,17 +192,25 @@ def test_ticks_are_counted():
         ("overlap=no: A", {"overlap": False}),
         ("manual_runs=consume: A", {"manual_runs": "consume"}),
         ("start=2026-03-08: A", {"start": date(2026, 3, 8)}),
-        ("window=day/America/New_York: A", {"window": Day("America/New_York")}),
+        ("window=day/America/New_York: A", {"window": Period("day", "America/New_York")}),
         ("window[A]=6h: A", {"windows": (("A", hours(6)),)}),
         (
             "window[A]=none window[B]=day/Europe/Berlin: A",
-            {"windows": (("A", None), ("B", Day("Europe/Berlin")))},
+            {"windows": (("A", None), ("B", Period("day", "Europe/Berlin")))},
         ),
         ("when=2: A", {"when": 2}),
         ("{A,B,C} when=A&(B|C): A", {"upstreams": frozenset("ABC"), "when": "A&(B|C)"}),
         ("when=A&~B: A", {"when": "A&~B"}),
         ("settle=1h: A", {"settle": hours(1)}),
         ("idle=yes: A", {"idle": True}),
+        ("window=day/UTC@06:00: A", {"window": Period("day", "UTC", "06:00")}),
+        ("window[A]=week/UTC@sunday: A", {"windows": (("A", Period("week", "UTC", "sunday")),)}),
+        ("pace=6h: A", {"pace": hours(6)}),
+        ("pace=month/UTC: A", {"pace": Period("month", "UTC")}),
+        (
+            "notbefore=09:00/Europe/Berlin: A",
+            {"not_before": Clock("09:00", "Europe/Berlin")},
+        ),
         ("keys=x,y1: A", {"keys": ("x", "y1")}),
         ("keys=x shared=B: A", {"keys": ("x",), "shared": frozenset("B")}),
         (
@@ -218,6 +246,8 @@ def test_the_header_holds_for_the_whole_timeline(text, fields):
         ("when=A&(B|C) {A,B,C}: A", "{A,B,C} when=A&(B|C): A"),
         ("{A,B,C} when=((A)&B)|(~(C)&A): A", "{A,B,C} when=A&B|~C&A: A"),
         ("when=02: A", "when=2: A"),
+        ("window=day/UTC@00:00: A", "window=day/UTC: A"),
+        ("notbefore=09:00/UTC pace=week/UTC@monday:A", "pace=week/UTC notbefore=09:00/UTC: A"),
         ("shared=B keys=y,x: A/y@1.0", "keys=x,y shared=B: A/y@1"),
         ("keys=x: (A   fails)/x@0 A/x@0.3<0.1", "keys=x: (A fails)/x A/x@0.3<0.1"),
     ],
@@ -277,8 +307,8 @@ def error_of(text, **header):
         ("{A} window=0h: A", "window=0h", "the window is more than 0 h or none, not 0:00:00"),
         ("{A} window=longh: A", "window=longh", "'long' is not hours"),
         ("{A} window=24: A", "window=24", "'24' is no window; one is: 24h none day/America/New"),
-        ("{A} window=day/Mars: A", "window=day/Mars", "'Mars' is no time zone, like America/New"),
-        ("{A} window=day/America: A", "window=day", "'America' is no time zone"),
+        ("{A} window=day/Mars: A", "window=day/Mars", "'day/Mars' is no period of a calendar; one"),
+        ("{A} window=day/America: A", "window=day", "'day/America' is no period"),
         ("{A} window[D]=6h: A", "window[D]", "D is no upstream: one is A to Z but D"),
         ("window=6h window[A]=0h: A", "window[A]", "the window is more than 0 h or none"),
         ("window[A]=2h window[A]=1h: A", "window[A]=1h", "or comes twice"),
@@ -293,6 +323,11 @@ def error_of(text, **header):
         ("{A,B} when=A(B): A", "when", "'A(B)' is neither a number of upstreams"),
         ("{A} settle=0h: A", "settle", "to settle takes more than 0 h, not 0:00:00"),
         ("{A} settle=24h: A", "settle", "what has settled is outside the window"),
+        ("{A} pace=24h: A", "pace", "what it holds is outside the window"),
+        ("{A} pace=year/UTC: A", "pace", "'year/UTC' is no period of a calendar"),
+        ("{A} window=hour/UTC@06:00: A", "window", "'hour/UTC@06:00' is no period"),
+        ("{A} notbefore=9/UTC: A", "notbefore", "'9/UTC' is no time of day"),
+        ("{A} window=6h notbefore=09:00/UTC: A", "notbefore", "what it holds is outside"),
         ("{A} window[A]=1h settle=2h: A", "settle", "what has settled is outside the window"),
         ("{A} keys=x,x: A", "keys", "['x', 'x'] are not different lower-case words, like x1"),
         ("{A} keys=X: A", "keys", "['X'] are not different lower-case words"),
@@ -348,6 +383,14 @@ def test_an_override_that_does_not_fit_the_steps_points_at_the_step():
         ({"manual_runs": "maybe"}, "manual_runs='maybe' is not ignore or consume"),
         ({"when": "A&B&C"}, "['C'] are not in the set ['A', 'B']"),
         ({"settle": timedelta(days=2)}, "what has settled is outside the window"),
+        ({"pace": timedelta(days=1)}, "what it holds is outside the window"),
+        ({"pace": hours(1), "window": Period("day", "UTC")}, "what it holds is outside the window"),
+        ({"pace": timedelta(0)}, "pace is more than 0 h"),
+        (
+            {"not_before": Clock("09:00", "UTC"), "windows": {"A": Period("day", "UTC", "09:00")}},
+            "what it holds is outside the window",
+        ),
+        ({"not_before": Clock("09:00", "UTC"), "window": hours(9)}, "what it holds is outside"),
         ({"windows": {"A": timedelta(0)}}, "the window is more than 0 h or none"),
     ],
 )
@@ -404,7 +447,10 @@ durations = st.one_of(
     st.integers(0, 30 * 10**6).map(lambda millionths: millionths * hours("0.000001")),
 )
 windows = st.one_of(
-    st.none(), durations.filter(bool), st.sampled_from(["America/New_York", "UTC"]).map(Day)
+    st.none(),
+    durations.filter(bool),
+    st.builds(Period, st.sampled_from(["day", "week", "month"]), st.just("America/New_York")),
+    st.sampled_from([Period("day", "UTC", "06:00"), Period("week", "UTC", "sunday")]),
 )
 whens = st.one_of(
     st.none(), st.integers(1, 3), st.sampled_from(["A", "A&~B", "C|Z&A", "(A|B)&(C|~(A&Z))"])
@@ -416,6 +462,8 @@ OPTIONS = {
     "when": whens,
     "settle": st.none() | durations.filter(bool),
     "idle": st.booleans(),
+    "pace": windows,
+    "not_before": st.none() | st.sampled_from([Clock("09:00", "UTC"), Clock("00:15", "UTC")]),
     "keys": st.sampled_from([(), ("x",), ("y", "x")]),
     "shared": st.frozensets(letters, max_size=1),
     "overlap": st.booleans(),

@@ -9,9 +9,13 @@ import dagster as dg
 from project.fan_in import (
     Batch,
     CalendarDay,
+    CalendarHour,
+    CalendarMonth,
+    CalendarWeek,
     Completion,
     FanInError,
     FanInSensorComponent,
+    TimeOfDay,
     __version__,
     all_upstreams_updated,
     at_least,
@@ -31,8 +35,22 @@ DAY = timedelta(days=1)
 
 # --- the condition -------------------------------------------------------------------------------
 
+by_nine = all_upstreams_updated(
+    deadline=TimeOfDay("09:00", "Europe/Berlin"),
+    otherwise=upstream_updated("a") | upstream_updated("b"),
+    wait_while_upstreams_run=True,
+)
+in_two_hours = all_upstreams_updated(deadline=timedelta(hours=2), otherwise=at_least(1))
 everything: dg.AutomationCondition[dg.AssetKey] = all_upstreams_updated()
 daily = all_upstreams_updated(CalendarDay("Europe/Berlin"), optional=["vip", dg.AssetKey("b")])
+periods = all_upstreams_updated(
+    within={
+        "a": CalendarHour("UTC"),
+        "b": CalendarWeek("UTC", starts_on="sunday"),
+        "c": CalendarMonth("UTC"),
+        "d": CalendarDay("UTC", starts_at="06:00"),
+    }
+)
 some = all_upstreams_updated(within={"a": DAY, "b": None}, at_least=2, wait_while_running=False)
 whole = all_upstreams_updated(rollup=["hourly", dg.AssetKey("b")])
 every_partition = all_upstreams_updated(rollup=True)
@@ -45,6 +63,12 @@ quiet = (
     & ~downstream_running()
     & ~upstreams_running()
     & dg.AutomationCondition.in_latest_time_window()
+)
+paced = all_upstreams_updated(
+    within={"a": CalendarWeek("UTC", starts_on="sunday"), "b": CalendarMonth("UTC")},
+    settle=timedelta(minutes=5),
+    no_sooner_than=CalendarHour("UTC"),
+    not_before=TimeOfDay("06:00", "Europe/Berlin"),
 )
 named = all_upstreams_updated().with_label("all feeds")
 only = all_upstreams_updated().allow(dg.AssetSelection.groups("feeds"))
@@ -99,7 +123,11 @@ sensor: dg.SensorDefinition = fan_in_sensor(
     when=upstream_succeeded(orders_job)
     & (upstream_succeeded(payments_job) | upstream_succeeded(elsewhere)),
     settle=timedelta(minutes=5),
+    no_sooner_than=CalendarDay("UTC", starts_at="06:00"),
+    not_before=TimeOfDay("06:00", "UTC"),
     count={"orders_job": 24},
+    deadline=timedelta(hours=2),
+    otherwise=at_least(1),
     wait_while_running=True,
     wait_while_upstreams_run=True,
     correlate_by="day",
@@ -139,6 +167,8 @@ component: dg.Component = FanInSensorComponent(
     within=DAY,
     when=at_least(2),
     settle=timedelta(minutes=5),
+    no_sooner_than=timedelta(hours=6),
+    not_before=TimeOfDay("06:00", "UTC"),
     wait_while_running=True,
     wait_while_upstreams_run=True,
     correlate_by="day",
@@ -159,7 +189,7 @@ VARIABLES = (
     *(template_vars.all_upstreams_updated, template_vars.upstream_updated),
     *(template_vars.upstreams_settled, template_vars.upstreams_running),
     *(template_vars.downstream_running, template_vars.all_of),
-    *(template_vars.any_of, template_vars.none_of, feeds),
+    *(template_vars.any_of, template_vars.none_of, template_vars.at_least, feeds),
 )
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -171,6 +201,8 @@ fan_in_sensor(name="n", upstream_jobs=[orders_job], job=report_job, within=24)  
 fan_in_sensor(name="n", upstream_jobs=[orders_job], job=report_job, manual_runs="")  # type: ignore[arg-type]
 all_upstreams_updated(within="1d")  # type: ignore[arg-type]
 all_upstreams_updated(at_least="2")  # type: ignore[arg-type]
+all_upstreams_updated(no_sooner_than=6)  # type: ignore[arg-type]
+all_upstreams_updated(not_before="09:00")  # type: ignore[arg-type]
 upstream_updated(42)  # type: ignore[arg-type]
 upstreams_settled(10)  # type: ignore[arg-type]
 at_least("2")  # type: ignore[arg-type]

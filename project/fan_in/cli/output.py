@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..calendars import CalendarDay
+from ..calendars import Calendar, CalendarDay
 from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
@@ -75,11 +75,14 @@ def _as_json(value: Any) -> Any:
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case timedelta():
             return {"seconds": value.total_seconds()}
-        case CalendarDay(zone):
-            return {"calendar_day": zone}
+        case CalendarDay(zone, "00:00"):
+            return {"calendar_day": zone, "calendar": value.text}
+        case Calendar():
+            return {"calendar": value.text}
         case Batch():
             names = ("upstream", "id", "run_id", "completed_at")
-            return {"id": value.id, "upstreams": [_fields(c, *names) for c in value.completions]}
+            upstreams = [_fields(c, *names) for c in value.completions]
+            return {"id": value.id, "upstreams": upstreams, "without": value.without}
         case RequestedRun():
             run = {"run_id": value.run_id, "run_status": value.status, "requested_at": value.at}
             return {**run, **_fields(value, "key", "batch")}
@@ -129,10 +132,13 @@ def batch_words(made: RequestedRun) -> str:
     """Returns a batch as a list of its upstreams, each with the run that completed it."""
     if made.batch is None:
         return "its batch is no longer stored"
-    return ", ".join(
+    words = ", ".join(
         f"{c.upstream} {c.run_id[:8] if c.run_id else f'at {format_time(c.completed_at)}'}"
         for c in made.batch.completions
     )
+    if made.batch.without is None:
+        return words
+    return f"{words}, early, without {', '.join(made.batch.without) or 'all that it needs'}"
 
 
 def made_words(made: RequestedRun, at: datetime) -> str:
@@ -186,7 +192,14 @@ def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
         "of": len(decision.statuses),
         "needed": None if decision.terms.when is None else str(decision.terms.when),
         "complete": decision.complete,
+        "whole": decision.whole,
         "complete_since": outlook.complete_since,
+        "held_until": decision.held_until or outlook.held_until,
+        "too_old_at": decision.dies_at,
+        "waiting_since": decision.waiting_since,
+        "deadline_at": decision.deadline_at,
+        "past_deadline": decision.past_deadline,
+        "requested_early_at": decision.requested_early_at,
         "requests": outlook.requests,
         "reason": outlook.reason,
         "upstreams": [upstream_data(status, outlook, at) for status in decision.statuses],

@@ -22,11 +22,25 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command("replay", cls=HistoryCommand)
 @history_options
 @click.option("--like", type=click.Choice(LIKES), help="By which rule.")
-@click.option("--within", metavar="WINDOW", help="Another window: 12h, or day/Europe/Berlin.")
+@click.option(
+    "--within",
+    metavar="WINDOW",
+    help="Another window: 12h, day/Europe/Berlin@06:00, hour/UTC, week/UTC@sunday, month/UTC.",
+)
 @click.option("--no-window", is_flag=True, help="No window.")
 @click.option("--at-least", metavar="N", help="How many upstreams are enough; or all.")
 @click.option(
     "--settle", metavar="DURATION", help="Quiet period: no upstream has completed for this long."
+)
+@click.option(
+    "--no-sooner-than",
+    metavar="PACE",
+    help="How soon after the last request: 6h, or at most once in day/Europe/Berlin; or none.",
+)
+@click.option(
+    "--not-before",
+    metavar="TIME",
+    help="From which time of day on: 09:00/Europe/Berlin; or none.",
 )
 @click.option("--overlap/--no-overlap", default=None, help="Beside a running downstream, or not.")
 @click.option("--idle/--no-idle", default=None, help="Wait for running upstreams, or not.")

@@ -12,7 +12,7 @@ from ..inspect.sensors import Evaluator, daemon_problem, daemon_reported_at
 from ..inspect.status import Status, status_of
 from ..messages import count_ready
 from ..ticks import TickRecord
-from ..windows import format_duration
+from ..windows import format_duration, format_time
 from .location import App, pass_app
 from .output import (
     MOST_KEYS_SHOWN,
@@ -40,7 +40,8 @@ def status(context: click.Context, app: App, downstream: str | None, as_json: bo
     upstreams are ready, why the others are not, and what was requested last.
 
     Exits with 1 if something needs attention: a sensor that is off or silent, a tick that failed,
-    a complete batch that is held back for longer than the sensor's interval.
+    a complete batch that is held back for longer than the sensor's interval, or that its pace holds
+    until it is too old, a wait that is past its deadline.
     """
     at = datetime.now(UTC)
     fan_ins = [app.fan_in(downstream)] if downstream else list(app.fan_ins.values())
@@ -123,6 +124,9 @@ def _outlook_words(outlook: Outlook) -> str:
     of_key = f"{outlook.key}: " if outlook.key is not None else ""
     # What an incomplete batch waits for stands in the table.
     words = outlook.reason if outlook.decision.complete else count_ready(outlook.decision)
+    deadline = outlook.decision.deadline_at
+    if deadline is not None and not outlook.decision.past_deadline:
+        words += f", deadline {format_time(deadline)}"
     return f"{of_key}{words}{'; to be requested at the next tick' if outlook.requests else ''}"
 
 

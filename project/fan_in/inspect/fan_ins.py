@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from ..calendars import TimeOfDay
 from ..compat.releases import parents_through_views
 from ..condition import (
     DownstreamRunning,
@@ -16,10 +17,13 @@ from ..condition import (
     UpstreamUpdated,
 )
 from ..messages import ASSET_WORDS, RUN_WORDS, Words
+from ..pace import Pace
+from ..partition_maps import are_times
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..run_reader import PARTITION_TAG, Home, Upstream
 from ..sensor import FanInSensor, fan_in_of
 from ..terms import Terms
+from ..waits import Deadline
 from ..windows import ONE_DAY, Within, longest_window
 
 Kind = Literal["sensor", "condition"]
@@ -62,6 +66,7 @@ class FanInSpec:
         home: The code location and the repository that it is in.
         others: What else its condition asks, which is no part of a fan-in: replay takes it as
             true.
+        partitions: The partitions that the keys are, if they are stretches of time.
         definition: The sensor, or the condition.
     """
 
@@ -74,6 +79,7 @@ class FanInSpec:
     assets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     home: Home | None = None
     others: tuple[str, ...] = ()
+    partitions: Any = field(default=None, repr=False, compare=False)
     definition: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -154,6 +160,10 @@ def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
             within=fan_in.within,
             when=fan_in.when,
             settle=fan_in.settle,
+            no_sooner_than=fan_in.no_sooner_than,
+            not_before=fan_in.not_before,
+            deadline=fan_in.deadline,
+            otherwise=fan_in.otherwise,
             count=fan_in.count,
             overlap=not fan_in.wait_while_running,
             idle=fan_in.wait_while_upstreams_run,
@@ -161,9 +171,16 @@ def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
             manual_runs="consume" if fan_in.manual_runs_consume else "ignore",
         ),
         key_tag=fan_in.tag,
+        partitions=_of_time(repository.get_job(fan_in.job_name).partitions_def)
+        if fan_in.tag and fan_in.job_name in repository.job_names
+        else None,
         jobs=fan_in.by_name,
         assets={name: keys for name, keys in assets.items() if keys},
     )
+
+
+def _of_time(partitions: dg.PartitionsDefinition | None) -> dg.PartitionsDefinition | None:
+    return partitions if are_times(partitions) else None
 
 
 def _assets_of(repository: dg.RepositoryDefinition, job_name: str) -> set[dg.AssetKey]:
@@ -201,6 +218,10 @@ def _of_condition(
             within=parser.within,
             when=None if plain else when[0] if len(when) == 1 else AllOf(tuple(when)),
             settle=parser.settle,
+            no_sooner_than=parser.no_sooner_than,
+            not_before=parser.not_before,
+            deadline=parser.deadline,
+            otherwise=parser.otherwise,
             rollup=frozenset(parser.rollup),
             missing_at_most=parser.missing_at_most,
             count=parser.count,
@@ -210,6 +231,7 @@ def _of_condition(
             manual_runs="consume",
         ),
         key_tag=PARTITION_TAG if by_key else None,
+        partitions=_of_time(graph.get(key).partitions_def),
         jobs={name: Upstream(job_name=name) for name in jobs},
         assets=jobs,
         others=tuple(parser.others),
@@ -232,6 +254,10 @@ class ConditionParser:
         self.key = key
         self.windows: dict[str, Any] = {}
         self.settle: timedelta | None = None
+        self.no_sooner_than: Pace | None = None
+        self.not_before: TimeOfDay | None = None
+        self.deadline: Deadline | None = None
+        self.otherwise: Requirement | None = None
         self.rollup: set[str] = set()
         self.missing_at_most: int | None = None
         self.count: dict[str, int] = {}
@@ -270,8 +296,13 @@ class ConditionParser:
             return Needs(name)
         if isinstance(condition, UpstreamsUpdated):
             self.overlap = self.overlap and not condition.wait_while_running
+            self.idle = self.idle or condition.wait_while_upstreams_run
+            self.deadline = self.deadline or condition.deadline
+            self.otherwise = self.otherwise or condition.otherwise
             if condition.settle is not None:
                 self.settle = max(self.settle or condition.settle, condition.settle)
+            self.no_sooner_than = self.no_sooner_than or condition.no_sooner_than
+            self.not_before = self.not_before or condition.not_before
             rolled_up = condition.rolled_up(self.graph, self.key)
             self.rollup |= {key.to_user_string() for key in rolled_up}
             self.missing_at_most = condition.missing_at_most or self.missing_at_most

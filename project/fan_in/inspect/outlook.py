@@ -71,10 +71,14 @@ class Outlook:
     @property
     def complete_since(self) -> datetime | None:
         """Since when the batch is complete and waits; None if it is not complete, or waits as its
-        definition says: for upstreams to settle, or for a schedule."""
-        if not self.decision.complete or self.decision.unsettled or self.held_until:
+        definition says: for upstreams to settle, for its pace, or for a schedule."""
+        as_defined = self.decision.unsettled or self.decision.held_until or self.held_until
+        if not self.decision.complete or as_defined:
             return None
-        return max(s.newest.completed_at for s in self.decision.ready if s.newest)
+        times = [s.newest.completed_at for s in self.decision.ready if s.newest]
+        if self.decision.early and self.decision.deadline_at is not None:
+            times.append(self.decision.deadline_at)
+        return max(times)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +98,13 @@ class Outlooks:
     lost: Mapping[str | None, str] = field(default_factory=dict)
 
     def pending(self) -> Sequence[Outlook]:
-        """Returns those that have something that counts, the most recent first; without keys the
-        only one."""
-        waiting = [o for key, o in self.by_key.items() if key is None or o.decision.has_begun]
+        """Returns those that have something that counts, or waits, the most recent first; without
+        keys the only one."""
+        waiting = [
+            o
+            for key, o in self.by_key.items()
+            if key is None or o.decision.has_begun or o.decision.past_deadline
+        ]
         return sorted(waiting, key=_newest, reverse=True)
 
 
@@ -192,7 +200,13 @@ class _Asked:
         requests = holds(root, decision.key)
         if not decision.complete or (requests and not self.until):
             return replace(self._of(decision), requests=requests)
-        terms = replace(decision.terms, settle=self.fan_in.rule.settle)
+        rule = self.fan_in.rule
+        terms = replace(
+            decision.terms,
+            settle=rule.settle,
+            no_sooner_than=rule.no_sooner_than,
+            not_before=rule.not_before,
+        )
         found = self._of(replace(decision, terms=terms, running=running))
         if self.until:  # Dagster's own parts tell nothing of an earlier time.
             return found
@@ -268,10 +282,11 @@ def _merged(parts: Sequence[Decision], fan_in: FanInSpec) -> Decision:
     for status in (s for part in parts for s in part.statuses):
         statuses.setdefault(status.upstream, status)
     evaluating = next((part.evaluating for part in parts if part.evaluating), None)
+    first = next((part for part in parts if part.terms.deadline is not None), parts[0])
     return replace(
-        parts[0],
+        first,
         statuses=tuple(statuses[name] for name in sorted(statuses)),
-        terms=replace(parts[0].terms, when=fan_in.rule.when),
+        terms=replace(first.terms, when=fan_in.rule.when),
         evaluating=evaluating,
     )
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
+from ..messages import explain_deadline, explain_missing
 from ..ticks import TickRecord
 from ..windows import format_duration
 from .fan_ins import FanInSpec
@@ -75,8 +76,8 @@ def status_of(
 
 
 def _problems(found: Outlooks, interval: timedelta, now: datetime) -> Iterator[str]:
-    """Yields the complete batches that wait longer than to the next tick, and the requests of which
-    nothing came."""
+    """Yields the complete batches that wait longer than to the next tick, or until they are too
+    old, the waits that are past their deadline, and the requests of which nothing came."""
     for one in found.pending():
         since = one.complete_since
         if since is not None and now - since > interval:
@@ -84,6 +85,14 @@ def _problems(found: Outlooks, interval: timedelta, now: datetime) -> Iterator[s
                 f"a batch{_of(one.key)} is complete for {format_duration(now - since)} and not"
                 f" requested: {one.reason}"
             )
+        elif one.decision.dies_at is not None:
+            yield (
+                f"a batch{_of(one.key)} will be too old before its pace lets it go: {one.reason};"
+                " widen the window, or request it by hand"
+            )
+        elif (late := explain_deadline(one.decision, at=now)) and not one.decision.only_paced:
+            missing = explain_missing(one.decision, words=one.words, sure=one.sure)
+            yield f"a batch{_of(one.key)} is {late}; waiting for {missing}"
     for key, launch in found.lost.items():
         yield (
             f"requested{_of(key)}, never started: {launch} ended before it; its batch stays used,"

@@ -1,20 +1,19 @@
 """Alternatives: other rules that a fan-in might have had, as a user writes them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar, get_args
 
 from ..calendars import CalendarDay
-from ..durations import parse_duration
+from ..durations import parse_duration, parse_pace, parse_time_of_day, parse_window
 from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..pace import pace_words
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement, check_count
-from ..terms import count_words, rolled_up
+from ..terms import check_times, count_words, rolled_up
 from ..windows import (
     ONE_DAY,
-    Window,
-    check_settle,
     check_within,
     format_duration,
     window_of,
@@ -36,9 +35,13 @@ class Alternative:
 
     Args:
         like: By which rule: the sensor's, the condition's, or the documentation example's.
-        within: The window; "none" for none, "day/Europe/Berlin" for a calendar day.
+        within: The window: a duration, "day/Europe/Berlin" or another period of a calendar, or
+            "none".
         at_least: How many upstreams are enough; "all" for all of them.
-        settle: Quiet period: no upstream has completed for this long; "none" for no such period.
+        settle: Quiet period: no upstream has completed for this long; "none" for none.
+        no_sooner_than: How soon after the last request: a duration, a calendar's period in which
+            there is one, or "none".
+        not_before: From which time of day on, as "09:00/Europe/Berlin"; or "none".
         overlap: Whether a batch may be requested while the downstream runs.
         idle: Whether it waits for running upstreams.
         manual: Whether a run of the downstream by hand uses up what came before it.
@@ -49,6 +52,8 @@ class Alternative:
     within: str | None = None
     at_least: str | None = None
     settle: str | None = None
+    no_sooner_than: str | None = None
+    not_before: str | None = None
     overlap: bool | None = None
     idle: bool | None = None
     manual: str | None = None
@@ -87,11 +92,15 @@ class Alternative:
         rule = _on_path(fan_in, kind)
         changes: dict[str, Any] = {}
         if self.within is not None:
-            changes["within"] = _window(self.within)
+            changes["within"] = parse_window(self.within)
         if self.at_least is not None:
             changes["when"] = self._quorum(rule)
         if self.settle is not None:
-            changes["settle"] = None if self.settle == "none" else parse_duration(self.settle)
+            changes["settle"] = _unless_none(self.settle, parse_duration)
+        if self.no_sooner_than is not None:
+            changes["no_sooner_than"] = _unless_none(self.no_sooner_than, parse_pace)
+        if self.not_before is not None:
+            changes["not_before"] = _unless_none(self.not_before, parse_time_of_day)
         if self.overlap is not None:
             changes["overlap"] = self.overlap
         if self.idle is not None:
@@ -102,7 +111,8 @@ class Alternative:
             changes["manual_runs"] = _one_of("manual", self.manual, ("ignore", "consume"))
         rule = replace(rule, **changes)
         check_within(rule.within, rule.upstreams)
-        check_settle(rule.settle, [window_of(rule.within, name) for name in rule.upstreams])
+        windows = [window_of(rule.within, name) for name in rule.upstreams]
+        check_times(rule, windows)
         return rule
 
     def _quorum(self, rule: Rule) -> Requirement | None:
@@ -131,7 +141,7 @@ class Alternative:
         return SimulatedFanIn(name, self.kind(fan_in), rule, fan_in, since, patience, runs_last)
 
     def _example(self, name: str, fan_in: FanInSpec, rule: Rule, since: datetime) -> Mechanism:
-        settings = ("at_least", "settle", "overlap", "idle", "manual")
+        settings = [n for n in vars(self) if n not in ("like", "within", "zone")]
         if given := [s for s in settings if getattr(self, s) is not None]:
             raise FanInError(
                 f"{self.name}: the example has no {' and no '.join(given)}: it has within and zone"
@@ -159,7 +169,7 @@ def parse(text: str) -> Alternative:
         if not sign or name not in Alternative.__dataclass_fields__ or name in fields:
             raise FanInError(
                 f"--try {text!r}: {part!r} is not one of like=, within=, at-least=, settle=,"
-                " overlap=, idle=, manual=, zone=, each once"
+                " no-sooner-than=, not-before=, overlap=, idle=, manual=, zone=, each once"
             )
         fields[name] = value
         try:
@@ -182,6 +192,7 @@ def rule_words(rule: Rule) -> str:
         parts.append(f"settled for {format_duration(rule.settle)}")
     if rule.rollup:
         parts.append(f"rolled up: {', '.join(rolled_up(rule, rule.upstreams))}")
+    parts += pace_words(rule.no_sooner_than, rule.not_before)
     parts += ["while upstreams are idle"] * rule.idle
     parts.append("overlap" if rule.overlap else "no overlap")
     parts += ["by key"] * rule.by_key
@@ -195,12 +206,8 @@ def _one_of(name: str, value: str, values: Collection[ChoiceT]) -> ChoiceT:
     raise FanInError(f"{name}={value} is none of {', '.join(values)}")
 
 
-def _window(text: str) -> Window:
-    if text == "none":
-        return None
-    if text.startswith("day/"):
-        return CalendarDay(text.removeprefix("day/"))
-    return parse_duration(text)
+def _unless_none(text: str, parsed: Callable[[str], Any]) -> Any:
+    return None if text == "none" else parsed(text)
 
 
 # --- from one path to the other ------------------------------------------------------------------

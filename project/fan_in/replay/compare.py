@@ -42,6 +42,7 @@ AFTERWARDS = "follows from a divergence before: paired otherwise"
 RUNNING = "the downstream is still running"
 UNSETTLED = "the upstreams have not settled"
 BUSY = "an upstream is still running"
+PACED = "its pace holds it"
 ANOTHER_BATCH = "another batch"
 NO_KEYS = "keys are not regarded"
 
@@ -148,7 +149,8 @@ class _Side:
         numbers = {self.by_work[work] for work in firing.work if work in self.by_work}
         for number in sorted(numbers):
             waiting = self.waiting[number]
-            if None in (waiting.firing.key, firing.key) or waiting.firing.key == firing.key:
+            same_key = None in (waiting.firing.key, firing.key) or waiting.firing.key == firing.key
+            if same_key and waiting.firing.early == firing.early:
                 self._drop(number)
                 return waiting
         return None
@@ -273,7 +275,7 @@ class Comparison:
             self.by_hand += 1
             return None
         self.really += 1
-        firing = Firing(event.at, key, event.batch)
+        firing = Firing(event.at, key, event.batch, event.early)
         again = _adds(self._used, firing)
         for compared in self._compared.values():
             self._take(compared, firing, again, really=True)
@@ -438,4 +440,6 @@ def _cause(
         return STALE if too_old else EARLY
     if decision.running:
         return RUNNING
-    return BUSY if decision.busy else UNSETTLED
+    if decision.still_busy:
+        return BUSY
+    return PACED if decision.held_until and not decision.unsettled else UNSETTLED

@@ -133,6 +133,8 @@ class Requested:
         id: Of the planned materialization on the declarative path: where it stands among events.
         lets_go: Whether it uses up what came before it by being what it is, whatever the rule says
             of runs by hand: a reported materialization, or a launch that is tagged so.
+        early: Whether it was made past its deadline, before the batch was whole: it used up
+            nothing.
     """
 
     at: Time
@@ -143,6 +145,7 @@ class Requested:
     again: bool = False
     id: int | None = None
     lets_go: bool = False
+    early: bool = False
 
 
 @dataclass(slots=True)

@@ -25,11 +25,13 @@ class Firing:
         at: The time of the tick.
         key: The key.
         members: The batch.
+        early: Whether it is made past the deadline, before the batch is whole.
     """
 
     at: datetime
     key: str | None
     members: tuple[Completion, ...]
+    early: bool = False
 
     @cached_property
     def work(self) -> frozenset[str]:
@@ -102,11 +104,12 @@ class Mechanism:
 
 
 def longest_of(*rules: Rule) -> timedelta | None:
-    """Returns an age at which a completion is outside every window of these rules; None if one has
-    no end, or a rollup needs completions of any age."""
+    """Returns an age at which a completion is outside every window of these rules, and a request
+    is past every pace; None if a window has no end, or a rollup needs completions of any age."""
     if any(r.rollup for r in rules):
         return None
-    return longest_window(window_of(r.within, name) for r in rules for name in r.upstreams)
+    windows = [window_of(r.within, name) for r in rules for name in r.upstreams]
+    return longest_window([*windows, *(r.no_sooner_than for r in rules if r.no_sooner_than)])
 
 
 def completion_of(event: Ended | Materialized) -> Completion:

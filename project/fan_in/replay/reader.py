@@ -21,7 +21,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from ..compat.python import UTC
 from ..cursor import CONSUME_TAG, SensorRequest
-from ..evaluation_records import completions_seen
+from ..evaluation_records import record_behind
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import evaluator_of
 from ..rule import Completion
@@ -215,7 +215,8 @@ class HistoryReader(Iterable[Event]):
             run.run_id,
             key,
             batch=tuple(m for name, m in members.items() if name in request.members),
-            used=tuple(members.values()),
+            used=() if request.early else tuple(members.values()),
+            early=request.early,
         )
 
     def _is_by_another(self, run: dg.DagsterRun) -> bool:
@@ -251,9 +252,9 @@ class HistoryReader(Iterable[Event]):
                 if not (over and self._is_before(requested.at)):
                     yield requested.at, [requested, *ended]
 
-    def _by_condition(self, planned: dg.EventLogRecord, record: dg.RunRecord | None) -> Requested:
+    def _by_condition(self, planned: dg.EventLogRecord, of_run: dg.RunRecord | None) -> Requested:
         key = planned.partition_key if self.fan_in.key_tag else None
-        run = None if record is None else record.dagster_run
+        run = None if of_run is None else of_run.dagster_run
         again = run is not None and run.parent_run_id is not None
         requested = Requested(
             _time(planned), planned.run_id, key, again=again, id=planned.storage_id
@@ -262,10 +263,17 @@ class HistoryReader(Iterable[Event]):
             return requested
         if self._is_by_another(run):
             return replace(requested, batch=OF_ANOTHER)
-        seen = completions_seen(self.runs.instance, self.fan_in.asset_key, run.tags, key) or {}
+        record = record_behind(self.runs.instance, self.fan_in.asset_key, run.tags)
+        seen = {} if record is None else record.of(key)
+        without = None if record is None else record.early.get(key)
+        makes = {asset.to_user_string() for asset in run.asset_selection or ()}
+        # If its own run makes what was missing, it is a whole one.
+        early = without is not None and not (without and makes.issuperset(without))
         members = [completed(n, m.at, str(m.storage_id), m.run_id) for n, m in seen.items()]
         batch = tuple(member for member in members if seen[member.upstream].ready)
-        return replace(requested, batch=batch, used=tuple(members)) if batch else requested
+        if not batch:
+            return requested
+        return replace(requested, batch=batch, used=() if early else tuple(members), early=early)
 
     # --- materializations --------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
+import dagster as dg
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,12 +25,15 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from ..calendars import CalendarDay
+from ..calendars import Calendar, CalendarDay, TimeOfDay
+from ..durations import parse_pace, parse_time_of_day
 from ..errors import DamagedFile
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..pace import check_pace
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..rule import check_upstreams
 from ..terms import check_counts
+from ..waits import check_deadline
 from ..windows import Window, Within, check_within
 from .events import (
     DownstreamEnded,
@@ -89,7 +93,7 @@ def _dump(data: Any) -> str:
 
 
 def _event_to_data(event: Event) -> dict[str, Any]:
-    if isinstance(event, Requested) and event.batch:
+    if isinstance(event, Requested) and event.batch and not event.early:
         # What is in the batch is used up, too.
         event = replace(event, used=tuple(c for c in event.used if c not in event.batch))
     kind = type(event)
@@ -152,7 +156,7 @@ class Lines(Iterable[Event]):
                             raise ValueError(f"{count} events instead of {line.strip()}")
                         continue
                     event = _EVENT.validate_json(line)
-                    if type(event) is Requested and event.batch:
+                    if type(event) is Requested and event.batch and not event.early:
                         event.used = event.batch + event.used
                     now = moment(event)
                     if last is not None and now < last:
@@ -189,8 +193,8 @@ def _to_data(value: Any) -> Any:
     match value:
         case timedelta():
             return value.total_seconds()
-        case CalendarDay(zone):
-            return {"day": zone}
+        case Calendar() | TimeOfDay():
+            return value.text
         case Mapping():
             return {"of": {name: _to_data(window) for name, window in value.items()}}
         case Needs(upstream):
@@ -218,12 +222,41 @@ def _within_from_data(data: Any) -> Within:
 
 def _window_from_data(data: Any) -> Window:
     match data:
-        case {"day": str(zone)}:
+        case {"day": str(zone)}:  # As earlier releases wrote it.
             return CalendarDay(zone)
+        case str():
+            return parse_pace(data)
         case int() | float():
             return timedelta(seconds=data)
     window: Window = data  # As it is, to be refused if it is none.
     return window
+
+
+def _pace_from_data(data: Any) -> Any:
+    pace: Any = _window_from_data(data)
+    check_pace(pace, None, ())
+    return pace
+
+
+def _deadline_from_data(data: Any) -> Any:
+    deadline = parse_time_of_day(data) if isinstance(data, str) else _window_from_data(data)
+    check_deadline(deadline, ())  # type: ignore[arg-type]  # That is what it refuses.
+    return deadline
+
+
+def _partitions_to_data(partitions: Any) -> Any:
+    """Returns partitions of time as files have them; of others, nothing depends on their ends."""
+    if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        return None
+    names = ("cron_schedule", "timezone", "fmt")
+    return {"start": partitions.start.isoformat(), **{n: getattr(partitions, n) for n in names}}
+
+
+def _partitions_from_data(data: Any) -> Any:
+    if data is None:
+        return None
+    start = datetime.fromisoformat(data["start"]).replace(tzinfo=None)
+    return dg.TimeWindowPartitionsDefinition(**{**data, "start": start})
 
 
 def _when_from_data(data: Any) -> Requirement | None:
@@ -274,6 +307,14 @@ class _Header(BaseModel):
     # Not in the files of older versions.
     rollup: frozenset[str] = frozenset()
     missing_at_most: int | None = None
+    no_sooner_than: Annotated[Any, PlainValidator(_pace_from_data), _AS_DATA] = None
+    not_before: Annotated[
+        Any, PlainValidator(lambda data: data and parse_time_of_day(str(data))), _AS_DATA
+    ] = None
+    deadline: Annotated[Any, PlainValidator(_deadline_from_data), _AS_DATA] = None
+    otherwise: Annotated[
+        Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA
+    ] = None
     # Older files have none.
     count: Annotated[dict[str, int], AfterValidator(_checked_counts)] = Field(default_factory=dict)
     overlap: bool
@@ -281,6 +322,9 @@ class _Header(BaseModel):
     by_key: bool
     manual_runs: Literal["ignore", "consume"]
     key_tag: str | None
+    partitions: Annotated[
+        Any, PlainValidator(_partitions_from_data), PlainSerializer(_partitions_to_data)
+    ] = None
     assets: dict[str, tuple[str, ...]]
     others: tuple[str, ...]
     since: Time

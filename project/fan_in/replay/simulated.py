@@ -13,12 +13,14 @@ from itertools import chain
 from typing import Any
 
 from ..catch_up import KEYS_AT_ONCE
-from ..cursor import KeyState, SensorState
+from ..cursor import KeyState, SensorRequest, SensorState
 from ..evaluate import Holds, evaluate
 from ..history import Histories
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..pace import requests_since
+from ..partition_maps import partition_end
 from ..requirement import Not, Requirement
-from ..rule import Completion, Decision, decide, last_request
+from ..rule import Completion, Decision, decide
 from ..run_facts import oldest
 from .events import DownstreamEnded, Ended, Event, Materialized, Requested, Started
 from .in_progress import DownstreamRuns, InProgressRuns
@@ -110,12 +112,13 @@ class SimulatedFanIn(Mechanism):
         self.busy = InProgressRuns(kind == "condition")
         self._states: dict[str | None, KeyState] = {}
         self._new = NewCompletions(rule.histories(rule.upstreams))
-        self._shared = NOTHING
+        self.shared = NOTHING
         """Completions of no partition, on the declarative path: they count for every one."""
         self._look_at: set[str | None] = set()
         self._held: set[str | None] = set()
         """The keys that wait for a run to end."""
         self._timers = _Timers()
+        self._has_deadline = rule.deadline is not None
         self._may_lose = rule.when is not None and _has_not(rule.when)
         self._adopted: dict[str, datetime] = {}
         """Runs of which a real request used a completion on the other path, and when."""
@@ -134,7 +137,7 @@ class SimulatedFanIn(Mechanism):
         elif key is not None:
             self._add(completion)
         elif self.kind == "condition":
-            self._shared = self._shared.with_completions([completion], self._new.histories)
+            self.shared = self.shared.with_completions([completion], self._new.histories)
             for key in self.keys:
                 self._add(replace(completion, key=key))
 
@@ -152,14 +155,21 @@ class SimulatedFanIn(Mechanism):
             many = len(self._new.newest) + len(self._states) >= self._forget_at
             if many and not self.rollups.names:  # Of a rollup, completions of any age matter.
                 self._forget()
-            self._new.begin(key, NOTHING if key in self._states else self._shared)
+            if key not in self._states and self.shared.newest:
+                self._look_at.add(key)  # What counts for every key may be a batch of a new one.
+            self._new.begin(key, NOTHING if key in self._states else self.shared)
 
     def _forget(self) -> None:
         """Forgets the keys of which nothing can count any more."""
         horizon = None if self.longest_window is None else self.now - self.longest_window
         states = {key: self.state(key) for key in self.keys}
         known = SensorState(owner=self.name, keys=states)
-        self._states = dict(known.forgetting(self.now - SLACK, horizon).keys)
+        kept = dict(known.forgetting(self.now - SLACK, horizon).keys)
+        paced = requests_since(self.rule.no_sooner_than, self.now)
+        for key, state in states.items():
+            if paced and state.last.used_at and state.last.used_at >= paced:
+                kept[key] = state
+        self._states = kept
         self._forget_at = max(MOST_FORGOTTEN_LATER, 2 * len(self._states))
 
     @property
@@ -212,7 +222,7 @@ class SimulatedFanIn(Mechanism):
         return evaluate(SimulatedFacts(self, at, keys)).values() if keys else ()
 
     def _may_be_complete(self, key: str | None) -> bool:
-        if self.rule.when is None:
+        if self.rule.when is None and self.rule.otherwise is None:
             # Most keys still wait: told by the names alone, before what is new is taken in.
             there = self._states.get(key, NOTHING).unused.keys() | self._new.of(key)
             return self._is_of_all(there) and self._is_of_all(self.state(key).unused)
@@ -224,22 +234,22 @@ class SimulatedFanIn(Mechanism):
     def _fire(self, decision: Decision) -> Firing:
         key, batch = decision.key, decision.batch
         assert batch is not None
-        positions = {c.upstream: c.position for c in decision.consumed}
-        self._use(key, positions, decision.at)
+        request = SensorRequest.of(decision, batch)
+        self._states[key] = self.state(key).with_request(request, remembers=self._has_deadline)
         self._held.discard(key)
         self.downstream.request(decision.at, key)
-        return Firing(decision.at, key, batch.completions)
+        return Firing(decision.at, key, batch.completions, batch.early)
 
     def _wait(self, decision: Decision) -> None:
         """Notes when to look again at what a decision to wait waits for."""
         if not decision.complete:
             # Less may be more: what falls out of its window may make a batch of the others.
-            if self._may_lose:
+            if self._may_lose or self._has_deadline:
                 self._timers.set(decision.changes_at, decision.key)
             return
         if decision.running or decision.busy:
             self._held.add(decision.key)
-        if decision.unsettled:
+        if decision.unsettled or decision.held_until or self._has_deadline:
             self._timers.set(decision.changes_at, decision.key)
 
     def _look_again(self, keys: Iterable[str | None]) -> None:
@@ -292,6 +302,14 @@ class SimulatedFanIn(Mechanism):
 
     def _adopt(self, event: Requested, key: str | None) -> None:
         """Uses up what a request that was really made used up."""
+        if self._has_deadline and event.batch is not None:
+            names = {n for c in event.batch for n in self.names_of(c.upstream, self.fan_in.kind)}
+            self._begin(key)
+            self._states[key] = self.state(key).with_last(
+                event.at, frozenset(names), early=event.early
+            )
+        if event.early:
+            return
         own = self.kind == self.fan_in.kind
         positions: dict[str, Any] = {}
         for used in event.used:
@@ -362,10 +380,19 @@ class SimulatedFacts:
                 rolled=fan_in.rollups.of(key, of_key),
                 terms=rule,
                 key=key,
-                requested_at=last_request(of_key.used),
+                **of_key.last.facts,
+                ends_at=self._ends_at(key),
+                shared=fan_in.shared.newest.keys() if rule.by_key else (),
             )
             for key, of_key in of_keys
         }
+
+    def _ends_at(self, key: str | None) -> datetime | None:
+        """Returns when a key ends, if it is a partition of time."""
+        rule, partitions = self.fan_in.rule, self.fan_in.fan_in.partitions
+        if rule.deadline is None or not rule.by_key or partitions is None or key is None:
+            return None
+        return partition_end(partitions, key)
 
     def decide(self, keys: Collection[str | None] | None = None) -> Mapping[str | None, Decision]:
         return self.decisions if keys is None else {key: self.decisions[key] for key in keys}

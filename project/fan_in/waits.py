@@ -1,0 +1,154 @@
+"""Waits: since when a batch is waited for, and when the deadline of that passes.
+
+A wait begins with the oldest completion that counts, is unused and is inside its window, and ends
+with the request of a whole batch. All of it is read from the completions at a tick: when the oldest
+one leaves its window, the wait is that of the next.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .calendars import TimeOfDay
+from .errors import FanInError
+from .requirement import Requirement
+from .windows import (
+    LONGEST_WINDOW,
+    Window,
+    falls_out,
+    format_duration,
+    in_utc,
+    shortest_window,
+)
+
+Deadline = timedelta | TimeOfDay
+"""How long a batch may wait from the beginning of its wait, or until what time of day."""
+
+Waiting = tuple[datetime, Window]
+"""When a completion happened that begins a wait, and its window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """The wait for a batch at a tick.
+
+    Args:
+        since: When it began.
+        deadline_at: When its deadline passes, or passed; None for a partition that was requested.
+        leaves_at: When its first completion leaves the window; None if none ever does.
+        let_go_at: When its last completion left the window, so that nothing waits any more; None if
+            something does.
+    """
+
+    since: datetime
+    deadline_at: datetime | None = None
+    leaves_at: datetime | None = None
+    let_go_at: datetime | None = None
+
+
+def wait_of(
+    waiting: Collection[Waiting],
+    too_old: Collection[Waiting],
+    deadline: Deadline,
+    *,
+    requested_at: datetime | None,
+    requested_early_at: datetime | None,
+    ends_at: datetime | None,
+) -> Wait | None:
+    """Returns the wait for a batch; None if nothing waits, and nothing did.
+
+    Args:
+        waiting: The completions that begin a wait and are inside their windows.
+        too_old: Those that no longer are.
+        deadline: The deadline.
+        requested_at: When a whole batch was last requested for the key.
+        requested_early_at: When one was last requested early.
+        ends_at: When the partition ends that the key is, if it is one of time.
+    """
+    of_wait = waiting or too_old
+    if not of_wait:
+        return None
+    since = min(at for at, _ in of_wait)
+    leaves = [leave for at, window in of_wait if (leave := falls_out(window, at)) is not None]
+    last = max(leaves) if len(leaves) == len(of_wait) else None
+    # A partition that was requested is only repaired by what comes later.
+    repaired = ends_at is not None and (requested_at or requested_early_at) is not None
+    passes = None
+    if not repaired:
+        passes = passes_at(deadline, since, requested_at=requested_at, ends_at=ends_at)
+        passes = passes if last is None else min(passes, last)
+    return Wait(
+        since=since,
+        deadline_at=passes,
+        leaves_at=min(leaves, default=None),
+        let_go_at=None if waiting else last,
+    )
+
+
+def passes_at(
+    deadline: Deadline,
+    since: datetime,
+    *,
+    requested_at: datetime | None = None,
+    ends_at: datetime | None = None,
+) -> datetime:
+    """Returns when the deadline of a wait passes, in UTC.
+
+    A time of day is the first one after the wait began on whose local day no whole batch was
+    requested: a re-run after today's batch has until tomorrow.
+    """
+    begins = since if ends_at is None else max(since, in_utc(ends_at))
+    if isinstance(deadline, timedelta):
+        return begins + deadline
+    passes = deadline.after(begins)
+    if requested_at is not None and deadline.midnight(passes) == deadline.midnight(requested_at):
+        return deadline.after(passes)
+    return passes
+
+
+def check_deadline(deadline: Deadline | None, windows: Iterable[Window]) -> None:
+    """Raises FanInError unless ``deadline`` is None, a time of day beside windows of a day or
+    more, or positive and shorter than every window."""
+    if deadline is None:
+        return
+    if not isinstance(deadline, timedelta | TimeOfDay):
+        raise FanInError(
+            f"deadline={deadline!r} is neither a timedelta nor a TimeOfDay: write"
+            " timedelta(hours=2), or TimeOfDay('09:00', 'Europe/Berlin')"
+        )
+    if isinstance(deadline, timedelta) and not timedelta(0) < deadline <= LONGEST_WINDOW:
+        raise FanInError(
+            f"deadline={deadline!r} is not positive, or longer than a hundred years: give the time"
+            " that a batch may wait"
+        )
+    shortest = shortest_window(windows)
+    if shortest is None:
+        return
+    if isinstance(deadline, TimeOfDay):
+        if shortest < timedelta(days=1):
+            raise FanInError(
+                f"deadline={deadline} beside a window of {format_duration(shortest)}: a completion"
+                " would be too old before that time of day comes: give a timedelta, or widen the"
+                " window to a day"
+            )
+    elif deadline >= shortest:
+        raise FanInError(
+            f"deadline={format_duration(deadline)} is not shorter than the window of"
+            f" {format_duration(shortest)}, so the first of a batch is too old when it passes:"
+            " shorten it, or widen the window"
+        )
+
+
+def wait_words(deadline: Deadline | None, otherwise: Requirement | None) -> list[str]:
+    """Returns the deadline, and what is enough past it, each as a phrase."""
+    if deadline is None:
+        return []
+    limit = format_duration(deadline) if isinstance(deadline, timedelta) else str(deadline)
+    enough = [] if otherwise is None else [f"past that {otherwise} is enough"]
+    return [f"deadline: {limit}", *enough]
+
+
+def check_has_deadline(deadline: Deadline | None, what: str) -> None:
+    """Raises FanInError if there is no deadline for what is asked only past one."""
+    if deadline is None:
+        raise FanInError(f"{what} is asked only past a deadline, and there is none: give deadline=")
