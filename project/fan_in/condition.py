@@ -27,7 +27,7 @@ from .condition_parts import (
 )
 from .downstreams import known_partitions
 from .errors import FanInError
-from .evaluation_lines import FanInResult, held_back_text, late_text, subset_of
+from .evaluation_lines import FanInResult, held_back_text, late_texts, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .pace import Pace, pace_words
@@ -382,7 +382,7 @@ class _RuleCondition(FanInCondition):
             tick.early[root.key] = {k: b for k, b in batches.items() if b is not None and b.early}
         held = next((d for d in decisions.values() if d.complete and not d.fires), None)
         first = [held_back_text(held)] if held else []
-        first += [late_text(part)] if part.late else []
+        first += late_texts(part)
         true_subset = context.get_empty_subset()
         if fires and not context.candidate_subset.is_empty:
             if context.key != root.key and context.partitions_def is not None and None in fires:

@@ -109,6 +109,8 @@ class Part:
         self.complete: dict[Partition, Decision] = {}
         self.late: dict[Partition, Decision] = {}
         """The partitions whose deadline has passed."""
+        self.let_go: Decision | None = None
+        """Without partitions, that the half batch which waited was let go."""
         self.absent: dict[str, set[Partition]] = defaultdict(set)
         self.incomplete: dict[str, dict[Partition, Rollup]] = defaultdict(dict)
         self.statuses: Mapping[str, UpstreamStatus] = {}
@@ -154,6 +156,7 @@ class Part:
         self.few.clear()
         self.complete.clear()
         self.late.clear()
+        self.let_go = None
         self._expiries.clear()
         self._everywhere = ()
         self.changed.update(self.question.windows)
@@ -239,6 +242,7 @@ class Part:
         if partition is None:
             self.changed |= {n for n, s in by_name.items() if self.statuses.get(n) != s}
             self.statuses = by_name
+            self.let_go = decision if decision is not None and decision.let_go_at else None
         if decision is not None and (until := decision.changes_at) is not None:
             heapq.heappush(self._expiries, (until.timestamp(), partition or ""))
         for of, belongs in (

@@ -27,6 +27,7 @@ from .messages import (
     ASSET_WORDS,
     explain_deadline,
     explain_held_back,
+    explain_let_go,
     explain_rollup,
     explain_upstream,
 )
@@ -243,11 +244,14 @@ def held_back_text(decision: Any) -> Text:
     return Text("held back", explain_held_back(decision, words=ASSET_WORDS), NONE)
 
 
-def late_text(part: Part) -> Text:
-    """Returns which partitions are past their deadline; without partitions, since when."""
+def late_texts(part: Part) -> list[Text]:
+    """Returns which partitions are past their deadline; without partitions, since when, or that a
+    half batch was let go."""
+    if part.let_go is not None:
+        return [Text("half batch", explain_let_go(part.let_go), NONE)]
     if None in part.late:
-        return Text("deadline", explain_deadline(part.late[None]), NONE)
-    return Text("deadline", f"passed for {_some(part.late)}", NONE)
+        return [Text("deadline", explain_deadline(part.late[None]), NONE)]
+    return [Text("deadline", f"passed for {_some(part.late)}", NONE)] if part.late else []
 
 
 def _narrowed(context: dg.AutomationContext[dg.AssetKey], text: Text, parent: str) -> Line:

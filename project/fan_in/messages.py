@@ -157,13 +157,21 @@ def _enough_past_the_deadline(decision: Decision) -> str:
     return ", ".join(words)
 
 
+def explain_let_go(decision: Decision, *, at: datetime | None = None) -> str:
+    """Returns that a half batch was let go within the last day, since all of it was too old, and
+    what it lacked; empty if none was. Times as ages when ``at`` is given."""
+    if decision.let_go_at is None or decision.at - decision.let_go_at >= ONE_DAY:
+        return ""
+    lacked = [plain(s.upstream) for s in decision.asked_for if s.state is not State.TOO_OLD]
+    without = f", without {some(lacked, ', ')}" if lacked else ""
+    return f"let go {_moment(decision.let_go_at, at)}, when all of it was too old{without}"
+
+
 def explain_deadline(decision: Decision, *, at: datetime | None = None) -> str:
-    """Returns since when a batch is past its deadline, or that it was let go within the last day,
-    since all of it was too old; empty if neither. Times as ages when ``at`` is given."""
-    if decision.let_go_at is not None and decision.at - decision.let_go_at < ONE_DAY:
-        lacked = [plain(s.upstream) for s in decision.asked_for if s.state is not State.TOO_OLD]
-        without = f", without {some(lacked, ', ')}" if lacked else ""
-        return f"let go {_moment(decision.let_go_at, at)}, when all of it was too old{without}"
+    """Returns since when a batch is past its deadline, or that one with a deadline was let go;
+    empty if neither. Times as ages when ``at`` is given."""
+    if decision.terms.deadline is not None and (let_go := explain_let_go(decision, at=at)):
+        return let_go
     since, deadline_at = decision.waiting_since, decision.deadline_at
     if not decision.past_deadline or since is None or deadline_at is None:
         return ""
@@ -193,7 +201,7 @@ def explain_missing(decision: Decision, *, words: Words, sure: bool = True) -> s
 def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) -> str:
     """Returns the decision as one line: how many upstreams are ready, and what is missing why."""
     line = count_ready(decision)
-    late = explain_deadline(decision, at=decision.at)
+    late = explain_let_go(decision, at=decision.at) or explain_deadline(decision, at=decision.at)
     line = f"{line}, {late}" if late else line
     if not decision.complete:
         # A requirement with "not" may wait though every upstream that it names is ready.
@@ -211,16 +219,28 @@ def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_
     def newest(decision: Decision) -> datetime:
         return max(s.newest.completed_at for s in decision.statuses if s.newest)
 
+    decisions = list(decisions)
     waiting = sorted((d for d in decisions if d.has_begun), key=newest, reverse=True)
-    if not waiting:
-        return f"nothing new of any {tag}"
     lines = [
         f"{tag} {plain(str(d.key))}: {explain(d, words=words, sure=False)}"
         for d in waiting[:MOST_KEYS_NAMED]
     ]
     if len(waiting) > MOST_KEYS_NAMED:
         lines.append(f"and {len(waiting) - MOST_KEYS_NAMED} more wait")
-    return " | ".join(lines)
+    lines += explain_keys_let_go(decisions, tag=tag)
+    return " | ".join(lines) or f"nothing new of any {tag}"
+
+
+def explain_keys_let_go(decisions: Iterable[Decision], *, tag: str) -> list[str]:
+    """Returns which keys were let go within the last day, the last ones in full."""
+    gone = [d for d in decisions if explain_let_go(d, at=d.at)]
+    gone.sort(key=lambda d: d.let_go_at or d.at, reverse=True)
+    lines = [
+        f"{tag} {plain(str(d.key))}: {explain_let_go(d, at=d.at)}" for d in gone[:MOST_KEYS_NAMED]
+    ]
+    if len(gone) > MOST_KEYS_NAMED:
+        lines.append(f"and {len(gone) - MOST_KEYS_NAMED} more were let go")
+    return lines
 
 
 def plain(name: str) -> str:

@@ -36,7 +36,7 @@ from .pace import held_until, let_go_at
 from .requirement import Requirement
 from .rollup import Rollup
 from .terms import ALL_WITHIN_A_DAY, Terms
-from .waits import Deadline, Wait, wait_of
+from .waits import Wait, wait_of
 from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -224,7 +224,8 @@ class Decision:
         requested_at: When a whole batch was last requested for the key, or used up by hand; None if
             that is not known.
         requested_early_at: When one was last requested early; None if that is not known.
-        wait: The wait for the batch, if it has a deadline; None if nothing waits for it.
+        wait: The wait for the batch, or the last one if nothing waits now. Without a deadline only
+            the last one, and none with a requirement.
         running: Unfinished runs of the downstream that this batch must wait for.
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
@@ -501,27 +502,24 @@ def decide(
         requested_at=requested_at,
         requested_early_at=requested_early_at,
     )
-    if terms.deadline is None:
-        return decision
+    if terms.deadline is None and (terms.when is not None or any(s.unused for s in statuses)):
+        return decision  # Only a deadline asks what waits, and what a quorum's requests left over.
     waiting = [status for status in decision.asked_for if status.upstream not in shared]
     if terms.when is not None and requested_with is not None:
         waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]
-    decision = replace(decision, wait=_wait(decision, waiting, terms.deadline, ends_at))
+    decision = replace(decision, wait=_wait(decision, waiting, ends_at))
     if terms.missing_at_most is None or not decision.past_deadline:
         return decision
     return replace(decision, statuses=tuple(_spared(status, decision) for status in statuses))
 
 
 def _wait(
-    decision: Decision,
-    waiting: Collection[UpstreamStatus],
-    deadline: Deadline,
-    ends_at: datetime | None,
+    decision: Decision, waiting: Collection[UpstreamStatus], ends_at: datetime | None
 ) -> Wait | None:
     return wait_of(
         [(c.completed_at, s.within) for s in waiting for c in s.unused],
         [(c.completed_at, s.within) for s in waiting if (c := s.too_old) is not None],
-        deadline,
+        decision.terms.deadline,
         requested_at=decision.requested_at,
         requested_early_at=decision.requested_early_at,
         ends_at=ends_at,
@@ -619,13 +617,14 @@ def _rolled_status(
         within: Its window.
         spared: How many partitions may be missing, past a deadline.
     """
+    unused = rollup.unused or tuple(c for c in (rollup.new, rollup.withheld) if c is not None)
     status = UpstreamStatus(
         upstream=upstream,
         state=State.USED,
         within=within,
         newest=rollup.newest,
         rollup=rollup,
-        unused=tuple(c for c in rollup.unused if in_window(within, c.completed_at, at)),
+        unused=tuple(c for c in unused if in_window(within, c.completed_at, at)),
     )
     if not rollup.is_whole(spared):
         return replace(status, state=State.INCOMPLETE)

@@ -26,7 +26,7 @@ from .cursor import SensorRequest
 from .definition_checks import check_alarm, check_arguments, check_code_location, check_partitions
 from .errors import FanInError
 from .evaluate import evaluate
-from .messages import MOST_NAMED, explain, explain_keys, plain, some
+from .messages import MOST_NAMED, explain, explain_keys, explain_keys_let_go, plain, some
 from .pace import Pace
 from .requirement import Needs, Requirement
 from .rule import Batch, Completion, Decision, check_upstreams
@@ -301,12 +301,14 @@ class _Tick:
             SensorRequest.of(decision, batch, self.facts.last_request(decision.key))
             for decision, batch in zip(firing, batches, strict=True)
         ]
-        state = replace(self.facts.state, requested=tuple(requests))
-        state = self.facts.catch_up.forgetting(state, self.facts.complete)
+        known = replace(self.facts.state, requested=tuple(requests))
+        state = self.facts.catch_up.forgetting(known, self.facts.complete)
         cursor = self.facts.catch_up.leave(state)
         if not requests:
             decisions = self.facts.decide(self.facts.known) | decisions
             return dg.SensorResult(skip_reason=self._explain(decisions), cursor=cursor)
+        if forgotten := known.keys.keys() - state.keys.keys():
+            self._log_let_go(forgotten)
         return dg.SensorResult(
             run_requests=[self._run_request(r, b) for r, b in zip(requests, batches, strict=True)],
             cursor=cursor,
@@ -321,6 +323,12 @@ class _Tick:
             decisions = evaluate(self.facts)
         decisions = self.facts.decide(self.facts.known) | decisions
         return TickPreview(decisions=decisions, ignored=self.facts.ignored)
+
+    def _log_let_go(self, keys: Collection[str | None]) -> None:
+        """Tells of keys that were let go, at a tick that requests others: it has no reason."""
+        gone = self.facts.decide(keys).values()
+        for line in explain_keys_let_go(gone, tag=str(self.fan_in.tag)):
+            self.context.log.info(line)
 
     def _explain(self, decisions: Mapping[str | None, Decision]) -> str:
         if self.fan_in.tag is None:

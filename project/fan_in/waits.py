@@ -34,7 +34,8 @@ class Wait:
 
     Args:
         since: When it began.
-        deadline_at: When its deadline passes, or passed; None for a partition that was requested.
+        deadline_at: When its deadline passes, or passed; None without one, and for a partition that
+            was requested.
         leaves_at: When its first completion leaves the window; None if none ever does.
         let_go_at: When its last completion left the window, so that nothing waits any more; None if
             something does.
@@ -49,7 +50,7 @@ class Wait:
 def wait_of(
     waiting: Collection[Waiting],
     too_old: Collection[Waiting],
-    deadline: Deadline,
+    deadline: Deadline | None,
     *,
     requested_at: datetime | None,
     requested_early_at: datetime | None,
@@ -60,7 +61,7 @@ def wait_of(
     Args:
         waiting: The completions that begin a wait and are inside their windows.
         too_old: Those that no longer are.
-        deadline: The deadline.
+        deadline: The deadline, if it has one.
         requested_at: When a whole batch was last requested for the key.
         requested_early_at: When one was last requested early.
         ends_at: When the partition ends that the key is, if it is one of time.
@@ -74,7 +75,7 @@ def wait_of(
     # A partition that was requested is only repaired by what comes later.
     repaired = ends_at is not None and (requested_at or requested_early_at) is not None
     passes = None
-    if not repaired:
+    if deadline is not None and not repaired:
         passes = passes_at(deadline, since, requested_at=requested_at, ends_at=ends_at)
         passes = passes if last is None else min(passes, last)
     return Wait(

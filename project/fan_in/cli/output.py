@@ -197,6 +197,7 @@ def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
         "held_until": decision.held_until or outlook.held_until,
         "too_old_at": decision.dies_at,
         "waiting_since": decision.waiting_since,
+        "let_go_at": decision.let_go_at,
         "deadline_at": decision.deadline_at,
         "past_deadline": decision.past_deadline,
         "requested_early_at": decision.requested_early_at,

@@ -124,6 +124,7 @@ def _outlook_words(outlook: Outlook) -> str:
     of_key = f"{outlook.key}: " if outlook.key is not None else ""
     # What an incomplete batch waits for stands in the table.
     words = outlook.reason if outlook.decision.complete else count_ready(outlook.decision)
+    words += f", {outlook.let_go}" if outlook.let_go else ""
     deadline = outlook.decision.deadline_at
     if deadline is not None and not outlook.decision.past_deadline:
         words += f", deadline {format_time(deadline)}"

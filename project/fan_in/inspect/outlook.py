@@ -24,7 +24,7 @@ from dagster._utils.schedules import get_next_cron_tick
 
 from ..compat.python import UTC
 from ..evaluation_lines import FanInResult
-from ..messages import Words, count_ready, explain, explain_besides
+from ..messages import Words, count_ready, explain, explain_besides, explain_let_go
 from ..rule import Completion, Decision, UpstreamStatus
 from ..sensor import fan_in_of
 from ..windows import format_time, just_after
@@ -69,6 +69,11 @@ class Outlook:
         return explain(self.decision, words=self.words, sure=self.sure)
 
     @property
+    def let_go(self) -> str:
+        """That a half batch was let go within the last day, in words; empty if none was."""
+        return explain_let_go(self.decision, at=self.decision.at)
+
+    @property
     def complete_since(self) -> datetime | None:
         """Since when the batch is complete and waits; None if it is not complete, or waits as its
         definition says: for upstreams to settle, for its pace, or for a schedule."""
@@ -98,12 +103,12 @@ class Outlooks:
     lost: Mapping[str | None, str] = field(default_factory=dict)
 
     def pending(self) -> Sequence[Outlook]:
-        """Returns those that have something that counts, or waits, the most recent first; without
-        keys the only one."""
+        """Returns those that have something that counts, or waits, or was let go within the last
+        day, the most recent first; without keys the only one."""
         waiting = [
             o
             for key, o in self.by_key.items()
-            if key is None or o.decision.has_begun or o.decision.past_deadline
+            if key is None or o.decision.has_begun or o.decision.past_deadline or o.let_go
         ]
         return sorted(waiting, key=_newest, reverse=True)
 
