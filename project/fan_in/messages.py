@@ -17,6 +17,9 @@ MOST_NAMED = 5
 MOST_KEYS_NAMED = 3
 """How many waiting keys a one-line explanation names before it counts the rest."""
 
+MOST_PARTITIONS_NAMED = 3
+"""How many missing partitions of a rollup a line names before it counts the rest."""
+
 LONGEST_NAME = 80
 """The most characters of a name or key in a one-line explanation; a longer one is cut."""
 
@@ -98,8 +101,8 @@ def _partitions_there(rollup: Rollup) -> str:
 
 
 def _first_of(names: Sequence[str], count: int) -> str:
-    more = f" and {count - 1} more" if count > 1 else ""
-    return f"{plain(names[0])}{more}"
+    first = [plain(name) for name in names[:MOST_PARTITIONS_NAMED]]
+    return some(first, ", ", more=count - len(first))
 
 
 def _count_words(status: UpstreamStatus) -> str:

@@ -633,7 +633,8 @@ def _rolled_status(
     if rollup.new is not None:
         is_young = in_window(within, rollup.new.completed_at, at)
         state = State.READY if is_young else State.TOO_OLD
-        return replace(status, state=state, newest=rollup.new)
+        counted = (rollup.new,) if is_young else ()
+        return replace(status, state=state, newest=rollup.new, counted=counted)
     if rollup.withheld is not None:
         return replace(status, state=State.WITHHELD, newest=rollup.withheld, launch=rollup.launch)
     return replace(status, used_at=rollup.used_at)

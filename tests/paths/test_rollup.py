@@ -35,6 +35,9 @@ def hours(day: str, *numbers: int) -> list[str]:
     return [f"{day}-{number:02}:00" for number in numbers or range(24)]
 
 
+MISSING = f"17 of 24 partitions; missing {FIRST}-17:00, {FIRST}-18:00, {FIRST}-19:00, and 4 more"
+
+
 def lines_of(world: Partitioned) -> dict[str, str]:
     """Returns the lines of the last evaluation, by upstream."""
     (evaluation,) = world.evaluations
@@ -49,7 +52,8 @@ def test_a_day_is_requested_once_its_24_hours_are_there_and_again_for_a_repair()
         assert world.fired() == []
         assert lines_of(world)["hourly"] == (
             f"nothing new for any partition; {SECOND}: 1 of 24 partitions; missing"
-            f" {SECOND}-00:00 and 22 more; {FIRST}: 23 of 24 partitions; missing {FIRST}-00:00"
+            f" {SECOND}-00:00, {SECOND}-01:00, {SECOND}-02:00, and 20 more;"
+            f" {FIRST}: 23 of 24 partitions; missing {FIRST}-00:00"
         )
         world.done("hourly", *hours(FIRST, 0))
         assert world.fired() == [FIRST]
@@ -67,7 +71,7 @@ def test_hours_that_are_still_to_come_are_missing_also_where_the_mapping_allows_
             world.done("hourly", *hours(FIRST)[:11])
             assert world.fired() == []
             assert (
-                f"11 of 24 partitions; missing {FIRST}-11:00 and 12 more"
+                f"11 of 24 partitions; missing {FIRST}-11:00, {FIRST}-12:00, {FIRST}-13:00, and 10"
                 in (lines_of(world)["hourly"])
             )
             world.now = START + timedelta(hours=24.1)
@@ -99,7 +103,7 @@ def test_a_key_that_begins_before_its_upstream_can_never_be_complete_and_the_lin
         world.done("hourly", *hours(FIRST)[2:])
         assert world.fired() == []
         assert (
-            f"{FIRST}: can never be complete: it will have no {FIRST}-00:00 and 1 more"
+            f"{FIRST}: can never be complete: it will have no {FIRST}-00:00, {FIRST}-01:00"
             in (lines_of(world)["hourly"])
         )
     allowed = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
@@ -117,7 +121,7 @@ def test_a_key_after_its_upstream_has_ended_can_never_be_complete():
         world.done("hourly", *hours(SECOND)[:12])
         assert world.fired() == []
         assert (
-            f"{SECOND}: can never be complete: it will have no {SECOND}-12:00 and 11 more"
+            f"{SECOND}: can never be complete: it will have no {SECOND}-12:00, {SECOND}-13:00"
             in (lines_of(world)["hourly"])
         )
 
@@ -260,7 +264,7 @@ def test_status_tells_how_many_partitions_are_there_and_names_the_missing_ones()
         found = json.loads(ask(world, status, "--json").stdout)
         ((upstream,),) = (key["upstreams"] for key in found["fan_ins"][0]["pending"])
         assert upstream["state"] == "incomplete"
-        assert upstream["reason"] == f"17 of 24 partitions; missing {FIRST}-17:00 and 6 more"
+        assert upstream["reason"] == MISSING
         assert upstream["partitions"] == {
             "of": 24,
             "there": 17,
@@ -268,7 +272,7 @@ def test_status_tells_how_many_partitions_are_there_and_names_the_missing_ones()
             "to_come": 0,
             "never": [],
         }
-        assert f"17 of 24 partitions; missing {FIRST}-17:00 and 6 more" in said(world)
+        assert MISSING in said(world)
         world.done("hourly", *hours(FIRST)[17:])
         assert "yes, 24 partitions" in said(world)
 
@@ -368,3 +372,31 @@ def test_a_part_without_the_rollup_counts_any_hour_beside_one_that_has_it():
         assert world.fired() == []
         world.done("b", FIRST)
         assert world.fired() == [FIRST]
+
+
+def test_past_the_deadline_some_hours_may_be_missing_of_those_that_exist():
+    """An early request that names what is missing and uses up nothing; then the whole day."""
+    terms = {"rollup": True, "missing_at_most": 2, "deadline": timedelta(hours=2)}
+    condition = all_upstreams_updated(wait_while_running=False, **terms)
+    with Partitioned(DAYS, {"hourly": HOURS}, condition) as world:
+        world.done("hourly", *hours(FIRST)[3:])
+        assert world.fired() == []
+        world.wait(hours=2)
+        assert world.fired() == []
+        assert "21 of 24 partitions; missing" in lines_of(world)["hourly"]
+        world.done("hourly", *hours(FIRST, 2))
+        assert world.fired() == [FIRST]
+        run = world.instance.get_run_by_id(world.requested[0])
+        batch = batch_of_run(world.instance, run, dg.AssetKey("d"))
+        assert batch.without == ("hourly",)
+        assert [completion.upstream for completion in batch.completions] == ["hourly"]
+        world.done("hourly", *hours(FIRST, 1))
+        assert world.fired() == [], "one early request in a wait"
+        assert f"23 of 24 partitions; missing {FIRST}-00:00" in lines_of(world)["hourly"]
+        assert "early, without hourly" in said(world)
+        world.done("hourly", *hours(FIRST, 0))
+        assert world.fired() == [FIRST]
+        assert world.fired() == []
+        world.done("hourly", *hours(FIRST)[4:])
+        world.wait(hours=23)
+        assert world.fired() == [FIRST], "a repair, which no deadline concerns"

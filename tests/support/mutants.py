@@ -571,7 +571,7 @@ MUTANTS = (
     Mutant(
         "gives a repaired day a deadline",
         "waits",
-        "if not repaired:",
+        "if deadline is not None and not repaired:",
         "if True:",
         "a day that is repaired",
     ),
