@@ -7,7 +7,7 @@ from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from .launches import active_backfills, unfinished_runs, was_unfinished
 from .retries import LONGEST_WAIT_FOR_RETRY, awaits_retry
-from .run_reader import RunReader
+from .run_reader import RunReader, Upstream
 
 
 class InProgress:
@@ -46,12 +46,12 @@ class InProgress:
             if self.runs.home in (None, home):
                 yield backfill.backfill_id, frozenset(backfill.partition_names or ())
 
-    def upstreams(self) -> Iterator[tuple[str, RunRecord]]:
-        """Yields the unfinished runs of the upstreams, each with the upstream's name."""
+    def upstreams(self) -> Iterator[tuple[Upstream, RunRecord]]:
+        """Yields the unfinished runs of the upstreams, each with its upstream."""
         for record in self._unfinished(None):
             for upstream in self.runs.by_job.get(record.dagster_run.job_name, ()):
                 if self.runs.is_of(upstream, record) and self.runs.is_whole_of(upstream, record):
-                    yield upstream.name, record
+                    yield upstream, record
 
     def _unfinished(self, job_name: str | None) -> Iterator[RunRecord]:
         """Yields the unfinished runs of a job, by default of all."""

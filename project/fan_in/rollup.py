@@ -15,6 +15,9 @@ from .errors import FanInError
 if TYPE_CHECKING:
     from .rule import Completion
 
+BETWEEN = "\0"
+"""Between the name of an upstream and of one of its partitions; no name has it."""
+
 MOST_MISSING_NAMED = 5
 """How many missing partitions a rollup names."""
 
@@ -65,6 +68,16 @@ class Rollup:
         if spared is None:
             return not self.missing and not self.never
         return self.missing - self.to_come <= spared
+
+
+def part_name(upstream: str, partition: str) -> str:
+    """Returns a name for one partition of an upstream, which is kept as an upstream of its own."""
+    return f"{upstream}{BETWEEN}{partition}"
+
+
+def whole_name(name: str) -> str:
+    """Returns the upstream of which a name is, or is of one of its partitions."""
+    return name.partition(BETWEEN)[0]
 
 
 def check_missing_at_most(

@@ -1,7 +1,7 @@
 """Runs as completions: what the job path reads of the run storage."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -10,7 +10,10 @@ from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from .compat.python import UTC
 from .cursor import SensorRequest, run_completion
+from .key_maps import NO_KEY_MAPS, KeyMaps
+from .key_maps import PARTITION_TAG as PARTITION_TAG
 from .parts import WholeRuns
+from .rollup import part_name
 from .rule import Completion
 from .windows import MOST_CLOCK_SKEW, just_after
 
@@ -18,8 +21,6 @@ PAGE = 500
 
 MOST_IN_BURST = 100_000
 """How many run ids are kept at most for the next tick, some 10 MB."""
-
-PARTITION_TAG = "dagster/partition"
 
 REPOSITORY_TAG = ".dagster/repository"
 """Where Dagster writes "repository@location" of a run that was launched from a code location."""
@@ -83,6 +84,7 @@ class RunReader:
         repository: The definitions of the sensor's code location, if they are at hand.
         until: What was known then: what had ended by then, and had been requested before; None for
             now.
+        key_maps: Maps the keys of upstreams to those of the downstream.
     """
 
     def __init__(
@@ -96,8 +98,10 @@ class RunReader:
         tag: str | None,
         repository: dg.RepositoryDefinition | None = None,
         until: datetime | None = None,
+        key_maps: KeyMaps = NO_KEY_MAPS,
     ) -> None:
         self.instance = instance
+        self.key_maps = key_maps
         self.until = until
         self.whole = WholeRuns(instance, repository)
         self.elsewhere: dict[str, str] = {}
@@ -113,6 +117,10 @@ class RunReader:
     def key(self, record: RunRecord) -> str | None:
         """Returns the key of a run; None if it has none, and if there are no keys."""
         return record.dagster_run.tags.get(self.tag) if self.tag else None
+
+    def keys_of(self, upstream: Upstream, record: RunRecord) -> Sequence[str | None]:
+        """Returns the keys that a run of an upstream counts for: its own, or those it maps to."""
+        return self.key_maps.keys_of(upstream.name, record.dagster_run.tags, self.tag)
 
     def key_of_downstream(self, record: RunRecord) -> str | None:
         """Returns the key of a run of the downstream. If that has partitions, they are the keys,
@@ -133,7 +141,7 @@ class RunReader:
                 statuses=[DagsterRunStatus.SUCCESS],
                 updated_after=since,
                 created_before=self.until and just_after(self.until),
-                tags={self.tag: list(keys)} if self.tag and keys else {},
+                tags={self.tag or PARTITION_TAG: list(keys)} if keys else {},
             )
         )
 
@@ -152,8 +160,8 @@ class RunReader:
             self.whole.read_parents(record.dagster_run for record in page)
             for record in page:
                 upstreams = self.by_job.get(record.dagster_run.job_name, ())
-                found = (self._completion_of(upstream, record) for upstream in upstreams)
-                yield record, [completion for completion in found if completion is not None]
+                found = (self._completions_of(upstream, record) for upstream in upstreams)
+                yield record, [completion for of_key in found for completion in of_key]
 
     def successes_beside(
         self, burst: Burst, since: datetime | None
@@ -261,6 +269,20 @@ class RunReader:
 
     def is_whole_of(self, upstream: Upstream, record: RunRecord) -> bool:
         return self.whole.is_whole(record.dagster_run, here=upstream.location is None)
+
+    def _completions_of(self, upstream: Upstream, record: RunRecord) -> Iterator[Completion]:
+        """Yields what a successful run completed of an upstream, for each key that it counts for;
+        of a rollup as one of its partition."""
+        completion = self._completion_of(upstream, record)
+        if completion is None:
+            return
+        partition = record.dagster_run.tags.get(PARTITION_TAG)
+        for key in self.keys_of(upstream, record):
+            if partition is not None and upstream.name in self.key_maps.rolled:
+                part = part_name(upstream.name, partition)
+                yield replace(completion, key=key, upstream=part, partition=partition)
+            else:
+                yield completion if key == completion.key else replace(completion, key=key)
 
     def _completion_of(self, upstream: Upstream, record: RunRecord) -> Completion | None:
         """Returns what a successful run completed of an upstream, or None if it is of another job

@@ -23,9 +23,16 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 from .calendars import TimeOfDay
 from .compat.python import UTC
 from .cursor import SensorRequest
-from .definition_checks import check_alarm, check_arguments, check_code_location, check_partitions
+from .definition_checks import (
+    check_alarm,
+    check_arguments,
+    check_code_location,
+    check_maps,
+    check_partitions,
+)
 from .errors import FanInError
 from .evaluate import evaluate
+from .key_maps import Mapped
 from .messages import MOST_NAMED, explain, explain_keys, explain_keys_let_go, plain, some
 from .pace import Pace
 from .requirement import Needs, Requirement
@@ -66,6 +73,7 @@ def fan_in_sensor(
     not_before: TimeOfDay | None = None,
     rollup: Collection[str] | bool = (),
     missing_at_most: int | None = None,
+    partition_mappings: Mapping[str, Mapped] | None = None,
     count: Mapping[str, int] | None = None,
     deadline: Deadline | None = None,
     otherwise: Requirement | None = None,
@@ -107,9 +115,13 @@ def fan_in_sensor(
             waits for it keeps growing old.
         not_before: From which time of day on a batch may be requested; one that is complete later
             in the day does not wait.
-        rollup: The upstream jobs of which many partitions make one key. A condition has it; a
-            sensor has not yet, and refuses it.
+        rollup: The upstream jobs of which many partitions make one key, such as the hours of its
+            day: each that their mapping enumerates must have succeeded, whenever that was, and at
+            least one of them is to be new. True for all upstreams.
         missing_at_most: From the deadline on, how many of these partitions may be missing.
+        partition_mappings: For upstream jobs whose key is not the downstream's: the
+            ``PartitionMapping`` between the partitions of both jobs, or a function from key to
+            key (None for no key). Partitions of time that are rolled up need none.
         count: With how many successes an upstream is ready, by job name: none of them used, all
             inside its window. An upstream that it does not name is ready with one.
         deadline: How long a batch may be waited for: a timedelta from the oldest success that no
@@ -142,8 +154,8 @@ def fan_in_sensor(
             quiet period, pace or start of day that no batch outlives in its window, a deadline that
             is not shorter than a window, ``otherwise`` without a deadline, a deadline whose alarm
             has no asset to go to, a requirement that can never be met or is met by nothing, a
-            rollup, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
-            is not correlated by them.
+            rollup that nothing maps to the key, an empty tag, an unknown ``manual_runs``, or a
+            downstream with partitions that is not correlated by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -159,6 +171,7 @@ def fan_in_sensor(
         not_before=not_before,
         rollup=rollup,
         missing_at_most=missing_at_most,
+        partition_mappings={} if partition_mappings is None else partition_mappings,
         count={} if count is None else count,
         deadline=deadline,
         otherwise=otherwise,
@@ -179,7 +192,9 @@ def fan_in_sensor(
     check_arguments(fan_in)
     check_alarm(fan_in, job)
     known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
-    check_partitions(name, correlate_by, job.name, job.partitions_def, known)
+    check_partitions(fan_in, job.partitions_def, known)
+    if job.partitions_def is not None:
+        check_maps(fan_in, job.partitions_def, {n: p for n, p in known.items() if p is not None})
     return dg.SensorDefinition(
         name=name,
         job_name=job.name if isinstance(job, JobName) else None,
@@ -298,7 +313,12 @@ class _Tick:
         firing = sorted((d for d in decisions.values() if d.fires), key=oldest)
         batches = [batch for decision in firing if (batch := decision.batch)]
         requests = [
-            SensorRequest.of(decision, batch, self.facts.last_request(decision.key))
+            SensorRequest.of(
+                decision,
+                batch,
+                self.facts.last_request(decision.key),
+                self.facts.rolled_marks(decision.key),
+            )
             for decision, batch in zip(firing, batches, strict=True)
         ]
         known = replace(self.facts.state, requested=tuple(requests))
