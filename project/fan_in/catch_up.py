@@ -215,6 +215,7 @@ class CatchUp:
             updated[record.dagster_run.run_id] = record.update_timestamp.timestamp()
             if self.spec.tag is not None and self.runs.key(record) is None:
                 keyless = keyless.with_completions(of_run)
+                continue
             for completion in of_run:
                 completions.setdefault(completion.key, []).append(completion)
         newest_seen = max([state.read_to, *updated.values()])
@@ -226,7 +227,9 @@ class CatchUp:
         self._burst = Burst.of(updated, self._read_from(state))
         if self.runs.key_maps.rolled:
             # Of any age: what is older than the window was not read with the rest.
-            new = [key for key in completions if anew or key not in state.keys]
+            new: list[str | None] = [None] if anew else []
+            if self.spec.tag is not None:
+                new = [key for key in completions if anew or key not in state.keys]
             state = self._recall(state, new)
         elif self.spec.tag is not None:
             state = self._recall(state, [key for key in completions if key not in state.keys])

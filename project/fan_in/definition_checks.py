@@ -115,6 +115,11 @@ def check_code_location(
             " named by a JobSelector: take it out of the upstreams"
         )
     if repository is None:
+        if spec.partition_mappings or spec.mapped:
+            raise FanInError(
+                f"sensor {spec.name!r} maps keys of its upstreams, and the definitions that have"
+                " their partitions are not at hand: evaluate it with a repository_def"
+            )
         return
     known = {name for name in repository.job_names if not name.startswith("__")}
     for upstream in spec.upstreams:

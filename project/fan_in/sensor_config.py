@@ -10,7 +10,6 @@ import dagster as dg
 
 from .calendars import TimeOfDay
 from .compat.python import UTC
-from .errors import FanInError
 from .history import Histories
 from .key_maps import KeyFunction, KeyMap, KeyMaps, Mapped, key_map
 from .messages import MOST_NAMED
@@ -128,13 +127,9 @@ class SensorConfig(Terms):
         at: datetime,
     ) -> KeyMaps:
         """Returns what maps the keys of upstreams to those of the downstream, at a time."""
-        if self.mapped and repository is None:
-            raise FanInError(
-                f"sensor {self.name!r} maps partitions of jobs, and the definitions that have them"
-                " are not at hand: evaluate it with a repository_def"
-            )
+        if repository is None:  # Then only runs of the downstream are read.
+            return KeyMaps({}, {}, (), at, instance)
         for name in self.mapped - self._maps.keys():
-            assert repository is not None
             self._maps[name] = self.map_of(name, repository)
         rolled = rolled_up(self, self.names)
         return KeyMaps(self._maps, self.mapped_by_function, rolled, at, instance)

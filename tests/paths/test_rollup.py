@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -10,7 +11,14 @@ import pytest
 # Private: nothing public hides an event.
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
 
-from project.fan_in import CalendarDay, FanInError, all_upstreams_updated, upstream_updated
+from benchmarks.measure import heard_statements
+from project.fan_in import (
+    CalendarDay,
+    FanInError,
+    all_upstreams_updated,
+    fan_in_sensor,
+    upstream_updated,
+)
 from project.fan_in.batch import batch_of_run
 from project.fan_in.cli.status import status
 from project.fan_in.evaluation_records import KnownPartitions
@@ -22,7 +30,7 @@ from project.fan_in.replay.recording import read, write
 from project.fan_in.replay.replay import Replay
 from tests.paths.test_partitions import COUNTRIES, DAYS, FIRST, HOURS, SECOND, Partitioned
 from tests.support.cli_runner import ask
-from tests.support.drivers import job_path_definitions
+from tests.support.drivers import JobPathWorld
 from tests.support.pinned import START
 
 ROLLUP = all_upstreams_updated(rollup=["hourly"], wait_while_running=False)
@@ -246,15 +254,163 @@ def test_a_rollup_that_cannot_be_is_false_and_its_line_says_why():
     assert "nope: no asset of this code location" in faults(of_nobody, COUNTRIES)
 
 
-@pytest.mark.parametrize("rollup", [True, ["a_job"]])
-def test_a_sensor_refuses_a_rollup_and_says_what_to_do(rollup):
-    """Nothing says yet how the partitions of a job map to the key."""
-    with pytest.raises(
-        FanInError, match=r"set all_upstreams_updated\(rollup=…\) on the downstream"
+@cache
+def day_job(name: str, partitions) -> dg.JobDefinition:
+    """Returns a job with partitions."""
+
+    @dg.op(name=f"{name}_op")
+    def nothing() -> None: ...
+
+    @dg.job(name=name, partitions_def=partitions)
+    def job() -> None:
+        nothing()
+
+    return job
+
+
+def a_sensor(hourly, daily, **arguments) -> dg.SensorDefinition:
+    """Returns a sensor over a job with some partitions, which requests one with others."""
+    arguments = {"correlate_by": "dagster/partition", "wait_while_running": False, **arguments}
+    jobs = [day_job("hourly_job", hourly)]
+    return fan_in_sensor(
+        name="sensor", upstream_jobs=jobs, job=day_job("d_job", daily), **arguments
+    )
+
+
+ALL = dg.AllPartitionMapping()
+BERLIN = dg.DailyPartitionsDefinition(start_date=FIRST, timezone="Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("hourly", "daily", "arguments", "words"),
+    [
+        (HOURS, DAYS, {"rollup": ["x_job"]}, "'x_job', which is not among the upstreams"),
+        (HOURS, BERLIN, {"rollup": True}, "so that no mapping serves: give both one zone"),
+        (COUNTRIES, DAYS, {"rollup": True}, r"partition_mappings=\{'hourly_job': …\}"),
+        (
+            HOURS,
+            DAYS,
+            {"rollup": True, "partition_mappings": {"hourly_job": lambda key: key[:10]}},
+            "a function cannot tell",
+        ),
+        (HOURS, DAYS, {"partition_mappings": {"hourly_job": 3}}, "neither a PartitionMapping nor"),
+        (HOURS, DAYS, {"partition_mappings": {"x": ALL}}, "not among the upstreams"),
+        (HOURS, DAYS, {"partition_mappings": ALL}, "is not a mapping: give upstream jobs theirs"),
+        (HOURS, DAYS, {"rollup": True, "correlate_by": "day"}, "give correlate_by='dagster/part"),
+        (
+            None,
+            None,
+            {"partition_mappings": {"hourly_job": str}, "correlate_by": None},
+            "there are no keys: give correlate_by=",
+        ),
+        (HOURS, DAYS, {"rollup": True, "count": {"hourly_job": 2}}, "take it out of count"),
+        (
+            HOURS,
+            DAYS,
+            {"rollup": True, "missing_at_most": 24, "deadline": timedelta(hours=1)},
+            "missing_at_most=24 lets all 24 partitions of hourly_job be missing",
+        ),
+        (HOURS, DAYS, {"rollup": True, "missing_at_most": 2}, "from a deadline on, and there is"),
+    ],
+)
+def test_a_sensor_refuses_what_can_roll_nothing_up(hourly, daily, arguments, words):
+    """When it is defined, where the partitions of its jobs are known then."""
+    with pytest.raises(FanInError, match=words):
+        a_sensor(
+            hourly, daily, **{"alarm_on": "d" if "deadline" in arguments else None} | arguments
+        )
+
+
+def test_a_sensor_refuses_what_shows_only_once_the_jobs_are_loaded():
+    """Asset jobs have their partitions then."""
+    asset = dg.asset(name="a")(lambda: None)
+    jobs = [dg.define_asset_job("a_job", selection=["a"])]
+    sensor = fan_in_sensor(
+        name="sensor",
+        upstream_jobs=jobs,
+        job=day_job("d_job", DAYS),
+        correlate_by="dagster/partition",
+        rollup=True,
+    )
+    jobs.append(day_job("d_job", DAYS))
+    world = JobPathWorld(dg.Definitions(assets=[asset], jobs=jobs, sensors=[sensor]))
+    with world, pytest.raises(Exception, match="a_job has no partitions to map"):
+        world.tick()
+
+
+def job_world(hourly, daily, **arguments) -> JobPathWorld:
+    sensor = a_sensor(hourly, daily, **arguments)
+    jobs = [day_job("hourly_job", hourly), day_job("d_job", daily)]
+    world = JobPathWorld(dg.Definitions(jobs=jobs, sensors=[sensor]))
+    world.at(24 * 10)
+    return world
+
+
+def fired_after(world: JobPathWorld, *keys: str) -> list[str | None]:
+    """Runs the upstream job for these partitions, ticks, and returns what was requested."""
+    before = len(world.requested)
+    for key in keys:
+        world.wait(minutes=1).finish(world.start("hourly", key=key))
+    world.wait(minutes=1).tick()
+    return [world.key_of(run_id) for run_id in world.requested[before:]]
+
+
+def test_a_day_job_is_requested_once_its_24_hours_have_run_and_again_for_a_repair():
+    """Whatever order the hours come in, and whether the cursor is lost; the reason names them."""
+    with job_world(HOURS, DAYS, rollup=True) as world:
+        assert fired_after(world, *hours(FIRST)[1:], *hours(SECOND, 3)) == []
+        assert f"{FIRST}: 0 of 1 upstreams ready; waiting for hourly_job: 23 of 24 partitions;" in (
+            world.skip_reason
+        )
+        world.lose_state()
+        assert fired_after(world, *hours(FIRST, 0)) == [FIRST]
+        world.lose_state()
+        assert fired_after(world) == []
+        assert fired_after(world, *hours(FIRST, 17)) == [FIRST]
+        found = json.loads(ask(world, status, "--json").stdout)
+        (upstream,) = found["fan_ins"][0]["pending"][0]["upstreams"]
+        assert (upstream["partitions"]["of"], upstream["partitions"]["there"]) == (24, 1)
+
+
+def test_any_hour_counts_for_its_day_by_a_mapping_or_by_a_function():
+    """Without a rollup; an hour of no day counts for none."""
+    for mapping in (
+        dg.TimeWindowPartitionMapping(),
+        lambda key: key[:10] if key[0] == "2" else None,
     ):
-        job_path_definitions(rollup=rollup)
-    with pytest.raises(FanInError, match=r"rollup names 'x_job', which is not among the upstreams"):
-        job_path_definitions(rollup=["x_job"])
+        with job_world(HOURS, DAYS, partition_mappings={"hourly_job": mapping}) as world:
+            assert fired_after(world, *hours(FIRST, 5)) == [FIRST]
+            assert fired_after(world, *hours(SECOND, 6), "nope") == [SECOND]
+            world.lose_state()
+            assert fired_after(world) == []
+            assert fired_after(world, *hours(FIRST, 7)) == [FIRST]
+
+
+def test_regions_make_a_job_that_has_no_partitions():
+    """By a mapping that is named, and without keys."""
+    mappings = {"hourly_job": dg.AllPartitionMapping()}
+    more = {"rollup": True, "partition_mappings": mappings, "correlate_by": None}
+    with job_world(COUNTRIES, None, **more) as world:
+        assert fired_after(world, "us", "de") == []
+        assert "2 of 3 partitions; missing fr" in world.skip_reason
+        assert fired_after(world, "fr") == [None]
+        assert fired_after(world) == []
+
+
+def test_the_hours_that_a_day_waits_for_are_read_in_as_many_statements_as_one():
+    """Whether there are hours of one day or of many."""
+
+    def statements(days: int) -> int:
+        with job_world(HOURS, DAYS, rollup=True) as world:
+            keys = [hour for day in DAYS.get_partition_keys()[:days] for hour in hours(day, 1, 2)]
+            assert fired_after(world) == []
+            for key in keys:
+                world.wait(minutes=1).finish(world.start("hourly", key=key))
+            with heard_statements() as heard:
+                world.wait(minutes=1).tick()
+            return sum("FROM runs" in statement for statement in heard)
+
+    assert statements(1) == statements(5)
 
 
 def test_status_tells_how_many_partitions_are_there_and_names_the_missing_ones():

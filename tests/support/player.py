@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from tests.support import drivers
 from tests.support.drivers import World
-from tests.support.mechanisms import Mechanism
+from tests.support.mechanisms import Mechanism, all_parts
 from tests.support.timeline import EARLY, Firings, Kind, Step, Timeline
 
 
@@ -29,7 +29,11 @@ class Player(AbstractContextManager["Player"]):
     def _definitions(self):
         keys = self.timeline.partitions if self.mechanism.world.key_tag == drivers.PARTITION else ()
         others = drivers.upstreams(
-            self.named - self.letters, keys=keys, shared=self.timeline.shared, d=False
+            self.named - self.letters,
+            keys=keys,
+            shared=self.timeline.shared,
+            parts=all_parts(self.timeline),
+            d=False,
         )
         tested = self.mechanism.define(self.letters, self.timeline, self.wrapped)
         return drivers.dg.Definitions.merge(tested, others)
@@ -53,6 +57,7 @@ class Player(AbstractContextManager["Player"]):
         digit."""
         world, letter = self.world.at(step.completed_at), step.upstream
         key = self.timeline.partition_of(step.key) if self.has_days else step.key
+        key = self.timeline.part_of(step) or key
         match step.kind:
             case Kind.TICK:
                 before = len(world.requested)
