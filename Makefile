@@ -39,6 +39,7 @@ check: setup ## Lint, check the format, the imports, the types, and that the def
 comparison: setup ## Play what docs/comparison.md has not, and write the tables; COMPARISON=--all plays all.
 	@$(BIN)/python -m tests.support.comparison $(COMPARISON)
 	@$(BIN)/python -m tests.support.features
+	@$(BIN)/python -m tests.support.peers
 	@$(BIN)/python -m tests.support.crash_points
 
 fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" goes on for longer.

@@ -361,6 +361,7 @@ def test_the_json_is_as_documented():
         "held_until": None,
         "too_old_at": None,
         "waiting_since": None,
+        "let_go_at": None,
         "deadline_at": None,
         "past_deadline": False,
         "requested_early_at": None,

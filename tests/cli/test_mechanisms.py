@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from project.fan_in import CalendarDay, CalendarWeek, TimeOfDay, at_least
@@ -268,8 +268,15 @@ class Model:
 def test_the_player_fires_as_the_rule_asked_from_scratch_at_every_tick(events, rule, kind, lasts):
     """Whatever happens, whatever the rule: what is kept between ticks, and the ticks that are left
     out, change nothing."""
+    assume(kind == "sensor" or not rule.count.keys() & both_ways(events))
     lived = history(events, rule, kind)
     assert played(lived, kind, rule, lasts) == Model(lived, kind, rule, lasts).run()
+
+
+def both_ways(events: list) -> set[str]:
+    """Returns the upstreams of which an asset has partitions and has none: those have no count."""
+    made = {(e.upstream, e.key is None) for e in events if isinstance(e, Materialized)}
+    return {name for name, keyless in made if (name, not keyless) in made}
 
 
 def test_the_model_sees_batches():

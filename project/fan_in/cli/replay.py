@@ -42,6 +42,12 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="TIME",
     help="From which time of day on: 09:00/Europe/Berlin; or none.",
 )
+@click.option(
+    "--deadline",
+    metavar="DEADLINE",
+    help="How long a batch may be waited for: 2h, or until 09:00/Europe/Berlin; or none.",
+)
+@click.option("--otherwise", metavar="N", help="How many upstreams are enough past it; or none.")
 @click.option("--overlap/--no-overlap", default=None, help="Beside a running downstream, or not.")
 @click.option("--idle/--no-idle", default=None, help="Wait for running upstreams, or not.")
 @click.option("--manual", type=click.Choice(["ignore", "consume"]), help="What runs by hand do.")

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar, get_args
 
 from ..calendars import CalendarDay
-from ..durations import parse_duration, parse_pace, parse_time_of_day, parse_window
+from ..durations import parse_deadline, parse_duration, parse_pace, parse_time_of_day, parse_window
 from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..pace import pace_words
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement, check_count
 from ..terms import check_times, count_words, rolled_up
+from ..waits import wait_words
 from ..windows import (
     ONE_DAY,
     check_within,
@@ -42,6 +43,8 @@ class Alternative:
         no_sooner_than: How soon after the last request: a duration, a calendar's period in which
             there is one, or "none".
         not_before: From which time of day on, as "09:00/Europe/Berlin"; or "none".
+        deadline: How long a batch may be waited for, or until what time of day; or "none".
+        otherwise: How many upstreams are enough past it; or "none".
         overlap: Whether a batch may be requested while the downstream runs.
         idle: Whether it waits for running upstreams.
         manual: Whether a run of the downstream by hand uses up what came before it.
@@ -54,6 +57,8 @@ class Alternative:
     settle: str | None = None
     no_sooner_than: str | None = None
     not_before: str | None = None
+    deadline: str | None = None
+    otherwise: str | None = None
     overlap: bool | None = None
     idle: bool | None = None
     manual: str | None = None
@@ -94,13 +99,19 @@ class Alternative:
         if self.within is not None:
             changes["within"] = parse_window(self.within)
         if self.at_least is not None:
-            changes["when"] = self._quorum(rule)
+            many = None if self.at_least == "all" else self.at_least
+            changes["when"] = many and _quorum("at-least", many, "all", rule)
         if self.settle is not None:
             changes["settle"] = _unless_none(self.settle, parse_duration)
         if self.no_sooner_than is not None:
             changes["no_sooner_than"] = _unless_none(self.no_sooner_than, parse_pace)
         if self.not_before is not None:
             changes["not_before"] = _unless_none(self.not_before, parse_time_of_day)
+        if self.deadline is not None:
+            changes["deadline"] = _unless_none(self.deadline, parse_deadline)
+        if self.otherwise is not None:
+            many = None if self.otherwise == "none" else self.otherwise
+            changes["otherwise"] = many and _quorum("otherwise", many, "none", rule)
         if self.overlap is not None:
             changes["overlap"] = self.overlap
         if self.idle is not None:
@@ -114,15 +125,6 @@ class Alternative:
         windows = [window_of(rule.within, name) for name in rule.upstreams]
         check_times(rule, windows)
         return rule
-
-    def _quorum(self, rule: Rule) -> Requirement | None:
-        if self.at_least == "all":
-            return None
-        if not str(self.at_least).isdecimal():
-            raise FanInError(f"at-least={self.at_least} is no number: give one, or all")
-        count = int(str(self.at_least))
-        check_count(count, len(rule.upstreams))
-        return AtLeast((), count)
 
     def mechanism(
         self,
@@ -169,7 +171,8 @@ def parse(text: str) -> Alternative:
         if not sign or name not in Alternative.__dataclass_fields__ or name in fields:
             raise FanInError(
                 f"--try {text!r}: {part!r} is not one of like=, within=, at-least=, settle=,"
-                " no-sooner-than=, not-before=, overlap=, idle=, manual=, zone=, each once"
+                " no-sooner-than=, not-before=, deadline=, otherwise=, overlap=, idle=, manual=,"
+                " zone=, each once"
             )
         fields[name] = value
         try:
@@ -193,10 +196,18 @@ def rule_words(rule: Rule) -> str:
     if rule.rollup:
         parts.append(f"rolled up: {', '.join(rolled_up(rule, rule.upstreams))}")
     parts += pace_words(rule.no_sooner_than, rule.not_before)
+    parts += wait_words(rule.deadline, rule.otherwise)
     parts += ["while upstreams are idle"] * rule.idle
     parts.append("overlap" if rule.overlap else "no overlap")
     parts += ["by key"] * rule.by_key
     return "; ".join(parts)
+
+
+def _quorum(name: str, text: str, other: str, rule: Rule) -> Requirement:
+    if not text.isdecimal():
+        raise FanInError(f"{name}={text} is no number: give one, or {other}")
+    check_count(int(text), len(rule.upstreams))
+    return AtLeast((), int(text))
 
 
 def _one_of(name: str, value: str, values: Collection[ChoiceT]) -> ChoiceT:

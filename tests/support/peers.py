@@ -1,0 +1,188 @@
+"""What the peers' own tests and pages ask, and what happens here.
+
+Each case is told by its facts. What a timeline can say is one, and is played by the tests on both
+paths (over a graph, on the declarative one): its digits are what this project does. A second, a
+minute or an hour of a peer's is an hour in its timeline. ``docs/peers.md`` is rendered from this;
+``make comparison`` writes it.
+"""
+
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from project.paths import ROOT
+
+PAGE = ROOT / "docs" / "peers.md"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case of a peer.
+
+    Args:
+        peer: Whose it is, and where it stands: a test's name, a page or a thread.
+        asks: What is set up and what happens, in words.
+        theirs: What happens there.
+        ours: What happens here.
+        text: The timeline that says it; empty if none can.
+        fires: Its firings here.
+        why: Why it differs; empty if it does not.
+        shown: What shows it, where no timeline can: a test as "file: function", or nothing if it
+            is out of scope.
+    """
+
+    peer: str
+    asks: str
+    theirs: str
+    ours: str
+    text: str = ""
+    fires: str = ""
+    why: str = ""
+    shown: str = ""
+
+    @property
+    def over_graph(self) -> bool:
+        """True if its timeline is over a graph of assets."""
+        return ">>" in self.text
+
+
+AIRFLOW, PREFECT, KESTRA = "Airflow", "Prefect", "Kestra"
+ARGO, DATABRICKS, DBT = "Argo Events", "Databricks", "dbt"
+AUTOSYS, DAGSTER = "AutoSys", "Dagster"
+
+# fmt: off
+# ruff: noqa: E501 (one line of data each)
+CASES: dict[str, tuple[Case, ...]] = {
+    "Windows and clocks": (
+        Case(f"{KESTRA}: allDefault, daily", "one day from local midnight; both come on it", "1", "1", "window=day/UTC: A@1 B@23.9 .", "1"),
+        Case(f"{KESTRA}: hourly, minutely", "hours of the clock, or quarters with an offset; 10:50 and 11:10", "0", "0 by the hour; there are no quarters", "window=hour/UTC: A@10.833333 B@11.166666 .", "0", "Periods shorter than an hour are not wanted."),
+        Case(f"{KESTRA}: expiration, expired", "A comes, and its window ends", "A is forgotten", "it is let go, and told", "window=1h: A . .@1 B .", "000", "A half batch is not forgotten without a word."),
+        Case(f"{KESTRA}: slidingWindow", "one hour back", "1", "1", "window=1h: A@0 B@0.9 .@0.95", "1"),
+        Case(f"{KESTRA}: dailyTimeDeadline", "by 09:00; B is half an hour late", "0, and the half is dropped", "an alarm at 09:00, and requested when B comes", "deadline=09:00/UTC: A@8 .@9 B@9.5 .", "01", "Theirs forbids, ours tells."),
+        Case(f"{KESTRA}: dailyTimeDeadline_Expired", "by 09:00; both come after it", "0 until midnight", "1", "deadline=09:00/UTC: A@9.02 B .", "1", "Theirs forbids, ours tells."),
+        Case(f"{KESTRA}: WhenFallBack", "09:00 in Paris on the day of 25 hours", "08:00 UTC", "08:00 UTC", "start=2025-10-26 notbefore=09:00/Europe/Paris: A@6 B .@7.999999 .@8", "01"),
+        Case(f"{KESTRA}: ShiftForwardInGap", "02:30 on the day on which the clocks skip it", "03:30", "03:00, the first moment after the gap", "start=2025-03-30 notbefore=02:30/Europe/Paris: A@0.5 B .@0.999999 .@1", "01", "As Dagster's own cron schedules do."),
+        Case(f"{KESTRA}: EarlierOffset", "02:30 on the day on which it comes twice", "the first, 00:30 UTC", "the first, 00:30 UTC", "start=2025-10-26 notbefore=02:30/Europe/Paris: A@0.1 B .@0.499999 .@0.5", "01"),
+        Case(f"{KESTRA}: SpanTwentyFiveHours", "the whole day", "25 hours", "25 hours", "start=2025-10-25 window=day/Europe/Paris: A@22 B@46.9 .@46.999999", "1"),
+        Case(f"{KESTRA}: AnchorMidnightInZone", "a day in New York, asked in UTC", "from midnight there", "from midnight there", "window=day/America/New_York: A@4.9 B@5.1 . A@28.9 .", "01"),
+        Case(f"{ARGO}: conditionsReset at 23:59", "A today, B tomorrow, in Los Angeles", "0", "0", "window=day/America/Los_Angeles: A@20 . B@34 .", "00"),
+        Case(f"{ARGO} #1585", "the same, and nothing runs at the reset", "0", "0", "window=day/America/Los_Angeles: A@20 B@34 .", "0"),
+        Case(f"{AIRFLOW} #31013", "no older than 12 hours is asked for; B comes a day after A", "1", "0", "window=12h: A@0 B@24 .", "0", "There are no windows there."),
+        Case(f"{AUTOSYS} 417036", "one hour back, from 01:00 of the hour that comes twice; A at 00:50", "the second 01:00, so A is too old", "the first 01:00, and ages are elapsed time", "start=2025-11-02 window=1h: A@4.833333 B@4.9 .@5", "1", "Ages are counted in UTC."),
+    ),
+    "So many completions": (
+        Case(f"{PREFECT}: triggers_as_soon_as_it_can", "3 within 10 s", "001", "001", "{A} window=10h count[A]=3: A@0 .@1 A@2 .@3 A@4 .@5", "001"),
+        Case(f"{PREFECT}: the same, three more at 5 s", "3 within 10 s, which are not over", "they are dropped until the 10 s are over", "they are the next three", "{A} window=10h count[A]=3: A@0 A@1 A@2 .@3 A@5 A@6 A@7 .@8", "11", "Nothing that comes is dropped."),
+        Case(f"{PREFECT}: the same, after 20 s", "3 within 10 s, and again", "001", "001", "{A} window=10h count[A]=3: A@0 A@1 A@2 .@3 A@20 .@21 A@22 .@23 A@24 .@25", "1001"),
+        Case(f"{PREFECT}: rapid_fire_threshold", "10 within 60 s; they come at once", "1", "1, which uses up all", "{A} window=60h count[A]=10: A A A A A A A A A A . .", "10"),
+        Case(f"{PREFECT}: expect = after, threshold 1", "the same event arms it, then fires it; 5 s", "010101", "010101", "{A} window=5h count[A]=2: A@1 .@1.5 A@2 .@2.5 A@3 .@3.5 A@4 .@4.5 A@61 .@61.5 A@62 .@62.5", "010101"),
+    ),
+    "Deadlines": (
+        Case(f"{PREFECT}: only_the_stuck_flow", "one that runs since 4 s has not completed within 60 s", "acts at exactly 64 s", "past the deadline at exactly 64", "window=100h deadline=60h otherwise=1: A@4 .@50 .@63.999999 .@64", "00e"),
+        Case(f"{PREFECT}: fires_after_time_expires", "nothing comes for 30 s", "acts at 30 and at 60 s", "0", "window=100h deadline=30h otherwise=1: .@9 .@10 .@30 .@31 .@60", "00000", "Nothing came, so nothing waits: a freshness policy of Dagster's on the downstream tells that."),
+        Case(f"{PREFECT} #3521", "within 2 h of its start; it ended after 4 min", "nothing", "nothing", "deadline=2h otherwise=1: A B@0.066666 . .@2 .@4", "100"),
+        Case(f"{PREFECT} #3244", "the end is seen before the start", "nothing", "nothing", "deadline=2h otherwise=1: B@1 A@1.1<0.6 . .@4", "10"),
+        Case(f"{PREFECT} #3803", "within 5 min; what ended in time is seen 24 min late", "nothing: they hold their clock back", "early at 5, whole when it is seen", "window=100h deadline=5h otherwise=1: A@0 .@4 .@5 B@25<24 .@26", "0e1", "A tick judges by what it sees."),
+        Case(f"{PREFECT}: zombie heartbeats", "90 s after the last heartbeat", "01", "01, after the oldest since the last request", "window=200h deadline=90h otherwise=1: A@0 A@30 .@31 .@121", "0e"),
+        Case(f"{PREFECT}: went_healthy", "what was missing comes in time", "nothing", "nothing", "deadline=2h otherwise=1: A B@1 . .@2.1", "10"),
+        Case(f"{PREFECT} #17685", "A and B are there, and C did not run for 10 min", "it surprises; open", "requested once no upstream has completed for so long", "{A,B,C} when=A&B settle=1h: A B . .@1.05", "01"),
+        Case(f"{AIRFLOW} 3.4: DeadlineAlert", "15 min after it was queued", "a callback", "out of scope", why="It is about the run, and Dagster's freshness policies are for that."),
+        Case(f"{AIRFLOW} #48475", "tell if the assets are late at 10:00", "nothing", "the alarm", shown="test_alarms: test_an_upstream_that_stays_away_fails_the_check_once_and_a_whole_batch_passes_it", why="Asked for there."),
+        Case(f"{AIRFLOW} #43518, #30974", "a dataset is late: run at that time all the same", "asset or time: at each such time", "early at that time, whole when it comes", "deadline=09:00/UTC otherwise=1: A@8 .@9 B@10 .", "e1", "An early request uses up nothing."),
+        Case("optimus #197", "a cutoff for each upstream", "asked for", "one deadline for the whole batch", why="One deadline for each fan-in."),
+        Case(f"{KESTRA} #811", "C is optional only if it never started; it fails", "asked for: 0", "1", "{A,B,C} when=A&B: A B (C fails) .", "1", "A failure of an optional one is no veto."),
+        Case(f"{KESTRA} #5706", "at 09:00, if all are there", "01", "01", "notbefore=09:00/UTC: A@7 B@8 .@8.5 .@9", "01"),
+        Case(f"{DAGSTER} #17543", "15 min after one of the parents", "asked for", "e", "deadline=0.25h otherwise=1: A@0 .@0.2 .@0.25", "0e"),
+    ),
+    "Pace and quiet periods": (
+        Case(f"{DATABRICKS}: minTimeBetweenTriggers", "2 h since it was last triggered", "101", "101", "pace=2h: A@0 B@0.01 .@0.05 A@1 B@1.01 .@1.1 .@2.05", "101"),
+        Case(f"{DATABRICKS}: waitAfterLastChange", "an hour in which no table changes", "01", "01", "settle=1h: A@0 B@0.5 .@1 .@1.5", "01"),
+        Case(f"{DATABRICKS}: a file is overwritten", "by the same name", "10", "11", "{A}: A . A .", "11", "A completion is a run or an event, not a content; `counts=data_version_changed` asks for a change."),
+        Case(f"{DBT}: updates_on any", "build_after an hour; any upstream", "1, if the last was an hour ago", "1", "when=1 pace=1h: A . B .@1.05", "11"),
+        Case(f"{DBT}: since it was last built", "the run fails; two hours are asked for", "1: it was not built", "0 until then", "pace=2h: A B@0.01 .@0.05 Dx A@1 B@1.01 .@1.1 .@2.05", "101", "Here pace is from the request on."),
+        Case(f"{DBT}: by weekday", "48 h on weekends, else an hour, by Jinja", "as it says", "out of scope", why="Sets of weekdays are not wanted."),
+        Case(f"{DBT}: lag_tolerance", "4 h since the upstream changed", "01: the age of the oldest change", "01: a quiet period", "{A} settle=4h: A@0 .@1 .@4", "01"),
+        Case(f"{AIRFLOW}: AssetAndTimeSchedule", "each hour, if A has come", "one at each such time", "one in each hour, as soon as A has come", "{A} pace=hour/UTC: .@0 A@0.5 . .@1 A .", "0101", "The same number, not at the same minute."),
+        Case(f"{AIRFLOW}: AssetOrTimeSchedule", "by cron, or if A has come", "both kinds", "two ways to request it", why="A schedule beside the fan-in."),
+    ),
+    "What counts, ends, expressions": (
+        Case(f"{KESTRA}: trigger()", "two flows succeed", "01", "01", "A . B .", "01"),
+        Case(f"{KESTRA}: resetOnSuccess=false", "A and B, then B again", "11", "10", "A B . B .", "10", "They removed it (#18307): it looped."),
+        Case(f"{KESTRA}: AT_LEAST 1", "one of two is enough", "1", "1", "when=1: A B .", "1"),
+        Case(f"{KESTRA}: flowTriggerPreconditions", "A twice, then B", "1", "1", "A A B .", "1"),
+        Case(f"{PREFECT}: any, all, require n", "any of them at once", "1", "1", "{A,B,C} when=1: C . .", "10"),
+        Case(f"{PREFECT}: sequence in order", "A, B and C in this order; C comes before B", "0", "1", "{A,B,C}: A C B .", "1", "There is no order, by design."),
+        Case(f"{PREFECT}: sequence expired (expected to fail)", "within 5 s; C comes after 14 min", "1: the time of processing", "0", "{A,B,C} window=5h: A@1 B@2 C@840 .", "0", "The time of the event."),
+        Case(f"{PREFECT}: nested triggers", "a sequence inside of a compound one", "nested", "an expression", "{A,B,C} when=A&(B|C): A . C .", "01"),
+        Case(f"{AIRFLOW}: the diagram of its pages", "three assets, some come again", "2 runs", "2", "{A,B,C}: A A B . C . A B B . C .", "0101"),
+        Case(f"{AIRFLOW} #56050", "one run at a time; three more come while it runs", "two of them are lost (3.0)", "one more batch", "{A} overlap=no: A . A A A . D! . .", "1010", "Nothing that comes is dropped."),
+        Case(f"{AIRFLOW}: queuedEvent DELETE", "A has come, and is deleted; B comes", "0", "0", "A . D~ B .", "00"),
+        Case(f"{AIRFLOW} #68517: batch_asset_events=False", "A twice", "2: a run for each", "1", "{A}: A A .", "1", "A batch is a batch."),
+    ),
+}
+"""The cases by subject."""
+
+OFFERS = (
+    ("", "here", "Airflow 3.4", "Prefect 3", "Kestra", "Databricks", "dbt"),
+    ("waits for every upstream", "yes", "asset expressions", "compound trigger", "preconditions", "table update, all", "`updates_on: all`"),
+    ("k of n, expressions", "`when`, `at_least`, `&` and `\\|`", "`&` and `\\|`", "any, all, a number", "a number", "any or all", "any or all"),
+    ("no older than", "`within`", "no", "`within`", "time windows", "no", "no"),
+    ("of one hour, day, week, month", "calendar windows", "by partition", "no", "of one day", "no", "no"),
+    ("by key", "partitions, or a run tag", "partitions", "`for_each`", "no", "no", "no"),
+    ("so many completions", "`count`", "no", "`threshold`", "no", "no", "no"),
+    ("a quiet period", "`settle`", "no", "no", "no", "wait after last change", "no"),
+    ("no sooner than", "`no_sooner_than`", "no", "no", "no", "min time between triggers", "`build_after`, `lag_tolerance`"),
+    ("not before a time of day", "`not_before`", "no", "no", "of a daily window", "no", "no"),
+    ("late: tell", "`deadline`, a check on the asset", "deadlines of a run", "proactive trigger", "no", "no", "warnings of sources"),
+    ("late: go with what is there", "`otherwise`", "`MinimumCount`, at once", "no", "no", "no", "no"),
+    ("let go by hand", "an act of Dagster's own", "delete the queued event", "no", "no", "no", "no"),
+)
+"""What each of them offers, feature by feature."""
+
+
+def render_page() -> str:
+    """Returns the page of the peers."""
+    cases = [case for group in CASES.values() for case in group]
+    differ = sum(bool(case.why) for case in cases)
+    played = sum(bool(case.text) for case in cases)
+    offers = tabulate(OFFERS[1:], OFFERS[0], tablefmt="github", disable_numparse=True)
+    parts = [HEAD.format(offers=offers, count=len(cases), played=played, differ=differ)]
+    for subject, group in CASES.items():
+        rows = [
+            [case.peer, case.asks, case.theirs, case.ours, _shown(case), case.why] for case in group
+        ]
+        headers = ["where", "what is asked, and happens", "there", "here", "played", "why it differs"]
+        table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+        parts.append(f"## {subject}\n\n{table}\n")
+    return "\n".join(parts)
+
+
+def _shown(case: Case) -> str:
+    if case.text:
+        text = case.text.replace("|", "\\|")
+        return f"`{text}` → `{case.fires}`"
+    return f"`{case.shown}`" if case.shown else "no"
+
+
+HEAD = """\
+<!-- Rendered by make comparison from tests/support/peers.py. -->
+# The peers
+
+What each of them offers, as its pages say:
+
+{offers}
+
+# Their cases
+
+What the tests, pages and threads of other orchestrators ask of a fan-in, told by its facts, with
+what happens there and here: {count} cases, of which {played} are played as timelines by this
+project's tests, on both paths ([the notation](../CONTRIBUTING.md)). {differ} differ, each for the
+reason that is given. In a timeline, a second or a minute of theirs is an hour.
+
+Read at: Airflow main on the way to 3.4, Prefect 3.8, Kestra of 2026, Argo Events main, the pages of
+Databricks and dbt, AutoSys' articles, Dagster's threads.
+"""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render_page())
