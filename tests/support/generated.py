@@ -4,8 +4,8 @@ Random sets of one to six upstreams and settings; completions, failures, repeats
 overlapping runs, late finishers and late sights, stops of the evaluator, lost state, sets that
 change, and ticks on and a moment around each edge: of a window, of a calendar's period, of
 settling, of pace, of a deadline. Half of them are plain; the others ask for keys, periods of a
-calendar, windows of single upstreams, parts of the set, counts, settling, idleness, pace and
-deadlines, in any combination.
+calendar, windows of single upstreams, parts of the set, counts, rollups, settling, idleness, pace
+and deadlines, in any combination.
 """
 
 import re
@@ -127,6 +127,12 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
             st.sampled_from(letters), st.integers(2, 3), min_size=1, max_size=2
         )
         timeline = replace(timeline, counts=tuple(draw(counts).items()))
+    free = [letter for letter in letters if letter not in dict(timeline.counts)]
+    if free and not set("|~") & set(str(timeline.when or "")) and draw(one_in(3)):
+        rollups = st.dictionaries(
+            st.sampled_from(free), st.sampled_from((2, 2, 3)), min_size=1, max_size=2
+        )
+        timeline = replace(timeline, rollups=tuple(draw(rollups).items()))
     if draw(one_in(4)):
         timeline = replace(timeline, idle=True)
     for name, values in (("pace", PACES), ("not_before", CLOCKS)):
@@ -135,10 +141,13 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
     # No condition has a deadline with any other expression.
     if draw(one_in(2)) and re.fullmatch("[A-Z0-9&]*", str(timeline.when or "")):
         timeline = replace(timeline, **draw(deadlines(timeline, letters)))
+        if timeline.rollups and draw(st.booleans()):
+            timeline = replace(timeline, missing=1)
     if draw(one_in(2)):
         timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))
-        if len(letters) > 1 and draw(one_in(2)):
-            timeline = replace(timeline, shared=draw(st.sampled_from(letters)))
+        whole = [letter for letter in letters if letter not in dict(timeline.rollups)]
+        if len(letters) > 1 and whole and draw(one_in(2)):
+            timeline = replace(timeline, shared=draw(st.sampled_from(whole)))
         elif draw(one_in(3)):
             days = (timeline.start.weekday() + number for number in range(2))
             keys = [WEEKDAYS[day % 7] for day in days]
@@ -195,7 +204,7 @@ class _Maker:
         self.known = sorted({*self.members, LETTERS[min(len(self.members), 5)]})
         self.now = timedelta(0)
         self.steps: list[Step] = []
-        self.started: list[tuple[str, str | None]] = []
+        self.started: list[tuple[str, str | None, int | None]] = []
         self.edges: list[timedelta] = []
         self.wrapped = False
 
@@ -206,14 +215,16 @@ class _Maker:
             return self.wait_out(draw)
         kind = draw(st.sampled_from(KINDS))
         letter = draw(st.sampled_from(self.known)) if "{" in kind.value else None
-        key = self.key(draw, kind, letter)
+        key, part = self.key(draw, kind, letter), None
+        if letter in dict(self.timeline.rollups):
+            part = draw(st.integers(1, dict(self.timeline.rollups)[letter]))
         match kind:
             case Kind.TICK:
                 return self.tick(draw)
             case Kind.ENDS:
                 if not self.started:
                     return None
-                letter, key = self.started.pop(0)
+                letter, key, part = self.started.pop(0)
             case Kind.JOINS:
                 if letter in self.members or self.is_named(letter):
                     return None
@@ -231,16 +242,17 @@ class _Maker:
                     return None
                 self.wrapped = True
             case Kind.STARTS:
-                self.started.append((letter, key))
+                self.started.append((letter, key, part))
         late = timedelta(0)
         if kind is Kind.COMPLETES and draw(one_in(8)):
             late = draw(st.sampled_from(LATENESS))
-        self._put(draw, kind, letter, key, late)
+        self._put(draw, kind, letter, key, late, part)
         return None
 
     def is_named(self, letter: str) -> bool:
         named = f"{self.timeline.when or ''}{self.timeline.otherwise or ''}"
-        return letter in named or letter in dict(self.timeline.counts)
+        counted = {*dict(self.timeline.counts), *dict(self.timeline.rollups)}
+        return letter in named or letter in counted
 
     def key(self, draw: st.DrawFn, kind: Kind, letter: str | None) -> str | None:
         """Draws the key of a run; seldom none."""
@@ -257,9 +269,14 @@ class _Maker:
             self._put(draw, Kind.D_SUCCEEDS, None, one)
         for letter in draw(st.permutations(sorted(self.members))):
             key = None if letter in self.timeline.shared else one
-            kind = Kind.COMPLETES
-            if self.timeline.idle and (letter, key) in self.started:
-                self.started.remove((letter, key))
+            kind, rolled = Kind.COMPLETES, dict(self.timeline.rollups).get(letter)
+            if rolled is not None:
+                for part in draw(st.permutations(range(1, rolled + 1))):
+                    if self.timeline.missing is None or draw(st.booleans()):
+                        self._put(draw, kind, letter, key, part=part)
+                continue
+            if self.timeline.idle and (letter, key, None) in self.started:
+                self.started.remove((letter, key, None))
                 kind = Kind.ENDS
             for _ in range(1, self.timeline.count_of(letter)):
                 self._put(draw, Kind.COMPLETES, letter, key)
@@ -272,7 +289,9 @@ class _Maker:
         letter = draw(st.sampled_from(sorted(self.members)))
         shared = letter in self.timeline.shared
         key = None if shared else draw(st.sampled_from(self.timeline.keys or (None,)))
-        self._put(draw, Kind.COMPLETES, letter, key)
+        rolled = dict(self.timeline.rollups).get(letter)
+        part = None if rolled is None else draw(st.integers(1, rolled))
+        self._put(draw, Kind.COMPLETES, letter, key, part=part)
         edge = draw(st.sampled_from(self._deadlines(self.now)))
         if edge - GRID > self.now:
             self.now = edge + draw(st.sampled_from((-GRID, timedelta(0), timedelta(0), GRID)))
@@ -294,10 +313,11 @@ class _Maker:
         letter: str | None = None,
         key: str | None = None,
         late: timedelta = timedelta(0),
+        part: int | None = None,
     ) -> None:
         self.now += draw(st.sampled_from(GAPS))
         late = late if late < self.now else timedelta(0)
-        step = Step(kind, self.now, letter, late, key)
+        step = Step(kind, self.now, letter, late, key, part)
         self.steps.append(step)
         if kind in (Kind.COMPLETES, Kind.ENDS):
             self.edges += self._edges(step)

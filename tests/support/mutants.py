@@ -739,13 +739,6 @@ MUTANTS = (
         "no partition is young",
     ),
     Mutant(
-        "rolls partitions up without one that is new, by job",
-        "run_rollups",
-        "        new=_newest(upstream, new),\n",
-        "        new=_newest(upstream, there),\n",
-        "nothing new of a rollup",
-    ),
-    Mutant(
         "uses up only what one part of the condition named",
         "condition",
         "        seen = {p: downstream.seen(p, tick, early.get(p)) for p in requested}\n",

@@ -472,7 +472,7 @@ class Timeline:
 
     def part_of(self, step: Step) -> str | None:
         """Returns the partition of an upstream that a step is of, if that is rolled up."""
-        if step.part is None:
+        if step.part is None or (self.daily and step.key is None):
             return None
         return self.parts(step.upstream, step.key)[step.part - 1]
 
