@@ -10,6 +10,7 @@ import dagster as dg
 from dagster.components.component_scaffolding import scaffold_component
 from pydantic import BaseModel, Field
 
+from .counts import ENDS
 from .in_yaml import (
     REQUIREMENTS,
     deadline_of,
@@ -28,6 +29,7 @@ NAME = rf"^([A-Za-z0-9_]+|{TEMPLATE})$"
 UPSTREAM = rf"^([A-Za-z0-9_]+(@.+)?|{TEMPLATE})$"
 DURATION = r"(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?|P.+"
 CALENDAR = r"day/.+|hour/.+|week/.+|month/.+"
+END = rf"^({'|'.join(ENDS)}|{TEMPLATE})$"
 WINDOW = rf"^({DURATION}|{CALENDAR}|none|{TEMPLATE})$"
 
 
@@ -114,8 +116,7 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         dg.Resolver(
             lambda context, value: context.resolve_value(value),
             model_field_type=list[str] | bool | str,
-            description="The upstream jobs of which many partitions make one key, or true for all."
-            " Not on the job path yet.",
+            description="The upstream jobs of which many partitions make one key, or true for all.",
         ),
         _checked(ONLY_TEMPLATE),
     ] = ()
@@ -123,6 +124,36 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         int | None,
         _described("How many partitions of a rollup may be missing from the deadline on."),
         _checked(ONLY_TEMPLATE, minimum=1),
+    ] = None
+    partition_mappings: Annotated[
+        dict[str, Any] | None,
+        _described(
+            "For upstream jobs whose key is not the downstream's: a template variable of yours, a"
+            " PartitionMapping or a function from key to key."
+        ),
+        _checked(ONLY_TEMPLATE),
+    ] = None
+    counts: Annotated[
+        Any,
+        _as_rendered(
+            "A template variable of yours: a function from an UpstreamWork to whether it counts."
+        ),
+        _checked(ONLY_TEMPLATE),
+    ] = None
+    ended: Annotated[
+        dict[str, list[str]] | None,
+        _described(
+            "For some upstream jobs, which ends of their runs are completions: success, failure,"
+            " canceled. Default: success."
+        ),
+        _checked(
+            ONLY_TEMPLATE,
+            additionalProperties={
+                "type": "array",
+                "items": {"type": "string", "pattern": END},
+                "minItems": 1,
+            },
+        ),
     ] = None
     no_sooner_than: Annotated[
         Any,

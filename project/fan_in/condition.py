@@ -25,16 +25,17 @@ from .condition_parts import (
     any_upstream_running,
     running_of,
 )
+from .counts import Counts, check_counts, name_of
 from .downstreams import known_partitions
 from .errors import FanInError
-from .evaluation_lines import FanInResult, held_back_text, late_texts, subset_of
+from .evaluation_lines import FanInResult, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .pace import Pace, pace_words
 from .partition_maps import is_mapped, rollup_fault, upstreams_of
 from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
-from .rule import Decision
-from .terms import Terms, check_counts, check_times, count_words
+from .rule import Decision, Uncounted
+from .terms import Terms, check_numbers, check_times, count_words
 from .waits import Deadline, wait_words
 from .windows import (
     ONE_DAY,
@@ -57,6 +58,8 @@ def all_upstreams_updated(
     at_least: int | None = None,
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
+    counts: Counts | None = None,
+    ended: None = None,
     no_sooner_than: Pace | None = None,
     not_before: TimeOfDay | None = None,
     rollup: Iterable[Key] | bool = (),
@@ -89,6 +92,12 @@ def all_upstreams_updated(
         optional: Upstreams that need not be updated. A request uses their completions, too.
         settle: The quiet period: a batch waits until no upstream has been materialized for this
             long.
+        counts: A function that says of each materialization (an ``UpstreamWork``: upstream, time,
+            partition, metadata, data version and the one before) whether it counts, such as
+            ``data_version_changed``. What does not count, or makes it raise, does not exist for
+            this asset, and its line says so. It must answer by what it is given alone. It holds for
+            all of the asset's condition: no other part may bring its own.
+        ended: Of no use here: which ends of a run count is asked by ``fan_in_sensor``.
         no_sooner_than: How soon after the last request of this asset (and partition), or the last
             run by hand, it may be requested: a timedelta, or a calendar's period in which there is
             at most one request. A batch that waits for it keeps growing old.
@@ -120,8 +129,9 @@ def all_upstreams_updated(
             ``settle`` is not shorter than a window, no batch outlives ``no_sooner_than`` or
             ``not_before`` in its window, a count is not from 1 to 1,000, a key is empty, both
             ``at_least`` and ``optional`` are given, ``deadline`` is not positive or not shorter
-            than a window, ``otherwise`` is no requirement or comes without a deadline, or
-            ``missing_at_most`` without a rollup or a deadline.
+            than a window, ``otherwise`` is no requirement or comes without a deadline,
+            ``missing_at_most`` comes without a rollup or a deadline, ``counts`` is no function of
+            one argument, or ``ended`` is given.
     """
     optional = _keys("optional", optional)
     rolled_up = rollup if isinstance(rollup, bool) else _keys("rollup", rollup)
@@ -145,16 +155,23 @@ def all_upstreams_updated(
         otherwise=needed,
     )
     check_times(times, windows)
+    check_counts(counts)
+    if ended is not None:
+        raise FanInError(
+            f"ended={ended!r}: a materialization does not end in one way or another: use"
+            " fan_in_sensor(ended=…) on the jobs"
+        )
     return UpstreamsUpdated(
         within=own,
         optional=optional,
         at_least=at_least,
         settle=settle,
+        counts=counts,
         no_sooner_than=no_sooner_than,
         not_before=not_before,
         rollup=rolled_up,
         missing_at_most=missing_at_most,
-        count=_counts(count),
+        count=_numbers(count),
         deadline=deadline,
         otherwise=needed,
         wait_while_running=wait_while_running,
@@ -311,6 +328,16 @@ class FanInCondition(NamesUpstreams):
             downstream.follow(tick)
             return running_of(downstream, tick, partitions)
 
+    def uncounted(
+        self, context: dg.AutomationContext[dg.AssetKey], until: Any = None
+    ) -> Mapping[str, Uncounted]:
+        """Returns, for each upstream, its newest materialization that ``counts`` leaves out."""
+        tick, plan = tick_and_plan(context, until)
+        with tick.lock:
+            downstream = plan.downstream(context.root_context.key)
+            downstream.follow(tick)
+            return downstream.uncounted
+
     def lost(self, context: dg.AutomationContext[dg.AssetKey]) -> Mapping[Partition, str]:
         """Returns, for each partition whose newest request never started and stays used, which
         launch that was; a request that gave its batch back is not among them."""
@@ -380,9 +407,8 @@ class _RuleCondition(FanInCondition):
         if part.question.deadline is not None:
             batches = {key: decision.batch for key, decision in decisions.items()}
             tick.early[root.key] = {k: b for k, b in batches.items() if b is not None and b.early}
-        held = next((d for d in decisions.values() if d.complete and not d.fires), None)
-        first = [held_back_text(held)] if held else []
-        first += late_texts(part)
+        lines = plan.lines(part)
+        standing = lines.standing(decisions, lambda partition: part.decide(partition, tick))
         true_subset = context.get_empty_subset()
         if fires and not context.candidate_subset.is_empty:
             if context.key != root.key and context.partitions_def is not None and None in fires:
@@ -394,7 +420,8 @@ class _RuleCondition(FanInCondition):
         return FanInResult(
             context,
             true_subset,
-            lines=plan.lines(part).of(context, first),
+            lines=lines.of(context, standing),
+            whole=standing.whole,
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
             metadata=lambda: _record(context, tick, part) if records else {},
             part=part,
@@ -414,6 +441,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
+    counts: Counts | None = None
     no_sooner_than: Pace | None = None
     not_before: TimeOfDay | None = None
     rollup: tuple[dg.AssetKey, ...] | bool = ()
@@ -433,11 +461,12 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
+        counts = f", counts: {name_of(self.counts)}" if self.counts else ""
         pace = "".join(f", {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         rollup = f", rollup: {self._rollup_words}" if self.rollup else ""
         count = f", count: {count_words(dict(self.count))}" if self.count else ""
         wait = "".join(f", {words}" for words in wait_words(self.deadline, self.otherwise))
-        terms = f"{settle}{rollup}{count}{pace}{wait}"
+        terms = f"{settle}{counts}{rollup}{count}{pace}{wait}"
         return f"all_upstreams_updated({at_least}{window}{optional}{terms})"
 
     @property
@@ -457,6 +486,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
+            + (f", as {name_of(self.counts)} counts" if self.counts else "")
             + (f"; rolled up: {self._rollup_words}" if self.rollup else "")
             + "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
             + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
@@ -511,12 +541,14 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
 
     @property
     def once(self) -> Sequence[str]:
-        names = ("no_sooner_than", "not_before", "missing_at_most", "deadline", "otherwise")
+        of_pace = ("no_sooner_than", "not_before")
+        names = ("counts", *of_pace, "missing_at_most", "deadline", "otherwise")
         return [name for name in names if getattr(self, name) is not None]
 
     def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
         return Terms(
             settle=self.settle,
+            counts=self.counts,
             no_sooner_than=self.no_sooner_than,
             not_before=self.not_before,
             rollup=_names(self.rollup),
@@ -814,9 +846,9 @@ def _names(keys: tuple[dg.AssetKey, ...] | bool) -> tuple[str, ...] | bool:
     return keys if isinstance(keys, bool) else tuple(key.to_user_string() for key in keys)
 
 
-def _counts(count: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
+def _numbers(count: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
     """Returns the counts in a hashable form."""
-    check_counts({} if count is None else count)
+    check_numbers({} if count is None else count)
     return tuple(sorted((_key(key).to_user_string(), n) for key, n in (count or {}).items()))
 
 

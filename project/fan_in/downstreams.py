@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from .asset_facts import AssetFacts, StoredCompletion
+from .asset_facts import AssetFacts, LeftOut, StoredCompletion
 from .asset_requests import AssetRequest, AssetRequests
 from .compat.python import UTC
+from .counts import Counts
 from .errors import FanInError
 from .evaluation_records import KnownPartitions, Seen
 from .gathering import Gathering, Verdict
 from .history import Histories
 from .partition_maps import Pairing, PartitionMap, are_times, partition_end
 from .rollup import Rollup
-from .rule import Batch, Completion, Used
+from .rule import NOTHING, Batch, Completion, Uncounted, Used
 from .windows import MOST_CLOCK_SKEW, Window, in_window
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Upstream:
         downstream: The downstream.
         via: The asset that the condition applies to: the downstream, or a dependency of it.
         rolls_up: Whether a part of the condition rolls its partitions up.
+        counts: Says which of its completions count; None if all do.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class Upstream:
         downstream: dg.AssetKey,
         via: dg.AssetKey,
         rolls_up: bool = False,
+        counts: Counts | None = None,
     ) -> None:
         self.key = key
+        self.counts = counts
         self.name = key.to_user_string()
         self.asset = key.to_string()
         self.fault: str | None = None
@@ -63,6 +67,7 @@ class Upstream:
         self.facts = AssetFacts()
         self._place = -1
         self._mapped: dict[str | None, StoredCompletion] = {}
+        self._uncounted: dict[str | None, LeftOut] = {}
         self._sources: dict[str | None, set[str | None]] = defaultdict(set)
         self._gatherings: dict[str | None, Gathering] = {}
 
@@ -110,6 +115,32 @@ class Upstream:
         of_all += [(self.facts.done[p],) for p in partitions if p in self.facts.done]
         return sorted(chain.from_iterable(of_all), reverse=True)[1:]
 
+    def uncounted(self, partition: str | None) -> Uncounted | None:
+        """Returns the newest completion for a partition of the downstream that does not count."""
+        match self.pairing:
+            case _ if self.fault or not self.counts:
+                return None
+            case Pairing.ANY:
+                return self._told(self.facts.newest_uncounted)
+            case Pairing.SHARED:
+                return self._told(self.facts.uncounted.get(None))
+            case Pairing.SAME:
+                return self._told(self.facts.uncounted.get(partition))
+        return self._told(self._uncounted.get(partition))
+
+    @property
+    def newest_uncounted(self) -> Uncounted | None:
+        """The newest completion of any partition that does not count, if nothing newer of that
+        partition does."""
+        one = self.facts.newest_uncounted
+        known = self.facts.done.get(one.partition) if one is not None else None
+        return None if one and known and known > one.fact else self._told(one)
+
+    def _told(self, one: LeftOut | None) -> Uncounted | None:
+        if one is None:
+            return None
+        return Uncounted(completion=completion_of(self.name, one.fact, one.partition), why=one.why)
+
     @property
     def partitions(self) -> Collection[str | None]:
         """The downstream's partitions for which it has a completion of their own."""
@@ -127,7 +158,7 @@ class Upstream:
 
     def follow(self, tick: "AssetTick") -> Set[str | None] | None:
         """Returns the partitions of the downstream to which something happened; None for all."""
-        facts = tick.facts(self.asset)
+        facts = tick.facts(self.asset, self.counts)
         if facts is self.facts and self.map is None:
             return frozenset()
         anew = facts.journal is not self.facts.journal or self._place < 0
@@ -144,7 +175,8 @@ class Upstream:
         if not anew and self._place == len(facts.journal):
             self.facts = facts
             return frozenset()
-        touched = facts.done if anew else facts.journal[self._place :]
+        everything = facts.done.keys() | facts.uncounted.keys()
+        touched = everything if anew else facts.journal[self._place :]
         self.facts, self._place = facts, len(facts.journal)
         self._gather(touched, tick)
         match self.pairing:
@@ -156,6 +188,7 @@ class Upstream:
                 return None if anew else frozenset(touched)
         if anew:
             self._mapped.clear()
+            self._uncounted.clear()
             self._sources.clear()
         return self._remap(tick.view, set(touched), anew)
 
@@ -175,11 +208,18 @@ class Upstream:
     def _remap(self, view: Any, touched: Set[str | None], anew: bool) -> Set[str | None] | None:
         assert self.map is not None
         if self.pairing is Pairing.SOME:
-            known = [p for p in self.map.named(view) if p in self.facts.done]
+            named = self.map.named(view)
+            known = [p for p in named if p in self.facts.done]
             self._mapped = {None: max(self.facts.done[p] for p in known)} if known else {}
             self._sources[None] = {*known}
+            left_out = [one for p in named if (one := self.facts.uncounted.get(p))]
+            self._uncounted = {None: max(left_out)} if left_out else {}
             return frozenset([None])
         changed: set[str | None] = set()
+        for partition in touched & self.facts.uncounted.keys():
+            one = self.facts.uncounted[partition]
+            for ours in self.map.children(view, partition) if partition is not None else ():
+                self._uncounted[ours] = max(one, self._uncounted.get(ours, one))
         for partition in touched & self.facts.done.keys():
             for ours in self.map.children(view, partition) if partition is not None else ():
                 self._sources[ours].add(partition)
@@ -205,6 +245,7 @@ class KeyFacts:
         requested_early_at: When it was last requested early.
         absent: Upstreams that have no partition for it.
         rolled: The partitions of upstreams that are rolled up.
+        uncounted: The newest completions that do not count.
     """
 
     completions: Sequence[Completion]
@@ -217,6 +258,8 @@ class KeyFacts:
     requested_early_at: datetime | None = None
     absent: frozenset[str] = frozenset()
     rolled: Mapping[str, Rollup] = field(default_factory=dict)
+    lost: str | None = None
+    uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
 
 
 class Downstream:
@@ -229,7 +272,8 @@ class Downstream:
         via: Of which asset each of them is asked: the downstream itself, or a dependency.
         rolled: The windows of parts that roll an upstream up.
         histories: What is kept of their completions before the newest.
-        counts: How many completions each of them is ready with, where that is more than one.
+        needed: How many completions each of them is ready with, where that is more than one.
+        counts: Says which of their completions count; None if all do.
     """
 
     def __init__(
@@ -240,14 +284,15 @@ class Downstream:
         via: Mapping[dg.AssetKey, dg.AssetKey],
         rolled: Mapping[dg.AssetKey, Collection[Window]],
         histories: Histories,
-        counts: Mapping[str, int],
+        needed: Mapping[str, int],
+        counts: Counts | None = None,
     ) -> None:
         self.graph, self.key, self.windows, self.via = graph, key, windows, via
-        self.rolled, self.histories, self.counts = rolled, histories, counts
+        self.rolled, self.histories, self.needed, self.counts = rolled, histories, needed, counts
         self.asset = key.to_string()
         self.partitions_def = graph.get(key).partitions_def
         self.upstreams = {
-            k.to_user_string(): Upstream(graph, k, key, via[k], k in rolled)
+            k.to_user_string(): Upstream(graph, k, key, via[k], k in rolled, counts)
             for k in sorted(windows)
         }
         self.facts = AssetFacts()
@@ -321,6 +366,7 @@ class Downstream:
             self.via,
             self.rolled,
             self.histories,
+            self.needed,
             self.counts,
         )
         then.follow(tick)
@@ -400,6 +446,14 @@ class Downstream:
             requested_early_at=_datetime(early.decided_at) if early else None,
             absent=frozenset(absent),
             rolled=rolled,
+            lost=requests[0].launch if requests and requests[0].is_lost else None,
+            uncounted={
+                name: one
+                for name, upstream in self.upstreams.items()
+                if (one := upstream.uncounted(partition)) is not None
+            }
+            if self.counts
+            else NOTHING,
         )
 
     def _unused(
@@ -440,6 +494,12 @@ class Downstream:
     def _long_ago(self, partition: str | None) -> datetime | None:
         """Returns a time long ago if a partition was requested before all that was read."""
         return _datetime(0.0) if partition in self.facts.long_ago else None
+
+    @property
+    def uncounted(self) -> Mapping[str, Uncounted]:
+        """The newest completion of each upstream that does not count, of any partition."""
+        each = {name: upstream.newest_uncounted for name, upstream in self.upstreams.items()}
+        return {name: one for name, one in each.items() if one is not None}
 
     def _holder(
         self,
@@ -503,7 +563,7 @@ class Downstream:
         counted = [c for c in (newest, *facts.earlier) if c.upstream == name]
         counted = [c for c in counted if c.id not in withheld]
         return any(
-            sum(in_window(window, c.completed_at, at) for c in counted) >= self.counts.get(name, 1)
+            sum(in_window(window, c.completed_at, at) for c in counted) >= self.needed.get(name, 1)
             for window in windows
         )
 

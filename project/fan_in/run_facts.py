@@ -13,13 +13,14 @@ from .catch_up import KEYS_AT_ONCE, CatchUp
 from .cursor import RolledMark, SensorState
 from .evaluate import Holds
 from .gathering import Enumerated
-from .messages import MOST_NAMED, plain
+from .messages import MOST_NAMED, plain, words_of
 from .pace import requests_since
 from .partition_maps import are_times, partition_end
 from .rule import (
     Completion,
     Decision,
     State,
+    Uncounted,
     UpstreamStatus,
     Used,
     decide,
@@ -98,6 +99,22 @@ class RunFacts:
             for name, completion in self.state.keyless.items()
             if horizon is None or completion.completed_at > horizon
         }
+
+    @property
+    def uncounted(self) -> Mapping[str, Uncounted]:
+        """The newest run of each upstream that ``counts`` leaves out, of those that are not old."""
+        horizon = self.catch_up.horizon
+        return {
+            name: one
+            for name, one in self.state.uncounted.items()
+            if (horizon is None or one.completion.completed_at > horizon)
+            and not self._is_newer(one.completion)
+        }
+
+    def _is_newer(self, than: Completion) -> bool:
+        """True if something newer of the same upstream and key counts."""
+        newest = self.state.of(than.key).newest.get(than.upstream)
+        return newest is not None and newest.position > than.position
 
     # --- Facts -----------------------------------------------------------------------------------
 
@@ -185,6 +202,11 @@ class RunFacts:
             },
             terms=self.spec,
             key=key,
+            uncounted={
+                name: one
+                for name, one in state.uncounted.items()
+                if self.spec.tag is None or one.completion.key == key
+            },
             **of_key.last.with_used(last_request(elsewhere)).facts,
             ends_at=self._ends_at(key),
         )
@@ -240,7 +262,8 @@ class RunFacts:
         part = state.parts.get(status.upstream)
         if part and (status.newest is None or part.position > status.newest.position):
             age = format_duration(self.at - part.completed_at)
-            return replace(status, note=f"a run of a part of the job succeeded {age} ago")
+            ended = words_of(part).completed
+            return replace(status, note=f"a run of a part of the job {ended} {age} ago")
         return status
 
     def _look_further_back(self) -> None:

@@ -10,6 +10,7 @@ import dagster as dg
 
 from .calendars import TimeOfDay
 from .compat.python import UTC
+from .counts import ENDS, name_of
 from .history import Histories
 from .key_maps import KeyFunction, KeyMap, KeyMaps, Mapped, key_map
 from .messages import MOST_NAMED
@@ -86,9 +87,14 @@ class SensorConfig(Terms):
         pace = "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         count = f" ({count_words(self.count)})" if self.count else ""
         wait = "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
+        counts = f" Only what {name_of(self.counts)} counts." if self.counts else ""
+        ends = "".join(
+            f" What counts of {name}: {' or '.join(end for end in ENDS if end in own)}."
+            for name, own in sorted(self.ended.items())
+        )
         return (
             f"Requests {self.job_name} once per batch{per}: after {enough}{count} since the"
-            f" batch before{window}{quiet}{pace}{wait}. Upstreams: {names}."
+            f" batch before{window}{quiet}{pace}{wait}. Upstreams: {names}.{ends}{counts}"
         )
 
     def runs(
@@ -117,6 +123,9 @@ class SensorConfig(Terms):
             tag=self.tag,
             repository=repository,
             until=until,
+            at=at,
+            ended=self.ended,
+            counts=self.counts,
             key_maps=self._key_maps(instance, repository, until or at or datetime.now(UTC)),
         )
 

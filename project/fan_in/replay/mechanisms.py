@@ -79,6 +79,10 @@ class Mechanism:
     def expect(self, event: Materialized) -> None:
         """Takes which partitions of an upstream make a key, told with the first of them."""
 
+    def counts(self, event: Ended | Materialized) -> bool:
+        """Returns True if an event is a completion for it; by default, what succeeds."""
+        return not isinstance(event, Ended) or event.success
+
     def complete(self, completion: Completion, elsewhere: bool = False) -> None:
         """Takes a completion of its kind."""
         raise NotImplementedError
@@ -123,4 +127,5 @@ def completion_of(event: Ended | Materialized) -> Completion:
         run_id=event.run_id,
         key=event.key,
         partition=event.partition if isinstance(event, Materialized) else None,
+        ended=event.ended if isinstance(event, Ended) else None,
     )
