@@ -54,6 +54,8 @@ periods = all_upstreams_updated(
     }
 )
 some = all_upstreams_updated(within={"a": DAY, "b": None}, at_least=2, wait_while_running=False)
+whole = all_upstreams_updated(rollup=["hourly", dg.AssetKey("b")])
+every_partition = all_upstreams_updated(rollup=True)
 hourly = all_upstreams_updated(count={"a": 24})
 deprecated = upstreams_updated(2, within=DAY)
 either = upstream_updated("a") & (upstream_updated(dg.AssetKey("b"), DAY) | upstream_updated("c"))

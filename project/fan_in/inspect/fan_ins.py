@@ -226,6 +226,8 @@ def _of_condition(
             not_before=parser.not_before,
             deadline=parser.deadline,
             otherwise=parser.otherwise,
+            rollup=frozenset(parser.rollup),
+            missing_at_most=parser.missing_at_most,
             count=parser.count,
             overlap=parser.overlap,
             idle=parser.idle,
@@ -261,6 +263,8 @@ class ConditionParser:
         self.not_before: TimeOfDay | None = None
         self.deadline: Deadline | None = None
         self.otherwise: Requirement | None = None
+        self.rollup: set[str] = set()
+        self.missing_at_most: int | None = None
         self.count: dict[str, int] = {}
         self.overlap = True
         self.idle = False
@@ -305,6 +309,9 @@ class ConditionParser:
             self.counts = condition.counts or self.counts
             self.no_sooner_than = self.no_sooner_than or condition.no_sooner_than
             self.not_before = self.not_before or condition.not_before
+            rolled_up = condition.rolled_up(self.graph, self.key)
+            self.rollup |= {key.to_user_string() for key in rolled_up}
+            self.missing_at_most = condition.missing_at_most or self.missing_at_most
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
             upstreams = condition.upstreams(self.graph, self.key)
             names = [key.to_user_string() for key in upstreams]

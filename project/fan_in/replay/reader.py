@@ -302,12 +302,16 @@ class HistoryReader(Iterable[Event]):
                     run = runs.get(event.run_id)
                     keys = [self.runs.key(run) if run else None]
                 for key_of_event in keys:
+                    whole = keys_of.first_of(key_of_event)
                     yield Materialized(
                         _time(event),
                         name,
                         event.storage_id,
                         event.run_id or None,
                         key_of_event,
+                        partition=event.partition_key if keys_of.rolls_up else None,
+                        whole=None if whole is None else whole.partitions,
+                        never=() if whole is None else whole.never,
                         counts=counts,
                     )
 
