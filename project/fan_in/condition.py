@@ -783,6 +783,7 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
         early = tick.early.get(downstream.key, {})
         seen = {p: downstream.seen(p, tick, early.get(p)) for p in requested}
         rolled = known_partitions(downstream, requested, tick)
+        lacking = {p: downstream.lacking(p, early[p], tick) for p in requested if p in early}
     return record_metadata(
         seen,
         asked=downstream.upstreams,
@@ -791,6 +792,7 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
         at=tick.at.timestamp(),
         early={p: early[p].without or () for p in requested if p in early},
         rolled=rolled,
+        lacking=lacking,
     )
 
 

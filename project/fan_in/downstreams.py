@@ -552,6 +552,14 @@ class Downstream:
             seen[name] = c.position[1], c.position[0].timestamp(), c.run_id or "", ready
         return seen
 
+    def lacking(
+        self, partition: str | None, early: Batch, tick: "AssetTick"
+    ) -> Mapping[str, frozenset[str]]:
+        """Returns, for each upstream that an early batch of a partition lacks some of, the missing
+        ones of its own partitions."""
+        of = {name: self.upstreams[name].gathering(partition, tick) for name in early.without or ()}
+        return {name: g.all_missing for name, g in of.items() if g is not None and g.missing}
+
     def _is_ready(self, facts: KeyFacts, newest: Completion, at: datetime) -> bool:
         name, upstream = newest.upstream, self.upstreams[newest.upstream]
         windows = self.windows[upstream.key]

@@ -67,6 +67,8 @@ class Record:
         at: When it was made, in epoch seconds; None if that was not written down.
         early: For each partition that it requested early, the upstreams that were missing.
         rolled: What it knew of rollups; None if there were none.
+        lacking: For a partition that it requested early and an upstream, the missing ones of the
+            upstream's partitions, if these are rolled up.
     """
 
     marks: Mapping[str | None, Mapping[str, RecordedCompletion]]
@@ -76,6 +78,7 @@ class Record:
     at: float | None = None
     early: Mapping[str | None, tuple[str, ...]] = field(default_factory=dict)
     rolled: "KnownPartitions | None" = None
+    lacking: Mapping[tuple[str | None, str], frozenset[str]] = field(default_factory=dict)
 
     def of(self, partition: str | None) -> Mapping[str, RecordedCompletion]:
         """Returns the newest completion of each upstream that it knew for a partition."""
@@ -164,6 +167,7 @@ def record_metadata(
     at: float,
     early: Mapping[str | None, tuple[str, ...]] = MappingProxyType({}),
     rolled: KnownPartitions | None = None,
+    lacking: Mapping[str | None, Mapping[str, Collection[str]]] = MappingProxyType({}),
 ) -> Mapping[str, dg.JsonMetadataValue]:
     """Returns what an evaluation stores of what it knew.
 
@@ -175,6 +179,8 @@ def record_metadata(
         at: The time of the tick, in epoch seconds.
         early: For each partition that is requested early, the upstreams that are missing.
         rolled: What was known of rollups; None if there are none.
+        lacking: Which partitions are missing of upstreams that are rolled up, for each that is
+            requested early.
     """
     marks: dict[str, list[Any]] = {}
     every = _the_same(seen)
@@ -190,6 +196,12 @@ def record_metadata(
         knew["early"] = [[partition, list(without)] for partition, without in early.items()]
     if rolled is not None:
         knew["rolled"] = rolled.to_json()
+    if rolled is not None and any(lacking.values()):
+        knew["lacking"] = [
+            [partition, name, sorted(missing)]
+            for partition, of in lacking.items()
+            for name, missing in of.items()
+        ]
     return {
         COMPLETIONS_METADATA_KEY: dg.MetadataValue.json(marks),
         KNEW_METADATA_KEY: dg.MetadataValue.json(knew),
@@ -387,6 +399,10 @@ def _record(root: Any) -> Record | None:
                 partition: tuple(map(str, without)) for partition, without in knew.get("early", ())
             },
             rolled=KnownPartitions.from_json(knew["rolled"]) if "rolled" in knew else None,
+            lacking={
+                (partition, str(name)): frozenset(map(str, missing))
+                for partition, name, missing in knew.get("lacking", ())
+            },
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None  # Written by another version.

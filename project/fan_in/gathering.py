@@ -99,6 +99,11 @@ class Gathering:
         return tuple(islice(self._missing, MOST_MISSING_NAMED))
 
     @property
+    def all_missing(self) -> frozenset[str]:
+        """All of them."""
+        return frozenset(self._missing)
+
+    @property
     def to_come(self) -> int:
         """How many of them do not exist yet."""
         return sum(partition in self._missing for partition in self.enumerated.to_come)

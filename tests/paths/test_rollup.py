@@ -21,7 +21,7 @@ from project.fan_in import (
 )
 from project.fan_in.batch import batch_of_run
 from project.fan_in.cli.status import status
-from project.fan_in.evaluation_records import KnownPartitions
+from project.fan_in.evaluation_records import KnownPartitions, record_behind
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule, fan_ins_of
 from project.fan_in.location_checks import check_location
 from project.fan_in.replay.alternatives import Alternative
@@ -368,6 +368,10 @@ def test_a_day_job_is_requested_once_its_24_hours_have_run_and_again_for_a_repai
         assert fired_after(world) == []
         assert fired_after(world, *hours(FIRST, 17)) == [FIRST]
         found = json.loads(ask(world, status, "--json").stdout)
+        repository = world.definitions.get_repository_def()
+        (fan_in,) = fan_ins_of(repository, "here")
+        with pytest.raises(FanInError, match="replay does not play such a sensor yet"):
+            read_history(world.instance, repository, fan_in, START, world.now)
         (upstream,) = found["fan_ins"][0]["pending"][0]["upstreams"]
         assert (upstream["partitions"]["of"], upstream["partitions"]["there"]) == (24, 1)
 
@@ -464,10 +468,10 @@ def test_replay_plays_a_rollup_from_the_instance_and_from_a_file(tmp_path):
 
 
 def test_a_sensor_is_no_alternative_to_a_rollup():
-    """On the job path nothing is rolled up."""
+    """Jobs have other partitions."""
     rule = Rule(upstreams=("hourly",), rollup={"hourly"})
     fan_in = FanInSpec(name="d", kind="condition", downstream="d", rule=rule)
-    with pytest.raises(FanInError, match="a sensor rolls no partitions up"):
+    with pytest.raises(FanInError, match="on the path that has it alone"):
         Alternative(like="sensor").rule(fan_in)
 
 
@@ -545,6 +549,8 @@ def test_past_the_deadline_some_hours_may_be_missing_of_those_that_exist():
         run = world.instance.get_run_by_id(world.requested[0])
         batch = batch_of_run(world.instance, run, dg.AssetKey("d"))
         assert batch.without == ("hourly",)
+        record = record_behind(world.instance, dg.AssetKey("d"), run.tags)
+        assert record.lacking == {(FIRST, "hourly"): frozenset(hours(FIRST, 0, 1))}
         assert [completion.upstream for completion in batch.completions] == ["hourly"]
         world.done("hourly", *hours(FIRST, 1))
         assert world.fired() == [], "one early request in a wait"

@@ -233,7 +233,7 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
         return fan_in.rule
     rule = fan_in.rule
     if rule.rollup:
-        raise FanInError("a sensor rolls no partitions up: only a condition can")
+        raise FanInError("replay plays a rollup on the path that has it alone")
     names = _names_on_other_path(fan_in)
     # In the order of the upstreams; the window of a job is that of the last of its assets.
     windows = {o: window_of(rule.within, name) for name in rule.upstreams for o in names[name]}
