@@ -64,7 +64,7 @@ stranger: setup ## Install the wheel in someone else's scaffolded projects, and 
 ui: setup ## Look at the UI in Chromium, which it installs if it may.
 	@$(BIN)/python -m pytest -n 0 -m browser tests/example/test_ui.py
 
-pictures: setup ## Take the pictures that the README shows, of the UI and of a replay.
+pictures: setup ## Take the pictures that the pages show, of the UI and of a replay.
 	@$(BIN)/python -m pytest -n 0 -m browser tests/example/test_ui.py --pictures docs/ui
 	@$(BIN)/python -m project.fan_in.cli replay $(REPLAYED) --plot docs/replay.svg; test $$? -eq 1
 

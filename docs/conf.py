@@ -3,7 +3,7 @@
 Nothing is fetched while it is built or read. The pages are plain Markdown, to be read in the
 repository as well; so what a site needs besides is added here, as a page is read:
 
-- ``index.md`` is the index of the site: each page that it links to is in the menu, below its heading.
+- ``index.md`` is the site's menu: each page that it links to, below the heading of its section.
 - A link to a file of the repository that is no page becomes plain text, if there is such a file.
 """
 
