@@ -65,20 +65,21 @@ def test_conditions_are_switched_on_in_a_project_that_runs_already():
     revenue = asset("revenue", "orders", "payments")
     nightly = dg.define_asset_job("nightly", selection="*")
     names = executed(block, **SHOP, revenue=revenue, nightly=nightly)
-    before, after = names["before"], names["defs"]
+    before, after = dg.Definitions(assets=names["assets"], jobs=[nightly]), names["defs"]
     (sensor,) = after.get_repository_def().sensor_defs
     assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
     with Deployed(before) as world:
         for _ in range(3):
             world.wait(hours=24).materialize("orders", "payments", "revenue")
+        world.wait(hours=1).materialize("orders")
         world.define(after)
-        assert world.builds() == []
-        world.materialize("orders")
-        assert world.builds() == []
+        assert world.builds() == [], "the last night has used the payments up"
         world.materialize("payments")
         assert "to be requested at the next tick" in ask(world, status).output
         assert world.builds() == [{"revenue"}]
         assert world.builds() == []
+        world.wait(hours=24).materialize("orders", "payments", "revenue")
+        assert world.builds() == [], "the schedule is still on"
 
 
 def test_one_condition_for_all_dbt_models(tmp_path):
@@ -99,7 +100,9 @@ def test_one_condition_for_all_dbt_models(tmp_path):
     }
     given = {"manifest": manifest, "country_codes": asset("country_codes"), "project": "."}
     block = block.replace("DbtCliResource(project)", "None")
-    with Deployed(executed(block, **given)["defs"]) as world:
+    with pytest.warns(UserWarning, match="condition of a is never true: no upstream assets"):
+        defs = executed(block, **given)["defs"]
+    with Deployed(defs) as world:
         world.materialize("a")
         assert world.builds() == [{"b"}], "b needs a alone"
         assert world.builds() == [{"c"}], "c has a and b, and the codes are optional"
@@ -192,24 +195,30 @@ def test_shortcuts():
 
 
 def test_thousands_of_partitions_below_one_asset_without():
-    """All of them, or the newest alone."""
+    """All of them in one backfill, or the newest alone, and tomorrow the newest of then."""
     (block,) = how_to("many-partitions")
-    defs = executed(block, codes=asset("codes"))["defs"]
-    with Deployed(defs) as world:
-        world.materialize("codes")
-        answer = world.wait(minutes=1).evaluate()
-        requested: dict[str, int] = {}
-        for request in answer.run_requests:
-            assert request.requires_backfill_daemon() or request.partition_key
-            for one in (
-                request.asset_graph_subset.iterate_asset_partitions()
-                if request.requires_backfill_daemon()
-                else request.asset_selection
-            ):
-                name = getattr(one, "asset_key", one).to_user_string()
-                requested[name] = requested.get(name, 0) + 1
-        assert requested["newest_day"] == 1
-        assert requested["every_day"] > 2000
+    names = executed(block, codes=asset("codes"))
+
+    def asked(asset: str) -> dict[str, int]:
+        defs = names["with_fan_in"](dg.Definitions(assets=[names["codes"], names[asset]]))
+        with Deployed(defs) as world:
+            world.wait(hours=12).materialize("codes")
+            found = {}
+            for when in ("today", "tomorrow"):
+                requests = world.wait(minutes=1).evaluate().run_requests
+                found[when] = sum(map(_partitions, requests))
+                assert len(requests) <= 1
+                world.wait(hours=12)
+            return found
+
+    assert asked("newest_day") == {"today": 1, "tomorrow": 1}
+    assert asked("every_day")["today"] > 2000
+
+
+def _partitions(request: dg.RunRequest) -> int:
+    if not request.requires_backfill_daemon():
+        return 1
+    return len([*request.asset_graph_subset.iterate_asset_partitions()])
 
 
 def test_nothing_came_at_all():
@@ -224,20 +233,17 @@ def test_nothing_came_at_all():
 
 
 def test_more_than_500_assets():
-    """Two sensors, each of which may be evaluated; one for all of them is refused at load."""
+    """Two sensors, neither with more than 500; one for all of them is refused at load."""
     (block,) = how_to("many-assets")
     names = executed(block, **SHOP)
-    sensors = names["defs"].get_repository_def().sensor_defs
-    assert [sensor.name for sensor in sensors] == [
-        "fan_in_automation_sensor",
-        "fan_in_automation_sensor_2",
-    ]
-    with Deployed(names["defs"]) as world:
-        world.materialize("orders")
-        requested = {
-            name for sensor in sensors for run in world.requests(sensor.name) for name in run
-        }
-    assert len(requested) == 700
+    repository = names["defs"].get_repository_def()
+    targets = {
+        sensor.name: len(sensor.asset_selection.resolve(repository.asset_graph))
+        for sensor in repository.sensor_defs
+    }
+    assert targets.keys() == {"fan_in_automation_sensor", "fan_in_automation_sensor_2"}
+    assert max(targets.values()) <= 500
+    assert sum(targets.values()) == 700
     mine = dg.AutomationConditionSensorDefinition("mine", target="*", use_user_code_server=True)
     marts = [names["mart"](number) for number in range(501)]
     with pytest.raises(FanInError, match="500"):

@@ -264,6 +264,12 @@ def test_the_replay_is_the_one_that_is_drawn(tmp_path):
     assert re.search(r"^within=1m +3 +3 +0 +2 ", result.output, re.M)
 
 
+def test_the_demo_ends_as_it_is_said():
+    """Played in full by ``tests/example/test_live.py``."""
+    (said,) = re.findall(r"The demo ends with `([^`]+)`", README)
+    assert said in (ROOT / "project" / "local" / "demo.py").read_text()
+
+
 def test_every_path_named_exists():
     """Files and folders in the table of where things are; links are tested with the pages."""
     contributing = (ROOT / "CONTRIBUTING.md").read_text()
