@@ -38,7 +38,7 @@ check: setup ## Lint, check the format, the imports, the types, the pages, and t
 	@$(MAKE) --no-print-directory docs
 
 docs: setup ## Build the site of docs/ into site/, and check its links.
-	@$(BIN)/sphinx-build -q -W --keep-going docs site
+	@$(BIN)/sphinx-build -q -E -W --keep-going docs site
 
 comparison: setup ## Play what docs/comparison.md has not, and write the tables; COMPARISON=--all plays all.
 	@$(BIN)/python -m tests.support.comparison $(COMPARISON)

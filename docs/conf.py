@@ -46,7 +46,7 @@ def add_menu(text: str) -> str:
     for section in text.split("\n## ")[1:]:
         caption, _, rest = section.partition("\n")
         pages = "\n".join(path for _, path, _ in LINK.findall(rest) if not path.startswith(".."))
-        menus.append(f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```")
+        menus.append(f"```{{toctree}}\n:hidden:\n:titlesonly:\n:caption: {caption}\n\n{pages}\n```")
     return "\n\n".join([text, *menus])
 
 
