@@ -1,6 +1,8 @@
 """The pages of docs/ as a whole: their links, their index, and the API that is told there."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -35,6 +37,22 @@ def test_the_reference_tells_all_that_is_exported():
     assert sorted(told) == sorted(set(fan_in.__all__) - {"__version__"})
     for name in told:
         assert getattr(fan_in, name).__doc__, name
+
+
+@pytest.mark.slow
+def test_the_site_is_whole_and_fetches_nothing(tmp_path):
+    """``make docs`` in short: no warning; the menu on a page; no script, style, font or picture of
+    another host; no name of this repository's own in the reference."""
+    build = [sys.executable, "-m", "sphinx", "-q", "-E", "-W", str(DOCS), str(tmp_path / "site")]
+    subprocess.run([*build, "-d", str(tmp_path / "kept")], check=True, capture_output=True)
+    pages = {p.name: p.read_text() for p in (tmp_path / "site").rglob("*.html")}
+    styles = [p.read_text() for p in (tmp_path / "site").rglob("*.css")]
+    for text in (*pages.values(), *styles):
+        assert not re.search(r"""(src=|<link[^>]*href=|url\(|@import )["']?(https?:)?//""", text)
+    for caption in ("Tutorial", "How to", "Reference", "Evidence"):
+        assert f'<span class="caption-text">{caption}</span>' in pages["rule.html"]
+    assert "fan_in_sensor" in pages["api.html"]
+    assert "project.fan_in" not in pages["api.html"]
 
 
 def test_the_readme_is_short():
