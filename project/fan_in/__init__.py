@@ -12,6 +12,7 @@ from .condition import (
     upstreams_settled,
     upstreams_updated,
 )
+from .counts import UpstreamWork, data_version_changed
 from .definitions import with_fan_in
 from .errors import FanInError
 from .requirement import at_least
@@ -31,10 +32,12 @@ __all__ = [
     "FanInError",
     "FanInSensorComponent",
     "TimeOfDay",
+    "UpstreamWork",
     "__version__",
     "all_upstreams_updated",
     "at_least",
     "batch_of",
+    "data_version_changed",
     "downstream_running",
     "fan_in_sensor",
     "upstream_succeeded",

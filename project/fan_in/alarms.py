@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .compat.python import UTC
-from .messages import Words, explain, plain, some
+from .messages import PAST_DEADLINE, Words, explain, plain, some
 from .rule import Decision
 from .windows import format_time
 
@@ -143,7 +143,7 @@ def _line(key: Key, alarm: Alarm, decision: Decision | None, words: Words) -> st
     if decision.whole and decision.fires:
         since = format_time(_complete_since(decision))
         return f"{name}complete since {since}, not requested: is the sensor running?"
-    return name + explain(decision, words=words)
+    return name + explain(decision, words=words).removeprefix(PAST_DEADLINE)
 
 
 # --- as they are stored --------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """The known events of one asset, and which of them to read."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .counts import Counts
 from .event_rows import Row
 from .history import NO_HISTORY, History
 
@@ -29,6 +31,14 @@ class Plan:
     made: int | None = None
 
 
+class LeftOut(NamedTuple):
+    """A completion that a function of the user's does not count."""
+
+    fact: StoredCompletion
+    partition: str | None
+    why: str
+
+
 @dataclass(slots=True)
 class AssetFacts:
     """The known events of one asset.
@@ -39,10 +49,14 @@ class AssetFacts:
         planned: The planned materializations of each partition, oldest first; downstreams only.
         reported: The last materialization of each partition that no run made; downstreams only.
         newest: The newest completion of any partition.
-        versions: The last data version of each partition, for an observed asset.
-        last_id: The newest observation that was added.
+        versions: The last data version of each partition, in the order in which they were stored;
+            of an observed asset, and where ``counts`` asks for it.
+        last_id: The newest event of which the data version was added.
         long_ago: The partitions that were planned before all that was read, where that is asked.
         journal: The partitions that changed, in order; each follower keeps its place in it.
+        counted: The same facts as each function that is asked about them counts them.
+        uncounted: There, the newest completion of each partition that it leaves out.
+        newest_uncounted: The newest of them.
     """
 
     done: dict[str | None, StoredCompletion] = field(default_factory=dict)
@@ -54,6 +68,9 @@ class AssetFacts:
     last_id: int = 0
     long_ago: frozenset[str] = frozenset()
     journal: list[str | None] = field(default_factory=list)
+    counted: dict[Counts, "AssetFacts"] = field(default_factory=dict)
+    uncounted: dict[str | None, LeftOut] = field(default_factory=dict)
+    newest_uncounted: LeftOut | None = None
 
     def copy(self) -> "AssetFacts":
         """Returns a copy that may be changed."""
@@ -67,6 +84,26 @@ class AssetFacts:
             last_id=self.last_id,
             long_ago=self.long_ago,
             journal=self.journal,
+            counted={counts: facts.copy() for counts, facts in self.counted.items()},
+            uncounted=dict(self.uncounted),
+            newest_uncounted=self.newest_uncounted,
+        )
+
+    def recent(self, since: float) -> "AssetFacts":
+        """Returns the facts without the partitions of which nothing is as young."""
+        done = {p: fact for p, fact in self.done.items() if fact.at > since}
+        return AssetFacts(
+            done=done,
+            earlier={p: facts for p, facts in self.earlier.items() if p in done},
+            planned={p: tuple(_recent_plans(plans, since)) for p, plans in self.planned.items()},
+            reported=self.reported,
+            newest=self.newest,
+            versions=self.versions,
+            last_id=self.last_id,
+            long_ago=self.long_ago,
+            counted={counts: facts.recent(since) for counts, facts in self.counted.items()},
+            uncounted={p: one for p, one in self.uncounted.items() if one.fact.at > since},
+            newest_uncounted=self.newest_uncounted,
         )
 
     def complete(self, partition: str | None, fact: StoredCompletion, history: History) -> None:
@@ -86,15 +123,33 @@ class AssetFacts:
         if self.newest is None or fact > self.newest:
             self.newest = fact
 
-    def observe(self, row: Row, version: str | None, history: History) -> None:
-        """Adds an observation; it is a completion if its data version differs from the last."""
+    def leave_out(self, partition: str | None, fact: StoredCompletion, why: str) -> None:
+        """Adds a completion that does not count, to be told."""
+        one, known = LeftOut(fact, partition, why), self.uncounted.get(partition)
+        if known is None or fact > known.fact:
+            self.uncounted[partition] = one
+            self.journal.append(partition)
+        if self.newest_uncounted is None or fact > self.newest_uncounted.fact:
+            self.newest_uncounted = one
+
+    def observe(self, row: Row, version: str | None, history: History) -> bool:
+        """Adds an observation; returns True if it is a completion, since its data version differs
+        from the last."""
         if row.id <= self.last_id:
-            return
+            return False
         self.last_id = row.id
         partition = row.partition
         if self.versions.get(partition, _UNSEEN) != version:
             self.versions[partition] = version
             self.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id), history)
+            return True
+        return False
+
+    def take_version(self, partition: str | None, id: int, version: str | None) -> str | None:
+        """Adds the data version of a materialization; returns the one before it."""
+        before = self.versions.get(partition)
+        self.versions[partition], self.last_id = version, id
+        return before
 
     def plan(self, row: Row) -> None:
         """Adds a planned materialization."""
@@ -136,6 +191,7 @@ class ReadScope:
             assets for that partition.
         history: How many completions before the newest of a partition are kept.
         ever: Whether to read which partitions were planned before that, however long ago.
+        counts: The functions that are asked which of its completions count; their bodies are read.
     """
 
     since: float | None
@@ -144,13 +200,14 @@ class ReadScope:
     partitioned: bool = True
     history: History = NO_HISTORY
     ever: bool = False
+    counts: frozenset[Counts] = frozenset()
 
     def covers(self, other: "ReadScope") -> bool:
         """True if this scope includes the other."""
         as_far = self.since is None or (other.since is not None and self.since <= other.since)
         the_same = (self.observed, self.partitioned) == (other.observed, other.partitioned)
         flags = self.planned >= other.planned and self.ever >= other.ever
-        more = flags and self.history.covers(other.history)
+        more = flags and self.history.covers(other.history) and self.counts >= other.counts
         return as_far and more and the_same
 
     def with_more(self, other: "ReadScope") -> "ReadScope":
@@ -163,4 +220,9 @@ class ReadScope:
             partitioned=other.partitioned,
             history=self.history.with_more(other.history),
             ever=self.ever or other.ever,
+            counts=self.counts | other.counts,
         )
+
+
+def _recent_plans(plans: tuple[Plan, ...], since: float) -> Iterator[Plan]:
+    return (plan for plan in plans if plan.at > since or plan is plans[-1])

@@ -17,11 +17,13 @@ from .asset_facts import ReadScope
 from .asset_tick import AssetMemory, AssetTick
 from .compat.releases import parents_through_views
 from .condition_parts import Part
+from .counts import Counts
 from .downstreams import Downstream
 from .evaluation_lines import EvaluationLines
 from .history import NO_HISTORY, SPREAD, History
 from .named_upstreams import given_twice, named_upstreams
 from .partition_maps import Pairing, PartitionMap
+from .standing import Standing
 from .windows import MOST_CLOCK_SKEW, ONE_DAY, Window, longest_window
 
 PartT = TypeVar("PartT", bound=Part)
@@ -57,18 +59,22 @@ class AssetPlan:
         lengths: list[Window] = []
         paces: list[Window] = []
         histories: dict[str, History] = {}
-        counts: dict[str, int] = {}
+        needed: dict[str, int] = {}
+        counts: Counts | None = None
+        once: set[str] = set()
         for part, target in named_upstreams(self.graph, key, condition):
+            terms = part.terms_on(self.graph, target)
+            counts, once = counts or terms.counts, once.union(part.once)
             for upstream, own in part.windows(self.graph, target).items():
                 windows[upstream] = tuple({*windows.get(upstream, ()), *own})
                 if upstream not in via or self._asks_nearer(target, upstream, key, via[upstream]):
                     via[upstream] = target
-                name, terms = upstream.to_user_string(), part.terms_on(self.graph, target)
+                name = upstream.to_user_string()
                 if terms.needs_history and (kept := terms.history_of(name)):
                     histories[name] = kept.with_more(histories.get(name, NO_HISTORY))
                 if own:  # Asked whether it is ready: by the part that asks for least.
                     count = terms.count.get(name, 1)
-                    counts[name] = min(count, counts.get(name, count))
+                    needed[name] = min(count, needed.get(name, count))
             lengths += part.longest()
             paces += part.paces()
         self._conditions[key] = condition
@@ -80,9 +86,11 @@ class AssetPlan:
         of_requests = longest_window([self.look_backs[key], *paces])
         both = (self.longest, of_requests)
         self.longest = None if None in both else max(x for x in both if x is not None)
-        self._downstreams[key] = Downstream(self.graph, key, windows, via, histories, counts)
+        self._downstreams[key] = Downstream(
+            self.graph, key, windows, via, histories, needed, counts
+        )
         ever = False
-        if any("deadline" in part.once for part, _ in named_upstreams(self.graph, key, condition)):
+        if "deadline" in once:
             # Of a partition of time, any request matters; of others, those of the day on which the
             # first completion may have been.
             ever = self._downstreams[key].has_ends
@@ -93,7 +101,11 @@ class AssetPlan:
             # A launch may withhold some of those that are counted, so that older ones matter.
             more = History(spread=SPREAD) if kept else NO_HISTORY
             self._look_at(
-                upstream, self.look_backs[key], planned=False, history=kept.with_more(more)
+                upstream,
+                self.look_backs[key],
+                planned=False,
+                history=kept.with_more(more),
+                counts=counts,
             )
 
     def _asks_nearer(
@@ -118,6 +130,7 @@ class AssetPlan:
         planned: bool,
         history: History = NO_HISTORY,
         ever: bool = False,
+        counts: Counts | None = None,
     ) -> None:
         asset, graph = key.to_string(), self.graph
         partitioned = not graph.has(key) or graph.get(key).partitions_def is not None
@@ -128,6 +141,7 @@ class AssetPlan:
             partitioned=partitioned,
             history=history,
             ever=ever,
+            counts=frozenset([counts] if counts else []),
         )
         known, before = self._looks.get(asset, (timedelta(0), scope))
         longest = None if known is None or length is None else max(known, length)
@@ -176,6 +190,15 @@ class AssetPlan:
             self._lines[id(part)] = EvaluationLines(part)
         return self._lines[id(part)]
 
+    @property
+    def standings(self) -> Mapping[dg.AssetKey, list[Standing]]:
+        """Where the parts of each downstream's condition stood when they were last asked."""
+        found: dict[dg.AssetKey, list[Standing]] = {}
+        for lines in self._lines.values():
+            if lines.last is not None:
+                found.setdefault(lines.downstream, []).append(lines.last)
+        return found
+
     def nested_fault(self, downstream: dg.AssetKey, target: dg.AssetKey) -> str | None:
         """Returns why a part that is asked of a dependency cannot be decided for a downstream."""
         if target == downstream:
@@ -195,6 +218,15 @@ def is_observed(graph: Any, key: dg.AssetKey) -> bool:
     """True when an asset is only observed, so that a new data version is its completion."""
     node = graph.get(key) if graph.has(key) else None
     return bool(node is not None and node.is_observable and not node.is_materializable)
+
+
+def standings(graph: Any, storage: Any) -> Mapping[dg.AssetKey, list[Standing]]:
+    """Returns where the fan-ins of a graph stood when they were last asked, in this process."""
+    memory = caches.of_storage(storage, "assets", AssetMemory)
+    plans: Mapping[AssetMemory, AssetPlan]
+    plans = caches.of_object(graph, "plans", WeakKeyDictionary)
+    with memory.lock:
+        return plans[memory].standings if memory in plans else {}
 
 
 def tick_and_plan(

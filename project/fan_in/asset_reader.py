@@ -17,12 +17,21 @@ recorded them, even if another tick reads newer ones meanwhile.
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import groupby
 
 import dagster as dg
 
-from .asset_facts import AssetFacts, Plan, ReadScope, StoredCompletion
-from .event_rows import MATERIALIZED, OBSERVED, PLANNED, Row, to_microsecond
+from .asset_counts import (
+    NO_BODY,
+    bodies_of,
+    count,
+    count_materialized,
+    newest_before,
+    versions_before,
+)
+from .asset_facts import AssetFacts, ReadScope, StoredCompletion
+from .event_rows import MATERIALIZED, OBSERVED, PLANNED, Body, Row, to_microsecond
 from .public_rows import AnyRows, rows_of
 
 READ_AGAIN = 300.0
@@ -159,26 +168,21 @@ class AssetReader:
         for row in new:
             if row.asset in self.known and row.at > self._wiped.get(row.asset, 0.0):
                 by_asset[row.asset].append(row)
-        versions = self._versions(rows, by_asset)
+        bodies = bodies_of(rows, self.known, by_asset)
         for asset, of_asset in by_asset.items():
             facts = self.facts[asset].copy()
-            self._add(facts, self.known[asset], of_asset, versions)
+            self._add(facts, self.known[asset], of_asset, bodies)
             self.facts[asset] = facts
-            if len(facts.journal) > MOST_JOURNAL:
+            journals = [facts, *facts.counted.values()]
+            if max(len(one.journal) for one in journals) > MOST_JOURNAL:
                 self._unread.add(asset)
 
-    def _versions(self, rows: AnyRows, by_asset: Mapping[str, list[Row]]) -> Mapping[int, str]:
-        observed = [
-            row.id
-            for asset, of_asset in by_asset.items()
-            if self.known[asset].observed
-            for row in of_asset
-            if row.kind == OBSERVED
-        ]
-        return rows.data_versions(observed) if observed else {}
-
     def _add(
-        self, facts: AssetFacts, scope: ReadScope, rows: Iterable[Row], versions: Mapping[int, str]
+        self,
+        facts: AssetFacts,
+        scope: ReadScope,
+        rows: Iterable[Row],
+        bodies: Mapping[int, Body],
     ) -> None:
         for row in rows:
             after = 0.0 if _requests(row, scope) else 1e-6
@@ -193,12 +197,16 @@ class AssetReader:
                     self.planning.setdefault(row.run_id, set()).add((row.asset, row.partition))
             elif row.kind == OBSERVED:
                 if scope.observed:
-                    facts.observe(row, versions.get(row.id), scope.history)
+                    before, body = facts.versions.get(row.partition), bodies.get(row.id, NO_BODY)
+                    if facts.observe(row, body.data_version, scope.history):
+                        count(facts, scope, row, body, before)
                 continue
             else:
                 if not scope.observed:
                     fact = StoredCompletion(row.at, row.id, row.run_id)
                     facts.complete(row.partition, fact, scope.history)
+                    if scope.counts:
+                        count_materialized(facts, scope, row, bodies.get(row.id, NO_BODY))
                 if scope.planned and row.run_id:
                     facts.make(row)
                     self._has_made(row)
@@ -233,17 +241,28 @@ class AssetReader:
             for row in rows.of_assets(some, since):
                 by_asset[row.asset].append(row)
         self._read_what_is_older(rows, by_asset)
+        earlier = versions_before(rows, self.known, by_asset)
+        every = {a: [*by_asset[a], *earlier.get(a, ())] for a in by_asset}
+        bodies = bodies_of(rows, self.known, every)
         ever = [a for a in assets if self.known[a].ever and self.known[a].since is not None]
         long_ago = rows.planned_until(ever, min(windowed)) if ever else {}
-        versions = self._versions(rows, by_asset)
-        for asset, of_asset in by_asset.items():
-            facts, wiped = AssetFacts(), self._wiped.get(asset, 0.0)
-            facts.long_ago = frozenset(
-                partition for partition, at in long_ago.get(asset, {}).items() if at > wiped
+        for asset, of_asset in every.items():
+            scope, wiped = self.known[asset], self._wiped.get(asset, 0.0)
+            facts = AssetFacts(
+                long_ago=frozenset(p for p, at in long_ago.get(asset, {}).items() if at > wiped),
+                counted={counts: AssetFacts() for counts in scope.counts},
             )
             kept = (row for row in sorted(of_asset) if row.at > wiped)
-            self._add(facts, self.known[asset], kept, versions)
+            for is_before, group in groupby(kept, earlier.get(asset, frozenset()).__contains__):
+                if not is_before:
+                    self._add(facts, scope, group, bodies)
+                    continue
+                for row in group:
+                    version = bodies.get(row.id, NO_BODY).data_version
+                    facts.take_version(row.partition, row.id, version)
             facts.journal.clear()
+            for counted in facts.counted.values():
+                counted.journal.clear()
             self.facts[asset] = facts
         return self._maybe_deleted(rows, by_asset)
 
@@ -277,8 +296,7 @@ class AssetReader:
             a for a in by_asset if self.known[a].observed and self.known[a].since is not None
         ]
         if observed:
-            since = min(s for a in observed if (s := self.known[a].since) is not None)
-            older += rows.newest_observed_before(observed, since)
+            older += newest_before(rows, OBSERVED, observed, self.known, by_asset)
         for row in older:
             if row not in by_asset[row.asset]:
                 by_asset[row.asset].append(row)
@@ -296,14 +314,18 @@ class AssetReader:
             fact = StoredCompletion(
                 to_microsecond(event.timestamp), event.storage_id, event.run_id or ""
             )
-            if fact.at > self._wiped.get(asset, 0.0):
-                history = self.known[asset].history
-                self.facts[asset].complete(event.partition_key, fact, history)
+            if fact.at <= self._wiped.get(asset, 0.0):
+                continue
+            facts, scope = self.facts[asset], self.known[asset]
+            facts.complete(event.partition_key, fact, scope.history)
+            if scope.counts and fact.id > facts.last_id:
+                row = Row(fact.id, MATERIALIZED, fact.at, asset, event.partition_key, fact.run_id)
+                count_materialized(facts, scope, row, Body.of(event.event_log_entry))
 
     @property
     def run_ids(self) -> set[str]:
         """The runs of all known events."""
-        facts = self.facts.values()
+        facts = [one for all_ in self.facts.values() for one in (all_, *all_.counted.values())]
         return {
             *(fact.run_id for asset in facts for fact in asset.done.values()),
             *(fact.run_id for asset in facts for cs in asset.earlier.values() for fact in cs),
@@ -323,27 +345,12 @@ class AssetReader:
             if since is None:
                 continue
             self.known[asset] = scope
-            kept = {p: fact for p, fact in facts.done.items() if fact.at > since}
-            if 2 * len(kept) < len(facts.done) - 100:
-                self.facts[asset] = AssetFacts(
-                    done=kept,
-                    earlier={p: fs for p, fs in facts.earlier.items() if p in kept},
-                    planned={
-                        p: tuple(_recent_plans(plans, since)) for p, plans in facts.planned.items()
-                    },
-                    reported=facts.reported,
-                    newest=facts.newest,
-                    versions=facts.versions,
-                    last_id=facts.last_id,
-                    long_ago=facts.long_ago,
-                )
+            kept = sum(fact.at > since for fact in facts.done.values())
+            if 2 * kept < len(facts.done) - 100:
+                self.facts[asset] = facts.recent(since)
 
 
 def _requests(row: Row, scope: ReadScope) -> bool:
     """True if an event is a request of a downstream: planned, or a report of its
     materialization."""
     return row.kind == PLANNED or (scope.planned and row.kind == MATERIALIZED and not row.run_id)
-
-
-def _recent_plans(plans: tuple[Plan, ...], since: float) -> Iterator[Plan]:
-    return (plan for plan in plans if plan.at > since or plan is plans[-1])

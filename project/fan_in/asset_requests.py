@@ -59,6 +59,12 @@ class AssetRequest:
     early: tuple[str, ...] | None = None
 
     @property
+    def is_lost(self) -> bool:
+        """True if it never started and still uses up its batch: it was canceled, or no upstream
+        failed in its launch."""
+        return self.never_started and not self.given_back
+
+    @property
     def decided_at(self) -> float:
         """When its tick was, if its record tells that: its run is planned a little later."""
         known = self.record.at if self.record is not None else None
@@ -318,11 +324,10 @@ class AssetRequests:
         return anything
 
     def lost(self, tick: "AssetTick") -> Iterator[tuple[str | None, AssetRequest]]:
-        """Yields each partition's newest request if it never started and still uses up its batch:
-        it was canceled, or no upstream failed in its launch."""
+        """Yields each partition's newest request if that is lost."""
         for partition in {*self.facts.planned, *self.by_ticks}:
             newest = next(iter(self.of(partition, tick)), None)
-            if newest is not None and newest.never_started and not newest.given_back:
+            if newest is not None and newest.is_lost:
                 yield partition, newest
 
 

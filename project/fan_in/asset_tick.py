@@ -16,6 +16,7 @@ import dagster as dg
 
 from .asset_facts import AssetFacts
 from .asset_reader import AssetReader
+from .counts import Counts
 from .evaluation_records import RecordReader
 from .launches import LaunchReader, Outcome, Unfinished
 from .partition_maps import Signatures
@@ -139,9 +140,11 @@ class AssetTick:
                 self.records.want(key, evaluation, name)
         self.records.read(self.instance)
 
-    def facts(self, asset: str) -> AssetFacts:
-        """Returns what is known of an asset, by its key as the storage has it."""
-        return self._facts[asset]
+    def facts(self, asset: str, counts: Counts | None = None) -> AssetFacts:
+        """Returns what is known of an asset, by its key as the storage has it: of what counts, if
+        a function says so."""
+        facts = self._facts[asset]
+        return facts if counts is None else facts.counted[counts]
 
     def outcome(self, launch: str) -> Outcome | None:
         """Returns what a launch that is over had planned and has made."""

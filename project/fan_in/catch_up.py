@@ -14,12 +14,13 @@ import dagster as dg
 
 from .caches import sensor_ticks
 from .compat.python import UTC
+from .counts import Counts
 from .cursor import KeyState, SensorRequest, SensorState
 from .pace import requests_since
 from .rule import Completion
 from .run_reader import PARTITION_TAG, Burst, RunReader
 from .sensor_config import SENSOR_TAG, SensorConfig
-from .stored_order import StoredSuccesses
+from .stored_order import StoredEnds
 from .used_by_runs import MOST_RUNS_SEARCHED, TicksRead, UsedReader
 from .windows import MOST_CLOCK_SKEW
 
@@ -44,12 +45,14 @@ class LastTick:
     """What a tick leaves for the next one in the same process.
 
     Args:
-        state: What its cursor holds.
+        state: What its cursor holds, and more.
+        counts: What said which completions count.
         burst: The burst that it read, if any.
         ticks_read: What it read from the sensor's ticks.
     """
 
     state: SensorState
+    counts: Counts | None
     burst: Burst | None
     ticks_read: TicksRead | None
 
@@ -105,16 +108,17 @@ class CatchUp:
     def leave(self, state: SensorState) -> str:
         """Returns the cursor for the next tick, and keeps what that need not read again."""
         cursor = state.to_json()
-        sensor_ticks.put(cursor, LastTick(state, self._burst, self.used.ticks_read))
+        last = LastTick(state, self.spec.counts, self._burst, self.used.ticks_read)
+        sensor_ticks.put(cursor, last)
         return cursor
 
     def with_last(self, state: SensorState, names: Collection[str]) -> SensorState:
-        """Returns the state with the last success of these upstreams, however old, and those before
-        it that are kept; one query each. With windows it changes no decision: what is older does
-        not count."""
+        """Returns the state with the last completion of these upstreams, however old, and those
+        before it that are kept; one query each. With windows it changes no decision: what is older
+        does not count."""
         kept = self.spec.kept
         found = chain.from_iterable(
-            self.runs.newest_successes(name, 1 + kept[name].most if name in kept else 1)
+            self.runs.newest_completions(name, 1 + kept[name].most if name in kept else 1)
             for name in names
         )
         known = state.of(None).with_completions(found, kept)
@@ -158,10 +162,15 @@ class CatchUp:
         state: SensorState | None
         if self._last_tick is not None and self._last_tick.state.owner == owner:
             state = self._last_tick.state
+            is_same = self._last_tick.counts == self.spec.counts
         else:
             state = SensorState.from_json(self.context.cursor, owner)
+            # What a function of the user's counted in another process, it may not count here.
+            is_same = self.spec.counts is None and state is not None and not state.counted
         if state is None:
             return None
+        if not is_same or state.ended != self.spec.ended:
+            return state.without_completions()
         # An upstream that is now expected in another repository has unread runs there.
         moved = {
             name
@@ -177,6 +186,7 @@ class CatchUp:
         known_upstreams = {name for key in state.keys.values() for name in key.newest}
         unsure = frozenset(name for name in self.spec.names if name not in known_upstreams)
         state = replace(state, unsure=unsure, upstreams=frozenset(self.spec.names))
+        state = replace(state, ended=self.spec.ended, counted=self.spec.counts is not None)
         if self.spec.longest_window is None and self.spec.tag is None:
             state = self.with_last(state, self.spec.names)
         return state
@@ -191,15 +201,15 @@ class CatchUp:
         return self.horizon
 
     def _read_completions(self, state: SensorState) -> SensorState:
-        """Returns the state with what succeeded since the last tick."""
+        """Returns the state with what ended since the last tick."""
         since = self._read_from(state)
         by_time: Iterable[tuple[dg.RunRecord, Sequence[Completion]]] = ()
         burst = self._known_burst(state, since)
         if burst is not None:
-            by_time = self.runs.successes_beside(burst, since)
+            by_time = self.runs.completed_beside(burst, since)
         elif since is not None or self.spec.tag is not None:
             by_time = islice(
-                self.runs.successes(since), MOST_RUNS_SEARCHED if since is None else None
+                self.runs.completed(since), MOST_RUNS_SEARCHED if since is None else None
             )
         updated = dict(burst.updated) if burst is not None else {}
         completions: dict[str | None, list[Completion]] = {}
@@ -216,6 +226,10 @@ class CatchUp:
         # And no tick reads a burst again while nothing newer comes.
         read_to = max(read_to, (self.at - MOST_CLOCK_SKEW).timestamp())
         state = replace(state, read_to=read_to, keyless=keyless.newest, places=self._places)
+        undecided = frozenset(self.runs.ends.undecided)
+        state = replace(state, undecided=undecided)
+        for run_id in undecided:  # It is to be read again, though nothing of it changes.
+            updated.pop(run_id, None)
         self._burst = Burst.of(updated, self._read_from(state))
         if self.spec.tag is not None:
             state = self._recall(state, [key for key in completions if key not in state.keys])
@@ -231,21 +245,29 @@ class CatchUp:
     def _stored_late(
         self, state: SensorState, by_time: Collection[str]
     ) -> Iterable[tuple[dg.RunRecord, Sequence[Completion]]]:
-        """Yields the successes that were stored since the last tick, but not found by time."""
-        stored, self._places = StoredSuccesses(self.runs.instance).since(state.places, self.at)
+        """Yields the ended runs that were stored since the last tick, or were undecided at it, but
+        not found by time."""
+        ends = StoredEnds(self.runs.instance, self.runs.ends.asked)
+        stored, self._places = ends.since(state.places, self.at)
         late = [run_id for run_id in stored if run_id not in by_time]
-        yield from self.runs.successes_of(late)
+        yield from self.runs.completed_of([*late, *state.undecided.difference(by_time, late)])
 
     def _with_ignored(self, state: SensorState) -> SensorState:
         """Returns the state with the upstream runs that were seen and do not count."""
-        if not (self.runs.parts or self.runs.elsewhere):
+        if not (self.runs.parts or self.runs.elsewhere or self.runs.ends.uncounted):
             return state
         elsewhere = {
             name: (str(self.spec.by_name[name].repository), repository)
             for name, repository in self.runs.elsewhere.items()
         }
         parts = KeyState(newest=state.parts).with_completions(self.runs.parts.values()).newest
-        return replace(state, elsewhere={**state.elsewhere, **elsewhere}, parts=parts)
+        uncounted = {**state.uncounted}
+        for name, one in self.runs.ends.uncounted.items():
+            known = uncounted.get(name)
+            if known is None or one.completion.position > known.completion.position:
+                uncounted[name] = one
+        elsewhere = {**state.elsewhere, **elsewhere}
+        return replace(state, elsewhere=elsewhere, parts=parts, uncounted=uncounted)
 
     def _known_burst(self, state: SensorState, since: datetime | None) -> Burst | None:
         """Returns the burst of the last tick, if any of it would be read again; otherwise None."""
@@ -264,7 +286,7 @@ class CatchUp:
         if self.horizon is not None and len(parts) > MOST_KEY_QUERIES:
             parts = [[]]  # Whatever the key.
         for some in parts:
-            for record, of_run in self.runs.successes(self.horizon, some):
+            for record, of_run in self.runs.completed(self.horizon, some):
                 if (key := self.runs.key(record)) in recalled:
                     recalled[key] = recalled[key].with_completions(of_run, self.spec.kept)
             for record in self._runs_for(some, missing):

@@ -10,6 +10,7 @@ import dagster as dg
 from dagster.components.component_scaffolding import scaffold_component
 from pydantic import BaseModel, Field
 
+from .counts import ENDS
 from .in_yaml import (
     REQUIREMENTS,
     deadline_of,
@@ -28,6 +29,7 @@ NAME = rf"^([A-Za-z0-9_]+|{TEMPLATE})$"
 UPSTREAM = rf"^([A-Za-z0-9_]+(@.+)?|{TEMPLATE})$"
 DURATION = r"(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?|P.+"
 CALENDAR = r"day/.+|hour/.+|week/.+|month/.+"
+END = rf"^({'|'.join(ENDS)}|{TEMPLATE})$"
 WINDOW = rf"^({DURATION}|{CALENDAR}|none|{TEMPLATE})$"
 
 
@@ -108,6 +110,28 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
             " long.",
         ),
         _checked(f"^({DURATION}|{TEMPLATE})$"),
+    ] = None
+    counts: Annotated[
+        Any,
+        _as_rendered(
+            "A template variable of yours: a function from an UpstreamWork to whether it counts."
+        ),
+        _checked(ONLY_TEMPLATE),
+    ] = None
+    ended: Annotated[
+        dict[str, list[str]] | None,
+        _described(
+            "For some upstream jobs, which ends of their runs are completions: success, failure,"
+            " canceled. Default: success."
+        ),
+        _checked(
+            ONLY_TEMPLATE,
+            additionalProperties={
+                "type": "array",
+                "items": {"type": "string", "pattern": END},
+                "minItems": 1,
+            },
+        ),
     ] = None
     no_sooner_than: Annotated[
         Any,

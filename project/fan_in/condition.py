@@ -25,15 +25,16 @@ from .condition_parts import (
     any_upstream_running,
     running_of,
 )
+from .counts import Counts, check_counts, name_of
 from .errors import FanInError
-from .evaluation_lines import FanInResult, held_back_text, late_texts, subset_of
+from .evaluation_lines import FanInResult, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .pace import Pace, pace_words
 from .partition_maps import is_mapped, upstreams_of
 from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
-from .rule import Decision
-from .terms import Terms, check_counts, check_times, count_words
+from .rule import Decision, Uncounted
+from .terms import Terms, check_numbers, check_times, count_words
 from .waits import Deadline, wait_words
 from .windows import (
     ONE_DAY,
@@ -56,6 +57,8 @@ def all_upstreams_updated(
     at_least: int | None = None,
     optional: Iterable[Key] = (),
     settle: timedelta | None = None,
+    counts: Counts | None = None,
+    ended: None = None,
     no_sooner_than: Pace | None = None,
     not_before: TimeOfDay | None = None,
     count: Mapping[str, int] | None = None,
@@ -86,6 +89,12 @@ def all_upstreams_updated(
         optional: Upstreams that need not be updated. A request uses their completions, too.
         settle: The quiet period: a batch waits until no upstream has been materialized for this
             long.
+        counts: A function that says of each materialization (an ``UpstreamWork``: upstream, time,
+            partition, metadata, data version and the one before) whether it counts, such as
+            ``data_version_changed``. What does not count, or makes it raise, does not exist for
+            this asset, and its line says so. It must answer by what it is given alone. It holds for
+            all of the asset's condition: no other part may bring its own.
+        ended: Of no use here: which ends of a run count is asked by ``fan_in_sensor``.
         no_sooner_than: How soon after the last request of this asset (and partition), or the last
             run by hand, it may be requested: a timedelta, or a calendar's period in which there is
             at most one request. A batch that waits for it keeps growing old.
@@ -111,8 +120,9 @@ def all_upstreams_updated(
         FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
             than a window, no batch outlives ``no_sooner_than`` or ``not_before`` in its window, a
             count is not from 1 to 1,000, a key is empty, both ``at_least`` and ``optional`` are
-            given, ``deadline`` is not positive or not shorter than a window, or ``otherwise`` is no
-            requirement or comes without a deadline.
+            given, ``deadline`` is not positive or not shorter than a window, ``otherwise`` is no
+            requirement or comes without a deadline, ``counts`` is no function of one argument, or
+            ``ended`` is given.
     """
     optional = _optional(optional)
     own = _within(within)
@@ -133,14 +143,21 @@ def all_upstreams_updated(
         otherwise=needed,
     )
     check_times(times, windows)
+    check_counts(counts)
+    if ended is not None:
+        raise FanInError(
+            f"ended={ended!r}: a materialization does not end in one way or another: use"
+            " fan_in_sensor(ended=…) on the jobs"
+        )
     return UpstreamsUpdated(
         within=own,
         optional=optional,
         at_least=at_least,
         settle=settle,
+        counts=counts,
         no_sooner_than=no_sooner_than,
         not_before=not_before,
-        count=_counts(count),
+        count=_numbers(count),
         deadline=deadline,
         otherwise=needed,
         wait_while_running=wait_while_running,
@@ -297,6 +314,16 @@ class FanInCondition(NamesUpstreams):
             downstream.follow(tick)
             return running_of(downstream, tick, partitions)
 
+    def uncounted(
+        self, context: dg.AutomationContext[dg.AssetKey], until: Any = None
+    ) -> Mapping[str, Uncounted]:
+        """Returns, for each upstream, its newest materialization that ``counts`` leaves out."""
+        tick, plan = tick_and_plan(context, until)
+        with tick.lock:
+            downstream = plan.downstream(context.root_context.key)
+            downstream.follow(tick)
+            return downstream.uncounted
+
     def lost(self, context: dg.AutomationContext[dg.AssetKey]) -> Mapping[Partition, str]:
         """Returns, for each partition whose newest request never started and stays used, which
         launch that was; a request that gave its batch back is not among them."""
@@ -370,9 +397,8 @@ class _RuleCondition(FanInCondition):
                 for key, batch in batches.items()
                 if batch is not None and batch.without is not None
             }
-        held = next((d for d in decisions.values() if d.complete and not d.fires), None)
-        first = [held_back_text(held)] if held else []
-        first += late_texts(part)
+        lines = plan.lines(part)
+        standing = lines.standing(decisions, lambda partition: part.decide(partition, tick))
         true_subset = context.get_empty_subset()
         if fires and not context.candidate_subset.is_empty:
             if context.key != root.key and context.partitions_def is not None and None in fires:
@@ -384,7 +410,8 @@ class _RuleCondition(FanInCondition):
         return FanInResult(
             context,
             true_subset,
-            lines=plan.lines(part).of(context, first),
+            lines=lines.of(context, standing),
+            whole=standing.whole,
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
             metadata=lambda: _record(context, tick, part) if records else {},
             part=part,
@@ -404,6 +431,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     optional: tuple[dg.AssetKey, ...] = ()
     at_least: int | None = None
     settle: timedelta | None = None
+    counts: Counts | None = None
     no_sooner_than: Pace | None = None
     not_before: TimeOfDay | None = None
     count: tuple[tuple[str, int], ...] = ()
@@ -421,10 +449,12 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
+        counts = f", counts: {name_of(self.counts)}" if self.counts else ""
         pace = "".join(f", {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         count = f", count: {count_words(dict(self.count))}" if self.count else ""
         wait = "".join(f", {words}" for words in wait_words(self.deadline, self.otherwise))
-        return f"all_upstreams_updated({at_least}{window}{optional}{settle}{count}{pace}{wait})"
+        terms = f"{settle}{counts}{count}{pace}{wait}"
+        return f"all_upstreams_updated({at_least}{window}{optional}{terms})"
 
     @property
     def description(self) -> str:
@@ -435,6 +465,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
+            + (f", as {name_of(self.counts)} counts" if self.counts else "")
             + "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
             + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
             + "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
@@ -481,12 +512,13 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
 
     @property
     def once(self) -> Sequence[str]:
-        names = ("no_sooner_than", "not_before", "deadline", "otherwise")
+        names = ("counts", "no_sooner_than", "not_before", "deadline", "otherwise")
         return [name for name in names if getattr(self, name) is not None]
 
     def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
         return Terms(
             settle=self.settle,
+            counts=self.counts,
             no_sooner_than=self.no_sooner_than,
             not_before=self.not_before,
             count=dict(self.count),
@@ -761,9 +793,9 @@ def _optional(keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
     return tuple(sorted(map(_key, keys)))
 
 
-def _counts(count: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
+def _numbers(count: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
     """Returns the counts in a hashable form."""
-    check_counts({} if count is None else count)
+    check_numbers({} if count is None else count)
     return tuple(sorted((_key(key).to_user_string(), n) for key, n in (count or {}).items()))
 
 

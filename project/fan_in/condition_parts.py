@@ -19,7 +19,7 @@ from .evaluate import Holds, evaluate
 from .pace import Pace
 from .partition_maps import Pairing
 from .requirement import AtLeast, Needs, Requirement
-from .rule import Decision, State, UpstreamStatus, decide
+from .rule import NOTHING, Decision, State, UpstreamStatus, decide
 from .terms import Terms
 from .waits import Deadline
 from .windows import Window
@@ -98,15 +98,18 @@ class Part:
         self.downstream, self.question = downstream, question
         self.ready: dict[str, set[Partition]] = {name: set() for name in question.windows}
         self.used: dict[str, set[Partition]] = defaultdict(set)
-        self.few: dict[str, dict[Partition, int]] = defaultdict(dict)
+        self.waiting: set[Partition] = set()
+        """The partitions of which something counts, and that are not complete."""
         self.complete: dict[Partition, Decision] = {}
         self.late: dict[Partition, Decision] = {}
         """The partitions whose deadline has passed."""
-        self.let_go: Decision | None = None
-        """Without partitions, that the half batch which waited was let go."""
+        self.lost: dict[Partition, str] = {}
+        """The launches of newest requests that never started and stay used."""
+        self.only: Decision | None = None
+        """Without partitions, what is decided."""
         self.absent: dict[str, set[Partition]] = defaultdict(set)
-        self.statuses: Mapping[str, UpstreamStatus] = {}
-        self.changed: set[str] = set(question.windows)
+        self.version = 0
+        """Grows with whatever is decided anew."""
         self._epoch = -1
         self._place = 0
         self.decided_at = datetime.min.replace(tzinfo=UTC)
@@ -132,7 +135,7 @@ class Part:
         now = tick.at.timestamp()
         for name in [name for name, until in self._shared_until.items() if until <= now]:
             del self._shared_until[name]
-            self.changed.add(name)
+            self.version += 1
         while self._expiries and self._expiries[0][0] <= now:
             expired = heapq.heappop(self._expiries)[1]
             touched.add(None if downstream.partitions_def is None else expired)
@@ -144,13 +147,14 @@ class Part:
     def _begin_anew(self, downstream: Downstream) -> None:
         for partitions in (*self.ready.values(), *self.used.values(), *self.absent.values()):
             partitions.clear()
-        self.few.clear()
+        self.waiting.clear()
         self.complete.clear()
         self.late.clear()
-        self.let_go = None
+        self.lost.clear()
+        self.only = None
         self._expiries.clear()
         self._everywhere = ()
-        self.changed.update(self.question.windows)
+        self.version += 1
 
     def _partitions(self, tick: AssetTick) -> set[Partition]:
         downstream = self.downstream
@@ -206,6 +210,7 @@ class Part:
             completions=(*facts.completions, *facts.earlier),
             used=facts.used,
             withheld=facts.withheld,
+            uncounted=facts.uncounted,
             terms=terms,
             key=partition,
             requested_at=facts.requested_at,
@@ -216,21 +221,17 @@ class Part:
         )
 
     def _take_in(self, partition: Partition, decision: Decision | None, tick: AssetTick) -> None:
+        self.version += 1
         statuses = decision.statuses if decision is not None else ()
         by_name = {status.upstream: status for status in statuses}
         for name in self.question.windows:
             status = by_name.get(name)
-            ready = status is not None and status.ready
-            self._mark(self.ready[name], name, partition, ready)
+            _put(self.ready[name], partition, status is not None and status.ready)
             if self.downstream.upstreams[name].pairing is Pairing.SHARED:
                 used = status is not None and status.state is State.USED
-                self._mark(self.used[name], name, partition, used)
-            if name in self.question.count:
-                self._mark_few(name, partition, status)
+                _put(self.used[name], partition, used)
         if partition is None:
-            self.changed |= {n for n, s in by_name.items() if self.statuses.get(n) != s}
-            self.statuses = by_name
-            self.let_go = decision if decision is not None and decision.let_go_at else None
+            self.only = decision
         if decision is not None and (until := decision.changes_at) is not None:
             heapq.heappush(self._expiries, (until.timestamp(), partition or ""))
         for of, belongs in (
@@ -240,29 +241,23 @@ class Part:
             of.pop(partition, None)
             if belongs and decision is not None:
                 of[partition] = decision
-
-    def _mark(self, of: set[Partition], name: str, partition: Partition, belongs: bool) -> None:
-        if belongs is not (partition in of):
-            self.changed.add(name)
-            (of.add if belongs else of.discard)(partition)
-
-    def _mark_few(self, name: str, partition: Partition, status: UpstreamStatus | None) -> None:
-        few, before = self.few[name], self.few[name].pop(partition, 0)
-        if status is not None and status.state is State.TOO_FEW:
-            few[partition] = len(status.counted)
-        if few.get(partition, 0) != before:
-            self.changed.add(name)
+        counts = any(status.unused for status in statuses) and partition not in self.complete
+        _put(self.waiting, partition, counts)
+        self.lost.pop(partition, None)
+        if lost := self.downstream.of(partition, tick).lost:
+            self.lost[partition] = lost
 
     def shared_status(self, name: str) -> UpstreamStatus:
         """Returns the status of an upstream without partitions, regardless of use."""
         upstream = self.downstream.upstreams[name]
-        fact = upstream.fact(None)
+        fact, uncounted = upstream.fact(None), upstream.uncounted(None)
         facts = [] if fact is None else [fact, *upstream.facts_before(None)]
         decision = decide(
             at=self.decided_at,
             upstreams=[name],
             completions=[completion_of(name, fact, None) for fact in facts],
             used={},
+            uncounted={name: uncounted} if uncounted else NOTHING,
             terms=Terms(within=self.question.windows, count=self.question.count),
         )
         if (until := decision.changes_at) is not None:
@@ -281,6 +276,10 @@ class Part:
             beside: Returns an upstream that this tick requests, if it does request one.
         """
         return evaluate(PartFacts(self, tick, beside))
+
+
+def _put(of: set[Partition], partition: Partition, belongs: bool) -> None:
+    (of.add if belongs else of.discard)(partition)
 
 
 class SettledPart(Part):

@@ -9,6 +9,7 @@ downstream's runs. So a missing, corrupt, foreign or older cursor is discarded.
 import hashlib
 import json
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,8 +20,9 @@ from types import MappingProxyType
 from typing import Any
 
 from .compat.python import UTC
+from .counts import ENDS, End
 from .history import NO_HISTORY, Histories, History
-from .rule import Batch, Completion, Decision, Used, last_request, merge_used
+from .rule import Batch, Completion, Decision, Uncounted, Used, last_request, merge_used
 from .stored_order import Place
 
 VERSION = 3
@@ -29,13 +31,21 @@ CHECK = ',"check":'
 """What stands between a cursor and its checksum. A cursor that was damaged and can still be read
 would use up what no batch used, or give back what one did."""
 
-REQUEST_TAG = "fan_in/request"
+REQUEST_TAG = ".dagster/fan_in_request"
+"""The sensor's memory in the runs that it requests. Dagster shows no tag of this prefix, finds runs
+by it, and keeps it in a re-execution."""
+
+REQUEST_TAG_BEFORE = "fan_in/request"
+"""As the releases before wrote it, in plain text."""
 
 CONSUME_TAG = "fan_in/consume"
 """With the value "true", on a launch of the downstream job by hand: it uses up what had ended."""
 
 LONGEST_TAG = 2000
 """The most characters in one tag: Postgres refuses an index entry of more than 2,704 bytes."""
+
+LONGEST_REQUEST = 10_000_000
+"""The most bytes in which a request is looked for."""
 
 NO_HISTORIES: Mapping[str, Any] = MappingProxyType({})
 
@@ -54,6 +64,7 @@ class SensorRequest:
         positions: What it uses up: for each upstream the end time and the id of a run.
         key: The batch's key, where there are keys.
         members: The upstreams in the batch; the others of ``positions`` were not ready.
+        ended: How the runs of some upstreams ended, if not in success.
         without: The upstreams that were missing, if it was requested early: then it uses up
             nothing, and ``positions`` are those of the batch. None if it was whole.
     """
@@ -63,6 +74,7 @@ class SensorRequest:
     positions: Mapping[str, tuple[float, str]]
     key: str | None
     members: frozenset[str]
+    ended: Mapping[str, End] = field(default_factory=dict)
     without: tuple[str, ...] | None = None
 
     @staticmethod
@@ -86,6 +98,9 @@ class SensorRequest:
             positions={c.upstream: c.position for c in used},
             key=batch.key,
             members=frozenset(c.upstream for c in batch.completions),
+            ended={
+                c.upstream: c.ended for c in used if c.ended is not None and c.ended != "success"
+            },
             without=batch.without,
         )
 
@@ -99,7 +114,7 @@ class SensorRequest:
         """The batch that was requested."""
         return Batch(
             completions=tuple(
-                _completion(name, *position, self.key)
+                _completion(name, *position, self.key, self.ended.get(name, "success"))
                 for name, position in self.positions.items()
                 if name in self.members
             ),
@@ -109,24 +124,36 @@ class SensorRequest:
 
     def to_tags(self) -> dict[str, str]:
         """Returns the request as run tags: one, or several if it is too long for one."""
-        text = _dump(_request_to_data(self))
+        packed = zlib.compress(_dump(_request_to_data(self)).encode(), 9)
+        text = b64encode(packed).decode()
         pieces = [text[i : i + LONGEST_TAG] for i in range(0, len(text), LONGEST_TAG)]
-        return {_request_tag(number): piece for number, piece in enumerate(pieces)}
+        return {_numbered(REQUEST_TAG, number): piece for number, piece in enumerate(pieces)}
 
     @staticmethod
     def from_tags(tags: Mapping[str, str]) -> "SensorRequest | None":
         """Returns the request that a run's tags hold, or None if they hold none."""
-        pieces: list[str] = []
-        while (piece := tags.get(_request_tag(len(pieces)))) is not None:
-            pieces.append(piece)
+        packed, plain = _joined(tags, REQUEST_TAG), _joined(tags, REQUEST_TAG_BEFORE)
         try:
-            return _request_from_data(json.loads("".join(pieces)))
+            text = _unpacked(packed) if packed else plain
+            return _request_from_data(json.loads(text))
         except _UNREADABLE:
             return None
 
 
-def _request_tag(number: int) -> str:
-    return f"{REQUEST_TAG}.{number}" if number else REQUEST_TAG
+def _joined(tags: Mapping[str, str], name: str) -> str:
+    pieces: list[str] = []
+    while (piece := tags.get(_numbered(name, len(pieces)))) is not None:
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def _unpacked(text: str) -> bytes:
+    # No more than a request can be: what somebody made up may unpack to anything.
+    return zlib.decompressobj().decompress(b64decode(text, validate=True), LONGEST_REQUEST)
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}.{number}" if number else name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,6 +353,11 @@ class SensorState:
         parts: The newest run of each upstream that was ignored, since it was of a part of the job.
         elsewhere: Upstreams whose runs were seen in another repository of the location that was
             named, each with the repository that was looked for, and that one.
+        ended: Of which upstreams the completions are not successes alone, and which ends are.
+        undecided: Failed runs of upstreams that may still be retried.
+        counted: Whether a function said what counts. It may be another one in the next process, so
+            a cursor says nothing of it, and not what it left out.
+        uncounted: The newest run of each upstream that it left out.
         histories: What is kept of the completions before the newest.
     """
 
@@ -340,6 +372,10 @@ class SensorState:
     places: tuple[Place, ...] = ()
     parts: Mapping[str, Completion] = field(default_factory=dict)
     elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    ended: Mapping[str, Collection[End]] = field(default_factory=dict)
+    undecided: frozenset[str] = frozenset()
+    counted: bool = False
+    uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
     histories: Histories = field(default_factory=dict)
 
     def covers(
@@ -379,7 +415,19 @@ class SensorState:
             keyless={name: c for name, c in self.keyless.items() if name in names},
             parts={name: c for name, c in self.parts.items() if name in names},
             elsewhere={name: found for name, found in self.elsewhere.items() if name in names},
+            ended={name: ends for name, ends in self.ended.items() if name in names},
+            uncounted={name: one for name, one in self.uncounted.items() if name in names},
             histories={name: kept for name, kept in self.histories.items() if name in names},
+        )
+
+    def without_completions(self) -> "SensorState":
+        """Returns the state with what was used alone: what had completed is to be read again."""
+        return SensorState(
+            owner=self.owner,
+            read_to=self.read_to,
+            keys={k: KeyState(used=state.used, last=state.last) for k, state in self.keys.items()},
+            requested=self.requested,
+            places=self.places,
         )
 
     def keeping(self, histories: Histories) -> "SensorState":
@@ -423,11 +471,14 @@ class SensorState:
                 "reach": self.reach,
                 "read_to": self.read_to,
                 "unsure": sorted(self.unsure),
-                "keyless": {name: list(c.position) for name, c in self.keyless.items()},
+                "keyless": _completions_to_data(self.keyless),
                 "requested": [_request_to_data(request) for request in self.requested],
                 "places": [[place.at, place.number] for place in self.places],
-                "parts": {name: list(c.position) for name, c in self.parts.items()},
+                "parts": _completions_to_data(self.parts),
                 "elsewhere": {name: list(found) for name, found in self.elsewhere.items()},
+                **({"ended": _ended_to_data(self.ended)} if self.ended else {}),
+                **({"undecided": sorted(self.undecided)} if self.undecided else {}),
+                **({"counted": True} if self.counted else {}),
                 **_histories_to_data(self.histories),
             }
         )
@@ -455,24 +506,21 @@ class SensorState:
                     for key, of_key in data["keys"]
                 },
                 unsure=frozenset(map(_text, data["unsure"])),
-                keyless={
-                    name: _completion(name, *_position(position), None)
-                    for name, position in data["keyless"].items()
-                },
+                keyless=_completions_from_data(data["keyless"], None),
                 requested=tuple(_request_from_data(request) for request in data["requested"]),
                 # Not in the cursors of earlier releases, which are good for all the rest.
                 places=tuple(
                     Place(_time(at).timestamp(), int(number))
                     for at, number in data.get("places", ())
                 ),
-                parts={
-                    name: _completion(name, *_position(position), None)
-                    for name, position in data.get("parts", {}).items()
-                },
+                parts=_completions_from_data(data.get("parts", {}), None),
                 elsewhere={
                     name: (_text(looked_for), _text(found))
                     for name, (looked_for, found) in data.get("elsewhere", {}).items()
                 },
+                ended=_ended_from_data(data.get("ended", {})),
+                undecided=frozenset(map(_text, data.get("undecided", ()))),
+                counted=bool(data.get("counted", False)),
                 histories={
                     _text(name): History(int(newest), int(spread))
                     for name, (newest, spread) in data.get("histories", {}).items()
@@ -491,18 +539,23 @@ _UNREADABLE = (
     OverflowError,
     OSError,
     RecursionError,
+    zlib.error,
 )
 
 _NOTHING = KeyState()
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def run_completion(upstream: str, run_id: str, end_time: float, key: str | None) -> Completion:
+def run_completion(
+    upstream: str, run_id: str, end_time: float, key: str | None, ended: End = "success"
+) -> Completion:
     """Returns the completion of an upstream run; ``end_time`` in epoch seconds."""
-    return _completion(upstream, end_time, run_id, key)
+    return _completion(upstream, end_time, run_id, key, ended)
 
 
-def _completion(upstream: str, end_time: float, run_id: str, key: str | None) -> Completion:
+def _completion(
+    upstream: str, end_time: float, run_id: str, key: str | None, ended: End = "success"
+) -> Completion:
     return Completion(
         upstream=upstream,
         id=run_id,
@@ -510,6 +563,7 @@ def _completion(upstream: str, end_time: float, run_id: str, key: str | None) ->
         position=(end_time, run_id),
         run_id=run_id,
         key=key,
+        ended=ended,
     )
 
 
@@ -538,8 +592,8 @@ def _key_to_data(state: KeyState) -> tuple[Any, ...]:
         known = state.newest.get(name)
         same = known is not None and known.position == mark.position
         used[name] = [at] if same else [at, *mark.position]
-    newest_data = {name: list(c.position) for name, c in state.newest.items()}
-    earlier = {name: [list(c.position) for c in cs] for name, cs in state.earlier.items()}
+    newest_data = _completions_to_data(state.newest)
+    earlier = {name: [_completion_to_data(c) for c in cs] for name, cs in state.earlier.items()}
     if state.last != LastRequests(used_at=last_request(state.used)):
         members = None if state.last.members is None else sorted(state.last.members)
         times = [state.last.used_at, state.last.at, state.last.early_at]
@@ -557,18 +611,18 @@ def _key_from_data(
 ) -> KeyState:
     marks = {
         name: Used(
-            position=_position(position or newest[name]),
+            position=_position(position or newest[name][:2]),
             at=None if at is None else _time(at),
         )
         for name, (at, *position) in used.items()
     }
     return KeyState(
         earlier={
-            name: tuple(_completion(name, *_position(p), key) for p in positions)
-            for name, positions in earlier.items()
+            name: tuple(_completion_from_data(name, one, key) for one in cs)
+            for name, cs in earlier.items()
         },
         last=_last_from_data(last) if last else LastRequests(used_at=last_request(marks)),
-        newest={name: _completion(name, *_position(p), key) for name, p in newest.items()},
+        newest=_completions_from_data(newest, key),
         used=marks,
     )
 
@@ -594,6 +648,8 @@ def _request_to_data(request: SensorRequest) -> dict[str, Any]:
         data["of"] = request.key
     if request.members != set(request.positions):
         data["members"] = sorted(request.members)
+    if request.ended:
+        data["ended"] = dict(request.ended)
     if request.without is not None:
         data["without"] = list(request.without)
     return data
@@ -608,6 +664,7 @@ def _request_from_data(data: dict[str, Any]) -> SensorRequest:
         positions=positions,
         key=None if key is None else _text(key),
         members=frozenset(map(_text, data.get("members", positions))),
+        ended={name: _end(end) for name, end in data.get("ended", {}).items()},
         without=None if without is None else tuple(map(_text, without)),
     )
 
@@ -634,6 +691,40 @@ def _position(data: Any) -> tuple[float, str]:
     end_time, run_id = data
     _time(end_time)
     return float(end_time), str(run_id)
+
+
+def _completions_to_data(completions: Mapping[str, Completion]) -> dict[str, Any]:
+    return {name: _completion_to_data(c) for name, c in completions.items()}
+
+
+def _completion_to_data(completion: Completion) -> list[Any]:
+    """How a run ended is written if that is not in success."""
+    ended = [] if completion.ended in (None, "success") else [completion.ended]
+    return [*completion.position, *ended]
+
+
+def _completions_from_data(data: Mapping[str, Any], key: str | None) -> dict[str, Completion]:
+    return {name: _completion_from_data(name, one, key) for name, one in data.items()}
+
+
+def _completion_from_data(name: str, data: Any, key: str | None) -> Completion:
+    end_time, run_id, *ended = data
+    return _completion(name, *_position((end_time, run_id)), key, *map(_end, ended))
+
+
+def _ended_to_data(ended: Mapping[str, Collection[End]]) -> dict[str, Any]:
+    return {name: sorted(ends) for name, ends in ended.items()}
+
+
+def _ended_from_data(data: Mapping[str, Any]) -> dict[str, Collection[End]]:
+    return {name: frozenset[End](map(_end, ends)) for name, ends in data.items()}
+
+
+def _end(value: Any) -> End:
+    if value not in ENDS:
+        raise ValueError(f"{value!r} is no end of a run")
+    end: End = value
+    return end
 
 
 def _text(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from .alarm_sensor import with_alarms
+from .automation_sensor import FanInAutomationSensor
 from .errors import FanInError
 from .location import AutomationSensor, automation_sensors
 from .location_checks import FaultyFanIns, check_location
@@ -92,7 +93,7 @@ def _sensors(
             target=_target(keys, own),
             description=(
                 f"Evaluates the conditions of {len(keys)} assets in user code: those with a fan-in,"
-                " and those connected to them."
+                " and those connected to them. What each waits for: `fan-in status`."
             ),
             **arguments,
         )
@@ -104,7 +105,7 @@ def _sensor(name: str, **arguments: Any) -> AutomationSensor:
     with warnings.catch_warnings():
         # Beta, and the only way to evaluate conditions that are not Dagster's own.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return AutomationSensor(name, use_user_code_server=True, **arguments)
+        return FanInAutomationSensor(name, use_user_code_server=True, **arguments)
 
 
 def _candidates(graph: Any, own: Sequence[AutomationSensor]) -> Mapping[str, Candidate]:

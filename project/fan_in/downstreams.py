@@ -6,7 +6,7 @@ condition decides only those again.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from .asset_facts import AssetFacts, StoredCompletion
+from .asset_facts import AssetFacts, LeftOut, StoredCompletion
 from .asset_requests import AssetRequest, AssetRequests
 from .compat.python import UTC
+from .counts import Counts
 from .errors import FanInError
 from .evaluation_records import Seen
 from .history import Histories
 from .partition_maps import Pairing, PartitionMap, are_times, partition_end
-from .rule import Completion, Used
+from .rule import NOTHING, Completion, Uncounted, Used
 from .windows import Window, in_window
 
 if TYPE_CHECKING:
@@ -37,12 +38,19 @@ class Upstream:
         key: The upstream.
         downstream: The downstream.
         via: The asset that the condition applies to: the downstream, or a dependency of it.
+        counts: Says which of its completions count; None if all do.
     """
 
     def __init__(
-        self, graph: Any, key: dg.AssetKey, downstream: dg.AssetKey, via: dg.AssetKey
+        self,
+        graph: Any,
+        key: dg.AssetKey,
+        downstream: dg.AssetKey,
+        via: dg.AssetKey,
+        counts: Counts | None = None,
     ) -> None:
         self.key = key
+        self.counts = counts
         self.name = key.to_user_string()
         self.asset = key.to_string()
         self.fault: str | None = None
@@ -55,6 +63,7 @@ class Upstream:
         self.facts = AssetFacts()
         self._place = -1
         self._mapped: dict[str | None, StoredCompletion] = {}
+        self._uncounted: dict[str | None, LeftOut] = {}
         self._sources: dict[str | None, set[str | None]] = defaultdict(set)
 
     def fact(self, partition: str | None) -> StoredCompletion | None:
@@ -87,6 +96,32 @@ class Upstream:
         of_all += [(self.facts.done[p],) for p in partitions if p in self.facts.done]
         return sorted(chain.from_iterable(of_all), reverse=True)[1:]
 
+    def uncounted(self, partition: str | None) -> Uncounted | None:
+        """Returns the newest completion for a partition of the downstream that does not count."""
+        match self.pairing:
+            case _ if self.fault or not self.counts:
+                return None
+            case Pairing.ANY:
+                return self._told(self.facts.newest_uncounted)
+            case Pairing.SHARED:
+                return self._told(self.facts.uncounted.get(None))
+            case Pairing.SAME:
+                return self._told(self.facts.uncounted.get(partition))
+        return self._told(self._uncounted.get(partition))
+
+    @property
+    def newest_uncounted(self) -> Uncounted | None:
+        """The newest completion of any partition that does not count, if nothing newer of that
+        partition does."""
+        one = self.facts.newest_uncounted
+        known = self.facts.done.get(one.partition) if one is not None else None
+        return None if one and known and known > one.fact else self._told(one)
+
+    def _told(self, one: LeftOut | None) -> Uncounted | None:
+        if one is None:
+            return None
+        return Uncounted(completion=completion_of(self.name, one.fact, one.partition), why=one.why)
+
     @property
     def partitions(self) -> Collection[str | None]:
         """The downstream's partitions for which it has a completion of their own."""
@@ -104,7 +139,7 @@ class Upstream:
 
     def follow(self, tick: "AssetTick") -> Set[str | None] | None:
         """Returns the partitions of the downstream to which something happened; None for all."""
-        facts = tick.facts(self.asset)
+        facts = tick.facts(self.asset, self.counts)
         if facts is self.facts and self.map is None:
             return frozenset()
         anew = facts.journal is not self.facts.journal or self._place < 0
@@ -114,7 +149,8 @@ class Upstream:
         if not anew and self._place == len(facts.journal):
             self.facts = facts
             return frozenset()
-        touched = facts.done if anew else facts.journal[self._place :]
+        everything = facts.done.keys() | facts.uncounted.keys()
+        touched = everything if anew else facts.journal[self._place :]
         self.facts, self._place = facts, len(facts.journal)
         match self.pairing:
             case Pairing.ANY:
@@ -125,17 +161,25 @@ class Upstream:
                 return None if anew else frozenset(touched)
         if anew:
             self._mapped.clear()
+            self._uncounted.clear()
             self._sources.clear()
         return self._remap(tick.view, set(touched), anew)
 
     def _remap(self, view: Any, touched: Set[str | None], anew: bool) -> Set[str | None] | None:
         assert self.map is not None
         if self.pairing is Pairing.SOME:
-            known = [p for p in self.map.named(view) if p in self.facts.done]
+            named = self.map.named(view)
+            known = [p for p in named if p in self.facts.done]
             self._mapped = {None: max(self.facts.done[p] for p in known)} if known else {}
             self._sources[None] = {*known}
+            left_out = [one for p in named if (one := self.facts.uncounted.get(p))]
+            self._uncounted = {None: max(left_out)} if left_out else {}
             return frozenset([None])
         changed: set[str | None] = set()
+        for partition in touched & self.facts.uncounted.keys():
+            one = self.facts.uncounted[partition]
+            for ours in self.map.children(view, partition) if partition is not None else ():
+                self._uncounted[ours] = max(one, self._uncounted.get(ours, one))
         for partition in touched & self.facts.done.keys():
             for ours in self.map.children(view, partition) if partition is not None else ():
                 self._sources[ours].add(partition)
@@ -160,6 +204,7 @@ class KeyFacts:
         requested_with: The upstreams in that; None if it was by hand, or nothing tells.
         requested_early_at: When it was last requested early.
         absent: Upstreams that have no partition for it.
+        uncounted: The newest completions that do not count.
     """
 
     completions: Sequence[Completion]
@@ -171,6 +216,8 @@ class KeyFacts:
     requested_with: frozenset[str] | None = None
     requested_early_at: datetime | None = None
     absent: frozenset[str] = frozenset()
+    lost: str | None = None
+    uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
 
 
 class Downstream:
@@ -182,7 +229,8 @@ class Downstream:
         windows: The upstreams that its condition names anywhere, with their windows there.
         via: Of which asset each of them is asked: the downstream itself, or a dependency.
         histories: What is kept of their completions before the newest.
-        counts: How many completions each of them is ready with, where that is more than one.
+        needed: How many completions each of them is ready with, where that is more than one.
+        counts: Says which of their completions count; None if all do.
     """
 
     def __init__(
@@ -192,14 +240,15 @@ class Downstream:
         windows: Mapping[dg.AssetKey, Collection[Window]],
         via: Mapping[dg.AssetKey, dg.AssetKey],
         histories: Histories,
-        counts: Mapping[str, int],
+        needed: Mapping[str, int],
+        counts: Counts | None = None,
     ) -> None:
         self.graph, self.key, self.windows, self.via = graph, key, windows, via
-        self.histories, self.counts = histories, counts
+        self.histories, self.needed, self.counts = histories, needed, counts
         self.asset = key.to_string()
         self.partitions_def = graph.get(key).partitions_def
         self.upstreams = {
-            k.to_user_string(): Upstream(graph, k, key, via[k]) for k in sorted(windows)
+            k.to_user_string(): Upstream(graph, k, key, via[k], counts) for k in sorted(windows)
         }
         self.facts = AssetFacts()
         self.journal: list[str | None] = []
@@ -265,7 +314,15 @@ class Downstream:
         """Returns the downstream as a tick knew it, even if another tick has followed since."""
         if self._followed is tick.token:
             return self
-        then = Downstream(self.graph, self.key, self.windows, self.via, self.histories, self.counts)
+        then = Downstream(
+            self.graph,
+            self.key,
+            self.windows,
+            self.via,
+            self.histories,
+            self.needed,
+            self.counts,
+        )
         then.follow(tick)
         then.read_used(self.requests.by_ticks, tick)
         return then
@@ -337,11 +394,25 @@ class Downstream:
             requested_with=whole.members(partition) if whole else None,
             requested_early_at=_datetime(early.decided_at) if early else None,
             absent=frozenset(absent),
+            lost=requests[0].launch if requests and requests[0].is_lost else None,
+            uncounted={
+                name: one
+                for name, upstream in self.upstreams.items()
+                if (one := upstream.uncounted(partition)) is not None
+            }
+            if self.counts
+            else NOTHING,
         )
 
     def _long_ago(self, partition: str | None) -> datetime | None:
         """Returns a time long ago if a partition was requested before all that was read."""
         return _datetime(0.0) if partition in self.facts.long_ago else None
+
+    @property
+    def uncounted(self) -> Mapping[str, Uncounted]:
+        """The newest completion of each upstream that does not count, of any partition."""
+        each = {name: upstream.newest_uncounted for name, upstream in self.upstreams.items()}
+        return {name: one for name, one in each.items() if one is not None}
 
     def _holder(
         self,
@@ -394,7 +465,7 @@ class Downstream:
         counted = [c for c in (newest, *facts.earlier) if c.upstream == name]
         counted = [c for c in counted if c.id not in withheld]
         return any(
-            sum(in_window(window, c.completed_at, at) for c in counted) >= self.counts.get(name, 1)
+            sum(in_window(window, c.completed_at, at) for c in counted) >= self.needed.get(name, 1)
             for window in self.windows[self.upstreams[name].key]
         )
 

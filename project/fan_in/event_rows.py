@@ -7,6 +7,7 @@ release since 1.12.0. All rows of all assets have ids in one order.
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -51,6 +52,22 @@ class Row(NamedTuple):
     asset: str
     partition: str | None
     run_id: str
+
+
+class Body(NamedTuple):
+    """What the body of a materialization or observation tells of it."""
+
+    data_version: str | None = None
+    metadata: Mapping[str, Any] = MappingProxyType({})
+
+    @staticmethod
+    def of(entry: dg.EventLogEntry) -> "Body":
+        """Returns the body of an event; an empty one if it is none of an asset's."""
+        event = entry.asset_materialization or entry.asset_observation
+        if event is None:
+            return Body()
+        version = (event.tags or {}).get(DATA_VERSION_TAG)
+        return Body(version, MappingProxyType(dict(event.metadata)))
 
 
 class EventRows:
@@ -156,15 +173,23 @@ class EventRows:
         query = sa.select(*_COLUMNS).where(*where).order_by(Events.c.id.desc())
         return self._rows(query.limit(PLANNED_READ))
 
-    def newest_observed_before(self, assets: Collection[str], until: float) -> list[Row]:
-        """Returns the newest observation of each partition of assets until a time."""
+    def newest_before(
+        self, kind: str, assets: Collection[str], until: float, first: int
+    ) -> list[Row]:
+        """Returns, of the events of a kind of assets until a time, the newest of each partition
+        with an id below ``first``, and all that were stored later."""
+        until_then = (
+            Events.c.asset_key.in_(list(assets)),
+            Events.c.dagster_event_type == kind,
+            Events.c.timestamp <= _datetime(until),
+        )
         newest = (
             sa.select(sa.func.max(Events.c.id))
-            .where(Events.c.asset_key.in_(list(assets)))
-            .where(Events.c.dagster_event_type == OBSERVED, Events.c.timestamp <= _datetime(until))
+            .where(*until_then, Events.c.id < first)
             .group_by(Events.c.asset_key, Events.c.partition)
         )
-        return self._rows(_select(Events.c.id.in_(newest)).order_by(Events.c.id))
+        later = _select(*until_then, Events.c.id >= first)
+        return sorted(self._rows(sa.union_all(_select(Events.c.id.in_(newest)), later)))
 
     def of_runs(self, run_ids: Collection[str]) -> list[Row]:
         """Returns the rows of runs, in order."""
@@ -183,21 +208,18 @@ class EventRows:
             times |= {key: _seconds(at) for key, at in self._connection.execute(query)}
         return times
 
-    def data_versions(self, ids: Collection[int]) -> Mapping[int, str]:
-        """Returns the data versions of observations, by their ids.
+    def bodies(self, rows: Collection[Row]) -> Mapping[int, Body]:
+        """Returns the bodies of materializations and observations, by their ids.
 
-        From their bodies: not every storage indexes the tag, and where one does, it commits it
-        after the event.
+        Data versions are read from them, too: not every storage indexes the tag, and where one
+        does, it commits it after the event.
         """
-        versions: dict[int, str] = {}
-        for some in pages(ids):
+        bodies: dict[int, Body] = {}
+        for some in pages(row.id for row in rows):
             query = sa.select(Events.c.id, Events.c.event).where(Events.c.id.in_(some))
             for i, body in self._connection.execute(query):
-                observation = dg.deserialize_value(body, dg.EventLogEntry).asset_observation
-                version = None if observation is None else observation.tags.get(DATA_VERSION_TAG)
-                if version is not None:
-                    versions[int(i)] = version
-        return versions
+                bodies[int(i)] = Body.of(dg.deserialize_value(body, dg.EventLogEntry))
+        return bodies
 
     def wiped(self, _assets: Collection[str]) -> Mapping[str, float]:
         """Returns when each wiped asset was wiped, of all that there are. Their rows stay where

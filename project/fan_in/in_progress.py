@@ -7,7 +7,7 @@ from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from .launches import active_backfills, unfinished_runs, was_unfinished
 from .retries import LONGEST_WAIT_FOR_RETRY, awaits_retry
-from .run_reader import RunReader
+from .run_reader import RunReader, Upstream
 
 
 class InProgress:
@@ -50,8 +50,14 @@ class InProgress:
         """Yields the unfinished runs of the upstreams, each with the upstream's name."""
         for record in self._unfinished(None):
             for upstream in self.runs.by_job.get(record.dagster_run.job_name, ()):
-                if self.runs.is_of(upstream, record) and self.runs.is_whole_of(upstream, record):
+                if self._would_complete(upstream, record):
                     yield upstream.name, record
+
+    def _would_complete(self, upstream: Upstream, record: RunRecord) -> bool:
+        """True if the end of an unfinished run may be a completion of an upstream."""
+        if not (self.runs.is_of(upstream, record) and self.runs.is_whole_of(upstream, record)):
+            return False
+        return self.runs.ends.would_count(upstream.name, record, self.runs.key(record))
 
     def _unfinished(self, job_name: str | None) -> Iterator[RunRecord]:
         """Yields the unfinished runs of a job, by default of all."""

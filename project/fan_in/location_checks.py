@@ -140,7 +140,7 @@ class _Checks(Location):
         undefined: dict[dg.AssetKey, list[dg.AssetKey]] = {}
         for key, condition in self.fan_ins.items():
             if twice := given_twice(graph, key, condition):
-                never.setdefault(twice, []).append(key)
+                yield Finding(f"the condition of {_name(key)} is never true: {twice}")
             for part, target in named_upstreams(graph, key, condition):
                 if strangers := part.strangers(graph):
                     yield Finding(

@@ -1,13 +1,14 @@
 """Decisions in words: the same text wherever a decision is shown."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 
 from .calendars import Calendar
+from .counts import ENDS, SUCCESS_ALONE, End
 from .pace import pace_words
-from .rule import Decision, State, UpstreamStatus
+from .rule import Completion, Decision, State, Uncounted, UpstreamStatus
 from .windows import ONE_DAY, format_duration, format_time, window_words
 
 MOST_NAMED = 5
@@ -16,8 +17,14 @@ MOST_NAMED = 5
 MOST_KEYS_NAMED = 3
 """How many waiting keys a one-line explanation names before it counts the rest."""
 
+PAST_DEADLINE = "PAST DEADLINE: "
+"""What a line begins with that a person has to see first."""
+
 LONGEST_NAME = 80
 """The most characters of a name or key in a one-line explanation; a longer one is cut."""
+
+LONGEST_WHY = 200
+"""The most characters of why a completion does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +35,11 @@ class Words:
     completed: str
 
 
+HOW_RUNS_END: Mapping[End, Words] = {
+    "success": Words(completion="success", completed="succeeded"),
+    "failure": Words(completion="failure", completed="failed"),
+    "canceled": Words(completion="cancellation", completed="was canceled"),
+}
 RUN_WORDS = Words(completion="success", completed="succeeded")
 ASSET_WORDS = Words(completion="materialization", completed="materialized")
 
@@ -40,13 +52,42 @@ def explain_upstream(
     Without ``at``, the words hold absolute times, so they change only when the facts do. ``sure``
     is False if nothing is known about the time before the window.
     """
-    why = _why(status, words, at, sure)
-    return f"{why}; {status.note}" if status.note else why
+    uncounted = status.uncounted
+    parts = [] if uncounted and not status.newest else [_why(status, words, at, sure)]
+    parts += [does_not_count(uncounted, words=words, at=at)] if uncounted else []
+    parts += [status.note] if status.note else []
+    return "; ".join(parts)
+
+
+def does_not_count(uncounted: Uncounted, *, words: Words, at: datetime | None = None) -> str:
+    """Returns that a completion does not count, and why; its time as an age when ``at`` is
+    given."""
+    completion = uncounted.completion
+    of = words_of(completion, words)
+    when = _moment(completion.completed_at, at)
+    return f"{of.completed} {when}, which does not count: {plain(uncounted.why, LONGEST_WHY)}"
+
+
+def words_of(completion: Completion, words: Words = RUN_WORDS) -> Words:
+    """Returns how to speak of a completion: a run by how it ended."""
+    return HOW_RUNS_END[completion.ended] if completion.ended else words
+
+
+def _of_ends(ended: Collection[End], words: Words) -> Words:
+    """Returns how to speak of what would be completions."""
+    if ended == SUCCESS_ALONE:
+        return words
+    each = [HOW_RUNS_END[end] for end in ENDS if end in ended]
+    return Words(
+        completion=" or ".join(one.completion for one in each),
+        completed=" or ".join(one.completed for one in each),
+    )
 
 
 def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) -> str:
     newest, window = status.newest, status.within
     if newest is None:
+        words = _of_ends(status.ended, words)
         if sure or window is None:
             return f"never {words.completed}"
         if isinstance(window, Calendar):
@@ -54,6 +95,7 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
         return f"no {words.completion} within {format_duration(window)}"
     if status.state is State.TOO_FEW:
         return _count_words(status)
+    words = words_of(newest, words)
     if status.state is State.READY:
         last = f"{words.completed} {_moment(newest.completed_at, at)}"
         return f"{_count_words(status)}, the last {last}" if status.needed > 1 else last
@@ -94,7 +136,8 @@ def explain_held_back(decision: Decision, *, words: Words, at: datetime | None =
         return f"upstreams still running: {some([*map(plain, decision.still_busy)], ', ')}"
     if decision.unsettled and decision.terms.settle is not None:
         ages = [
-            f"{plain(s.upstream)} {words.completed} {_moment(s.newest.completed_at, at)}"
+            f"{plain(s.upstream)} {words_of(s.newest, words).completed}"
+            f" {_moment(s.newest.completed_at, at)}"
             for s in decision.unsettled
             if s.newest
         ]
@@ -162,28 +205,31 @@ def explain_missing(decision: Decision, *, words: Words, sure: bool = True) -> s
 
 
 def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) -> str:
-    """Returns the decision as one line: how many upstreams are ready, and what is missing why."""
-    line = count_ready(decision)
-    late = explain_let_go(decision, at=decision.at) or explain_deadline(decision, at=decision.at)
-    line = f"{line}, {late}" if late else line
+    """Returns the decision as one line: how many upstreams are ready, what is missing and why, and
+    last since when it is late."""
+    line = f"{PAST_DEADLINE if decision.past_deadline else ''}{count_ready(decision)}"
     if not decision.complete:
         # A requirement with "not" may wait though every upstream that it names is ready.
         waiting = explain_missing(decision, words=words, sure=sure)
-        return f"{line}; waiting for {waiting}" if waiting else f"{line}; waiting"
-    if decision.impossible:
-        return f"{line}, but it is {decision.impossible}"
-    held_back = explain_held_back(decision, words=words, at=decision.at)
-    return f"{line}; waiting, {held_back}" if held_back else line
+        line += f"; waiting for {waiting}" if waiting else "; waiting"
+    elif decision.impossible:
+        line += f", but it is {decision.impossible}"
+    elif held_back := explain_held_back(decision, words=words, at=decision.at):
+        line += f"; waiting, {held_back}"
+    late = explain_let_go(decision, at=decision.at) or explain_deadline(decision, at=decision.at)
+    return f"{line}; {late}" if late else line
 
 
 def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_WORDS) -> str:
-    """Returns the decisions for all waiting keys as one line, the most recent in full."""
+    """Returns the decisions for all waiting keys as one line, in full those that are past their
+    deadline and the most recent."""
 
     def newest(decision: Decision) -> datetime:
         return max(s.newest.completed_at for s in decision.statuses if s.newest)
 
     decisions = list(decisions)
-    waiting = sorted((d for d in decisions if d.ready), key=newest, reverse=True)
+    ready = (d for d in decisions if d.ready)
+    waiting = sorted(ready, key=lambda d: (d.past_deadline, newest(d)), reverse=True)
     lines = [
         f"{tag} {plain(str(d.key))}: {explain(d, words=words, sure=False)}"
         for d in waiting[:MOST_KEYS_NAMED]
@@ -206,11 +252,23 @@ def explain_keys_let_go(decisions: Iterable[Decision], *, tag: str) -> list[str]
     return lines
 
 
-def plain(name: str) -> str:
+def explain_uncounted(
+    uncounted: Mapping[str, Uncounted], *, tag: str, at: datetime | None, words: Words = RUN_WORDS
+) -> list[str]:
+    """Returns what does not count, whatever its key, a line for each upstream."""
+    lines = []
+    for name, one in sorted(uncounted.items()):
+        key = one.completion.key
+        of_key = f"without {tag}" if key is None else f"of {tag} {plain(key)}"
+        lines.append(f"{plain(name)}, {of_key}: {does_not_count(one, words=words, at=at)}")
+    return lines
+
+
+def plain(name: str, longest: int = LONGEST_NAME) -> str:
     """Returns a name that is safe in one line of text: unprintable characters are replaced, and a
     long name is cut."""
     text = "".join(character if character.isprintable() else "\ufffd" for character in name)
-    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def those_there_are(names: Collection[str], like: str) -> str:

@@ -15,11 +15,10 @@ import dagster as dg
 from dagster._core.storage.event_log import SqlEventLogStorage
 
 from .event_rows import (
-    DATA_VERSION_TAG,
     KINDS,
-    OBSERVED,
     PLANNED,
     PLANNED_READ,
+    Body,
     EventRows,
     Row,
     to_microsecond,
@@ -101,14 +100,20 @@ class PublicRows:
         )
         return list(found)
 
-    def newest_observed_before(self, assets: Collection[str], until: float) -> list[Row]:
-        """Returns the newest observation of each partition of assets until a time."""
+    def newest_before(
+        self, kind: str, assets: Collection[str], until: float, first: int
+    ) -> list[Row]:
+        """Returns, of the events of a kind of assets until a time, the newest of each partition
+        with an id below ``first``, and all that were stored later."""
         newest: dict[tuple[str, str | None], Row] = {}
+        later: list[Row] = []
         for key in _keys(assets):
-            for row in sorted(self._read((OBSERVED,), asset_key=key)):
-                if row.at <= until:
+            for row in sorted(self._read((kind,), asset_key=key)):
+                if row.at <= until and row.id < first:
                     newest[row.asset, row.partition] = row
-        return sorted(newest.values())
+                elif row.at <= until:
+                    later.append(row)
+        return sorted([*newest.values(), *later])
 
     def of_runs(self, run_ids: Collection[str]) -> list[Row]:
         """Returns the rows of runs, in order."""
@@ -126,15 +131,16 @@ class PublicRows:
         """Returns nothing: no public call tells it for less than the whole record."""
         return {}
 
-    def data_versions(self, ids: Collection[int]) -> Mapping[int, str]:
-        """Returns the data versions of observations, by their ids."""
-        versions: dict[int, str] = {}
-        for record in self._records(OBSERVED, storage_ids=list(ids)):
-            observation = record.event_log_entry.asset_observation
-            tags = observation.tags if observation is not None else {}
-            if (version := tags.get(DATA_VERSION_TAG)) is not None:
-                versions[record.storage_id] = version
-        return versions
+    def bodies(self, rows: Collection[Row]) -> Mapping[int, Body]:
+        """Returns the bodies of materializations and observations, by their ids."""
+        ids: dict[str, list[int]] = {}
+        for row in rows:
+            ids.setdefault(row.kind, []).append(row.id)
+        return {
+            record.storage_id: Body.of(record.event_log_entry)
+            for kind, of_kind in ids.items()
+            for record in self._records(kind, storage_ids=of_kind)
+        }
 
     def wiped(self, assets: Collection[str]) -> Mapping[str, float]:
         """Returns when each of these assets was wiped, 0 for never; one that has no record since

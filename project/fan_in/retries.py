@@ -31,3 +31,15 @@ def awaits_retry(record: dg.RunRecord, at: datetime, retries: bool) -> bool:
     # Dagster sets the tag shortly after it stores the failure.
     undecided = retries and RETRY_TAG not in run.tags and age < UNDECIDED
     return undecided or (run.is_complete_and_waiting_to_retry and age < LONGEST_WAIT_FOR_RETRY)
+
+
+def may_be_retried(record: dg.RunRecord, at: datetime, retries: bool) -> bool | None:
+    """Returns whether Dagster retries a run that has failed; None if that is not known yet.
+
+    The retry is a run of its own. If it is not created for an hour, the failure is the end.
+    """
+    if awaits_retry(record, at, retries):
+        return None
+    run = record.dagster_run
+    # With a retry created, it will never be waiting again.
+    return run.tags.get(RETRY_TAG) == "true" and not run.is_complete_and_waiting_to_retry

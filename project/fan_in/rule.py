@@ -30,6 +30,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from .counts import SUCCESS_ALONE, End, ends_of
 from .errors import FanInError
 from .pace import held_until, let_go_at
 from .requirement import Requirement
@@ -53,6 +54,7 @@ class Completion:
         run_id: The run that did the work, if a run did.
         key: A partition or the value of a run tag; only completions of the same key make a batch.
             None without keys.
+        ended: How the run of an upstream job ended; None for an asset.
 
     Raises:
         FanInError: ``completed_at`` has no time zone.
@@ -64,6 +66,7 @@ class Completion:
     position: Any = None
     run_id: str | None = None
     key: str | None = None
+    ended: End | None = None
 
     def __post_init__(self) -> None:
         if self.completed_at.tzinfo is None:
@@ -74,6 +77,14 @@ class Completion:
         object.__setattr__(self, "completed_at", in_utc(self.completed_at))
         if self.position is None:
             object.__setattr__(self, "position", (self.completed_at.timestamp(), self.id))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Uncounted:
+    """A completion that ``counts`` leaves out, and why."""
+
+    completion: Completion
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,6 +138,8 @@ class UpstreamStatus:
         used_at: When the newest completion was used, if it was and if that is known.
         launch: The unfinished launch that made the newest completion and still has to make the
             downstream, so it withholds the completion.
+        ended: Which ends of its runs are completions.
+        uncounted: A newer completion that does not count.
         note: A detail to show when the upstream is not ready.
         unused: Its known completions inside the window that no batch has used, withheld ones
             included, the oldest first. Of those before the newest, only where a term asks for them.
@@ -140,6 +153,8 @@ class UpstreamStatus:
     newest: Completion | None = None
     used_at: datetime | None = None
     launch: str | None = None
+    ended: Collection[End] = SUCCESS_ALONE
+    uncounted: Uncounted | None = None
     note: str | None = None
     unused: tuple[Completion, ...] = ()
     counted: tuple[Completion, ...] = ()
@@ -404,6 +419,7 @@ def decide(
     terms: Terms = ALL_WITHIN_A_DAY,
     key: str | None = None,
     withheld: Mapping[str, Mapping[str, str]] = NOTHING,
+    uncounted: Mapping[str, Uncounted] = NOTHING,
     requested_at: datetime | None = None,
     requested_early_at: datetime | None = None,
     requested_with: Collection[str] | None = None,
@@ -423,6 +439,7 @@ def decide(
         key: The key that the decision is for; None without keys.
         withheld: For each upstream, the ids of its completions that are withheld, each with the
             unfinished launch that made it and still has to make the downstream.
+        uncounted: For each upstream the newest completion that ``counts`` leaves out, to be told.
         requested_at: When a whole batch was last requested for the key, or used up by hand; None if
             that is not known.
         requested_early_at: When one was last requested early; None if that is not known.
@@ -461,6 +478,8 @@ def decide(
         requested_at=requested_at,
         requested_early_at=requested_early_at,
     )
+    if uncounted or terms.ended:
+        decision = _with_told(decision, uncounted)
     if terms.deadline is None and (terms.when is not None or any(s.unused for s in statuses)):
         return decision  # Only a deadline asks what waits, and what a quorum's requests left over.
     waiting = [status for status in decision.asked_for if status.upstream not in shared]
@@ -563,6 +582,24 @@ def _status(
 
 def _is_used(completion: Completion, used: Used | None) -> bool:
     return used is not None and completion.position <= used.position
+
+
+def _with_told(decision: Decision, uncounted: Mapping[str, Uncounted]) -> Decision:
+    """Returns a decision with what only its words need."""
+    of = decision.terms
+    told = (_told(s, of, uncounted.get(s.upstream)) for s in decision.statuses)
+    return replace(decision, statuses=tuple(told))
+
+
+def _told(status: UpstreamStatus, terms: Terms, uncounted: Uncounted | None) -> UpstreamStatus:
+    newest = status.newest
+    if uncounted and newest and uncounted.completion.position <= newest.position:
+        uncounted = None
+    return replace(
+        status,
+        ended=ends_of(terms.ended, status.upstream),
+        uncounted=uncounted,
+    )
 
 
 def check_upstreams(upstreams: Collection[str], downstream: str | None = None) -> None:

@@ -12,13 +12,14 @@ from .calendars import TimeOfDay
 from .catch_up import KEYS_AT_ONCE, CatchUp
 from .cursor import SensorState
 from .evaluate import Holds
-from .messages import MOST_NAMED, plain
+from .messages import MOST_NAMED, plain, words_of
 from .pace import requests_since
 from .partition_maps import are_times, partition_end
 from .rule import (
     Completion,
     Decision,
     State,
+    Uncounted,
     UpstreamStatus,
     Used,
     decide,
@@ -60,7 +61,7 @@ class RunFacts:
         self.at = at
         self.home = home
         self.limited = limited
-        self.runs = spec.runs(context.instance, home, context.repository_def, until)
+        self.runs = spec.runs(context.instance, home, context.repository_def, until, at)
         self.ticks = TickReader(context.instance, self._is_this_sensor, until)
         self.used = UsedReader(spec, self.runs, self.ticks, context.log)
         self.held = RunHolds(
@@ -95,6 +96,22 @@ class RunFacts:
             for name, completion in self.state.keyless.items()
             if horizon is None or completion.completed_at > horizon
         }
+
+    @property
+    def uncounted(self) -> Mapping[str, Uncounted]:
+        """The newest run of each upstream that ``counts`` leaves out, of those that are not old."""
+        horizon = self.catch_up.horizon
+        return {
+            name: one
+            for name, one in self.state.uncounted.items()
+            if (horizon is None or one.completion.completed_at > horizon)
+            and not self._is_newer(one.completion)
+        }
+
+    def _is_newer(self, than: Completion) -> bool:
+        """True if something newer of the same upstream and key counts."""
+        newest = self.state.of(than.key).newest.get(than.upstream)
+        return newest is not None and newest.position > than.position
 
     # --- Facts -----------------------------------------------------------------------------------
 
@@ -174,6 +191,11 @@ class RunFacts:
             used=merge_used(of_key.used, elsewhere),
             terms=self.spec,
             key=key,
+            uncounted={
+                name: one
+                for name, one in state.uncounted.items()
+                if self.spec.tag is None or one.completion.key == key
+            },
             **of_key.last.with_used(last_request(elsewhere)).facts,
             ends_at=self._ends_at(key),
         )
@@ -211,7 +233,8 @@ class RunFacts:
         part = state.parts.get(status.upstream)
         if part and (status.newest is None or part.position > status.newest.position):
             age = format_duration(self.at - part.completed_at)
-            return replace(status, note=f"a run of a part of the job succeeded {age} ago")
+            ended = words_of(part).completed
+            return replace(status, note=f"a run of a part of the job {ended} {age} ago")
         return status
 
     def _look_further_back(self) -> None:

@@ -6,15 +6,20 @@ from datetime import datetime
 from functools import cached_property
 
 import dagster as dg
-from dagster import DagsterRunStatus, RunRecord, RunsFilter
+from dagster import RunRecord, RunsFilter
 
 from .compat.python import UTC
+from .counts import Counts, Ended
 from .cursor import SensorRequest, run_completion
 from .parts import WholeRuns
-from .rule import Completion
+from .rule import NOTHING, Completion
+from .run_ends import RunEnds
 from .windows import MOST_CLOCK_SKEW, just_after
 
 PAGE = 500
+
+MOST_SEARCHED = 10_000
+"""How many runs of a job are searched for its newest completion."""
 
 MOST_IN_BURST = 100_000
 """How many run ids are kept at most for the next tick, some 10 MB."""
@@ -43,7 +48,7 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Burst:
-    """Successes that were read and will be found again by the next read, more than a page of them.
+    """Ended runs that were read and will be found again by the next read, more than a page of them.
 
     Args:
         updated: When each run was updated, in epoch seconds.
@@ -83,6 +88,9 @@ class RunReader:
         repository: The definitions of the sensor's code location, if they are at hand.
         until: What was known then: what had ended by then, and had been requested before; None for
             now.
+        at: The time of the tick; by default the time of ``until``, or now.
+        ended: Which ends of the upstreams' runs are completions.
+        counts: Says which of them count; None if all do.
     """
 
     def __init__(
@@ -96,14 +104,18 @@ class RunReader:
         tag: str | None,
         repository: dg.RepositoryDefinition | None = None,
         until: datetime | None = None,
+        at: datetime | None = None,
+        ended: Ended = NOTHING,
+        counts: Counts | None = None,
     ) -> None:
         self.instance = instance
         self.until = until
+        self.ends = RunEnds(instance, upstreams, at or until or datetime.now(UTC), ended, counts)
         self.whole = WholeRuns(instance, repository)
         self.elsewhere: dict[str, str] = {}
         """The repository in which runs of an upstream were seen, where it is not the one named."""
         self.parts: dict[str, Completion] = {}
-        """The newest success of a part of an upstream job."""
+        """The newest completion of a part of an upstream job."""
         self.downstream = downstream
         self.home = home
         self.tag = tag
@@ -120,32 +132,30 @@ class RunReader:
         tags = record.dagster_run.tags
         return tags.get(self.tag, tags.get(PARTITION_TAG)) if self.tag else None
 
-    def successes(
+    def completed(
         self, since: datetime | None, keys: Collection[str] = ()
     ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
-        """Yields all runs that succeeded since a time, or those of some keys only, each with what
-        it completed: nothing, if its job is no upstream.
+        """Yields all runs that ended since a time, or those of some keys only, each with what
+        it completed: nothing, if its job is no upstream, or its end none that counts.
 
         One query for all upstreams: a filter by job name would take one for each.
         """
         yield from self._completed(
             RunsFilter(
-                statuses=[DagsterRunStatus.SUCCESS],
+                statuses=self.ends.statuses,
                 updated_after=since,
                 created_before=self.until and just_after(self.until),
                 tags={self.tag: list(keys)} if self.tag and keys else {},
             )
         )
 
-    def successes_of(
+    def completed_of(
         self, run_ids: Sequence[str]
     ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
-        """Yields those of these runs that have succeeded, each with what it completed."""
+        """Yields those of these runs that have ended, each with what it completed."""
         for start in range(0, len(run_ids), PAGE):
             some = list(run_ids[start : start + PAGE])
-            yield from self._completed(
-                RunsFilter(statuses=[DagsterRunStatus.SUCCESS], run_ids=some)
-            )
+            yield from self._completed(RunsFilter(statuses=self.ends.statuses, run_ids=some))
 
     def _completed(self, filters: RunsFilter) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
         for page in self._by_page(filters):
@@ -155,35 +165,37 @@ class RunReader:
                 found = (self._completion_of(upstream, record) for upstream in upstreams)
                 yield record, [completion for completion in found if completion is not None]
 
-    def successes_beside(
+    def completed_beside(
         self, burst: Burst, since: datetime | None
     ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
-        """Yields the runs that succeeded since a time, but for those of a burst that have not been
+        """Yields the runs that ended since a time, but for those of a burst that have not been
         updated since it was read, as they are when a tag is added.
 
         The ids are read first: to read a run takes a hundred times as long.
         """
-        updated = RunsFilter(statuses=[DagsterRunStatus.SUCCESS], updated_after=burst.updated_at)
-        succeeded = RunsFilter(statuses=[DagsterRunStatus.SUCCESS], updated_after=since)
+        statuses = self.ends.statuses
+        updated = RunsFilter(statuses=statuses, updated_after=burst.updated_at)
+        ended = RunsFilter(statuses=statuses, updated_after=since)
         newer = self.instance.get_run_ids(updated)
-        others = [id_ for id_ in self.instance.get_run_ids(succeeded) if id_ not in burst.updated]
-        yield from self.successes_of(list(dict.fromkeys([*newer, *others])))
+        others = [id_ for id_ in self.instance.get_run_ids(ended) if id_ not in burst.updated]
+        yield from self.completed_of(list(dict.fromkeys([*newer, *others])))
 
-    def newest_successes(self, name: str, number: int) -> Sequence[Completion]:
-        """Returns the newest successes of an upstream, however old: so many, or all there are."""
+    def newest_completions(self, name: str, number: int) -> Sequence[Completion]:
+        """Returns the newest completions of an upstream, however old: so many, or all there are."""
         upstream = self.upstreams[name]
         filters = RunsFilter(
             job_name=upstream.job_name,
-            statuses=[DagsterRunStatus.SUCCESS],
+            statuses=self.ends.statuses,
             created_before=self.until and just_after(self.until),
         )
         limit = number
         while True:
-            # Ordered by end, which paging cannot follow. To ask for more there are three reasons:
-            # runs of a job with the same name elsewhere, runs of a part, and runs that ended later.
+            # Ordered by end, which paging cannot follow. To ask for more there are four reasons:
+            # runs of a job with the same name elsewhere, runs of a part, runs that ended later, and
+            # what does not count.
             records = self.instance.get_run_records(filters, limit=limit, order_by="end_time")
             found = [c for r in records if (c := self._completion_of(upstream, r)) is not None]
-            if len(found) >= number or len(records) < limit:
+            if len(found) >= number or len(records) < limit or limit >= MOST_SEARCHED:
                 return found[:number]
             limit *= 10
 
@@ -263,8 +275,8 @@ class RunReader:
         return self.whole.is_whole(record.dagster_run, here=upstream.location is None)
 
     def _completion_of(self, upstream: Upstream, record: RunRecord) -> Completion | None:
-        """Returns what a successful run completed of an upstream, or None if it is of another job
-        or of a part of it."""
+        """Returns what an ended run completed of an upstream, or None if it is of another job or of
+        a part of it, or if its end does not count."""
         if not self.is_of(upstream, record):
             return None
         # The update time moves when tags are added later; the end time does not.
@@ -272,9 +284,11 @@ class RunReader:
         if self.until is not None and end_time > self.until.timestamp():
             return None
         run_id, key = record.dagster_run.run_id, self.key(record)
-        completion = run_completion(upstream.name, run_id, end_time, key)
+        if (end := self.ends.end_of(upstream.name, record)) is None:
+            return None
+        completion = run_completion(upstream.name, run_id, end_time, key, end)
         if self.is_whole_of(upstream, record):
-            return completion
+            return completion if self.ends.count(completion, record) else None
         known = self.parts.get(upstream.name)
         if known is None or known.position < completion.position:
             self.parts[upstream.name] = completion

@@ -7,7 +7,6 @@ rule, and returns run requests or a skip reason.
 for several upstreams.
 """
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,14 +21,24 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from .calendars import TimeOfDay
 from .compat.python import UTC
-from .cursor import SensorRequest
+from .counts import Counts, Ended, check_counts, check_ended, data_version_changed
+from .cursor import LONGEST_TAG, SensorRequest
 from .definition_checks import check_alarm, check_arguments, check_code_location, check_partitions
 from .errors import FanInError
 from .evaluate import evaluate
-from .messages import MOST_NAMED, explain, explain_keys, explain_keys_let_go, plain, some
+from .messages import (
+    MOST_NAMED,
+    explain,
+    explain_keys,
+    explain_keys_let_go,
+    explain_uncounted,
+    plain,
+    some,
+    words_of,
+)
 from .pace import Pace
 from .requirement import Needs, Requirement
-from .rule import Batch, Completion, Decision, check_upstreams
+from .rule import Batch, Completion, Decision, Uncounted, check_upstreams
 from .run_facts import RunFacts, oldest
 from .run_reader import PARTITION_TAG, Home, Upstream
 from .sensor_config import SENSOR_TAG, RunConfig, SensorConfig
@@ -62,6 +71,8 @@ def fan_in_sensor(
     within: Within = ONE_DAY,
     when: Requirement | None = None,
     settle: timedelta | None = None,
+    counts: Counts | None = None,
+    ended: Ended | None = None,
     no_sooner_than: Pace | None = None,
     not_before: TimeOfDay | None = None,
     count: Mapping[str, int] | None = None,
@@ -100,6 +111,13 @@ def fan_in_sensor(
             upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses
             the completions of all upstreams, needed or not.
         settle: The quiet period: a batch waits until no upstream has succeeded for this long.
+        counts: A function that says of each completion (an ``UpstreamWork``: upstream, time, key,
+            run tags and config) whether it counts, as ``lambda work: work.run_tags.get("env") ==
+            "prod"``. What does not count, or makes it raise, does not exist for the sensor, and the
+            reason says so. It must answer by what it is given alone.
+        ended: For some upstream jobs, which ends of their runs are completions, as ``{"a_job":
+            {"success", "failure", "canceled"}}``; success alone by default. A failure that Dagster
+            will retry is no end. Other ends do not exist for the sensor.
         no_sooner_than: How soon after the last request of the same key a batch may be requested: a
             timedelta, or a calendar's period in which there is at most one request. A batch that
             waits for it keeps growing old.
@@ -119,7 +137,8 @@ def fan_in_sensor(
             asset that the job makes.
         wait_while_running: Whether a batch waits while a run or backfill of the downstream is
             unfinished, or a failed run of it will be retried.
-        wait_while_upstreams_run: Whether a batch waits while a run of an upstream is unfinished.
+        wait_while_upstreams_run: Whether a batch waits while a run of an upstream is unfinished,
+            and would count.
         correlate_by: A run tag, such as "dagster/partition": only successes with the same value
             make a batch, and the downstream is requested with that value. If the downstream has
             partitions, the value is the partition. A success without the tag is ignored.
@@ -133,16 +152,18 @@ def fan_in_sensor(
     Raises:
         FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
             its own upstreams, a window, quiet period or interval that is not positive, a window,
-            count or requirement for an unknown upstream, a count that is not from 1 to 1,000, a
-            quiet period, pace or start of day that no batch outlives in its window, a deadline that
-            is not shorter than a window, ``otherwise`` without a deadline, a deadline whose alarm
-            has no asset to go to, a requirement that can never be met or is met by nothing, an
-            empty tag, an unknown ``manual_runs``, or a downstream with partitions that is not
-            correlated by them.
+            count or requirement for an unknown upstream, a count that is not from 1 to 1,000,
+            ``counts`` that is no function of one argument, ``ended`` that names an unknown upstream
+            or end, a quiet period, pace or start of day that no batch outlives in its window, a
+            deadline that is not shorter than a window, ``otherwise`` without a deadline, a deadline
+            whose alarm has no asset to go to, a requirement that can never be met or is met by
+            nothing, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
+            is not correlated by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
     check_upstreams([u.name for u in upstreams], downstream=job.name)
+    _check_counts(counts)
     fan_in = FanInSensor(
         name=name,
         job_name=job.name,
@@ -150,6 +171,8 @@ def fan_in_sensor(
         within=within,
         when=when,
         settle=settle,
+        counts=counts,
+        ended=check_ended({} if ended is None else ended, [u.name for u in upstreams]),
         no_sooner_than=no_sooner_than,
         not_before=not_before,
         count={} if count is None else count,
@@ -193,6 +216,16 @@ def upstream_succeeded(job: UpstreamJob) -> Requirement:
         FanInError: ``job`` is not a job or a ``dg.JobSelector``.
     """
     return Needs(_upstream("job", job).name)
+
+
+def _check_counts(counts: object) -> None:
+    check_counts(counts)
+    if counts is data_version_changed:
+        raise FanInError(
+            "counts=data_version_changed: a run has no data version, so that every run would count:"
+            " use all_upstreams_updated(counts=data_version_changed) on the downstream asset, or a"
+            " function of the run's tags and config"
+        )
 
 
 def _checked_job(argument: str, job: object) -> Job:
@@ -252,11 +285,13 @@ class TickPreview:
 
     Args:
         decisions: One for each known key; one for None without keys.
-        ignored: For each upstream, its newest success that is ignored because it has no key.
+        ignored: For each upstream, its newest completion that is ignored because it has no key.
+        uncounted: For each upstream, its newest run that ``counts`` leaves out.
     """
 
     decisions: Mapping[str | None, Decision]
     ignored: Mapping[str, Completion]
+    uncounted: Mapping[str, Uncounted]
 
 
 def fan_in_of(sensor: dg.SensorDefinition) -> "FanInSensor | None":
@@ -294,6 +329,8 @@ class _Tick:
             SensorRequest.of(decision, batch, self.facts.last_request(decision.key))
             for decision, batch in zip(firing, batches, strict=True)
         ]
+        for name, why in self.facts.runs.ends.unfinished.items():
+            self.context.log.info(f"No batch waits for {name}, {why}")
         known = replace(self.facts.state, requested=tuple(requests))
         state = self.facts.catch_up.forgetting(known, self.facts.complete)
         cursor = self.facts.catch_up.leave(state)
@@ -315,7 +352,9 @@ class _Tick:
             self.facts.search(self.facts.state.unsure)
             decisions = evaluate(self.facts)
         decisions = self.facts.decide(self.facts.known) | decisions
-        return TickPreview(decisions=decisions, ignored=self.facts.ignored)
+        return TickPreview(
+            decisions=decisions, ignored=self.facts.ignored, uncounted=self.facts.uncounted
+        )
 
     def _log_let_go(self, keys: Collection[str | None]) -> None:
         """Tells of keys that were let go, at a tick that requests others: it has no reason."""
@@ -328,20 +367,19 @@ class _Tick:
             return explain(decisions[None])
         reason = explain_keys(decisions.values(), tag=self.fan_in.tag)
         ignored = [
-            f"{name} succeeded {format_duration(self.at - completion.completed_at)} ago"
-            for name, completion in self.facts.ignored.items()
+            f"{name} {words_of(c).completed} {format_duration(self.at - c.completed_at)} ago"
+            for name, c in self.facts.ignored.items()
         ]
         if ignored:
             reason += f" | ignored, without {self.fan_in.tag}: {'; '.join(ignored[:MOST_NAMED])}"
-        return reason
+        uncounted = explain_uncounted(self.facts.uncounted, tag=self.fan_in.tag, at=self.at)
+        return " | ".join([reason, *uncounted[:MOST_NAMED]])
 
     def _run_request(self, request: SensorRequest, batch: Batch) -> dg.RunRequest:
-        upstreams = {_tag_key(c.upstream): c.id for c in batch.completions}
         tags = {
             SENSOR_TAG: self.fan_in.name,
-            BATCH_TAG: request.batch_id,
+            BATCH_TAG: _batch_words(request, batch),
             **request.to_tags(),
-            **upstreams,
         }
         if request.without is not None:
             tags[WITHOUT_TAG] = some(list(map(plain, request.without)), ", ") or "none"
@@ -381,6 +419,15 @@ def _home(context: dg.SensorEvaluationContext) -> Home | None:
     return location.location_name, context.repository_name
 
 
-def _tag_key(upstream: str) -> str:
-    """Returns the tag key for an upstream; a long name is cut at its start."""
-    return "fan_in/" + re.sub(r"[^A-Za-z0-9_.-]", ".", f"upstream.{upstream}")[-63:]
+def _batch_words(request: SensorRequest, batch: Batch) -> str:
+    """Returns the runs that make a batch, as a person reads them and finds them in the UI: by the
+    first characters of their ids, and how each ended that did not succeed."""
+    runs = [
+        " ".join(filter(None, [plain(c.upstream), request.ended.get(c.upstream), c.id[:8]]))
+        for c in batch.completions
+    ]
+    named = len(runs)
+    while named and len(", ".join(runs[:named])) > LONGEST_TAG - 20:
+        named -= 1
+    more = f" and {len(runs) - named} more" if named < len(runs) else ""
+    return ", ".join(runs[:named]) + more

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from .calendars import TimeOfDay
+from .counts import ENDS, name_of
 from .history import Histories
 from .messages import MOST_NAMED
 from .pace import pace_words, requests_since
@@ -83,9 +84,14 @@ class SensorConfig(Terms):
         pace = "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         count = f" ({count_words(self.count)})" if self.count else ""
         wait = "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
+        counts = f" Only what {name_of(self.counts)} counts." if self.counts else ""
+        ends = "".join(
+            f" What counts of {name}: {' or '.join(end for end in ENDS if end in own)}."
+            for name, own in sorted(self.ended.items())
+        )
         return (
             f"Requests {self.job_name} once per batch{per}: after {enough}{count} since the"
-            f" batch before{window}{quiet}{pace}{wait}. Upstreams: {names}."
+            f" batch before{window}{quiet}{pace}{wait}. Upstreams: {names}.{ends}{counts}"
         )
 
     def runs(
@@ -94,6 +100,7 @@ class SensorConfig(Terms):
         home: Home | None,
         repository: dg.RepositoryDefinition | None = None,
         until: datetime | None = None,
+        at: datetime | None = None,
     ) -> RunReader:
         """Returns a reader of the runs of its upstreams and downstream.
 
@@ -102,6 +109,7 @@ class SensorConfig(Terms):
             home: The sensor's code location and repository, if known.
             repository: The loaded definitions, if available.
             until: The time asked about; None for now.
+            at: The time of the tick; by default that time, or now.
         """
         return RunReader(
             instance,
@@ -112,4 +120,7 @@ class SensorConfig(Terms):
             tag=self.tag,
             repository=repository,
             until=until,
+            at=at,
+            ended=self.ended,
+            counts=self.counts,
         )

@@ -1,11 +1,11 @@
-"""Reads run successes in the order of storage, whatever the clocks of hosts say.
+"""Reads the ends of runs in the order of storage, whatever the clocks of hosts say.
 
 A run has the end time of its host's clock. If that clock is behind, the run sorts before runs that
 were already read, and reading by time misses it. The event log numbers its events as it stores
 them. Only run ids are read from it: events may be purged, and the run is what counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -17,7 +17,13 @@ import sqlalchemy as db
 # times as long. It serves storages that are not Dagster's own.
 from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
 
-SUCCESS: Final = dg.DagsterEventType.RUN_SUCCESS
+from .counts import End
+
+EVENTS: Final[Mapping[End, dg.DagsterEventType]] = {
+    "success": dg.DagsterEventType.RUN_SUCCESS,
+    "failure": dg.DagsterEventType.RUN_FAILURE,
+    "canceled": dg.DagsterEventType.RUN_CANCELED,
+}
 
 LATE_COMMIT = timedelta(minutes=2)
 """How late a smaller number may become visible after a greater one.
@@ -26,7 +32,7 @@ Postgres assigns numbers before transactions commit, so each tick reads this str
 """
 
 NEWEST = 500
-"""How many of the newest successes are read when the last tick's place is lost."""
+"""How many of the newest ends of a kind are read when the last tick's place is lost."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Place:
 
     Args:
         at: The tick's time, in epoch seconds.
-        number: The number of the newest success; 0 for none.
+        number: The number of the newest end; 0 for none.
     """
 
     at: float
@@ -43,20 +49,26 @@ class Place:
 
     @staticmethod
     def of(at: datetime, found: Sequence[tuple[int, str]]) -> "Place":
-        """Returns the place after these successes."""
+        """Returns the place after these ends."""
         return Place(at.timestamp(), max((number for number, _ in found), default=0))
 
 
-class StoredSuccesses:
-    """Reads the run successes of an instance by their numbers."""
+class StoredEnds:
+    """Reads the ends of an instance's runs by their numbers.
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
+    Args:
+        instance: Whose runs.
+        ends: Which ends.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, ends: Sequence[End] = ("success",)) -> None:
         self.instance = instance
+        self.kinds = [EVENTS[end] for end in ends]
 
     def since(
         self, places: Sequence[Place], at: datetime
     ) -> tuple[Sequence[str], tuple[Place, ...]]:
-        """Returns the runs whose success was stored since the first place, and the places for the
+        """Returns the runs whose end was stored since the first place, and the places for the
         next tick: one older than ``LATE_COMMIT``, and one that will be.
 
         Returns no runs without a place, and the newest runs if the event at the place is gone: the
@@ -82,24 +94,32 @@ class StoredSuccesses:
 
     def _from(self, number: int) -> Sequence[tuple[int, str]]:
         if not isinstance(self.instance.event_log_storage, SqlEventLogStorage):
-            return self._publicly_from(number)
+            return sorted(row for kind in self.kinds for row in self._publicly_from(kind, number))
         column = SqlEventLogStorageTable.c.id
-        return self._rows(_successes().where(column >= number).order_by(column))
+        kinds = [kind.value for kind in self.kinds]
+        of_kinds = _select(SqlEventLogStorageTable.c.dagster_event_type.in_(kinds))
+        return self._rows(of_kinds.where(column >= number).order_by(column))
 
     def _newest(self, count: int) -> Sequence[tuple[int, str]]:
+        """Returns the newest of each kind: one statement a kind, since one for all might sort all
+        that there are."""
+        return sorted(row for kind in self.kinds for row in self._newest_of(kind, count))
+
+    def _newest_of(self, kind: Any, count: int) -> Sequence[tuple[int, str]]:
         if not isinstance(self.instance.event_log_storage, SqlEventLogStorage):
-            newest = self.instance.fetch_run_status_changes(SUCCESS, limit=count).records
+            newest = self.instance.fetch_run_status_changes(kind, limit=count).records
             return [(record.storage_id, record.run_id) for record in newest]
+        of_kind = _select(SqlEventLogStorageTable.c.dagster_event_type == kind.value)
         by_number = SqlEventLogStorageTable.c.id.desc()
-        return self._rows(_successes().order_by(by_number).limit(count))
+        return self._rows(of_kind.order_by(by_number).limit(count))
 
     def _rows(self, query: Any) -> Sequence[tuple[int, str]]:
         storage: Any = self.instance.event_log_storage
         with storage.index_connection() as connection:
             return [(number, run_id) for number, run_id in connection.execute(query)]
 
-    def _publicly_from(self, number: int) -> Sequence[tuple[int, str]]:
-        after = dg.RunStatusChangeRecordsFilter(SUCCESS, after_storage_id=number - 1)
+    def _publicly_from(self, kind: Any, number: int) -> Sequence[tuple[int, str]]:
+        after = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=number - 1)
         found: list[tuple[int, str]] = []
         cursor = None
         while True:
@@ -112,6 +132,6 @@ class StoredSuccesses:
                 return found
 
 
-def _successes() -> Any:
+def _select(where: Any) -> Any:
     columns = SqlEventLogStorageTable.c
-    return db.select(columns.id, columns.run_id).where(columns.dagster_event_type == SUCCESS.value)
+    return db.select(columns.id, columns.run_id).where(where)

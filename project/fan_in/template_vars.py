@@ -10,16 +10,22 @@ from typing import Any
 
 import dagster as dg
 
+from . import counts
 from .in_yaml import CONDITIONS, in_template
 
 
 @dg.template_var
 def all_upstreams_updated() -> Callable[..., Any]:
     """True if every upstream asset was materialized since the asset's last request: ``within``,
-    ``at_least``, ``optional``, ``settle``, ``no_sooner_than``, ``not_before``, ``count``,
-    ``deadline``, ``otherwise``,
-    ``wait_while_running``."""
+    ``at_least``, ``optional``, ``settle``, ``counts``, ``no_sooner_than``, ``not_before``,
+    ``count``, ``deadline``, ``otherwise``, ``wait_while_running``."""
     return in_template(CONDITIONS["all_upstreams_updated"])
+
+
+@dg.template_var
+def data_version_changed() -> Callable[..., Any]:
+    """For ``counts``: a rebuild with the data version of before does not count."""
+    return counts.data_version_changed
 
 
 @dg.template_var

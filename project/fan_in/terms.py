@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from .calendars import TimeOfDay
+from .counts import Counts, Ended, check_counts, check_ended
 from .errors import FanInError
 from .history import SPREAD, Histories, History
 from .pace import Pace, check_pace
@@ -25,6 +26,8 @@ class Terms:
         within: How recent a completion must be; a mapping gives each upstream its own window.
         when: Which upstreams are enough; None if all are needed.
         settle: The quiet period that a batch waits for; None for none.
+        counts: Says which completions count; None if all do.
+        ended: For some upstream jobs, which ends of their runs are completions.
         no_sooner_than: How soon after the last request a batch may be requested, or in which
             periods of a calendar no more than once; None for at any time.
         not_before: From which time of day on a batch may be requested; None for all day.
@@ -37,6 +40,8 @@ class Terms:
     within: Within = ONE_DAY
     when: Requirement | None = None
     settle: timedelta | None = None
+    counts: Counts | None = None
+    ended: Ended = field(default_factory=dict, hash=False)
     no_sooner_than: Pace | None = None
     not_before: TimeOfDay | None = None
     count: Mapping[str, int] = field(default_factory=dict, hash=False)
@@ -69,7 +74,9 @@ def check_terms(terms: Terms, upstreams: Sequence[str]) -> None:
     met by none."""
     check_within(terms.within, upstreams)
     windows = [window_of(terms.within, upstream) for upstream in upstreams]
-    check_counts(terms.count, upstreams)
+    check_numbers(terms.count, upstreams)
+    check_counts(terms.counts)
+    check_ended(terms.ended, upstreams)
     check_times(terms, windows)
     if terms.when is not None:
         check_requirement(terms.when, upstreams)
@@ -91,7 +98,7 @@ MOST_COUNT = 1000
 """The greatest ``count``: so many completions of an upstream and key are kept."""
 
 
-def check_counts(count: Mapping[str, int], upstreams: Sequence[str] | None = None) -> None:
+def check_numbers(count: Mapping[str, int], upstreams: Sequence[str] | None = None) -> None:
     """Raises FanInError unless each count is a whole number from 1 to ``MOST_COUNT``, and each
     upstream named is among ``upstreams`` (if those are known)."""
     if not isinstance(count, Mapping):

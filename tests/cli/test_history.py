@@ -50,9 +50,15 @@ keys = st.none() | names
 times = st.timedeltas(timedelta(0), timedelta(days=30)).map(lambda since: START + since)
 members = st.builds(completed, names, times, names, st.none() | names)
 events = st.one_of(
-    st.builds(Started, times, names, names, keys),
-    st.builds(Ended, times, names, names, st.booleans(), keys, keys, st.none() | times),
-    st.builds(Materialized, times, names, st.integers(0), keys, keys, st.none() | times),
+    st.builds(Started, times, names, names, keys, st.booleans()),
+    st.builds(
+        Ended,
+        *(times, names, names, st.booleans(), keys, keys, st.none() | times),
+        *(st.booleans(), st.booleans(), st.booleans()),
+    ),
+    st.builds(
+        Materialized, times, names, st.integers(0), keys, keys, st.none() | times, st.booleans()
+    ),
     st.builds(DownstreamEnded, times, names, st.booleans(), keys),
     st.builds(Tick, times),
     st.builds(
@@ -95,6 +101,8 @@ rules = st.builds(
     within=windows | st.fixed_dictionaries({"a": windows, "b": windows}),
     when=st.none() | requirements,
     settle=st.sampled_from([None, HOUR]),
+    counts=st.sampled_from([None, files.AsRecorded("of_production")]),
+    ended=st.sampled_from([{}, {"a": frozenset(["failure", "canceled"])}]),
     no_sooner_than=st.sampled_from([None, HOUR]) | periods,
     not_before=st.sampled_from([None, TimeOfDay("09:00", "Europe/Berlin")]),
     count=st.dictionaries(st.sampled_from("ab"), st.integers(1, 9)),
@@ -403,9 +411,11 @@ def test_a_request_of_another_sensor_is_made_of_what_had_completed_last(kind):
         Requested(at[6], "by hand", "x"),
         done(7, "a", "later", "x"),
     ]
+    rule = Rule(upstreams=("a", "b"))
+    fan_in = FanInSpec(name="d", kind=kind, downstream="d", rule=rule)
     batches = {
         event.run_id: event.batch and [member.run_id for member in event.batch]
-        for event in paired(events, kind)
+        for event in paired(events, fan_in)
         if isinstance(event, Requested)
     }
     expected = {"sensor": ["new"], "condition": ["shared", "new"]}[kind]

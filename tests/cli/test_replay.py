@@ -79,6 +79,8 @@ NAMES = (
     *("storm", "both arrive while D runs, no overlap", "stale half is not paired"),
     "state lost between halves",
     *("downstream by hand between halves", "upstream fails after materializing"),
+    *("done, however it ended", "a failure that is retried is no end", "a retry that never comes"),
+    *("a run that would not count", "a rebuild of one key", "what does not count, by key"),
 )
 LIVED = [
     *(named.timeline for named in NAMED if named.name in NAMES),

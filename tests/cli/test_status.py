@@ -40,7 +40,7 @@ from tests.support.drivers import (
     with_sensor,
 )
 from tests.support.fake_daemon import Daemon
-from tests.support.mechanisms import OURS
+from tests.support.mechanisms import OURS, of_production
 from tests.support.player import Player
 from tests.support.timeline import EARLY, Kind
 from tests.support.timelines import NAMED
@@ -51,6 +51,7 @@ PLAYED = (
     *("repeats collapse", "second batch with no idle tick between", "stale half is not paired"),
     *("both arrive while D runs, no overlap", "downstream by hand between halves"),
     *("state lost between halves", "a day pairs with its own day only"),
+    *("done, however it ended", "a completion that does not count", "a rebuild without change"),
     *("no sooner than two hours", "pace and a running downstream", "pace, key by key"),
     *("counted by key", "two counts", "let go in the midst of a count", "one key is let go"),
     *("past the deadline with what is there", "past the deadline it need not settle"),
@@ -404,6 +405,76 @@ def test_waiting_for_upstreams_to_settle_is_no_cause_for_attention():
         assert "waiting, settling for 1 h" in said(world, code=0)
 
 
+UNCOUNTED = [
+    (JobPathWorld, "job", "succeeded"),
+    (DeclarativeWorld, "declarative", "materialized"),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "did"), UNCOUNTED, ids=["job", "declarative"])
+def test_what_came_and_does_not_count_is_told_with_why(kind, path, did):
+    """In the upstream's row, whether it is ready or not, and in the JSON; by explain, too."""
+    definitions = {
+        "job": job_path_definitions(counts=of_production),
+        "declarative": with_condition(all_upstreams_updated(counts=of_production)),
+    }[path]
+    a = "a_job" if path == "job" else "a"
+    why = "which does not count: of_production is false of it"
+    with kind(definitions) as world:
+        daemon = Daemon(world)
+        world.run("A")
+        run_id = world.wait(minutes=1).run("A", tags={"env": "dev"})
+        world.run("B", tags={"env": "dev"})
+        daemon.tick()
+        text = said(world)
+        assert f"{did} 60 s ago, {why}" in text
+        assert text.count(why) == 2
+        upstream, other = data(world)["fan_ins"][0]["pending"][0]["upstreams"]
+        assert (upstream["upstream"], upstream["counts"]) == (a, True)
+        assert upstream["uncounted"] == {
+            "completed_at": "2026-01-05T00:01:00Z",
+            "run_id": run_id,
+            "key": None,
+            "ended": "success" if path == "job" else None,
+            "why": "of_production is false of it",
+        }
+        assert (other["counts"], other["completed_at"]) == (False, None)
+        explained = re.sub(
+            r"\s+", " ", ask(world, explain, "d_job" if path == "job" else "d").output
+        )
+        assert f"{did} 60 s ago, {why}" in explained
+
+
+@pytest.mark.parametrize(("kind", "path", "did"), UNCOUNTED, ids=["job", "declarative"])
+def test_what_does_not_count_of_a_key_is_told_where_nothing_else_is_known_of_it(kind, path, did):
+    """As what has no key is."""
+    definitions = {
+        "job": sensor_of(keys=DAYS, counts=of_production, correlate_by="dagster/partition"),
+        "declarative": with_condition(all_upstreams_updated(counts=of_production), keys=DAYS),
+    }[path]
+    a = "a_job" if path == "job" else "a"
+    told = f"{a}, of dagster/partition monday: {did} 60 s ago, which does not count: of_production"
+    with kind(definitions) as world:
+        daemon = Daemon(world)
+        world.run("A", key="monday", tags={"env": "dev"})
+        daemon.tick()
+        assert told in said(world, code=0)
+        assert data(world)["fan_ins"][0]["uncounted"][a]["key"] == "monday"
+        explained = ask(world, explain, "d_job" if path == "job" else "d").output
+        assert told in re.sub(r"\s+", " ", explained)
+
+
+def test_how_a_run_ended_is_told():
+    """Beside the time at which it completed, and in the batch."""
+    with JobPathWorld(job_path_definitions(ended={"a_job": {"failure"}})) as world:
+        daemon = Daemon(world)
+        world.run("A", success=False)
+        assert "00:00:00, failure 0 s yes" in said(world)
+        world.run("B")
+        daemon.tick()
+        assert re.search(r"of a_job \w{8}, failure, b_job \w{8}$", said(world).strip())
+
+
 @pytest.mark.parametrize(
     ("world_class", "define"),
     [
@@ -653,6 +724,7 @@ def test_the_json_is_as_documented():
         },
         "problems": [],
         "ignored": [],
+        "uncounted": {},
     }
     assert pending == {
         "key": None,
@@ -680,6 +752,8 @@ def test_the_json_is_as_documented():
         "reason": "succeeded 0 s ago",
         "completed_at": "2026-01-05T00:01:00Z",
         "age_seconds": 0,
+        "ended": "success",
+        "uncounted": None,
         "used_at": None,
         "window": {"seconds": 86400},
         "falls_out_at": "2026-01-06T00:01:00Z",
@@ -688,4 +762,6 @@ def test_the_json_is_as_documented():
     }
     assert set(last) == {"run_id", "run_status", "requested_at", "key", "batch"}
     assert set(last["batch"]) == {"id", "upstreams", "without"}
-    assert set(last["batch"]["upstreams"][0]) == {"upstream", "id", "run_id", "completed_at"}
+    assert set(last["batch"]["upstreams"][0]) == {
+        *("upstream", "id", "run_id", "completed_at", "ended")
+    }

@@ -18,7 +18,10 @@ from project.fan_in import (
     CalendarWeek,
     FanInSensorComponent,
     TimeOfDay,
+    UpstreamWork,
+    all_upstreams_updated,
     at_least,
+    data_version_changed,
     template_vars,
     with_fan_in,
 )
@@ -150,6 +153,7 @@ def test_the_page_is_a_project_that_is_valid_and_loads(shop):
     fan_in = fan_in_of(repository.get_sensor_def("orders_and_payments"))
     assert fan_in.names == ["orders_job", "payments_job", "refunds_job@billing"]
     assert str(fan_in.when) == "(orders_job and at least 2)"
+    assert fan_in.ended == {"payments_job": frozenset(["success", "failure"])}
     graph = repository.asset_graph
     conditions = {
         key.to_user_string(): graph.get(key).automation_condition
@@ -203,6 +207,8 @@ attributes:
   within: 1 day
   when: all
   settle: soon
+  counts: prod
+  ended: {{orders_job: [failed]}}
   count: {{orders_job: 0}}
   wait_while_running: maybe
   manual_runs: consumed
@@ -218,14 +224,16 @@ LINES = {
     6: "'1 day' does not match",
     7: "'all' does not match",
     8: "'soon' does not match",
-    9: "0 is less than the minimum of 1",
-    10: "'maybe' does not match",
-    11: "'consumed' does not match",
-    12: "0 is less than the minimum of 1",
-    13: "'running' does not match",
-    14: "'settel' was unexpected",
-    15: "'often' does not match",
-    16: "'nine' does not match",
+    9: "'prod' does not match",
+    10: "'failed' does not match",
+    11: "0 is less than the minimum of 1",
+    12: "'maybe' does not match",
+    13: "'consumed' does not match",
+    14: "0 is less than the minimum of 1",
+    15: "'running' does not match",
+    16: "'settel' was unexpected",
+    17: "'often' does not match",
+    18: "'nine' does not match",
     3: "'job' is a required property",
 }
 
@@ -258,7 +266,8 @@ class Named(dg.Resolvable, dg.Model):
 
 def rendered(expression: str) -> Any:
     """Returns what the expression makes in the YAML of a component."""
-    scope = {name: getattr(template_vars, name)() for name in CONDITIONS}
+    names = (*CONDITIONS, "data_version_changed")
+    scope = {name: getattr(template_vars, name)() for name in names}
     text = f'condition: "{{{{ {expression} }}}}"'
     return Named.resolve_from_yaml(text, scope=scope).condition
 
@@ -270,6 +279,8 @@ def test_the_template_variables_make_the_conditions_that_python_makes():
     day = rendered("all_upstreams_updated('day/Europe/Berlin', at_least=2)")
     assert day.name == "all_upstreams_updated(at_least=2, today in Europe/Berlin)"
     assert rendered("all_upstreams_updated(within={'a': 'none'})").within == (("a", None),)
+    rebuilt = rendered("all_upstreams_updated(counts=data_version_changed)")
+    assert rebuilt == all_upstreams_updated(counts=data_version_changed)
     paced = rendered(
         "all_upstreams_updated('week/UTC@sunday', settle='10m', no_sooner_than='day/UTC@06:00',"
         " not_before='00:00/UTC')"
@@ -311,6 +322,24 @@ def test_what_cannot_be_meant_does_not_load(expression, instead):
 def test_jinjas_operators_between_other_values_are_its_own():
     expression = "all_upstreams_updated(wait_while_running=not (env.NOT_SET and true))"
     assert rendered(expression).wait_while_running is True
+
+
+def test_what_counts_is_a_template_variable_of_ones_own(shop):
+    """As the run config is: a function, in the module that a folder names."""
+    shop.write(
+        {
+            "defs.yaml": "type: dagster.DefsFolderComponent\n"
+            f"template_vars_module: {shop.name}.defs.variables\n",
+            "variables.py": "import dagster as dg\n\n\n@dg.template_var\ndef of_production():\n"
+            "    return lambda work: work.run_tags.get('env') == 'prod'\n",
+            "sensor/defs.yaml": f"type: {TYPE}\nattributes: {{name: s, job: revenue_job,"
+            " upstream_jobs: [orders_job], counts: '{{ of_production }}'}\n",
+        }
+    )
+    repository = with_fan_in(shop.load()).get_repository_def()
+    counts = fan_in_of(repository.get_sensor_def("s")).counts
+    assert counts(UpstreamWork(upstream="orders_job", run_tags={"env": "prod"}))
+    assert not counts(UpstreamWork(upstream="orders_job"))
 
 
 def test_the_component_in_python_is_the_sensor():

@@ -1,6 +1,7 @@
 """What ``with_fan_in`` adds to definitions, and what it says of them."""
 
 import warnings
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -26,6 +27,7 @@ ADDED = "fan_in_automation_sensor"
 DEFAULT = "default_automation_condition_sensor"
 EAGER = dg.AutomationCondition.eager()
 FAN_IN = all_upstreams_updated()
+HOUR = timedelta(hours=1)
 
 
 def asset(name: str, *deps: str, condition=None, **arguments) -> dg.AssetsDefinition:
@@ -63,6 +65,45 @@ def findings(defs: dg.Definitions) -> list[str]:
         except FanInError as error:
             return [f"error: {line}" for line in str(error).splitlines()]
     return [str(warning.message) for warning in caught if warning.category is UserWarning]
+
+
+# --- what its ticks say ------------------------------------------------------------------------
+
+
+def test_a_tick_that_requests_nothing_says_what_waits_the_worst_first():
+    """Where Dagster's own sensor says that its function returned an empty result."""
+    late = all_upstreams_updated(deadline=HOUR)
+    defs = dg.Definitions(
+        assets=[
+            *map(asset, "abc"),
+            asset("late", "a", "b", condition=late),
+            asset("waits", "a", "c", condition=FAN_IN),
+            asset("idle", "c", condition=FAN_IN),
+        ]
+    )
+    with DeclarativeWorld(with_fan_in(defs)) as world:
+        world.sensor_name = ADDED
+        world.tick()
+        assert world.skip_reason == "Nothing new for 3 fan-ins"
+        world.materialize_outside("a")
+        world.tick()
+        assert world.skip_reason == (
+            "late: 1 of 2, waiting for b; waits: 1 of 2, waiting for c; nothing new for 1 fan-in"
+        )
+        world.at(2).tick()
+        assert world.skip_reason.startswith("late: PAST DEADLINE: 1 of 2, waiting for b; waits: ")
+
+
+def test_of_partitions_a_tick_says_what_the_newest_waits_for():
+    """Behind how many are complete."""
+    days = dg.StaticPartitionsDefinition(["x", "y"])
+    assets = [asset(name, partitions_def=days) for name in "ab"]
+    made = asset("d", "a", "b", condition=FAN_IN, partitions_def=days)
+    with DeclarativeWorld(with_fan_in(dg.Definitions(assets=[*assets, made]))) as world:
+        world.sensor_name = ADDED
+        world.materialize_outside("a", key="y")
+        world.tick()
+        assert world.skip_reason == "d: 0 of 1 partitions complete; y: 1 of 2, waiting for b"
 
 
 # --- the sensors that it adds --------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """Each block of the how-to pages is executed, and what the page claims of it happens."""
 
+import re
 from datetime import timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from project.fan_in import FanInError
 from project.fan_in.cli.status import status
@@ -327,3 +329,42 @@ def test_moving_from_eager():
                     count += len(world.builds()) + len(world.builds())
                 found[name].append(count)
     assert found == {"eager": [1, 2, 2], "ours": [1, 1, 1]}
+
+
+def test_rebuilds_without_change():
+    """Orders with the version of before do not count, those that differ do; payments without a
+    version of their own always do."""
+    (block,) = how_to("unchanged")
+    found = {"read_orders": lambda: b"orders"}
+    names = executed(block, payments=PAYMENTS, **found)
+    with Deployed(names["defs"]) as world:
+
+        def orders(version: str) -> None:
+            tags = {DATA_VERSION_TAG: version}
+            with world.wait(minutes=1).pinned():
+                world.instance.report_runless_asset_event(
+                    dg.AssetMaterialization("orders", tags=tags)
+                )
+
+        orders("1")
+        world.materialize("payments")
+        assert world.builds() == [{"revenue"}]
+        orders("1")
+        world.materialize("payments")
+        assert world.builds() == [], "the orders are those of before"
+        said = re.sub(r"\s+", " ", ask(world, status, "revenue").output)
+        assert "1 of 2 upstreams ready" in said
+        assert "does not count: data_version_changed is false of it" in said
+        orders("2")
+        assert world.builds() == [{"revenue"}]
+        assert world.builds() == []
+    with dg.DagsterInstance.ephemeral() as instance:
+        events = [dg.materialize([names["orders"], PAYMENTS], instance=instance) for _ in range(2)]
+    versions = {name: [_version(run, name) for run in events] for name in ("orders", "payments")}
+    assert versions["orders"][0] == versions["orders"][1]
+    assert versions["payments"][0] != versions["payments"][1]
+
+
+def _version(run: dg.ExecuteInProcessResult, name: str) -> str:
+    (event,) = run.asset_materializations_for_node(name)
+    return event.tags[DATA_VERSION_TAG]

@@ -7,6 +7,7 @@ takes the pictures that the page shows; ``make pictures`` takes them into ``docs
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,10 +18,12 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 from rich.console import Console
 
 from project.fan_in.batch import batch_of_run
+from project.fan_in.sensor import upstream_runs
 from project.local.dagster_process import LocalDagster, wait_until
 from project.local.demo import DECLARATIVE_MART, DOWNSTREAM_JOB, FIRST, SECOND, Demo
 from project.local.programs import install
 from project.paths import ROOT
+from tests.example import waiting
 
 pytestmark = pytest.mark.browser
 
@@ -54,24 +57,41 @@ def dagster(tmp_path_factory) -> Iterator[LocalDagster]:
         yield dagster
 
 
-@pytest.fixture
-def late(tmp_path) -> Iterator[LocalDagster]:
-    """Two fan-ins with a deadline of seconds, ``tests.example.late``."""
-    location = {"module_name": "tests.example.late", "location_name": "late"}
-    workspace = tmp_path / "workspace.yaml"
+@contextmanager
+def located(folder: Path, name: str, *sensors: str) -> Iterator[LocalDagster]:
+    """A Dagster of its own, with the code location ``tests.example`` of that name."""
+    location = {"module_name": f"tests.example.{name}", "location_name": name}
+    workspace = folder / "workspace.yaml"
     workspace.write_text(
         yaml.safe_dump(
             {"load_from": [{"python_module": {**location, "working_directory": str(ROOT)}}]}
         )
     )
-    sensors = ("both_paid", "fan_in_automation_sensor", "fan_in_alarm_sensor")
     with (
-        (tmp_path / "log").open("wb") as log,
+        (folder / "log").open("wb") as log,
         LocalDagster(
-            tmp_path / "home", tmp_path / "data", log=log, workspace=workspace, sensors=sensors
+            folder / "home", folder / "data", log=log, workspace=workspace, sensors=sensors
         ) as dagster,
     ):
         dagster.wait_until_ready()
+        yield dagster
+
+
+@pytest.fixture
+def late(tmp_path) -> Iterator[LocalDagster]:
+    """Two fan-ins with a deadline of seconds, ``tests.example.late``."""
+    sensors = ("both_paid", "fan_in_automation_sensor", "fan_in_alarm_sensor")
+    with located(tmp_path, "late", *sensors) as dagster:
+        yield dagster
+
+
+@pytest.fixture(scope="module")
+def waits(tmp_path_factory) -> Iterator[LocalDagster]:
+    """Fan-ins that wait, ``tests.example.waiting``."""
+    folder = tmp_path_factory.mktemp("waiting")
+    with located(folder, "waiting", "fan_in_automation_sensor") as dagster:
+        waiting.fill(dagster.instance)
+        dagster.wait_for_ticks()
         yield dagster
 
 
@@ -153,6 +173,59 @@ def test_an_evaluation_has_a_line_for_each_upstream(look, promised):
     promised("evaluation", page)
 
 
+WAITS = {
+    "delays": [
+        "0 of 40 partitions complete",
+        "2013-02-09: 1 of 2, waiting for flights",
+        "2013-02-08: 1 of 2, waiting for flights",
+        "2013-02-07: 1 of 2, waiting for flights",
+        "and 37 more wait: flights for 36, weather for 1",
+    ],
+    "overview": [
+        "17 of 20, waiting for contracts + 2",
+        *(f"waiting for {name}: never materialized" for name in waiting.AWAY),
+        "17 are there",
+    ],
+    "settling": [
+        "2 of 2, held",
+        re.compile("^complete, settling for 2 h: orders materialized at .* UTC; payments mat"),
+    ],
+}
+"""What the evaluations of ``tests.example.waiting`` show."""
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("asset", WAITS)
+def test_an_evaluation_shows_what_waits_for_what(waits, browser_page, request, asset, width, dark):
+    """Each line is whole to be seen, at once, and the whole fits a screen."""
+    page = browser_page.context.browser.new_page(viewport={"width": width, "height": 900})
+    if dark:
+        page.add_init_script("localStorage.setItem('dagster-theme', '\"Dark\"')")
+    page.goto(f"{waits.address}/assets/{asset}?view=automation")
+    shade = "node => getComputedStyle(node).backgroundColor.match(/\\d+/g).slice(0, 3)"
+    paint = [int(part) for part in page.locator("body").evaluate(shade)]
+    assert (max(paint) < 80) is dark, paint
+    page.get_by_text(re.compile(r"^\w+ \d+, \d+:\d+:\d+")).first.click(timeout=A_WHILE)
+    for words in WAITS[asset]:
+        line = page.get_by_text(words, exact=True).last
+        expect(line).to_be_in_viewport(ratio=1, timeout=A_WHILE)
+        assert line.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), words
+    if (folder := request.config.getoption("--pictures")) and width == 1280:
+        name = f"waiting_{asset}{'_dark' * dark}.png"
+        page.screenshot(path=Path(folder, name), animations="disabled")
+    page.close()
+
+
+def test_the_automation_sensors_page_says_what_waits(waits, browser_page):
+    """The reason of its newest tick: what is missing stands in front."""
+    page = browser_page
+    page.goto(f"{waits.address}/locations/waiting/sensors/fan_in_automation_sensor")
+    page.get_by_text("0 runs requested").first.hover(timeout=A_WHILE)
+    words = page.get_by_text(re.compile("settling: 2 of 2, held; delays: 0 of 40 partitions"))
+    expect(words.first).to_be_visible(timeout=A_WHILE)
+
+
 def test_a_tick_tells_its_reason(look, promised):
     """The sensor's page lists the ticks; a click tells why one requested nothing."""
     page = look("/locations/fan_in/sensors/both_feeds_succeeded")
@@ -167,8 +240,10 @@ def test_the_downstream_run_names_its_batch(look, promised, dagster):
     page.get_by_text("View tags and config").click(timeout=A_WHILE)
     promised("run", page)
     for upstream in ("flights_job", "weather_job"):
-        upstream_run = run.tags[f"fan_in/upstream.{upstream}"]
-        expect(page.get_by_text(upstream_run).first).to_be_visible(timeout=A_WHILE)
+        upstream_run = upstream_runs(run.tags)[upstream]
+        expect(page.get_by_text(f"{upstream} {upstream_run[:8]}").first).to_be_visible(
+            timeout=A_WHILE
+        )
 
 
 @pytest.mark.parametrize(

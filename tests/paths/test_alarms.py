@@ -27,6 +27,8 @@ from tests.support.drivers import (
     upstream_job,
     upstreams,
 )
+from tests.support.mechanisms import of_production
+from tests.support.player import DEV
 
 INSTALLED_AS = "dagster_fan_in"
 HOUR = timedelta(hours=1)
@@ -139,9 +141,8 @@ def test_an_upstream_that_stays_away_fails_the_check_once_and_a_whole_batch_pass
         assert failed is not None
         assert not failed.passed
         assert failed.severity is dg.AssetCheckSeverity.WARN
-        assert "1 of 2 upstreams ready, past its deadline 0 s ago, waiting for 2 h" in str(
-            failed.description
-        )
+        assert "1 of 2 upstreams ready; " in str(failed.description)
+        assert "past its deadline 0 s ago, waiting for 2 h" in str(failed.description)
         assert f"waiting for b{'_job' * (path == 'job')}: never" in str(failed.description)
         assert {"waiting since", "deadline"} <= failed.metadata.keys()
         assert alarmed.last() is False
@@ -156,6 +157,23 @@ def test_an_upstream_that_stays_away_fails_the_check_once_and_a_whole_batch_pass
         assert passed.passed
         assert alarmed.last() is True
         assert alarmed.watch(30) is None
+
+
+def test_an_alarm_comes_of_what_counts_and_names_what_did_not(path):
+    """What does not count begins no wait; a run that was asked for is called as it ended."""
+    ended = {"ended": {"b_job": {"failure"}}} if path == "job" else {}
+    with Alarmed(path, counts=of_production, **ended) as alarmed:
+        alarmed.world.at(0).run("A", tags=DEV)
+        assert alarmed.watch(2) is None
+        alarmed.complete(2.5, "A")
+        alarmed.world.at(3.5).run("B", success=not ended, materializes=True, tags=DEV)
+        assert alarmed.watch(4.4) is None
+        failed = alarmed.watch(4.5)
+        assert failed is not None
+        did = "b_job: failed" if ended else "b: materialized"
+        assert (
+            f"waiting for {did} 1 h ago, which does not count: of_production is false of it"
+        ) in str(failed.description)
 
 
 def test_a_batch_in_time_is_no_alarm(path):

@@ -13,6 +13,7 @@ from project.fan_in import (
     upstream_updated,
     upstreams_updated,
 )
+from project.fan_in.evaluation_lines import LINE_CLASS
 from project.fan_in.evaluation_records import COMPLETIONS_METADATA_KEY, completions_seen
 from tests.support.drivers import DeclarativeWorld, World, declarative_definitions, with_condition
 from tests.support.marks import needs_views
@@ -34,8 +35,8 @@ def world():
 def lines(world: World) -> dict[str, bool]:
     """Returns the lines of the last stored evaluation that have words of their own."""
     (evaluation,) = world.evaluations
-    nodes = [n for n in evaluation.iter_nodes() if n.condition_snapshot.label]
-    return {n.condition_snapshot.label: n.true_subset.bool_value for n in nodes}
+    nodes = [n for n in evaluation.iter_nodes() if n.condition_snapshot.class_name == LINE_CLASS]
+    return {n.condition_snapshot.name: n.true_subset.bool_value for n in nodes}
 
 
 def test_a_batch_is_requested_once_and_every_upstream_has_a_line(world):
@@ -43,8 +44,8 @@ def test_a_batch_is_requested_once_and_every_upstream_has_a_line(world):
     world.at(1).run("A")
     assert world.at(1.1).tick() == 0
     assert lines(world) == {
-        "a: materialized at 2026-01-05 01:00:00 UTC": True,
-        "b: never materialized": False,
+        "waiting for b: never materialized": False,
+        "a: materialized at 2026-01-05 01:00:00 UTC, counts until 2026-01-06 01:00:00 UTC": True,
     }
     world.at(2).run("B")
     assert world.at(2.1).tick() == 1
@@ -52,8 +53,8 @@ def test_a_batch_is_requested_once_and_every_upstream_has_a_line(world):
     assert world.at(2.2).tick() == 0
     used = "last materialization already used at 2026-01-05 02:06:00 UTC"
     assert lines(world) == {
-        f"a: {used} (materialized at 2026-01-05 01:00:00 UTC)": False,
-        f"b: {used} (materialized at 2026-01-05 02:00:00 UTC)": False,
+        f"waiting for a: {used} (materialized at 2026-01-05 01:00:00 UTC)": False,
+        f"waiting for b: {used} (materialized at 2026-01-05 02:00:00 UTC)": False,
     }
 
 
@@ -61,9 +62,11 @@ def test_an_evaluation_is_stored_when_the_facts_change_and_not_at_each_tick(worl
     """A line holds no age, so a waiting asset does not fill the storage."""
     world.at(0).run("A")
     world.at(25).tick()
+    let_go = "half a batch was let go at 2026-01-06 00:00:00 UTC, when all of it was too old"
     assert lines(world) == {
-        "a: last materialization at 2026-01-05 00:00:00 UTC, outside 24 h": False,
-        "b: never materialized": False,
+        f"{let_go}, without b": False,
+        "waiting for a: last materialization at 2026-01-05 00:00:00 UTC, outside 24 h": False,
+        "waiting for b: never materialized": False,
     }
     for hour in range(26, 30):
         world.at(hour).tick()
@@ -240,7 +243,7 @@ def test_views_are_looked_through():
         world.materialize_outside("view")
         world.materialize_outside("view_of_view")
         assert world.tick() == 0
-        assert "a: never materialized" in lines(world)
+        assert "waiting for a: never materialized" in world.lines
         world.run("A")
         assert world.wait(minutes=1).tick() == 1
 

@@ -267,25 +267,18 @@ def test_a_second_condition_that_asks_for_more_reads_more():
 # --- what is told --------------------------------------------------------------------------------
 
 
-def lines(world: World) -> dict[str, str]:
-    """Returns the lines of the last evaluation of d."""
-    (found,) = [e for e in world.evaluations if e.key == dg.AssetKey("d")]
-    nodes = found.iter_nodes()
-    return {n.condition_snapshot.name: n.condition_snapshot.description for n in nodes}
-
-
 def test_the_lines_of_an_evaluation_count(declarative):
     """How many there are of how many, and when it is ready that it is."""
     complete(declarative, "AA")
     assert tick(declarative) == 0
-    assert lines(declarative)["a"] == "2 of 3 within 24 h"
+    assert "waiting for a: 2 of 3 within 24 h" in declarative.lines
     complete(declarative, "AA")
     assert tick(declarative) == 0
-    ready = "4 of 3 within 24 h, the last materialized at 2026-01-05 00:05:00 UTC"
-    assert lines(declarative)["a"] == ready
+    ready = "a: 4 of 3 within 24 h, the last materialized at 2026-01-05 00:05:00 UTC"
+    assert f"{ready}, counts until 2026-01-06 00:02:00 UTC" in declarative.lines
     declarative.wait(hours=23, minutes=56)
     assert declarative.tick() == 0
-    assert lines(declarative)["a"] == "2 of 3 within 24 h", "two have left the window"
+    assert "waiting for a: 2 of 3 within 24 h" in declarative.lines, "two have left the window"
 
 
 def test_the_lines_of_an_evaluation_count_by_partition():
@@ -295,10 +288,13 @@ def test_the_lines_of_an_evaluation_count_by_partition():
         complete(world, "AA", key="x")
         complete(world, "A", key="y")
         assert tick(world) == 0
-        assert lines(world)["a"] == "materialized for x; 1 of 2 for y"
+        assert world.lines == [
+            "y: 0 of 2, waiting for a (1 of 2 within 24 h), b",
+            "x: 1 of 2, waiting for b",
+        ]
         complete(world, "A", key="y")
         assert tick(world) == 0
-        assert lines(world)["a"] == "materialized for y, x"
+        assert world.lines[0] == "y: 1 of 2, waiting for b"
 
 
 def test_a_count_of_what_is_mapped_says_what_to_do():
@@ -318,7 +314,7 @@ def test_a_count_of_what_is_mapped_says_what_to_do():
     sensor = dg.AutomationConditionSensorDefinition("sensor", target=[d], use_user_code_server=True)
     with DeclarativeWorld(dg.Definitions(assets=[a, d], sensors=[sensor])) as world:
         assert tick(world) == 0
-        assert "count of a: its partitions are mapped" in lines(world)["never true"]
+        assert "count of a: its partitions are mapped" in world.lines[0]
 
 
 def test_a_statement_more_is_read_for_no_number_of_completions(declarative):

@@ -19,13 +19,6 @@ from tests.support.drivers import (
 HOUR = timedelta(hours=1)
 
 
-def lines(world: World) -> list[str]:
-    """Returns the lines of the last evaluation that have words of their own."""
-    (evaluation,) = world.evaluations
-    labels = [node.condition_snapshot.label for node in evaluation.iter_nodes()]
-    return [label for label in labels if label]
-
-
 def play(world: World) -> int:
     """Completes a whole batch; returns how many runs the next tick requests."""
     for letter in "AB":
@@ -38,8 +31,8 @@ def test_the_evaluation_says_until_when_a_batch_is_held():
     nine = TimeOfDay("09:00", "UTC")
     with DeclarativeWorld(with_condition(all_upstreams_updated(not_before=nine))) as world:
         assert play(world) == 0
-        held = "held back: held until 2026-01-05 09:00:00 UTC (not before 09:00 in UTC)"
-        assert held in lines(world)
+        held = "complete, held until 2026-01-05 09:00:00 UTC (not before 09:00 in UTC)"
+        assert held in world.lines
         assert world.at(9).tick() == 1
         (record,) = records_of(world.instance, {(world.downstream_asset, world.ticks)}).values()
         assert record.at == world.now.timestamp()
@@ -53,7 +46,7 @@ def test_a_second_part_that_brings_its_own_pace_makes_the_condition_false():
     with DeclarativeWorld(with_condition(twice)) as world:
         assert play(world) == 0
         why = "never true: no_sooner_than given by several parts: give it in one of them"
-        assert why in lines(world)
+        assert why in world.lines
 
 
 @pytest.mark.parametrize(
@@ -69,7 +62,7 @@ def test_an_upstream_that_a_mapping_does_not_name_has_a_day(terms):
     condition = all_upstreams_updated(within={"a": 96 * HOUR}, **terms)
     with DeclarativeWorld(with_condition(condition)) as world:
         assert play(world) == 0
-        (why,) = [line for line in lines(world) if line.startswith("never true")]
+        (why,) = [line for line in world.lines if line.startswith("never true")]
         assert "=48 h is not shorter than the window of 24 h" in why
 
 
@@ -104,4 +97,4 @@ def test_the_last_request_of_a_partition_is_found_by_a_process_that_has_just_beg
             caches.clear()
             assert world.tick() == requests, key
             world.end_downstream(key=key)
-        assert any(line.startswith("held back: held until 2026-02-01") for line in lines(world))
+        assert any("complete, held until 2026-02-01" in line for line in world.lines)

@@ -248,9 +248,7 @@ def test_an_upstream_that_is_no_dependency_pairs_by_the_same_partitions():
         world.done("a", "de")
         world.done("x", "europe")
         assert world.fired() == []
-        (evaluation,) = world.evaluations
-        words = [node.condition_snapshot.description for node in evaluation.iter_nodes()]
-        assert any("x is no upstream of d and has other partitions" in line for line in words)
+        assert any("x is no upstream of d and has other partitions" in line for line in world.lines)
 
 
 def test_a_run_knows_the_batch_of_its_partition():
@@ -276,12 +274,21 @@ def test_a_run_knows_the_batch_of_its_partition():
 
 
 def test_the_lines_name_the_partitions_that_wait():
-    """For each upstream the newest partitions for which it has something that counts."""
+    """The newest of them, each with what it waits for, and how many more there are."""
     countries = dg.StaticPartitionsDefinition(["de", "fr", "it", "pl", "us"])
     with Partitioned(countries, {"a": countries, "b": countries}) as world:
         world.done("a", "de", "fr", "it", "us")
         world.fired()
-        (evaluation,) = world.evaluations
-        _, b, a = (node.condition_snapshot.description for node in evaluation.iter_nodes())
-        assert a == "materialized for us, it, fr and 1 more"
-        assert b == "nothing new for any partition"
+        assert world.lines == [
+            *(f"{country}: 1 of 2, waiting for b" for country in ("us", "it", "fr")),
+            "and 1 more wait: b for 1",
+        ]
+        world.done("b", "it", "pl")
+        world.fired()
+        assert world.lines == [
+            "requested: it",
+            "us: 1 of 2, waiting for b",
+            "pl: 1 of 2, waiting for a",
+            "fr: 1 of 2, waiting for b",
+            "and 1 more wait: b for 1",
+        ]

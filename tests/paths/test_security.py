@@ -15,6 +15,7 @@ from project.defs.ingest.feeds import flights
 from project.defs.partitions import DAYS
 from project.fan_in import all_upstreams_updated, fan_in_sensor
 from project.fan_in.batch import batch_of_run
+from project.fan_in.cursor import REQUEST_TAG, REQUEST_TAG_BEFORE
 from project.fan_in.sensor import BATCH_TAG, requested_batch, upstream_runs
 from project.paths import ROOT
 from tests.support.drivers import (
@@ -77,7 +78,7 @@ def test_a_key_is_data_whatever_it_is(text):
         assert world.wait(minutes=1).tick() == 1
         tags = world.instance.get_run_by_id(world.requested[-1]).tags
         assert tags["business_day"] == text
-        assert re.fullmatch("[0-9a-f]{32}", tags[BATCH_TAG])
+        assert tags[BATCH_TAG].endswith(f"b_job {b[:8]}")
         assert requested_batch(tags).key == text
         assert upstream_runs(tags)["b_job"] == b
         world.lose_state()
@@ -121,7 +122,8 @@ REQUEST_TAGS = {
 @pytest.mark.parametrize("key", [None, "monday"], ids=["plain", "by key"])
 def test_a_forged_request_tag_on_a_downstream_run_is_not_believed(text, key):
     """Somebody starts the downstream with this sensor's name and a request that is none."""
-    forged = {"fan_in/sensor": "sensor", "fan_in/request": text, BATCH_TAG: text[:100]}
+    requests = dict.fromkeys((REQUEST_TAG, REQUEST_TAG_BEFORE), text)
+    forged = {"fan_in/sensor": "sensor", **requests, BATCH_TAG: text[:100]}
     with tagged() if key else JobPathWorld(job_path_definitions(wait_while_running=False)) as world:
         world.start_downstream(key=key, **forged)
         world.run("A", key=key)

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from project.fan_in import FanInError, fan_in_sensor
-from project.fan_in.sensor import BATCH_TAG, SENSOR_TAG, upstream_runs
+from project.fan_in.sensor import BATCH_TAG, SENSOR_TAG, requested_batch, upstream_runs
 from tests.support.drivers import (
     JobPathWorld,
     d_job,
@@ -45,9 +45,8 @@ def test_a_batch_is_requested_once_and_its_run_says_what_made_it(world):
     assert world.act(answer) == 1
     tags = requested_tags(world)
     assert tags[SENSOR_TAG] == "sensor"
-    assert tags[BATCH_TAG] == request.run_key
-    assert tags["fan_in/upstream.a_job"] == a
-    assert tags["fan_in/upstream.b_job"] == b
+    assert tags[BATCH_TAG] == f"a_job {a[:8]}, b_job {b[:8]}"
+    assert requested_batch(tags).id == request.run_key
     assert upstream_runs(tags) == {"a_job": a, "b_job": b}
 
     assert world.at(2.2).tick() == 0
@@ -188,7 +187,7 @@ def test_a_job_of_another_code_location_is_waited_for_by_its_selector():
         assert "waiting for a_job@elsewhere: never succeeded" in world.skip_reason
         world.run_elsewhere("A")
         assert world.wait(minutes=1).tick() == 1
-        assert "fan_in/upstream.a_job.elsewhere" in requested_tags(world)
+        assert requested_tags(world)[BATCH_TAG].startswith("a_job@elsewhere ")
 
 
 def test_an_upstream_job_that_is_not_defined_is_an_error_that_names_it():
@@ -274,9 +273,23 @@ def test_run_tags_are_legal_whatever_the_names(location):
         world.run_elsewhere("A", location)
         assert world.tick() == 1
         tags = requested_tags(world)
-        keys = [key for key in tags if key.startswith("fan_in/upstream")]
-        assert all(re.fullmatch(r"fan_in/[A-Za-z0-9_.-]{1,63}", key) for key in keys)
+        assert all(re.fullmatch(r"[a-z_.]+/[A-Za-z0-9_.-]{1,63}", key) for key in tags)
         assert list(upstream_runs(tags)) == [f"a_job@{location}"]
+
+
+def test_a_run_has_two_tags_for_people_however_many_upstreams_it_has():
+    """The sensor's name, and the batch; what the sensor has to remember is in tags that Dagster
+    does not show."""
+    letters = "ABCEFGHIJKLMNOPQRSTUVWXYZ"
+    with JobPathWorld(job_path_definitions(letters)) as world:
+        for letter in letters:
+            world.run(letter)
+        assert world.tick() == 1
+        tags = requested_tags(world)
+        shown = {key for key in tags if not key.startswith(("dagster/", ".dagster/"))}
+        assert shown == {SENSOR_TAG, BATCH_TAG}
+        assert all(f"{letter.lower()}_job " in tags[BATCH_TAG] for letter in letters)
+        assert sum(key.startswith(".dagster/fan_in") for key in tags) == 1
 
 
 def test_the_cost_of_a_tick_does_not_grow_with_upstreams_or_history(monkeypatch):

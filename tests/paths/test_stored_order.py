@@ -7,7 +7,7 @@ import pytest
 from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
 
 from benchmarks.measure import heard_statements
-from project.fan_in.stored_order import LATE_COMMIT, Place, StoredSuccesses
+from project.fan_in.stored_order import LATE_COMMIT, Place, StoredEnds
 from tests.support.drivers import JobPathWorld, job_path_definitions
 from tests.support.pinned import START
 
@@ -102,7 +102,7 @@ def test_an_event_log_that_is_gone_is_noticed(world, how):
 def test_the_places_move_on_by_the_ticks_clock():
     """One is at least two minutes old, and the next is remembered behind it."""
     with JobPathWorld(job_path_definitions()) as world:
-        successes = StoredSuccesses(world.instance)
+        successes = StoredEnds(world.instance)
         seen, places = [], ()
         for minute in range(8):
             world.at(minute * MINUTE).run("A")
@@ -124,7 +124,7 @@ def test_the_places_move_on_by_the_ticks_clock():
 def test_without_any_success_nothing_is_read_twice():
     """The place before all of them."""
     with JobPathWorld(job_path_definitions()) as world:
-        successes = StoredSuccesses(world.instance)
+        successes = StoredEnds(world.instance)
         found, places = successes.since((), world.now)
         assert (found, places) == ((), (Place(world.now.timestamp(), 0),))
         a = world.run("A")

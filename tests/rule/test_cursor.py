@@ -2,8 +2,10 @@
 
 import json
 import zlib
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from project.fan_in.cursor import (
     LONGEST_TAG,
     MOST_KEYS,
     REQUEST_TAG,
+    REQUEST_TAG_BEFORE,
     VERSION,
     KeyState,
     LastRequests,
@@ -69,10 +72,20 @@ def test_a_request_survives_the_run_tag_exactly():
     assert SensorRequest.from_tags(request.to_tags()) == request
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "no base64", "AAAA", b64encode(zlib.compress(b" " * 100_000_000)).decode()],
+    ids=["nothing", "no base64", "not packed", "what would fill the memory"],
+)
+def test_a_request_tag_that_holds_none_is_none(text):
+    """Somebody made it up."""
+    assert SensorRequest.from_tags({REQUEST_TAG: text}) is None
+
+
 def test_a_request_of_a_thousand_upstreams_is_in_tags_that_every_storage_takes():
     """Cut into pieces, and whole again; with a piece missing it is none."""
     names = [f"upstream_{i}" for i in range(1000)]
-    completions = [run_completion(name, f"run-{name}", 1000.25, None) for name in names]
+    completions = [run_completion(name, str(uuid4()), 1000.25, None) for name in names]
     decision = decide(
         at=AT, upstreams=names, completions=completions, used={}, terms=Terms(within=None)
     )
@@ -152,7 +165,7 @@ def test_no_text_is_fatal(text):
     """Whatever stands in a cursor or in a run's tag, reading it raises nothing."""
     text = text if isinstance(text, str) else json.dumps(text)
     assert SensorState.from_json(text, OWNER) is None
-    assert SensorRequest.from_tags({REQUEST_TAG: text}) is None
+    assert SensorRequest.from_tags({REQUEST_TAG_BEFORE: text}) is None
 
 
 @given(st.data())
@@ -212,7 +225,7 @@ def test_the_completions_before_the_newest_survive_the_cursor_exactly():
 def test_a_request_tag_of_the_first_version_is_still_read():
     """What was used before an upgrade must not count again after it."""
     text = '{"at":1773144000.0,"key":"abc","positions":{"a":[1000.0,"run-a"]}}'
-    request = SensorRequest.from_tags({REQUEST_TAG: text})
+    request = SensorRequest.from_tags({REQUEST_TAG_BEFORE: text})
     assert (request.batch_id, request.key, request.members) == ("abc", None, {"a"})
     assert request.positions == {"a": (1000.0, "run-a")}
 

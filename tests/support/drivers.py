@@ -9,7 +9,7 @@ requests are stored, and the runs created.
 
 import atexit
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from functools import cache
@@ -36,6 +36,7 @@ from dagster._core.utils import make_new_run_id
 
 import project.fan_in as fan_in
 from project.fan_in.batch import batch_of_run
+from project.fan_in.evaluation_lines import LINE_CLASS
 from tests.support.pinned import (
     PARTITION,
     REPOSITORY,
@@ -45,6 +46,15 @@ from tests.support.pinned import (
 )
 
 ELSEWHERE = "elsewhere"
+ENV_TAG = "env"
+DATA_VERSION_TAG = "dagster/data_version"
+NO_TAGS: Mapping[str, str] = {}
+
+
+def said(evaluation: Any) -> list[str]:
+    """Returns the lines of an evaluation, and of a group of lines those beneath it."""
+    nodes = [n for n in evaluation.iter_nodes() if n.condition_snapshot.class_name == LINE_CLASS]
+    return [node.condition_snapshot.name for node in nodes if not node.child_evaluations]
 
 
 class World(PinnedInstance):
@@ -86,17 +96,31 @@ class World(PinnedInstance):
     # --- upstreams ---------------------------------------------------------------------------
 
     def start(
-        self, letter: str, location: str | None = None, *, key: str | None = None, **run: Any
+        self,
+        letter: str,
+        location: str | None = None,
+        *,
+        key: str | None = None,
+        tags: Mapping[str, str] = NO_TAGS,
+        **run: Any,
     ) -> str:
         """Starts a run of an upstream's job, with a key or without, and returns its id."""
         job = self.definitions.resolve_job_def(f"{letter.lower()}_job")
+        tags = {**self._tags(key), **tags}
         with self.pinned():
-            return self._create_run(job, location=location, tags=self._tags(key), **run)
+            return self._create_run(job, location=location, tags=tags, **run)
 
-    def finish(self, run_id: str, *assets: str, success: bool = True) -> None:
-        """Ends a run that has materialized these assets."""
+    def finish(self, run_id: str, *assets: str, version: str | None = None, **end: Any) -> None:
+        """Ends a run that has materialized these assets: with a data version, and the environment
+        of the run in the metadata, if these are given."""
+        env = self.instance.get_run_by_id(run_id).tags.get(ENV_TAG)
+        end.setdefault("success", True)
+        if assets and env is not None:
+            end["metadata"] = {ENV_TAG: env}
+        if assets and version is not None:
+            end["tags"] = {DATA_VERSION_TAG: version}
         with self.pinned():
-            self._end_run(run_id, [dg.AssetKey(asset.lower()) for asset in assets], success)
+            self._end_run(run_id, [dg.AssetKey(asset.lower()) for asset in assets], **end)
 
     def run(
         self,
@@ -105,15 +129,34 @@ class World(PinnedInstance):
         success: bool = True,
         materializes: bool | None = None,
         key: str | None = None,
+        tags: Mapping[str, str] = NO_TAGS,
+        parent: str | None = None,
+        **end: Any,
     ) -> str:
         """Runs an upstream's job in no time, and returns the run's id.
 
-        By default it materializes its asset if and only if it succeeds.
+        By default it materializes its asset if and only if it succeeds. ``parent`` is a run that
+        it executes again.
         """
         materializes = success if materializes is None else materializes
-        run_id = self.start(letter, key=key)
-        self.finish(run_id, *letter * materializes, success=success)
+        again = {"parent_run_id": parent, "root_run_id": parent} if parent else {}
+        run_id = self.start(letter, key=key, tags=tags, **again)
+        self.finish(run_id, *letter * materializes, success=success, **end)
         return run_id
+
+    def fail_for_now(self, letter: str, *, key: str | None = None) -> str:
+        """Runs an upstream's job, which fails and is to be retried; returns the run's id."""
+        run_id = self.run(letter, success=False, key=key)
+        with self.pinned():
+            # It comes after the failure is stored.
+            self.instance.add_run_tags(run_id, {"dagster/will_retry": "true"})
+        return run_id
+
+    def retry(self, run_id: str, letter: str, *, key: str | None = None, **end: Any) -> None:
+        """Retries a run that has failed, as Dagster does; the retry succeeds."""
+        retry = self.run(letter, key=key, parent=run_id, tags={"dagster/retry_number": "1"}, **end)
+        with self.pinned():
+            self.instance.add_run_tags(run_id, {"dagster/auto_retry_run_id": retry})
 
     def run_elsewhere(
         self, letter: str, location: str = ELSEWHERE, *, key: str | None = None
@@ -123,11 +166,14 @@ class World(PinnedInstance):
         self.finish(run_id)
         return run_id
 
-    def materialize_outside(self, letter: str, *, key: str | None = None) -> None:
+    def materialize_outside(
+        self, letter: str, *, key: str | None = None, version: str | None = None
+    ) -> None:
         """Reports a materialization of an upstream asset that no run made."""
+        tags = {} if version is None else {DATA_VERSION_TAG: version}
         with self.pinned():
             self.instance.report_runless_asset_event(
-                dg.AssetMaterialization(letter.lower(), partition=key)
+                dg.AssetMaterialization(letter.lower(), partition=key, tags=tags)
             )
 
     # --- ticks -------------------------------------------------------------------------------
@@ -326,6 +372,12 @@ class DeclarativeWorld(World):
     """Upstream jobs, and asset ``d`` requested by its automation condition."""
 
     downstream_asset = dg.AssetKey("d")
+
+    @property
+    def lines(self) -> list[str]:
+        """What the last evaluation of the downstream says of where it stands."""
+        (found,) = [e for e in self.evaluations if e.key == self.downstream_asset]
+        return said(found)
 
     def let_go(self, *, key: str | None = None) -> None:
         """Reports a materialization of the downstream, as the UI does."""

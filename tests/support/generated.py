@@ -18,9 +18,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.support.clocks import Clock, Period
+from tests.support.oracle import COUNTS
 from tests.support.timeline import (
     A_MONDAY,
     GRID,
+    LONGEST_WAIT_FOR_RETRY,
+    MAY_BE_LATE,
     ONE_DAY,
     WEEKDAYS,
     WITHOUT_KEY,
@@ -78,6 +81,12 @@ WEIGHTS = {
     Kind.ELSEWHERE: SELDOM,
     Kind.JOINS: SELDOM,
     Kind.LEAVES: SELDOM,
+    Kind.CANCELED: SELDOM,
+    Kind.FAILS_FOR_NOW: SELDOM,
+    Kind.RETRIED: SELDOM,
+    Kind.UNCOUNTED: SELDOM,
+    Kind.STARTS_UNCOUNTED: SELDOM,
+    Kind.SAME: SELDOM,
     Kind.D_SUCCEEDS: 4,
     Kind.D_FAILS: 2,
     Kind.D_BY_HAND: SELDOM,
@@ -86,6 +95,11 @@ WEIGHTS = {
     Kind.LOSE_STATE: SELDOM,
     Kind.WRAP: SELDOM,
 }
+OTHER_ENDS = (Kind.FAILS, Kind.FAILS_LATE, Kind.FAILS_FOR_NOW, Kind.CANCELED, Kind.RETRIED)
+OFTEN = {"prod": (Kind.UNCOUNTED, Kind.STARTS_UNCOUNTED), "changed": (Kind.SAME,), "": ()}
+"""What happens more often where it is asked what counts."""
+
+SOME_ENDS = (("failure",), ("failure", "success"), ("canceled", "failure", "success"))
 KINDS = [kind for kind, weight in WEIGHTS.items() for _ in range(weight)]
 
 
@@ -123,12 +137,15 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
         settles = [s for s in map(hours, (0.5, 1, 1.5, 6)) if s < min(sliding, default=hours(99))]
         timeline = replace(timeline, settle=draw(st.sampled_from(settles)))
     if not set("|~") & set(str(timeline.when or "")) and draw(one_in(3)):
-        counts = st.dictionaries(
-            st.sampled_from(letters), st.integers(2, 3), min_size=1, max_size=2
-        )
-        timeline = replace(timeline, counts=tuple(draw(counts).items()))
+        count = st.dictionaries(st.sampled_from(letters), st.integers(2, 3), min_size=1, max_size=2)
+        timeline = replace(timeline, count=tuple(draw(count).items()))
     if draw(one_in(4)):
         timeline = replace(timeline, idle=True)
+    if draw(one_in(4)):
+        own = st.dictionaries(st.sampled_from(letters), st.sampled_from(SOME_ENDS), min_size=1)
+        timeline = replace(timeline, ended=tuple(draw(own).items()))
+    if draw(one_in(3)):
+        timeline = replace(timeline, counts=draw(st.sampled_from(("prod", "changed"))))
     for name, values in (("pace", PACES), ("not_before", CLOCKS)):
         if not draw(one_in(3)) and (paced := [*_with(timeline, name, values)]):
             timeline = draw(st.sampled_from(paced))
@@ -139,7 +156,7 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
         timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))
         if len(letters) > 1 and draw(one_in(2)):
             timeline = replace(timeline, shared=draw(st.sampled_from(letters)))
-        elif draw(one_in(3)):
+        elif not draw(one_in(3)):
             days = (timeline.start.weekday() + number for number in range(2))
             keys = [WEEKDAYS[day % 7] for day in days]
             # A day's deadline comes after its end, when what completed early may be too old.
@@ -196,15 +213,21 @@ class _Maker:
         self.now = timedelta(0)
         self.steps: list[Step] = []
         self.started: list[tuple[str, str | None]] = []
+        self.failed: list[tuple[str, str | None, timedelta]] = []
+        self.never_retried: set[tuple[str, str | None]] = set()
         self.edges: list[timedelta] = []
         self.wrapped = False
 
     def add(self, draw: st.DrawFn) -> None:
+        timeline = self.timeline
         if draw(st.integers(0, 2)) == 2:
             return self.complete_all(draw)
-        if self.timeline.otherwise is not None and draw(one_in(3)):
+        if timeline.otherwise is not None and draw(one_in(3)):
             return self.wait_out(draw)
-        kind = draw(st.sampled_from(KINDS))
+        if self.failed and draw(one_in(3)):
+            return self.retry(draw)
+        often = OFTEN[timeline.counts] + OTHER_ENDS * bool(timeline.ended)
+        kind = draw(st.sampled_from(often if often and draw(one_in(4)) else KINDS))
         letter = draw(st.sampled_from(self.known)) if "{" in kind.value else None
         key = self.key(draw, kind, letter)
         match kind:
@@ -230,17 +253,33 @@ class _Maker:
                 if self.timeline.overlap or self.wrapped:
                     return None
                 self.wrapped = True
-            case Kind.STARTS:
+            case Kind.STARTS | Kind.STARTS_UNCOUNTED:
                 self.started.append((letter, key))
+            case Kind.RETRIED:
+                return self.retry(draw)
         late = timedelta(0)
-        if kind is Kind.COMPLETES and draw(one_in(8)):
+        if kind in MAY_BE_LATE and draw(one_in(8)):
             late = draw(st.sampled_from(LATENESS))
         self._put(draw, kind, letter, key, late)
+        if kind is Kind.FAILS_FOR_NOW and (letter, key) not in self.never_retried:
+            self.failed.append((letter, key, self.now))
         return None
+
+    def retry(self, draw: st.DrawFn) -> None:
+        """Adds the retry of the first failure that is to be retried, if it can still come."""
+        if self.failed:
+            letter, key, at = self.failed.pop(0)
+            if self.now + hours(0.05) - at < LONGEST_WAIT_FOR_RETRY:
+                self.now += hours(0.05)
+                self.steps.append(Step(Kind.RETRIED, self.now, letter, key=key))
+            else:
+                # It never comes, so that of the later ones none is the first any more.
+                self.never_retried.add((letter, key))
+                self.failed = [one for one in self.failed if one[:2] != (letter, key)]
 
     def is_named(self, letter: str) -> bool:
         named = f"{self.timeline.when or ''}{self.timeline.otherwise or ''}"
-        return letter in named or letter in dict(self.timeline.counts)
+        return letter in named or letter in dict(self.timeline.count)
 
     def key(self, draw: st.DrawFn, kind: Kind, letter: str | None) -> str | None:
         """Draws the key of a run; seldom none."""
@@ -250,6 +289,11 @@ class _Maker:
         without = letter is not None and draw(one_in(10))
         return None if without else draw(st.sampled_from(keys))
 
+    def whole(self, letter: str) -> Kind:
+        """Returns what is a completion of an upstream on both paths."""
+        success = "success" in self.timeline.ends_of(letter)
+        return Kind.COMPLETES if success else Kind.FAILS_LATE
+
     def complete_all(self, draw: st.DrawFn) -> None:
         """Adds a whole batch, so that something fires."""
         one = draw(st.sampled_from(self.timeline.keys or (None,)))
@@ -257,12 +301,12 @@ class _Maker:
             self._put(draw, Kind.D_SUCCEEDS, None, one)
         for letter in draw(st.permutations(sorted(self.members))):
             key = None if letter in self.timeline.shared else one
-            kind = Kind.COMPLETES
+            kind = self.whole(letter)
             if self.timeline.idle and (letter, key) in self.started:
                 self.started.remove((letter, key))
                 kind = Kind.ENDS
             for _ in range(1, self.timeline.count_of(letter)):
-                self._put(draw, Kind.COMPLETES, letter, key)
+                self._put(draw, self.whole(letter), letter, key)
             self._put(draw, kind, letter, key)
         if draw(st.booleans()):
             self.tick(draw)
@@ -272,7 +316,7 @@ class _Maker:
         letter = draw(st.sampled_from(sorted(self.members)))
         shared = letter in self.timeline.shared
         key = None if shared else draw(st.sampled_from(self.timeline.keys or (None,)))
-        self._put(draw, Kind.COMPLETES, letter, key)
+        self._put(draw, self.whole(letter), letter, key)
         edge = draw(st.sampled_from(self._deadlines(self.now)))
         if edge - GRID > self.now:
             self.now = edge + draw(st.sampled_from((-GRID, timedelta(0), timedelta(0), GRID)))
@@ -299,8 +343,10 @@ class _Maker:
         late = late if late < self.now else timedelta(0)
         step = Step(kind, self.now, letter, late, key)
         self.steps.append(step)
-        if kind in (Kind.COMPLETES, Kind.ENDS):
+        if kind in COUNTS["job"] or kind in OTHER_ENDS:
             self.edges += self._edges(step)
+        if kind is Kind.FAILS_FOR_NOW:
+            self.edges.append(step.at + LONGEST_WAIT_FOR_RETRY)
 
     def _deadlines(self, at: timedelta) -> list[timedelta]:
         """Returns when the deadline of a wait may pass that begins at a time."""

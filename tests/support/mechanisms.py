@@ -16,6 +16,7 @@ import dagster as dg
 import project.fan_in as fan_in
 from tests.support.clocks import Clock, Period
 from tests.support.drivers import (
+    ENV_TAG,
     DeclarativeWorld,
     JobConditionWorld,
     JobPathWorld,
@@ -101,15 +102,30 @@ def _within(letters: Collection[str], timeline: Timeline, name: str) -> Any:
     return {name.format(a.lower()): _window(timeline.window_of(a)) for a in sorted(letters)}
 
 
+def of_production(work: fan_in.UpstreamWork) -> bool:
+    """What is not of the environment dev: by the tag of the run, or the asset's metadata."""
+    told = work.metadata.get(ENV_TAG)
+    return work.run_tags.get(ENV_TAG, told.value if told else "prod") != "dev"
+
+
+def changed(work: fan_in.UpstreamWork) -> bool:
+    """What has another data version than before; of a job all, since a run has none."""
+    return fan_in.data_version_changed(work)
+
+
+COUNTS: dict[str, Any] = {"": None, "prod": of_production, "changed": changed}
+
+
 def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationCondition:
     within, when = _within(letters, timeline, "{}"), timeline.when
-    pace = _pace(timeline)
-    count = {a.lower(): number for a, number in timeline.counts}
+    # What an expression has from a part that asks no more than that anything is ready.
+    own = _pace(timeline) | ({"counts": COUNTS[timeline.counts]} if timeline.counts else {})
+    count = {a.lower(): number for a, number in timeline.count}
     common: dict[str, Any] = {
         "wait_while_running": not timeline.overlap,
         "settle": timeline.settle,
         "count": count or None,
-        **pace,
+        **own,
     }
     if timeline.deadline is not None:
         common |= {"deadline": _deadline(timeline), "wait_while_upstreams_run": timeline.idle}
@@ -133,9 +149,9 @@ def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationC
             condition &= ~fan_in.downstream_running()
         if timeline.settle:
             condition &= fan_in.upstreams_settled(quiet=timeline.settle)
-        if pace:  # Of an expression, by a part that asks no more than that anything is ready.
+        if own:
             condition &= fan_in.all_upstreams_updated(
-                within, at_least=1, wait_while_running=False, **pace
+                within, at_least=1, wait_while_running=False, **own
             )
     if timeline.idle and timeline.deadline is None:
         condition &= ~fan_in.upstreams_running()
@@ -169,8 +185,8 @@ def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
             more["when"] = eval(timeline.when, succeeded)
         if timeline.settle:
             more["settle"] = timeline.settle
-        if timeline.counts:
-            more["count"] = {f"{a.lower()}_job": number for a, number in timeline.counts}
+        if timeline.count:
+            more["count"] = {f"{a.lower()}_job": number for a, number in timeline.count}
         if timeline.deadline is not None:
             more |= {"deadline": _deadline(timeline), "alarm_on": "d"}
         if timeline.otherwise is not None:
@@ -179,6 +195,10 @@ def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
             more["wait_while_upstreams_run"] = True
         if timeline.keys:
             more["correlate_by"] = tag
+        if timeline.ended:
+            more["ended"] = {f"{a.lower()}_job": set(e) for a, e in timeline.ended if a in letters}
+        if timeline.counts:
+            more["counts"] = COUNTS[timeline.counts]
         sensor = fan_in.fan_in_sensor(
             name="sensor",
             upstream_jobs=list(jobs.values()),

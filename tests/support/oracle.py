@@ -17,6 +17,7 @@ It is written from the contract, not from the library's code, so that agreement 
 - Pace counts from the last firing, or hand-started run that consumes; at exactly that time it is
   over. From local midnight to a time of day nothing fires.
 - Losing state and wrapping the condition change nothing.
+- What does not count, or is an end of a run that was not asked for, is as if it had not been.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,6 +27,7 @@ from datetime import timedelta
 from tests.support.clocks import Period
 from tests.support.timeline import (
     EARLY,
+    LONGEST_WAIT_FOR_RETRY,
     ONE_DAY,
     WEEKDAYS,
     WITHOUT_KEY,
@@ -39,11 +41,20 @@ from tests.support.timeline import (
     write_digit,
 )
 
+SUCCESSES = {Kind.COMPLETES, Kind.ENDS, Kind.UNCOUNTED, Kind.SAME, Kind.RETRIED}
 COUNTS = {
-    "declarative": {Kind.COMPLETES, Kind.ENDS, Kind.FAILS_LATE, Kind.OUTSIDE},
-    "job": {Kind.COMPLETES, Kind.ENDS, Kind.SUCCEEDS_EMPTY},
+    "declarative": {*SUCCESSES, Kind.FAILS_LATE, Kind.OUTSIDE},
+    "job": {*SUCCESSES, Kind.SUCCEEDS_EMPTY},
 }
 """What is a completion on each path: a materialization of the asset; a success of the job."""
+
+OTHER_ENDS = {
+    Kind.FAILS: "failure",
+    Kind.FAILS_LATE: "failure",
+    Kind.FAILS_FOR_NOW: "failure",
+    Kind.CANCELED: "canceled",
+}
+"""How else a run of the job may end."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,8 @@ class World:
         return [
             Completion(step.completed_at, number, upstream)
             for number, step in enumerate(self.timeline.steps[:place])
-            if step.upstream == upstream and step.kind in COUNTS[self.path]
+            if step.upstream == upstream
+            if self.is_completion(number, place) and self.counts(number)
         ]
 
     def newest(self, upstream: str, place: int) -> Completion | None:
@@ -135,6 +147,44 @@ class World:
             if not any(self.consumed(other, place) for other in newer):
                 count += self.in_window(completion, place)
         return count >= self.timeline.count_of(upstream)
+
+    def is_completion(self, number: int, place: int) -> bool:
+        """True if a step is a completion of its upstream, as far as is known at a tick."""
+        step = self.timeline.steps[number]
+        if self.path == "declarative":
+            return step.kind in COUNTS["declarative"]
+        end = "success" if step.kind in COUNTS["job"] else OTHER_ENDS.get(step.kind)
+        if step.kind is Kind.FAILS_FOR_NOW and not self.retry_never_came(number, place):
+            return False
+        return end in self.timeline.ends_of(step.upstream)
+
+    def retry_never_came(self, number: int, place: int) -> bool:
+        """True if a failure was to be retried, and was not for an hour."""
+        steps, failed = self.timeline.steps, self.timeline.steps[number]
+        of_upstream = [n for n in range(place) if steps[n].upstream == failed.upstream]
+        failures = [n for n in of_upstream if steps[n].kind is Kind.FAILS_FOR_NOW]
+        retries = [n for n in of_upstream if steps[n].kind is Kind.RETRIED]
+        if failures.index(number) < len(retries):
+            return False
+        return steps[place].at - failed.at >= LONGEST_WAIT_FOR_RETRY
+
+    def counts(self, number: int) -> bool:
+        """True if a completion counts: it is not of the environment dev, or (of an asset) it has
+        another data version than the one stored before it."""
+        if not self.timeline.counts:
+            return True
+        step, before = self.timeline.steps[number], self.timeline.steps[:number]
+        of_upstream = [s for s in before if s.upstream == step.upstream]
+        if self.timeline.counts == "prod":
+            starts = [s for s in of_upstream if s.kind in (Kind.STARTS, Kind.STARTS_UNCOUNTED)]
+            ended = sum(s.kind is Kind.ENDS for s in of_upstream)
+            if step.kind is Kind.ENDS:
+                return starts[ended].kind is Kind.STARTS
+            return step.kind is not Kind.UNCOUNTED
+        if self.timeline.counts == "changed" and self.path == "declarative":
+            made = any(s.kind in COUNTS["declarative"] for s in of_upstream)
+            return step.kind is not Kind.SAME or not made
+        return True
 
     def consumed(self, completion: Completion, place: int) -> bool:
         """True if a completion has been consumed."""
@@ -211,10 +261,10 @@ class World:
     def since(self, place: int) -> timedelta | None:
         """Returns when the wait began: with the oldest completion that counts for it."""
         waiting = [
-            step.completed_at
-            for number, step in enumerate(self.timeline.steps[:place])
-            if step.upstream in self.upstreams(place) and step.kind in COUNTS[self.path]
-            if self.begins_wait(Completion(step.completed_at, number, step.upstream), place)
+            completion.completed_at
+            for upstream in self.upstreams(place)
+            for completion in self.known(upstream, place)
+            if self.begins_wait(completion, place)
         ]
         return min(waiting, default=None)
 
@@ -298,7 +348,11 @@ class World:
             if settle is not None and newest is not None and age < settle:
                 return f"though {upstream}, {in_hours(age)} h old, has not settled"
             kinds = [step.kind for step in steps if step.upstream == upstream]
-            if self.timeline.idle and kinds.count(Kind.STARTS) > kinds.count(Kind.ENDS):
+            starts = [kind for kind in kinds if kind in (Kind.STARTS, Kind.STARTS_UNCOUNTED)]
+            unfinished_starts = starts[kinds.count(Kind.ENDS) :]
+            if self.path == "job" and self.timeline.counts == "prod":
+                unfinished_starts = [k for k in unfinished_starts if k is Kind.STARTS]
+            if self.timeline.idle and unfinished_starts:
                 return f"while {upstream} runs"
         return self.held_by_pace(place)
 

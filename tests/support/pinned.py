@@ -82,7 +82,15 @@ class PinnedInstance(AbstractContextManager["PinnedInstance"]):
             job, status=dg.DagsterRunStatus.STARTED, remote_job_origin=origin, **kwargs
         ).run_id
 
-    def _end_run(self, run_id: str, assets: Iterable[dg.AssetKey], success: bool) -> None:
+    def _end_run(
+        self,
+        run_id: str,
+        assets: Iterable[dg.AssetKey],
+        success: bool,
+        *,
+        canceled: bool = False,
+        **materialization: Any,
+    ) -> None:
         run = self.instance.get_run_by_id(run_id)
         graph = self.definitions.resolve_asset_graph()
 
@@ -92,10 +100,10 @@ class PinnedInstance(AbstractContextManager["PinnedInstance"]):
 
         for key in assets:
             partition = run.tags.get(PARTITION) if graph.get(key).is_partitioned else None
-            materialization = dg.AssetMaterialization(key, partition=partition)
-            data = StepMaterializationData(materialization)
-            report(dg.DagsterEventType.ASSET_MATERIALIZATION, data)
-        report(dg.DagsterEventType.RUN_SUCCESS if success else dg.DagsterEventType.RUN_FAILURE)
+            event = dg.AssetMaterialization(key, partition=partition, **materialization)
+            report(dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event))
+        end = dg.DagsterEventType.RUN_SUCCESS if success else dg.DagsterEventType.RUN_FAILURE
+        report(dg.DagsterEventType.RUN_CANCELED if canceled else end)
 
 
 def repository_origin(location: str) -> RemoteRepositoryOrigin:

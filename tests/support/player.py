@@ -9,6 +9,8 @@ from tests.support.drivers import World
 from tests.support.mechanisms import Mechanism
 from tests.support.timeline import EARLY, Firings, Kind, Step, Timeline
 
+DEV = {drivers.ENV_TAG: "dev"}
+
 
 class Player(AbstractContextManager["Player"]):
     """One mechanism in one world, taking a timeline's steps one by one."""
@@ -19,6 +21,9 @@ class Player(AbstractContextManager["Player"]):
         self.letters = timeline.upstreams
         self.wrapped = False
         self.started: defaultdict[tuple, list[str]] = defaultdict(list)
+        self.failed: defaultdict[tuple, list[str]] = defaultdict(list)
+        self.versions: dict[tuple, str] = {}
+        self.drawn: list[str] = []
         # Every upstream that is ever named has a job, in the set or not.
         self.named = timeline.upstreams | {s.upstream for s in timeline.steps if s.upstream}
         self.world: World = mechanism.world(self._definitions(), timeline.moment(timedelta(0)))
@@ -48,6 +53,14 @@ class Player(AbstractContextManager["Player"]):
     def _redefine(self) -> None:
         self.world.define(self._definitions())
 
+    def version(self, step: Step) -> str | None:
+        """Returns a new data version for what a step materializes, if these matter."""
+        if self.timeline.counts != "changed":
+            return None
+        made = self.versions[step.upstream, step.key] = f"version {len(self.drawn)}"
+        self.drawn.append(made)
+        return made
+
     def take(self, step: Step) -> list[tuple[str | None, int]] | None:
         """Takes a step; returns the keys of the requested runs if it is a tick, each with its
         digit."""
@@ -59,19 +72,35 @@ class Player(AbstractContextManager["Player"]):
                 world.tick()
                 return [self._requested(run_id) for run_id in world.requested[before:]]
             case Kind.COMPLETES:
-                world.run(letter, key=key)
+                world.run(letter, key=key, version=self.version(step))
+            case Kind.SAME:
+                same = self.versions.get((letter, step.key))
+                world.run(letter, key=key, version=same or self.version(step))
+            case Kind.UNCOUNTED:
+                world.run(letter, key=key, tags=DEV, version=self.version(step))
             case Kind.STARTS:
                 self.started[letter, key].append(world.start(letter, key=key))
+            case Kind.STARTS_UNCOUNTED:
+                self.started[letter, key].append(world.start(letter, key=key, tags=DEV))
             case Kind.ENDS:
-                world.finish(self.started[letter, key].pop(0), letter)
+                run_id = self.started[letter, key].pop(0)
+                world.finish(run_id, letter, version=self.version(step))
             case Kind.FAILS:
                 world.run(letter, success=False, key=key)
+            case Kind.CANCELED:
+                world.run(letter, success=False, key=key, canceled=True)
+            case Kind.FAILS_FOR_NOW:
+                self.failed[letter, key].append(world.fail_for_now(letter, key=key))
+            case Kind.RETRIED:
+                run_id = self.failed[letter, key].pop(0)
+                world.retry(run_id, letter, key=key, version=self.version(step))
             case Kind.FAILS_LATE:
-                world.run(letter, success=False, materializes=True, key=key)
+                version = self.version(step)
+                world.run(letter, success=False, materializes=True, key=key, version=version)
             case Kind.SUCCEEDS_EMPTY:
                 world.run(letter, materializes=False, key=key)
             case Kind.OUTSIDE:
-                world.materialize_outside(letter, key=key)
+                world.materialize_outside(letter, key=key, version=self.version(step))
             case Kind.ELSEWHERE:
                 world.run_elsewhere(letter, key=key)
             case Kind.JOINS:

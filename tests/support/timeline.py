@@ -16,6 +16,9 @@ at one time happen in the order written. Before a colon stands what is not the d
     {A,B,C} when=A&(B|~C): A B .            letters are true of upstreams that are ready
     count[A]=3: A . A A . B .               A is ready with three completions, none of them used
     settle=1h idle=yes: A B .@2             no upstream has completed for an hour, and none runs
+    ended[A]=success,failure: (A fails) B . which ends of A's job are completions (job path alone)
+    counts=prod: A~ B . A .                 the fan-in asks of each if it counts: A~ does not
+    counts=changed: A B . A= B .            only a new data version counts: A= has the one before
     window=week/UTC@sunday: A B .           also day/UTC@06:00, hour/UTC, month/UTC
     pace=6h: A B . A B .                    no sooner than 6 hours after the last request
     pace=day/UTC notbefore=09:00/UTC: A B . at most one a day, and none before nine
@@ -29,7 +32,7 @@ at one time happen in the order written. Before a colon stands what is not the d
 
 import ast
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +60,12 @@ class Kind(Enum):
     FAILS_LATE = "({A} materializes {a}, then fails)"
     SUCCEEDS_EMPTY = "({A} succeeds, {a} not materialized)"
     OUTSIDE = "({a} materialized outside its job)"
+    CANCELED = "({A} canceled)"  # before it materializes a
+    FAILS_FOR_NOW = "({A} fails, to be retried)"
+    RETRIED = "({A} retried)"  # the oldest such run is retried, and the retry succeeds
+    UNCOUNTED = "{A}~"  # completes by a run of the environment dev
+    STARTS_UNCOUNTED = "{A}+~"  # such a run starts and goes on
+    SAME = "{A}="  # completes, with the data version that a (the partition) has already
     ELSEWHERE = "({A} elsewhere)"  # a job named like A's in another code location succeeds
     JOINS = "({A} joins the set)"
     LEAVES = "({A} leaves the set)"
@@ -68,6 +77,14 @@ class Kind(Enum):
     LOSE_STATE = "(lose state)"
     WRAP = "(& ~in_progress added)"  # the condition is wrapped in another one that holds
 
+
+MAY_BE_LATE = {Kind.COMPLETES, Kind.FAILS, Kind.CANCELED}
+"""What may become visible later than it happened."""
+
+LONGEST_WAIT_FOR_RETRY = timedelta(hours=1)
+"""After so long without its retry, a failure that was to be retried is the end."""
+
+ENDS = ("canceled", "failure", "success")
 
 WITHOUT_KEY = {Kind.TICK, Kind.JOINS, Kind.LEAVES, Kind.LOSE_STATE, Kind.WRAP}
 """What is never of one key alone."""
@@ -226,7 +243,7 @@ class Step:
             raise TimelineError(f"{self.kind.name} of upstream {self.upstream!r}: it takes {takes}")
         if any(hours(in_hours(time)) != time for time in (self.at, self.late)):
             raise TimelineError(f"a time of {self.form!r} is finer than a millionth of an hour")
-        if self.late and self.kind is not Kind.COMPLETES:
+        if self.late and self.kind not in MAY_BE_LATE:
             raise TimelineError(f"{self.form!r} cannot be late: only a completion, like A, can")
         if self.key is not None and self.kind in WITHOUT_KEY:
             raise TimelineError(f"{self.form!r} cannot have a key: it is not about a run")
@@ -263,11 +280,13 @@ class Timeline:
         window: How recent a completion must be.
         windows: Upstreams with windows of their own, and these.
         when: What must be ready: None for all, so many, or an expression over letters.
-        counts: Upstreams that are ready with so many completions, and these numbers.
+        count: Upstreams that are ready with so many completions, and these numbers.
         settle: Quiet period: no upstream has completed for this long; None for none.
         deadline: How long a batch is waited for, or until what time of day; None for ever.
         otherwise: What must be ready past the deadline: None, so many, or an expression.
         idle: True if a batch waits while an upstream runs.
+        ended: Upstreams with the ends of their runs that are completions, if not success alone.
+        counts: What counts: "" for everything, "prod" or "changed".
         pace: How soon after the last request the next may come; None for at once.
         not_before: From which time of day on a batch is requested; None for all day.
         keys: The correlation keys, or none: then everything goes with everything.
@@ -283,11 +302,13 @@ class Timeline:
     window: Window = ONE_DAY
     windows: tuple[tuple[str, Window], ...] = ()
     when: int | str | None = None
-    counts: tuple[tuple[str, int], ...] = ()
+    count: tuple[tuple[str, int], ...] = ()
     settle: timedelta | None = None
     deadline: Deadline | None = None
     otherwise: int | str | None = None
     idle: bool = False
+    ended: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    counts: str = ""
     pace: Pace = None
     not_before: Clock | None = None
     keys: tuple[str, ...] = ()
@@ -307,7 +328,9 @@ class Timeline:
         put("upstreams", frozenset(self.upstreams))
         own = sorted(dict(self.windows).items())
         put("windows", tuple(pair for pair in own if pair[1] != self.window))
-        put("counts", tuple(pair for pair in sorted(dict(self.counts).items()) if pair[1] != 1))
+        ended = sorted((letter, tuple(sorted(ends))) for letter, ends in dict(self.ended).items())
+        put("ended", tuple(pair for pair in ended if pair[1] != ("success",)))
+        put("count", tuple(pair for pair in sorted(dict(self.count).items()) if pair[1] != 1))
         put("when", self.when if self.when is None else _read_when(str(self.when)))
         own = self.otherwise
         put("otherwise", own if own is None else _read_when(str(own)))
@@ -334,18 +357,25 @@ class Timeline:
         yield from _requirement_faults("when", self.when, letters)
         yield from _requirement_faults("otherwise", self.otherwise, letters)
         yield from self._deadline_faults(windows.values())
-        for letter, count in dict(self.counts).items():
+        for letter, count in dict(self.count).items():
             if letter not in letters:
                 yield f"count[{letter}]", f"{letter} is not in the set {letters}"
             if count < 1:
                 yield f"count[{letter}]", f"a count is 1 or more, not {count}"
-        if self.counts and re.search("[|~]", str(self.when)):
+        if self.count and re.search("[|~]", str(self.when)):
             yield "when", "with a count, when is a number or like A&B: the condition has no other"
         if self.settle is not None:
             if self.settle <= timedelta(0) or self.settle % GRID:
                 yield "settle", f"to settle takes more than 0 h, not {self.settle!s}"
             if any(self.settle >= window for window in sliding.values()):
                 yield "settle", "what has settled is outside the window: settle for less"
+        for letter, ends in dict(self.ended).items():
+            if letter not in [*UPSTREAM_LETTERS]:
+                yield f"ended[{letter}]", f"{letter} is no upstream: one is A to Z but D"
+            if not ends or len(set(ends)) < len(ends) or not set(ends) <= set(ENDS):
+                yield f"ended[{letter}]", f"{list(ends)} are not some of {', '.join(ENDS)}"
+        if self.counts not in ("", "prod", "changed"):
+            yield "counts", f"counts={self.counts!r} is not prod or changed"
         yield from self._pace_faults([*windows.values()])
         if len(set(self.keys)) < len(self.keys) or not all(map(_KEY.fullmatch, self.keys)):
             yield "keys", f"{list(self.keys)} are not different lower-case words, like x1"
@@ -386,10 +416,17 @@ class Timeline:
     def _step_faults(self) -> Iterator[tuple[int, str]]:
         """Yields the number of each step that cannot come where it stands, and why."""
         clock, members, going = timedelta(0), set(self.upstreams), Counter()
+        failed: dict[str, list[timedelta]] = defaultdict(list)
         for number, step in enumerate(self.steps):
             kind, name = step.kind, step.upstream
             run = f"{name}{{}}{step.suffix}"
-            going[run] += (kind is Kind.STARTS) - (kind is Kind.ENDS)
+            going[run] += (kind in (Kind.STARTS, Kind.STARTS_UNCOUNTED)) - (kind is Kind.ENDS)
+            if kind is Kind.FAILS_FOR_NOW:
+                failed[run].append(step.at)
+            if kind is Kind.RETRIED:
+                at = failed[run].pop(0) if failed[run] else None
+                if at is None or step.at - at >= LONGEST_WAIT_FOR_RETRY:
+                    yield number, f"no run of {run.format('')} has failed within the hour before"
             if step.at < clock:
                 yield number, f"time runs back: {in_hours(clock)} h or later is allowed here"
             if kind is Kind.JOINS and name in members:
@@ -415,16 +452,20 @@ class Timeline:
                         yield number, fault
                     if isinstance(when, int) and len(members) < when:
                         yield number, f"{option}={when} of a set of {len(members)} can never be"
-                if name in dict(self.counts):
+                if name in dict(self.count):
                     yield number, f"count[{name}] names it: it can neither join nor leave"
 
     def window_of(self, upstream: str) -> Window:
         """Returns how recent a completion of this upstream must be."""
         return dict(self.windows).get(upstream, self.window)
 
+    def ends_of(self, upstream: str | None) -> tuple[str, ...]:
+        """Returns which ends of this upstream's runs are completions."""
+        return dict(self.ended).get(str(upstream), ("success",))
+
     def count_of(self, upstream: str) -> int:
         """Returns with how many completions this upstream is ready."""
-        return dict(self.counts).get(upstream, 1)
+        return dict(self.count).get(upstream, 1)
 
     def partition_of(self, key: str | None) -> str | None:
         """Returns the day that a key is, if it is one."""
@@ -460,7 +501,7 @@ class Timeline:
         words += [f"window[{letter}]={_write_window(own)}" for letter, own in self.windows]
         if self.when is not None:
             words.append(f"when={self.when}")
-        words += [f"count[{letter}]={count}" for letter, count in self.counts]
+        words += [f"count[{letter}]={count}" for letter, count in self.count]
         if self.settle:
             words.append(f"settle={in_hours(self.settle)}h")
         if self.deadline is not None:
@@ -469,6 +510,9 @@ class Timeline:
             words.append(f"otherwise={self.otherwise}")
         if self.idle:
             words.append("idle=yes")
+        words += [f"ended[{letter}]={','.join(ends)}" for letter, ends in self.ended]
+        if self.counts:
+            words.append(f"counts={self.counts}")
         if self.pace:
             words.append(f"pace={_write_window(self.pace)}")
         if self.not_before:
@@ -537,11 +581,13 @@ _OPTIONS = {
     "window=(.*)": ("window", _read_window),
     r"window\[(.*)\]=(.*)": ("windows", lambda letter, word: ((letter, _read_window(word)),)),
     "when=(.*)": ("when", _read_when),
-    r"count\[(.*)\]=(.*)": ("counts", lambda letter, word: ((letter, _read_count(word)),)),
+    r"count\[(.*)\]=(.*)": ("count", lambda letter, word: ((letter, _read_count(word)),)),
     "settle=(.*)h": ("settle", hours),
     "deadline=(.*)": ("deadline", _read_deadline),
     "otherwise=(.*)": ("otherwise", _read_when),
     "idle=(yes|no)": ("idle", lambda word: word == "yes"),
+    r"ended\[(.*)\]=(.*)": ("ended", lambda letter, word: ((letter, tuple(word.split(","))),)),
+    "counts=(prod|changed)": ("counts", str),
     "pace=(.*)": ("pace", _read_pace),
     "notbefore=(.*)": ("not_before", _read_clock),
     "keys=(.*)": ("keys", lambda keys: keys.split(",")),
@@ -553,8 +599,8 @@ _OPTIONS = {
 _EXAMPLES = (
     "{A,B} start=2026-03-08 window=24h|none|day/America/New_York window[A]=6h when=2 when=A&(B|~C)"
     " count[A]=3 settle=1h deadline=2h|09:00/Europe/Berlin otherwise=1 otherwise=A|B idle=yes|no"
-    " pace=6h|day/UTC notbefore=09:00/UTC keys=x,y shared=A daily=yes|no overlap=yes|no"
-    " manual_runs=ignore|consume"
+    " ended[A]=success,failure counts=prod|changed pace=6h|day/UTC notbefore=09:00/UTC keys=x,y"
+    " shared=A daily=yes|no overlap=yes|no manual_runs=ignore|consume"
 )
 
 
@@ -596,7 +642,7 @@ def _parse_header(text: str, written: str, header: Mapping[str, Any]) -> dict[st
             for pattern, (name, read) in _OPTIONS.items():
                 if (found := re.fullmatch(pattern, word[0])) and option not in places:
                     value = read(*found.groups())
-                    several = name in ("windows", "counts")
+                    several = name in ("windows", "count", "ended")
                     fields[name] = (*fields.get(name, ()), *value) if several else value
                     places[option] = word.start()
                     break
@@ -695,7 +741,7 @@ def diagram(timeline: Timeline, firings: Firings) -> str:
         else:
             cells |= dict.fromkeys(own, step.form + step.lateness)
         for lane, cell in cells.items():
-            going[lane] += cell == "[" or cell.endswith("+")
+            going[lane] += cell == "[" or cell.endswith(("+", "+~"))
             ends = cell in ("D!", "Dx") or cell.endswith("-")
             going[lane] -= min(ends, going[lane])
         width = max(map(len, cells.values())) + 1

@@ -43,14 +43,15 @@ class Named:
         """True when only this project's mechanisms can express what the timeline asks for."""
         t = self.timeline
         period = isinstance(t.window, Period) or t.pace or t.not_before or t.deadline
-        more = t.windows or t.when is not None or t.counts or t.settle or t.idle or t.keys
+        more = t.windows or t.when is not None or t.count or t.settle or t.idle or t.keys
         lets_go = any(step.kind is Kind.LET_GO for step in t.steps)
-        return bool(period or more or lets_go)
+        return bool(period or more or lets_go or t.ended or t.counts)
 
 
 CORE, WINDOW, STATE, DIFFERENCE = "Core", "Window", "State", "Listed differences"
 KEYS, WINDOWS, QUORUM, SETTLING = "Keys", "Windows", "Quorum", "Settling"
 COUNT, HAND, DEADLINES, PACE = "Count", "By hand", "Deadlines", "Pace"
+COUNTING = "What counts"
 
 # fmt: off
 # ruff: noqa: E501 (one line of data each)
@@ -115,6 +116,40 @@ NAMED = (
     Named(DIFFERENCE, "by hand before the deadline", "deadline=2h otherwise=1: A D?@1 .@2 . B@3 .", "000/e01", "For the asset the wait is over, for the job nobody's batch was requested."),
     Named(DIFFERENCE, "a shared upstream begins no wait", "deadline=2h otherwise=1 keys=x,y shared=B: A/x B@0.1 . B@1 .@4 A/x@5 .", "x=101 y=000 / x=0e0 y=000", "It counts for every partition, and none of them waits for it; on the job path it is ignored."),
     Named(DIFFERENCE, "by hand, it is no request for a job", "pace=2h: A B . D?@1 A@1.1 B@1.2 .@2.1 .@3 .", "1010/1100", "On the job path it uses up nothing, and so it holds nothing."),
+
+    Named(DIFFERENCE, "a failure that was asked for", "ended[A]=failure: (A fails) B . A B . .", "010/100", "On the job path an end of a run may be asked for; a materialization has none."),
+    Named(DIFFERENCE, "done, however it ended", "ended[A]=canceled,failure,success: B (A canceled) . B (A fails) . B A . .", "0010/1110", "Each end of A is a completion of the job; the asset has one at last."),
+    Named(DIFFERENCE, "a failure that is retried is no end", "ended[A]=failure: B (A fails, to be retried) . (A retried) . .", "010/000", "The retry is a run of its own, and it succeeds: the job has not failed."),
+    Named(DIFFERENCE, "a retry that never comes", "ended[A]=failure: (A fails, to be retried)@0.1 B@0.9 .@0.95 .@1.099999 .@1.1 .", "0000/0010", "After an hour without its retry, the failure is the end, though much was read since."),
+    Named(DIFFERENCE, "a failure seen late, of a clock that is behind", "ended[A]=failure,success: A B . B@2.5 .@2.55 (A fails)@2.6<0.4 .@2.7 B@5 .@5.1 (A fails)@5.2<1.5 .@5.3", "10000/10101", "A failure is found by the order in which it was stored, as a success is."),
+    Named(DIFFERENCE, "a cancellation seen late", "ended[A]=canceled: B@2.5 .@2.55 (A canceled)@2.6<0.4 .@2.7", "00/01", "So is a cancellation."),
+    Named(DIFFERENCE, "ends by key", "keys=x,y ended[A]=failure,success: (A fails)/x B/x B/y . A/y (A fails)/y . .", "x=000 y=010 / x=100 y=010", "How a run of one key ended says nothing of another."),
+    Named(DIFFERENCE, "a failure, and its state was lost", "ended[A]=failure,success: (A fails) B . (lose state) . B (A fails) (lose state) . .", "0000/1010", "What a failure made is read back like any batch, and an unused failure is found again."),
+    Named(DIFFERENCE, "a failure begins the wait", "deadline=2h otherwise=1 ended[A]=failure: (A fails) .@1.9 .@2 B . (A fails) .", "0000/0e10", "It waits, and is counted late, as a success does."),
+    Named(DIFFERENCE, "the wait for a retry that never comes", "deadline=1.5h otherwise=1 ended[A]=failure: (A fails, to be retried) .@0.9 .@1.4 .@1.5 .", "0000/00e0", "Once it is the end, the wait began when it failed."),
+    Named(DIFFERENCE, "a count of ends", "count[A]=2 ended[A]=failure,success: A (A fails) B . A .", "01/10", "Two ends of A, whichever."),
+    Named(DIFFERENCE, "a count of new data versions", "count[A]=2 counts=changed: A A= B . A . B .", "010/100", "A rebuild without change is no part of it."),
+    Named(DIFFERENCE, "a run that would not count", "counts=prod idle=yes: A B A+~ . A- . A+ . A- .", "0100/1000", "The sensor asks of a running run whether it would count; the asset waits for whatever runs."),
+    Named(DIFFERENCE, "a rebuild without change", "counts=changed: A B . A= B . A . .", "1010/1100", "An asset's data version tells that nothing has changed; a run has none."),
+    Named(DIFFERENCE, "the version before is older than the window", "counts=changed window=2h: A@0 B@0.01 A=@5 B@5.01 . A@5.5 .", "01/10", "What is compared is the version before, however old.", cold=True),
+    Named(DIFFERENCE, "a rebuild of one key", "counts=changed keys=x,y: A/x B/x A/y B/y . A=/x B/x A/y B/y . .", "x=100 y=110 / x=110 y=110", "Each partition has its own version before."),
+    Named(COUNTING, "a rebuild between two changes", "counts=changed: A . A= B . A= . (a materialized outside its job) . B .", "01001", "What counted before a rebuild counts still; a version reported from outside is another one."),
+
+    Named(COUNTING, "a newer success hides no failure", "ended[A]=failure: (A fails) A B . .", "10", "A success that was not asked for is as if it had not been."),
+    Named(COUNTING, "an end that was not asked for", "ended[A]=failure,success: (A canceled) B . A . .", "010", "It is no completion."),
+    Named(COUNTING, "one's ends are not another's", "ended[A]=failure,success: (B fails) A . B . .", "010", "B's failure is none."),
+    Named(COUNTING, "a retry is the end", "ended[A]=failure,success: B (A fails, to be retried) . (A retried) . .", "010", "The failure before it is none, and the retry's success is one."),
+    Named(COUNTING, "a completion that does not count", "counts=prod: A~ B . A . A~ B . .", "0100", "It is as if it had not been."),
+    Named(COUNTING, "it hides nothing older", "counts=prod: A A~ B . .", "10", "The newest that counts is the newest."),
+    Named(COUNTING, "it unsettles nothing", "counts=prod settle=1h: A@0 B@0.01 A~@0.5 .@1.01 .@1.5", "10", "The quiet period goes by what counts."),
+    Named(COUNTING, "what does not count, by key", "counts=prod keys=x,y: A~/x B/x A/y B/y . A/x . .", "x=010 y=100", "Each key by itself."),
+    Named(COUNTING, "what does not count, after its state was lost", "counts=prod: A B A~ . (lose state) . B A~ . A .", "1001", "It is asked again, and the answer is the same."),
+    Named(COUNTING, "older than what does not count, seen late", "counts=prod: B@1 A~@2 .@2.1 A@2.2<0.5 .@2.3", "01", "It ended before A~, which hides nothing."),
+    Named(COUNTING, "a quorum of what counts", "{A,B,C} counts=prod when=2: A~ B . C~ . C . A .", "0010", "Two of three, of those that count."),
+    Named(COUNTING, "what does not count begins no wait", "deadline=2h otherwise=1 counts=prod keys=x,y: A~/x A/y@0.1 A/x@1 .@2 .@2.2 .@3 .", "x=00e0 y=0e00", "The wait begins with the first that counts."),
+    Named(COUNTING, "a count of what counts", "count[A]=2 counts=prod: A A~ B . A . A~ A B . A .", "0101", "What does not count is no part of a count."),
+    Named(COUNTING, "no sooner than two hours, of what counts", "counts=prod pace=2h: A B . A~@0.5 B@0.6 .@2.2 A@2.3 . .", "1010", "Pace lets go what counts."),
+    Named(COUNTING, "a run that went on, and does not count", "counts=prod: A+~ B . A- . A+ . A- .", "0001", "Asked of what it ended as."),
 
     Named(KEYS, "a day pairs with its own day only", "keys=mon,tue: A/mon . B/tue . B/mon . A/tue .", "mon=0010 tue=0001", "Halves of two days are no batch, however young; each day is one of its own."),
     Named(KEYS, "two days at one tick", "keys=mon,tue: A/mon A/tue B/tue B/mon . .", "mon=10 tue=10", "One request for each, and each request has its day."),

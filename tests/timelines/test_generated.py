@@ -57,7 +57,7 @@ def test_generated_timelines_reach_every_kind_of_step_and_setting_and_fire():
     kinds, held, early = Counter(), Counter(), Counter()
 
     @settings(
-        max_examples=600, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=700, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
     @given(timelines())
     def look(timeline: Timeline) -> None:
@@ -83,8 +83,8 @@ def test_generated_timelines_reach_every_kind_of_step_and_setting_and_fire():
 
     look()
     assert seen == set(Kind)
-    named = {"plain", "windows", "when", "counts", "settle", "idle", "keys", "shared"}
-    assert set(settings_seen) >= named | {"deadline", "otherwise", "daily"}
+    named = {"plain", "windows", "when", "count", "settle", "idle", "keys", "shared"}
+    assert set(settings_seen) >= named | {"deadline", "otherwise", "daily", "ended", "counts"}
     assert settings_seen["plain"] > 200
     assert set(settings_seen) >= {"pace", "not_before"}
     assert all(kinds[kind] > 5 for kind in ("day", "hour", "week", "month")), kinds

@@ -33,6 +33,11 @@ FORMS = [
     ("(A materializes a, then fails)", Kind.FAILS_LATE, "A"),
     ("(A succeeds, a not materialized)", Kind.SUCCEEDS_EMPTY, "A"),
     ("(a materialized outside its job)", Kind.OUTSIDE, "A"),
+    ("(A canceled)", Kind.CANCELED, "A"),
+    ("(A fails, to be retried)", Kind.FAILS_FOR_NOW, "A"),
+    ("A~", Kind.UNCOUNTED, "A"),
+    ("A+~", Kind.STARTS_UNCOUNTED, "A"),
+    ("A=", Kind.SAME, "A"),
     ("(A elsewhere)", Kind.ELSEWHERE, "A"),
     ("(C joins the set)", Kind.JOINS, "C"),
     ("(B leaves the set)", Kind.LEAVES, "B"),
@@ -61,9 +66,19 @@ def test_the_end_of_a_run_is_a_step_after_its_start():
     assert str(timeline) == "A+ A-"
 
 
+def test_a_retry_is_a_step_after_its_failure():
+    """`(A retried)` is of the oldest failure that is to be retried, and comes within an hour."""
+    timeline = parse("(A fails, to be retried) (A retried)")
+    assert [step.kind for step in timeline.steps] == [Kind.FAILS_FOR_NOW, Kind.RETRIED]
+    assert str(timeline) == "(A fails, to be retried) (A retried)"
+    for text in ("(A fails) (A retried)", "(A fails, to be retried) (A retried)@1"):
+        with pytest.raises(TimelineError, match="no run of A has failed within the hour before"):
+            parse(text)
+
+
 def test_every_kind_has_a_form_that_is_tested():
     """No kind of step is left out of the tables above."""
-    assert {kind for _, kind, _ in FORMS} | {Kind.ENDS} == set(Kind)
+    assert {kind for _, kind, _ in FORMS} | {Kind.ENDS, Kind.RETRIED} == set(Kind)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +218,8 @@ def test_ticks_are_counted():
         ("when=A&~B: A", {"when": "A&~B"}),
         ("settle=1h: A", {"settle": hours(1)}),
         ("idle=yes: A", {"idle": True}),
+        ("ended[A]=failure,success: A", {"ended": (("A", ("failure", "success")),)}),
+        ("counts=prod: A", {"counts": "prod"}),
         ("window=day/UTC@06:00: A", {"window": Period("day", "UTC", "06:00")}),
         ("window[A]=week/UTC@sunday: A", {"windows": (("A", Period("week", "UTC", "sunday")),)}),
         ("pace=6h: A", {"pace": hours(6)}),
@@ -392,6 +409,8 @@ def test_an_override_that_does_not_fit_the_steps_points_at_the_step():
         ),
         ({"not_before": Clock("09:00", "UTC"), "window": hours(9)}, "what it holds is outside"),
         ({"windows": {"A": timedelta(0)}}, "the window is more than 0 h or none"),
+        ({"ended": {"A": ("won",)}}, "['won'] are not some of canceled, failure, success"),
+        ({"counts": "none"}, "counts='none' is not prod or changed"),
     ],
 )
 def test_a_field_out_of_range_is_an_error_made_in_code(fields, words):

@@ -16,10 +16,12 @@ from project.fan_in import (
     FanInError,
     FanInSensorComponent,
     TimeOfDay,
+    UpstreamWork,
     __version__,
     all_upstreams_updated,
     at_least,
     batch_of,
+    data_version_changed,
     downstream_running,
     fan_in_sensor,
     template_vars,
@@ -68,6 +70,16 @@ paced = all_upstreams_updated(
     no_sooner_than=CalendarHour("UTC"),
     not_before=TimeOfDay("06:00", "Europe/Berlin"),
 )
+rebuilt = all_upstreams_updated(counts=data_version_changed)
+
+
+def large(work: UpstreamWork) -> bool:
+    rows = work.metadata.get("rows")
+    at: datetime | None = work.completed_at
+    return rows is not None and at is not None and work.data_version != work.data_version_before
+
+
+of_size = all_upstreams_updated(counts=large)
 named = all_upstreams_updated().with_label("all feeds")
 only = all_upstreams_updated().allow(dg.AssetSelection.groups("feeds"))
 
@@ -88,7 +100,9 @@ def other(context: dg.AssetExecutionContext) -> None:
 def told(completion: Completion) -> str:
     at: datetime = completion.completed_at
     run_id: str | None = completion.run_id
-    return f"{completion.upstream} {completion.id} {at} {completion.key} {run_id} {__version__}"
+    ended: str | None = completion.ended
+    told = f"{completion.upstream} {completion.id} {at} {completion.key} {run_id} {ended}"
+    return f"{told} {__version__}"
 
 
 # --- the sensor ----------------------------------------------------------------------------------
@@ -113,6 +127,10 @@ def run_config(batch: Batch) -> Mapping[str, Any]:
     return {"ops": {"work": {"config": {"key": batch.key}}}}
 
 
+def of_production(work: UpstreamWork) -> bool:
+    return work.run_tags.get("env") == "prod" and "dagster/backfill" not in work.run_tags
+
+
 sensor: dg.SensorDefinition = fan_in_sensor(
     name="orders_and_payments",
     upstream_jobs=[orders_job, payments_job, elsewhere],
@@ -120,6 +138,8 @@ sensor: dg.SensorDefinition = fan_in_sensor(
     within={"orders_job": CalendarDay("UTC"), "refunds_job@billing": None},
     when=upstream_succeeded(orders_job)
     & (upstream_succeeded(payments_job) | upstream_succeeded(elsewhere)),
+    counts=of_production,
+    ended={"orders_job": {"success", "failure"}},
     settle=timedelta(minutes=5),
     no_sooner_than=CalendarDay("UTC", starts_at="06:00"),
     not_before=TimeOfDay("06:00", "UTC"),

@@ -23,6 +23,7 @@ from .output import (
     made_words,
     outlook_data,
     title,
+    uncounted_lines,
     upstream_row,
     write_json,
 )
@@ -84,6 +85,8 @@ def _write(page: Page, found: Explanation) -> None:
         rows = [upstream_row(s, answer.outlook, found.decided_at) for s in answer.statuses]
         page.table(UPSTREAM_HEADS, rows, indent=2)
     page.gap()
+    for line in uncounted_lines(found.uncounted, found.fan_in, found.decided_at):
+        page.line(f"{line}.")
     if len(answers) > MOST_KEYS_SHOWN:
         page.line(f"And {len(answers) - MOST_KEYS_SHOWN} more keys: see --json, or give --key.")
     _write_tick(page, found)
@@ -154,6 +157,7 @@ def _data(app: App, found: Explanation) -> Mapping[str, Any]:
             }
             for answer in found.answers
         ],
+        "uncounted": dict(found.uncounted),
         "evaluated_at": evaluation and evaluation.at,
         "tick": found.tick,
         "tick_is_near": found.near,

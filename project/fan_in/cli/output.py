@@ -16,8 +16,8 @@ from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
 from ..inspect.requests import RequestedRun
-from ..messages import explain_upstream
-from ..rule import Batch, UpstreamStatus
+from ..messages import does_not_count, explain_uncounted, explain_upstream
+from ..rule import Batch, Completion, Uncounted, UpstreamStatus
 from ..ticks import TickRecord
 from ..windows import falls_out, format_duration, format_time
 
@@ -78,8 +78,10 @@ def _as_json(value: Any) -> Any:
             return {"calendar_day": zone, "calendar": value.text}
         case Calendar():
             return {"calendar": value.text}
+        case Uncounted(completion=one, why=why):
+            return {**_fields(one, "completed_at", "run_id", "key", "ended"), "why": why}
         case Batch():
-            names = ("upstream", "id", "run_id", "completed_at")
+            names = ("upstream", "id", "run_id", "completed_at", "ended")
             upstreams = [_fields(c, *names) for c in value.completions]
             return {"id": value.id, "upstreams": upstreams, "without": value.without}
         case RequestedRun():
@@ -106,17 +108,34 @@ def upstream_row(status: UpstreamStatus, outlook: Outlook, at: datetime) -> tupl
     newest = status.newest
     last, age = "", ""
     if newest is not None:
-        last = _in_utc(newest.completed_at)
+        last = _in_utc(newest.completed_at) + _how_ended(newest)
         age = format_duration(at - newest.completed_at)
     if not status.ready or newest is None:
         why = explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure)
         return status.upstream, last, age, "no", why
     until = status.ready_until
-    return status.upstream, last, age, "yes", _in_utc(until) if until else "always"
+    counts = _in_utc(until) if until else "always"
+    if status.uncounted:
+        counts += f"; {does_not_count(status.uncounted, words=outlook.words, at=at)}"
+    return status.upstream, last, age, "yes", counts
 
 
 def _in_utc(time: datetime) -> str:
     return format_time(time).removesuffix(" UTC")
+
+
+def _how_ended(completion: Completion) -> str:
+    """Returns how the run of a completion ended, if not in success."""
+    return "" if completion.ended in (None, "success") else f", {completion.ended}"
+
+
+def uncounted_lines(
+    uncounted: Mapping[str, Uncounted], fan_in: FanInSpec, at: datetime
+) -> list[str]:
+    """Returns what does not count, of any key; without keys, the upstreams' rows tell it."""
+    if fan_in.key_tag is None:
+        return []
+    return explain_uncounted(uncounted, tag=fan_in.key_tag, at=at, words=fan_in.words)
 
 
 def title(fan_in: FanInSpec) -> str:
@@ -132,6 +151,7 @@ def batch_words(made: RequestedRun) -> str:
         return "its batch is no longer stored"
     words = ", ".join(
         f"{c.upstream} {c.run_id[:8] if c.run_id else f'at {format_time(c.completed_at)}'}"
+        f"{_how_ended(c)}"
         for c in made.batch.completions
     )
     if made.batch.without is None:
@@ -159,6 +179,8 @@ def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Map
         "completed_at": newest and newest.completed_at,
         "age_seconds": (at - newest.completed_at).total_seconds() if newest else None,
         "run_id": newest and newest.run_id,
+        "ended": newest and newest.ended,
+        "uncounted": status.uncounted,
         "used_at": status.used_at,
         "window": status.within,
         "falls_out_at": status.ready_until if status.ready else until,

@@ -10,7 +10,7 @@ from ..compat.python import UTC
 from ..inspect.outlook import Outlook
 from ..inspect.sensors import Evaluator, daemon_problem, daemon_reported_at
 from ..inspect.status import Status, status_of
-from ..messages import count_ready
+from ..messages import count_ready, words_of
 from ..ticks import TickRecord
 from ..windows import format_duration, format_time
 from .location import App, pass_app
@@ -22,6 +22,7 @@ from .output import (
     made_words,
     outlook_data,
     title,
+    uncounted_lines,
     upstream_row,
     write_json,
 )
@@ -104,7 +105,10 @@ def _write_one(page: Page, one: Status, at: datetime) -> None:
         page.line(f"nothing new of any {fan_in.key_tag}", indent=2)
     for name, completion in one.outlooks.ignored.items() if one.outlooks else ():
         age = format_duration(at - completion.completed_at)
-        page.line(f"ignored, without {fan_in.key_tag}: {name} succeeded {age} ago", indent=2)
+        ended = words_of(completion).completed
+        page.line(f"ignored, without {fan_in.key_tag}: {name} {ended} {age} ago", indent=2)
+    for line in uncounted_lines(one.outlooks.uncounted if one.outlooks else {}, fan_in, at):
+        page.line(line, indent=2)
     last = made_words(one.last, at) if one.last else "nothing requested yet"
     page.line(f"last batch: {last}", indent=2)
 
@@ -146,6 +150,7 @@ def _one_data(one: Status, at: datetime) -> Mapping[str, Any]:
             {"upstream": name, "run_id": c.run_id, "completed_at": c.completed_at}
             for name, c in (one.outlooks.ignored if one.outlooks else {}).items()
         ],
+        "uncounted": dict(one.outlooks.uncounted) if one.outlooks else {},
         "last_batch": one.last,
     }
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..condition import UpstreamsUpdated, UpstreamUpdated
+from ..evaluation_lines import LINE_CLASS
 from ..evaluation_records import Evaluation
 from .outlook import written
 
@@ -11,11 +12,12 @@ FAN_IN_CLASSES = {UpstreamsUpdated.__name__, UpstreamUpdated.__name__}
 
 
 def lines(evaluation: Evaluation, key: str | None) -> Sequence[tuple[bool | None, str]]:
-    """Returns whether each part was true for a key, None if it was not asked, and its text: an
-    upstream's line with its reason."""
+    """Returns whether each part was true for a key, None if it was not asked, and its text; of the
+    lines of a fan-in only those about this key, or all."""
     return [
         (_holds(node.true_subset, key) if _asked(node, key) else None, _written(node))
         for node in _leaves(evaluation.root)
+        if _asked(node, key) or node.condition_snapshot.class_name != LINE_CLASS
     ]
 
 
@@ -51,11 +53,13 @@ def _operands(node: Any) -> Iterator[Any]:
 
 
 def _leaves(node: Any) -> Iterator[Any]:
-    """Yields the upstreams' lines, and the other parts."""
+    """Yields the lines of fan-ins, and the other parts."""
     parts = node.child_evaluations
-    if node.condition_snapshot.class_name in FAN_IN_CLASSES:
-        yield from parts
-    elif parts and (node.condition_snapshot.name == "AND" or _asks_the_rule(node)):
+    if parts and (
+        node.condition_snapshot.class_name in {*FAN_IN_CLASSES, LINE_CLASS}
+        or node.condition_snapshot.name == "AND"
+        or _asks_the_rule(node)
+    ):
         for part in parts:
             yield from _leaves(part)
     else:
@@ -70,5 +74,7 @@ def _asks_the_rule(node: Any) -> bool:
 
 def _written(node: Any) -> str:
     snapshot = node.condition_snapshot
+    if snapshot.class_name == LINE_CLASS:
+        return str(snapshot.name)
     parts = [_written(child) for child in node.child_evaluations]
     return written(snapshot.label, snapshot.name or snapshot.description, parts)

@@ -2,7 +2,7 @@
 the tick of that time did."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -10,12 +10,12 @@ import dagster as dg
 
 from ..evaluation_records import Evaluation, newest_evaluation
 from ..messages import explain_besides
-from ..rule import Decision, State, UpstreamStatus
+from ..rule import Decision, State, Uncounted, UpstreamStatus
 from ..ticks import LONGEST_EVALUATION, TickRecord
 from ..windows import format_duration
 from .evaluations import not_true
 from .fan_ins import FanInSpec
-from .outlook import Outlook, outlook
+from .outlook import Outlook, Outlooks, outlook
 from .requests import RequestedRun, requests_in, requests_of
 from .sensors import evaluator_of
 
@@ -77,6 +77,7 @@ class Explanation:
         evaluation: The newest stored evaluation of the condition.
         answers: One for each key.
         last: The last request before.
+        uncounted: For each upstream its newest completion that ``counts`` leaves out, of any key.
     """
 
     fan_in: FanInSpec
@@ -87,6 +88,7 @@ class Explanation:
     evaluation: Evaluation | None
     answers: Sequence[Answer]
     last: RequestedRun | None
+    uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
 
 
 def explain_at(
@@ -113,16 +115,18 @@ def explain_at(
     made = _made_at(instance, fan_in, at, key, reach, near)
     decided_at = max((one.at for one in made.values()), default=at)
 
-    def known_at(time: datetime) -> Mapping[str | None, Outlook]:
+    def known_at(time: datetime) -> Outlooks:
         sensor = evaluator.definition
-        found = outlook(instance, repository, fan_in, sensor, None, now=at, at=time).by_key
-        return {of: one for of, one in found.items() if key is None or of == key}
+        found = outlook(instance, repository, fan_in, sensor, None, now=at, at=time)
+        return found if key is None else found.of_key(key)
 
-    outlooks = _with_requested(known_at(decided_at), made, fan_in)
+    known = known_at(decided_at)
+    outlooks = _with_requested(known.by_key, made, fan_in)
     before = requests_of(instance, fan_in, key=key, until=at)
     run_ids = {one.run_id for one in made.values()}
     last = next((one for one in before if one.run_id not in run_ids), None)
-    completed = any(s.newest for o in outlooks.values() for s in o.decision.statuses)
+    seen = any(s.newest for o in outlooks.values() for s in o.decision.statuses)
+    completed = seen or bool(known.uncounted)
     if not (made or last or tick or completed):
         return None
     evaluation = None
@@ -136,7 +140,7 @@ def explain_at(
         if of is None or of == key or of in made or outlooks[of].decision.ready
     ]
     if not made:
-        at_tick = known_at(near.at) if near else {}
+        at_tick = known_at(near.at).by_key if near else {}
         answers = [_compared(a, at_tick.get(a.outlook.key), near) for a in answers]
     return Explanation(
         fan_in=fan_in,
@@ -147,6 +151,7 @@ def explain_at(
         evaluation=evaluation,
         answers=answers,
         last=last,
+        uncounted=known.uncounted,
     )
 
 

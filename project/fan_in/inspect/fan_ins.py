@@ -16,6 +16,7 @@ from ..condition import (
     UpstreamsUpdated,
     UpstreamUpdated,
 )
+from ..counts import Counts
 from ..messages import ASSET_WORDS, RUN_WORDS, Words
 from ..pace import Pace
 from ..partition_maps import are_times
@@ -160,6 +161,8 @@ def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
             within=fan_in.within,
             when=fan_in.when,
             settle=fan_in.settle,
+            counts=fan_in.counts,
+            ended=fan_in.ended,
             no_sooner_than=fan_in.no_sooner_than,
             not_before=fan_in.not_before,
             deadline=fan_in.deadline,
@@ -218,6 +221,7 @@ def _of_condition(
             within=parser.within,
             when=None if plain else when[0] if len(when) == 1 else AllOf(tuple(when)),
             settle=parser.settle,
+            counts=parser.counts,
             no_sooner_than=parser.no_sooner_than,
             not_before=parser.not_before,
             deadline=parser.deadline,
@@ -252,6 +256,7 @@ class ConditionParser:
         self.key = key
         self.windows: dict[str, Any] = {}
         self.settle: timedelta | None = None
+        self.counts: Counts | None = None
         self.no_sooner_than: Pace | None = None
         self.not_before: TimeOfDay | None = None
         self.deadline: Deadline | None = None
@@ -297,6 +302,7 @@ class ConditionParser:
             self.otherwise = self.otherwise or condition.otherwise
             if condition.settle is not None:
                 self.settle = max(self.settle or condition.settle, condition.settle)
+            self.counts = condition.counts or self.counts
             self.no_sooner_than = self.no_sooner_than or condition.no_sooner_than
             self.not_before = self.not_before or condition.not_before
             within = dict(condition.within) if isinstance(condition.within, tuple) else None

@@ -25,7 +25,7 @@ from dagster._utils.schedules import get_next_cron_tick
 from ..compat.python import UTC
 from ..evaluation_lines import FanInResult
 from ..messages import Words, count_ready, explain, explain_besides, explain_let_go
-from ..rule import Completion, Decision, UpstreamStatus
+from ..rule import Completion, Decision, Uncounted, UpstreamStatus
 from ..sensor import fan_in_of
 from ..windows import format_time, just_after
 from .fan_ins import FanInSpec
@@ -94,13 +94,21 @@ class Outlooks:
         by_key: The keys that anything is known of; None if there are no keys.
         ignored: On the job path, for each upstream its newest run that has no key, and so does
             not count.
+        uncounted: For each upstream its newest completion that ``counts`` leaves out, of any key.
         lost: On the declarative path, for each key whose newest request never started and stays
             used, the launch.
     """
 
     by_key: Mapping[str | None, Outlook]
     ignored: Mapping[str, Completion] = field(default_factory=dict)
+    uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
     lost: Mapping[str | None, str] = field(default_factory=dict)
+
+    def of_key(self, key: str) -> "Outlooks":
+        """Returns what is of one key."""
+        of = {name: one for name, one in self.uncounted.items() if one.completion.key == key}
+        by_key: dict[str | None, Outlook] = {o.key: o for o in self.by_key.values() if o.key == key}
+        return replace(self, by_key=by_key, uncounted=of)
 
     def pending(self) -> Sequence[Outlook]:
         """Returns those that have something that counts, or waits, or was let go within the last
@@ -166,7 +174,7 @@ class _Asked:
         context.log.setLevel(logging.CRITICAL)
         preview = sensor.read(context, self.at, self.fan_in.home, self.until)
         found = {key: self._of(decision) for key, decision in preview.decisions.items()}
-        return Outlooks(by_key=found, ignored=preview.ignored)
+        return Outlooks(by_key=found, ignored=preview.ignored, uncounted=preview.uncounted)
 
     def _of(self, decision: Decision) -> Outlook:
         return Outlook(
@@ -191,11 +199,15 @@ class _Asked:
             if complete and not self.fan_in.rule.overlap:
                 running = condition.running(asks.evaluated_in, complete, self.until)
             lost = {} if self.until else condition.lost(asks.evaluated_in)
+            uncounted: Mapping[str, Uncounted] = {}
+            if self.fan_in.rule.counts is not None:
+                uncounted = condition.uncounted(asks.evaluated_in, self.until)
             return Outlooks(
                 by_key={
                     key: self._outlook(root, decision, running.get(key, ()))
                     for key, decision in found.items()
                 },
+                uncounted=uncounted,
                 lost=lost,
             )
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar, get_args
 
 from ..calendars import CalendarDay
+from ..counts import name_of
 from ..durations import parse_deadline, parse_duration, parse_pace, parse_time_of_day, parse_window
 from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
@@ -193,6 +194,8 @@ def rule_words(rule: Rule) -> str:
         parts.append(count_words(rule.count))
     if rule.settle:
         parts.append(f"settled for {format_duration(rule.settle)}")
+    parts += [f"{name} ends in {' or '.join(sorted(ends))}" for name, ends in rule.ended.items()]
+    parts += [f"what {name_of(rule.counts)} counts"] if rule.counts is not None else []
     parts += pace_words(rule.no_sooner_than, rule.not_before)
     parts += wait_words(rule.deadline, rule.otherwise)
     parts += ["while upstreams are idle"] * rule.idle

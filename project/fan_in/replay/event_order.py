@@ -44,7 +44,7 @@ def as_seen(upstreams: Iterable[Event], requests: Iterator[Event]) -> Iterator[E
         while coming and moment(coming[0]) < moment(event):
             yield coming.popleft()
         if isinstance(event, Ended | Materialized):
-            event.seen = _first_seen(event, coming)
+            event.seen = _first_seen(event, coming) or event.seen
         yield event
     yield from coming
     yield from requests

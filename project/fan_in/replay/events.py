@@ -3,7 +3,7 @@
 An event is a fact of Dagster's, before any rule: an upstream's run that started or ended, a
 materialization, a request of the downstream and its end, a tick. What counts as a completion
 depends on the mechanism that looks: ``Ended`` with success on the job path, ``Materialized`` on
-the declarative path.
+the declarative path; and on what the rule asks of it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +14,9 @@ from typing import Annotated, Any, TypeGuard
 from pydantic import AfterValidator, AwareDatetime, GetPydanticSchema
 from pydantic_core import core_schema
 
+from ..counts import End, ends_of
 from ..errors import NoHistory
-from ..inspect.fan_ins import FanInSpec, Kind
+from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..rule import Completion
 from ..windows import format_time, in_utc
 
@@ -25,12 +26,14 @@ Time = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 @dataclass(slots=True)
 class Started:
-    """A run of an upstream job was created."""
+    """A run of an upstream job was created; ``counts`` is false if its end would not count, as the
+    fan-in's function says."""
 
     at: Time
     upstream: str
     run_id: str
     key: str | None = None
+    counts: bool = True
 
 
 @dataclass(slots=True)
@@ -45,6 +48,9 @@ class Ended:
         key: The value of the tag that holds the key.
         elsewhere: The code location, if the job only has the name of an upstream.
         seen: When it became visible, if that is known to be later.
+        canceled: Whether it did not succeed since it was canceled.
+        retried: Whether it failed and Dagster retries it.
+        counts: Whether it counts, as the fan-in's function says.
     """
 
     at: Time
@@ -54,6 +60,16 @@ class Ended:
     key: str | None = None
     elsewhere: str | None = None
     seen: Time | None = None
+    canceled: bool = False
+    retried: bool = False
+    counts: bool = True
+
+    @property
+    def ended(self) -> End:
+        """How it ended."""
+        if self.success:
+            return "success"
+        return "canceled" if self.canceled else "failure"
 
 
 @dataclass(slots=True)
@@ -67,6 +83,7 @@ class Materialized:
         run_id: The run that did it, or None if it was reported from outside.
         key: The key that it counts for; None for all of them.
         seen: When it became visible, if that is known to be later.
+        counts: Whether it counts, as the fan-in's function says.
     """
 
     at: Time
@@ -75,6 +92,7 @@ class Materialized:
     run_id: str | None = None
     key: str | None = None
     seen: Time | None = None
+    counts: bool = True
 
 
 def completed(upstream: str, at: datetime, id: str, run_id: str | None = None) -> Completion:
@@ -171,14 +189,23 @@ def moment(event: Event) -> tuple[datetime, int]:
     return (seen or event.at), RANKS[type(event)]
 
 
-def completes(event: Event, kind: Kind) -> TypeGuard[Ended | Materialized]:
-    """True when an event is a completion of an upstream on a path."""
+def completes(event: Event, kind: Kind, rule: Rule) -> TypeGuard[Ended | Materialized]:
+    """True when an event is a completion of an upstream on a path, as a rule asks for it."""
     match event:
-        case Ended(success=True, elsewhere=None):
-            return kind == "sensor"
+        case Ended(elsewhere=None):
+            return kind == "sensor" and counts_for(rule, event)
         case Materialized():
-            return kind == "condition"
+            return kind == "condition" and counts_for(rule, event)
     return False
+
+
+def counts_for(rule: Rule, event: Ended | Materialized) -> bool:
+    """True when work that is done is of an end that a rule asks for, and counts."""
+    if rule.counts is not None and not event.counts:
+        return False
+    if isinstance(event, Materialized):
+        return True
+    return event.ended in ends_of(rule.ended, event.upstream) and not event.retried
 
 
 @dataclass(frozen=True, kw_only=True)

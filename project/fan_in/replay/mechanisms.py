@@ -76,6 +76,10 @@ class Mechanism:
     def take(self, event: Event) -> None:
         """Takes an event that is no completion."""
 
+    def counts(self, event: Ended | Materialized) -> bool:
+        """Returns True if an event is a completion for it; by default, what succeeds."""
+        return not isinstance(event, Ended) or event.success
+
     def complete(self, completion: Completion, elsewhere: bool = False) -> None:
         """Takes a completion of its kind."""
         raise NotImplementedError
@@ -117,4 +121,5 @@ def completion_of(event: Ended | Materialized) -> Completion:
         position=(event.at, own),
         run_id=event.run_id,
         key=event.key,
+        ended=event.ended if isinstance(event, Ended) else None,
     )

@@ -62,7 +62,7 @@ class Picture:
         lane = self.upstreams.get(getattr(event, "upstream", ""))
         if lane is None:
             return
-        if completes(event, self.fan_in.kind):
+        if completes(event, self.fan_in.kind, self.fan_in.rule):
             if self._mark(lane, event.at, COMPLETED) and len(lane.windows) <= MOST_WINDOWS:
                 end = falls_out(window_of(self.fan_in.rule.within, lane.name), event.at)
                 lane.windows.append((event.at, min(end or self.until, self.until)))

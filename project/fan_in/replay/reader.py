@@ -22,15 +22,16 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from ..compat.python import UTC
 from ..cursor import CONSUME_TAG, SensorRequest
 from ..evaluation_records import record_behind
+from ..event_rows import Body
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import evaluator_of
 from ..rule import Completion
 from ..run_reader import PARTITION_TAG, RunReader, Upstream, origin_of
 from ..sensor_config import SENSOR_TAG
+from .counted import DataVersions, ended_run
 from .event_order import OUT_OF_ORDER, as_seen, by_time, in_order
 from .events import (
     DownstreamEnded,
-    Ended,
     Event,
     History,
     Materialized,
@@ -104,6 +105,9 @@ def read_history(
                 home=fan_in.home,
                 tag=fan_in.key_tag,
                 repository=repository,
+                at=until,
+                ended=fan_in.rule.ended,
+                counts=fan_in.rule.counts,
             ),
             ticks=ticks,
             begins=begins,
@@ -140,7 +144,7 @@ class HistoryReader(Iterable[Event]):
         seen = as_seen(heapq.merge(*upstreams, key=moment), by_time(requests))
         merged: Iterator[Event] = heapq.merge(in_order(seen), self.ticks, key=moment)
         if self.requested_by is not None:
-            merged = paired(merged, self.fan_in.kind)
+            merged = paired(merged, self.fan_in)
         return (event for event in merged if self._in_period(event))
 
     def _in_period(self, event: Event) -> bool:
@@ -178,12 +182,13 @@ class HistoryReader(Iterable[Event]):
             run, key, elsewhere = record.dagster_run, self.runs.key(record), None
             events: list[Event] = []
             if self.runs.is_of(upstream, record):
-                events.append(Started(record.create_timestamp, name, run.run_id, key))
+                would_count = self.runs.ends.would_count(name, record, key)
+                started = Started(record.create_timestamp, name, run.run_id, key, would_count)
+                events.append(started)
             else:
                 elsewhere, _ = origin_of(record) or ("nowhere", "")
             if (end := _end(record)) is not None:
-                success = run.status is dg.DagsterRunStatus.SUCCESS
-                events.append(Ended(end, name, run.run_id, success, key, elsewhere))
+                events.append(ended_run(self.runs, record, end, name, elsewhere))
             yield record.create_timestamp, events
 
     # --- requests ----------------------------------------------------------------------------
@@ -287,27 +292,37 @@ class HistoryReader(Iterable[Event]):
     def _materialized(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
         keys_of = KeysOfPartitions(self.view, key, self.fan_in)
         by_tag = self.fan_in.key_tag not in (None, PARTITION_TAG)
+        versions = DataVersions(self.runs.instance, self.fan_in.rule.counts, name)
         for page in self._pages_of(dg.DagsterEventType.ASSET_MATERIALIZATION, key):
             runs = self._runs(page) if by_tag else {}
             for event in page:
+                counts = versions.counts(event)
                 keys = keys_of.of(event.partition_key)
                 if by_tag:
                     run = runs.get(event.run_id)
                     keys = [self.runs.key(run) if run else None]
                 for key_of_event in keys:
                     yield Materialized(
-                        _time(event), name, event.storage_id, event.run_id or None, key_of_event
+                        _time(event),
+                        name,
+                        event.storage_id,
+                        event.run_id or None,
+                        key_of_event,
+                        counts=counts,
                     )
 
     def _new_data_versions(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
         last: str | None = None
+        versions = DataVersions(self.runs.instance, self.fan_in.rule.counts, name)
         for page in self._pages_of(dg.DagsterEventType.ASSET_OBSERVATION, key):
             for event in page:
-                observation = event.asset_observation
-                version = ((observation and observation.tags) or {}).get("dagster/data_version")
+                version = Body.of(event.event_log_entry).data_version
+                counts = versions.counts(event)
                 if version != last:
                     last = version
-                    yield Materialized(_time(event), name, event.storage_id, event.run_id or None)
+                    yield Materialized(
+                        _time(event), name, event.storage_id, event.run_id or None, counts=counts
+                    )
 
     def _pages_of(
         self, kind: dg.DagsterEventType, key: dg.AssetKey, before: timedelta = OUT_OF_ORDER

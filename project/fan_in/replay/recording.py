@@ -6,7 +6,7 @@ another version is refused with its line.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,13 +26,14 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from ..calendars import Calendar, CalendarDay, TimeOfDay
+from ..counts import End, UpstreamWork, name_of
 from ..durations import parse_pace, parse_time_of_day
 from ..errors import DamagedFile
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..pace import check_pace
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..rule import check_upstreams
-from ..terms import check_counts
+from ..terms import check_numbers
 from ..waits import check_deadline
 from ..windows import Window, Within, check_within
 from .events import (
@@ -283,12 +284,26 @@ def _checked(upstreams: tuple[str, ...]) -> tuple[str, ...]:
     return upstreams
 
 
-def _checked_counts(count: dict[str, int]) -> dict[str, int]:
-    check_counts(count)
+def _checked_numbers(count: dict[str, int]) -> dict[str, int]:
+    check_numbers(count)
     return count
 
 
 _AS_DATA = PlainSerializer(_to_data)
+
+
+def _ends_to_data(ended: Mapping[str, Collection[End]]) -> Mapping[str, list[End]]:
+    return {name: sorted(ends) for name, ends in ended.items()}
+
+
+@dataclass(frozen=True)
+class AsRecorded:
+    """A function of a fan-in that was recorded. What it counted is told by the events."""
+
+    __name__: str
+
+    def __call__(self, work: UpstreamWork) -> bool:
+        raise NotImplementedError(self.__name__)
 
 
 class _Header(BaseModel):
@@ -304,6 +319,13 @@ class _Header(BaseModel):
         Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA
     ]
     settle: Annotated[timedelta | None, _AS_DATA]
+    # Older files have none of these.
+    counts: Annotated[
+        Any,
+        PlainValidator(lambda name: None if name is None else AsRecorded(str(name))),
+        PlainSerializer(lambda counts: None if counts is None else name_of(counts)),
+    ] = None
+    ended: Annotated[dict[str, frozenset[End]], PlainSerializer(_ends_to_data)] = {}
     no_sooner_than: Annotated[Any, PlainValidator(_pace_from_data), _AS_DATA] = None
     not_before: Annotated[
         Any, PlainValidator(lambda data: data and parse_time_of_day(str(data))), _AS_DATA
@@ -312,8 +334,7 @@ class _Header(BaseModel):
     otherwise: Annotated[
         Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA
     ] = None
-    # Older files have none.
-    count: Annotated[dict[str, int], AfterValidator(_checked_counts)] = Field(default_factory=dict)
+    count: Annotated[dict[str, int], AfterValidator(_checked_numbers)] = Field(default_factory=dict)
     overlap: bool
     idle: bool
     by_key: bool

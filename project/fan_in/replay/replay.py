@@ -113,8 +113,9 @@ class Replay:
         self.events.check()
 
     def _event(self, event: Event) -> None:
+        fan_in = self.history.fan_in
         if event.at >= self.history.since:
-            self.completions += completes(event, self.history.fan_in.kind)
+            self.completions += completes(event, fan_in.kind, fan_in.rule)
         self.picture.event(event)
         firing = self.comparison.event(event)
         if firing is not None and isinstance(event, Requested):

@@ -22,7 +22,15 @@ from ..partition_maps import partition_end
 from ..requirement import Not, Requirement
 from ..rule import Completion, Decision, decide
 from ..run_facts import oldest
-from .events import DownstreamEnded, Ended, Event, Requested, Started
+from .events import (
+    DownstreamEnded,
+    Ended,
+    Event,
+    Materialized,
+    Requested,
+    Started,
+    counts_for,
+)
 from .in_progress import DownstreamRuns, InProgressRuns
 from .mechanisms import LAST, Firing, Mechanism, longest_of
 
@@ -124,6 +132,9 @@ class SimulatedFanIn(Mechanism):
         self._forget_at = MOST_FORGOTTEN_LATER
 
     # --- completions -------------------------------------------------------------------------
+
+    def counts(self, event: Ended | Materialized) -> bool:
+        return counts_for(self.rule, event)
 
     def complete(self, completion: Completion, elsewhere: bool = False) -> None:
         upstream, key = completion.upstream, completion.key
@@ -265,7 +276,7 @@ class SimulatedFanIn(Mechanism):
             self.downstream.end(event, key)
             self._look_again([key])
         elif isinstance(event, Started):
-            for name in self.names_of(event.upstream, "sensor"):
+            for name in self._names_running(event):
                 self.busy.began(event.run_id, self._key(event), name)
         elif isinstance(event, Ended):
             key = self._key(event)
@@ -273,6 +284,10 @@ class SimulatedFanIn(Mechanism):
                 self.busy.ended(event.run_id, key, name)
             of_all = key is None and self.kind == "condition"
             self._look_again(self._held if of_all else [key])
+
+    def _names_running(self, event: Started) -> Collection[str]:
+        asks = self.kind == "sensor" and self.rule.counts is not None
+        return () if asks and not event.counts else self.names_of(event.upstream, "sensor")
 
     def _key(self, event: Requested | DownstreamEnded | Started | Ended) -> str | None:
         return event.key if self.rule.by_key else None

@@ -65,10 +65,11 @@ class Simulation:
     def _happens(self, event: Event) -> None:
         kind = type(event)
         seen_by = self.complete.get(kind)
-        if seen_by and isinstance(event, Ended | Materialized) and getattr(event, "success", True):
+        if seen_by and isinstance(event, Ended | Materialized):
             completion, elsewhere = completion_of(event), getattr(event, "elsewhere", None)
             for mechanism in seen_by:
-                mechanism.complete(completion, elsewhere is not None)
+                if mechanism.counts(event):
+                    mechanism.complete(completion, elsewhere is not None)
         for mechanism in self.take.get(kind, self.all):
             mechanism.take(event)
 

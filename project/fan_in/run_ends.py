@@ -1,0 +1,112 @@
+"""Which ends of upstream runs are completions, and what was seen that is none."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from functools import cached_property
+from types import MappingProxyType
+
+import dagster as dg
+from dagster import DagsterRunStatus, RunRecord
+
+from .counts import ENDS, SUCCESS_ALONE, Counts, End, Ended, UpstreamWork, ends_of, why_not
+from .retries import may_be_retried
+from .rule import Completion, Uncounted
+
+STATUSES: Mapping[End, DagsterRunStatus] = {
+    "success": DagsterRunStatus.SUCCESS,
+    "failure": DagsterRunStatus.FAILURE,
+    "canceled": DagsterRunStatus.CANCELED,
+}
+_ENDS: Mapping[DagsterRunStatus, End] = {status: end for end, status in STATUSES.items()}
+
+
+class RunEnds:
+    """Decides which runs of upstreams are completions.
+
+    Args:
+        instance: Whose runs.
+        upstreams: The names of the upstreams.
+        at: As of when.
+        ended: Which ends are completions.
+        counts: Says which of them count; None if all do.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        upstreams: Collection[str],
+        at: datetime,
+        ended: Ended,
+        counts: Counts | None,
+    ) -> None:
+        self.instance = instance
+        self.at = at
+        self.ended = ended
+        self.counts = counts
+        asked = {end for name in upstreams for end in ends_of(ended, name)} or SUCCESS_ALONE
+        self.asked: list[End] = [end for end in ENDS if end in asked]
+        """The ends that are completions of some upstream."""
+        self.undecided: set[str] = set()
+        """Failed runs that may still be retried: if they are not, their failure is an end."""
+        self.uncounted: dict[str, Uncounted] = {}
+        """The newest run of each upstream that does not count, and why."""
+
+        self.unfinished: dict[str, str] = {}
+        """Of upstreams that have an unfinished run that would not count, why it would not."""
+
+    @property
+    def statuses(self) -> list[DagsterRunStatus]:
+        """The statuses of the runs to read."""
+        return [STATUSES[end] for end in self.asked]
+
+    @cached_property
+    def _retries(self) -> bool:
+        return bool(self.instance.run_retries_enabled)
+
+    def end_of(self, upstream: str, record: RunRecord) -> End | None:
+        """Returns how a run ended, if that is a completion of the upstream."""
+        end = _ENDS.get(record.dagster_run.status)
+        if end is None or end not in ends_of(self.ended, upstream):
+            return None
+        if end == "failure":
+            retried = may_be_retried(record, self.at, self._retries)
+            if retried is None:
+                self.undecided.add(record.dagster_run.run_id)
+            if retried is not False:
+                return None
+        return end
+
+    def count(self, completion: Completion, record: RunRecord) -> bool:
+        """Returns True if a completion counts; keeps it to be told if it does not."""
+        why = why_not(self.counts, self._work(record, completion.upstream, completion))
+        if why is None:
+            return True
+        known = self.uncounted.get(completion.upstream)
+        if known is None or known.completion.position < completion.position:
+            self.uncounted[completion.upstream] = Uncounted(completion=completion, why=why)
+        return False
+
+    def would_count(self, upstream: str, record: RunRecord, key: str | None) -> bool:
+        """Returns True if an unfinished run would count."""
+        why = why_not(self.counts, self._work(record, upstream, None, key))
+        if why is not None:
+            self.unfinished[upstream] = f"unfinished run {record.dagster_run.run_id[:8]}: {why}"
+        return why is None
+
+    def _work(
+        self,
+        record: RunRecord,
+        upstream: str,
+        completion: Completion | None,
+        key: str | None = None,
+    ) -> UpstreamWork:
+        run = record.dagster_run
+        return UpstreamWork(
+            upstream=upstream,
+            completed_at=completion.completed_at if completion is not None else None,
+            key=completion.key if completion is not None else key,
+            run_id=run.run_id,
+            ended=completion.ended if completion is not None else None,
+            run_tags=MappingProxyType(dict(run.tags)),
+            run_config=MappingProxyType(dict(run.run_config)),
+        )
