@@ -303,6 +303,22 @@ def test_moving_from_run_status_sensor():
         assert found == {"after_each": orders + 1, "after_both": 1}
 
 
+@pytest.mark.parametrize(("manual_runs", "requested"), [("ignore", 1), ("consume", 0)])
+def test_what_the_old_sensor_has_had(manual_runs, requested):
+    """Counts once more after the switch, unless its runs use up what came before them."""
+    each, both = how_to("from-run-status-sensor")
+    both = both.replace("job=revenue_job", f"job=revenue_job, manual_runs={manual_runs!r}")
+    jobs = {name: job(name) for name in ("orders_job", "payments_job", "revenue_job")}
+    sensors = [executed(each, **jobs)["after_each"], executed(both, **jobs)["after_both"]]
+    defs = dg.Definitions(jobs=[*jobs.values()], sensors=sensors)
+    with Jobs(defs, "after_each", "revenue_job") as world:
+        world.requests()
+        for name in ("orders_job", "payments_job"):
+            world.wait(minutes=1).succeed(name)
+            assert world.requests() == 1
+        assert world.requests("after_both") == requested
+
+
 def test_moving_from_eager():
     """Two requests a day from the second day on, or one."""
     before, after = how_to("from-eager")

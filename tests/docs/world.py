@@ -4,21 +4,36 @@ from typing import Any
 
 import dagster as dg
 
-from tests.support.drivers import DeclarativeWorld, JobPathWorld
+from tests.support.drivers import DeclarativeWorld, JobPathWorld, World
 
 Runs = list[set[str]]
 """The assets of each run."""
 
 
-class Deployed(DeclarativeWorld):
-    """Assets, and an automation sensor that may request any of them, some in one run."""
+class SeveralSensors(World):
+    """A world with more sensors than one, each with its cursor."""
 
-    def __init__(self, definitions: dg.Definitions, sensor: str = "fan_in_automation_sensor"):
+    def __init__(self, definitions: dg.Definitions, sensor: str) -> None:
         self.sensor_name = sensor
         self.cursors: dict[str, str | None] = {}
+        super().__init__(definitions)
+
+    def turn_to(self, sensor: str | None) -> None:
+        """Makes a sensor the one that ticks."""
+        if sensor is not None:
+            self.cursors[self.sensor_name] = self.cursor
+            self.sensor_name, self.cursor = sensor, self.cursors.get(sensor)
+
+
+class Deployed(SeveralSensors, DeclarativeWorld):
+    """Assets, and an automation sensor that may request any of them, some in one run."""
+
+    def __init__(
+        self, definitions: dg.Definitions, sensor: str = "fan_in_automation_sensor"
+    ) -> None:
         self.asked: dict[str, set[str]] = {}
         """The assets of each run that was requested."""
-        super().__init__(definitions)
+        super().__init__(definitions, sensor)
 
     def materialize(self, *names: str, key: str | None = None) -> None:
         """Materializes these assets by one run, in no time."""
@@ -36,9 +51,7 @@ class Deployed(DeclarativeWorld):
     def requests(self, sensor: str | None = None) -> Runs:
         """Ticks a sensor, a minute later; returns the assets of each run that it requests, which
         goes on."""
-        if sensor is not None:
-            self.cursors[self.sensor_name] = self.cursor
-            self.sensor_name, self.cursor = sensor, self.cursors.get(sensor)
+        self.turn_to(sensor)
         before = len(self.requested)
         self.wait(minutes=1).tick()
         return [self.asked[run_id] for run_id in self.requested[before:]]
@@ -71,13 +84,12 @@ class Deployed(DeclarativeWorld):
         return run_id
 
 
-class Jobs(JobPathWorld):
+class Jobs(SeveralSensors, JobPathWorld):
     """Jobs, and a sensor that requests one of them."""
 
-    def __init__(self, definitions: dg.Definitions, sensor: str, downstream: str):
-        self.sensor_name, self.downstream = sensor, downstream
-        self.cursors: dict[str, str | None] = {}
-        super().__init__(definitions)
+    def __init__(self, definitions: dg.Definitions, sensor: str, downstream: str) -> None:
+        self.downstream = downstream
+        super().__init__(definitions, sensor)
 
     def downstream_job(self) -> dg.JobDefinition:
         return self.definitions.resolve_job_def(self.downstream)
@@ -91,9 +103,7 @@ class Jobs(JobPathWorld):
 
     def requests(self, sensor: str | None = None) -> int:
         """Ticks a sensor, a minute later, and ends what it requests; returns how much that was."""
-        if sensor is not None:
-            self.cursors[self.sensor_name] = self.cursor
-            self.sensor_name, self.cursor = sensor, self.cursors.get(sensor)
+        self.turn_to(sensor)
         requested = self.wait(minutes=1).tick()
         while self.unfinished:
             self.wait(seconds=1).end_downstream()
