@@ -1,7 +1,7 @@
-"""What the README promises of the UI is on its pages: a real Dagster, looked at in Chromium.
+"""What docs/see-it.md promises of the UI is on its pages: a real Dagster, looked at in Chromium.
 
 Not among the default tests, since it needs a browser: ``make ui``. With ``--pictures FOLDER`` it
-takes the pictures that the README shows; ``make pictures`` takes them into ``docs/ui``.
+takes the pictures that the page shows; ``make pictures`` takes them into ``docs/ui``.
 """
 
 import re
@@ -28,14 +28,12 @@ from tests.example import waiting
 pytestmark = pytest.mark.browser
 
 PICTURES = "docs/ui"
-SECTION = re.search(r"^## See it$.*?(?=^## )", (ROOT / "README.md").read_text(), re.S | re.M)
+PAGE = (ROOT / "docs" / "see-it.md").read_text()
 PROMISES = {
     name: re.findall(r"`([^`]+)`", words)
-    for words, name in re.findall(
-        rf"^- (.*?)\n\n  !\[[^\]]*\]\({PICTURES}/(\w+)\.png\)", SECTION[0], re.S | re.M
-    )
+    for words, name in re.findall(r"^- (.*?)\n\n  !\[[^\]]*\]\(ui/(\w+)\.png\)", PAGE, re.S | re.M)
 }
-"""For each picture of the README, what it says is to be seen there."""
+"""For each picture of the page, what it says is to be seen there."""
 
 A_WHILE = 60_000
 """Milliseconds in which a page has to show something."""
@@ -123,10 +121,10 @@ def look(browser_page, dagster):
 
 @pytest.fixture
 def promised(request):
-    """Checks that all is to be seen that the README promises of a picture, and takes it."""
+    """Checks that all is to be seen that the page promises of a picture, and takes it."""
 
     def promised(name: str, where: Page | Locator) -> None:
-        assert PROMISES[name], "the README says what is to be seen"
+        assert PROMISES[name], "the page says what is to be seen"
         for words in PROMISES[name]:
             expect(where.get_by_text(words).first).to_be_visible(timeout=A_WHILE)
         if folder := request.config.getoption("--pictures"):
@@ -146,7 +144,7 @@ def run_of(dagster: LocalDagster, name: str) -> dg.DagsterRun:
     return run
 
 
-def test_the_pictures_of_the_readme_are_those_that_are_taken_here():
+def test_the_pictures_of_the_page_are_those_that_are_taken_here():
     """Each has its test below, and is in the tree."""
     taken = set(re.findall(r'promised\(\s*"(\w+)"', Path(__file__).read_text()))
     assert taken == PROMISES.keys()
