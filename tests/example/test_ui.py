@@ -35,6 +35,9 @@ PROMISES = {
 }
 """For each picture of the page, what it says is to be seen there."""
 
+EVALUATED = r"^\w+ \d+, \d+:\d+:\d+"
+"""The time of an evaluation, as the list of them has it."""
+
 A_WHILE = 60_000
 """Milliseconds in which a page has to show something."""
 
@@ -169,7 +172,7 @@ def test_the_asset_graph_shows_what_waits_for_what(look, promised):
 def test_an_evaluation_has_a_line_for_each_upstream(look, promised):
     """In words, and true or false: the second day waits for the flights."""
     page = look(f"/assets/{DECLARATIVE_MART.to_user_string()}?view=automation")
-    page.get_by_text(re.compile(r"^\w+ \d+, \d+:\d+:\d+")).first.click(timeout=A_WHILE)
+    page.get_by_text(re.compile(EVALUATED)).first.click(timeout=A_WHILE)
     promised("evaluation", page)
 
 
@@ -197,24 +200,33 @@ WAITS = {
 @pytest.mark.parametrize("width", [1280, 800])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("asset", WAITS)
-def test_an_evaluation_shows_what_waits_for_what(waits, browser_page, request, asset, width, dark):
+def test_an_evaluation_shows_what_waits_for_what(waits, browser_page, asset, width, dark):
     """Each line is whole to be seen, at once, and the whole fits a screen."""
     page = browser_page.context.browser.new_page(viewport={"width": width, "height": 900})
     if dark:
         page.add_init_script("localStorage.setItem('dagster-theme', '\"Dark\"')")
     page.goto(f"{waits.address}/assets/{asset}?view=automation")
+    page.get_by_text(re.compile(EVALUATED)).first.click(timeout=A_WHILE)
     shade = "node => getComputedStyle(node).backgroundColor.match(/\\d+/g).slice(0, 3)"
     paint = [int(part) for part in page.locator("body").evaluate(shade)]
     assert (max(paint) < 80) is dark, paint
-    page.get_by_text(re.compile(r"^\w+ \d+, \d+:\d+:\d+")).first.click(timeout=A_WHILE)
     for words in WAITS[asset]:
         line = page.get_by_text(words, exact=True).last
         expect(line).to_be_in_viewport(ratio=1, timeout=A_WHILE)
         assert line.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), words
-    if (folder := request.config.getoption("--pictures")) and width == 1280:
-        name = f"waiting_{asset}{'_dark' * dark}.png"
-        page.screenshot(path=Path(folder, name), animations="disabled")
     page.close()
+
+
+def test_forty_days_and_twenty_upstreams_fit_a_screen(waits, browser_page, promised):
+    """As the pictures show."""
+
+    def evaluation(asset: str) -> Page:
+        browser_page.goto(f"{waits.address}/assets/{asset}?view=automation")
+        browser_page.get_by_text(re.compile(EVALUATED)).first.click(timeout=A_WHILE)
+        return browser_page
+
+    promised("waiting", evaluation("delays"))
+    promised("twenty", evaluation("overview"))
 
 
 def test_the_automation_sensors_page_says_what_waits(waits, browser_page):
