@@ -116,7 +116,7 @@ class Outlooks:
         waiting = [
             o
             for key, o in self.by_key.items()
-            if key is None or o.decision.ready or o.decision.past_deadline or o.let_go
+            if key is None or o.decision.has_begun or o.decision.past_deadline or o.let_go
         ]
         return sorted(waiting, key=_newest, reverse=True)
 
