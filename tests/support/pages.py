@@ -33,7 +33,8 @@ def executed(block: str, **names: Any) -> dict[str, Any]:
 
 def links(page: Path) -> list[str]:
     """Returns what a page links to within the repository."""
-    return re.findall(r"\]\(([^)\s:]+)\)", page.read_text())
+    prose = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(), flags=re.S | re.M)
+    return re.findall(r"\]\(([^)\s:]+)\)", prose)
 
 
 def anchors(page: Path) -> set[str]:
