@@ -32,8 +32,9 @@ def executed(block: str, **names: Any) -> dict[str, Any]:
 
 
 def links(page: Path) -> list[str]:
-    """Returns what a page links to within the repository; code has no links."""
-    return re.findall(r"\]\(([^)\s:]+)\)", re.sub(r"`[^`\n]+`", "", page.read_text()))
+    """Returns what a page links to within the repository."""
+    prose = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(), flags=re.S | re.M)
+    return re.findall(r"\]\(([^)\s:]+)\)", prose)
 
 
 def anchors(page: Path) -> set[str]:
