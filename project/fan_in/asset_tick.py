@@ -16,6 +16,7 @@ import dagster as dg
 
 from .asset_facts import AssetFacts
 from .asset_reader import AssetReader
+from .compat.python import UTC
 from .counts import Counts
 from .evaluation_records import RecordReader
 from .launches import LaunchReader, Outcome, Unfinished
@@ -94,6 +95,11 @@ class AssetTick:
         """Returns the time from which a downstream's upstreams were read, in epoch seconds."""
         length = self._plan.look_backs[key]
         return None if length is None else (self.at - length).timestamp()
+
+    def requests_since(self, key: dg.AssetKey) -> datetime | None:
+        """Returns since when a downstream's requests were read; None for ever."""
+        since = self._plan.wanted(self.at)[key.to_string()].since
+        return None if since is None else datetime.fromtimestamp(since, UTC)
 
     def _read(self) -> None:
         assets = self._memory.assets

@@ -104,6 +104,9 @@ class CatchUp:
         state = self._last_state()
         state = self.used.settle(state)
         rebuilt = state.read_to <= 0
+        if state.known_since is None:
+            since = 0.0 if self.requests_from is None else self.requests_from.timestamp()
+            state = replace(state, known_since=since)
         state = self.used.by_hand(state, self.requests_from if rebuilt else self._read_from(state))
         state = self._read_completions(state)
         paced = requests_since(self.spec.no_sooner_than, self.at)

@@ -225,7 +225,7 @@ class Part:
             requested_with=facts.requested_with,
             ends_at=self.downstream.ends_at(partition) if terms.deadline is not None else None,
             shared=self._shared,
-        )
+        ).sure_since(tick.requests_since(self.downstream.key))
 
     def _take_in(self, partition: Partition, decision: Decision | None, tick: AssetTick) -> None:
         self.version += 1

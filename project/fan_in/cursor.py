@@ -418,6 +418,8 @@ class SensorState:
             a cursor says nothing of it, and not what it left out.
         uncounted: The newest run of each upstream that it left out.
         histories: What is kept of the completions before the newest.
+        known_since: Since when it is known what was used, in epoch seconds; None in a cursor of a
+            release that did not keep it.
     """
 
     owner: str
@@ -436,6 +438,7 @@ class SensorState:
     counted: bool = False
     uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
     histories: Histories = field(default_factory=dict)
+    known_since: float | None = None
 
     def covers(
         self, upstreams: Iterable[str], reach: float | None, histories: Histories = NO_HISTORIES
@@ -538,6 +541,7 @@ class SensorState:
                 **({"ended": _ended_to_data(self.ended)} if self.ended else {}),
                 **({"undecided": sorted(self.undecided)} if self.undecided else {}),
                 **({"counted": True} if self.counted else {}),
+                **({} if self.known_since is None else {"known_since": self.known_since}),
                 **_histories_to_data(self.histories),
             }
         )
@@ -580,6 +584,9 @@ class SensorState:
                 ended=_ended_from_data(data.get("ended", {})),
                 undecided=frozenset(map(_text, data.get("undecided", ()))),
                 counted=bool(data.get("counted", False)),
+                known_since=_time(data["known_since"]).timestamp()
+                if "known_since" in data
+                else None,
                 histories={
                     _text(name): History(int(newest), int(spread))
                     for name, (newest, spread) in data.get("histories", {}).items()

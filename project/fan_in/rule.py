@@ -340,6 +340,20 @@ class Decision:
         for a wait with a deadline, that passed it."""
         return None if self.wait is None else self.wait.let_go_at
 
+    def sure_since(self, known_since: datetime | None) -> "Decision":
+        """Returns the decision without a half batch that was let go, unless it is known from then
+        on what was used: it may have been.
+
+        Args:
+            known_since: Since when that is known; None for ever.
+        """
+        if self.let_go_at is None or known_since is None:
+            return self
+        old = (s.too_old for s in self.asked_for)
+        if all(one is None or one.completed_at >= known_since for one in old):
+            return self
+        return replace(self, wait=None)
+
     @property
     def unsettled(self) -> tuple[UpstreamStatus, ...]:
         """The upstreams that completed within the quiet period, unless the deadline has passed."""

@@ -10,6 +10,7 @@ import dagster as dg
 
 from .calendars import TimeOfDay
 from .catch_up import KEYS_AT_ONCE, CatchUp
+from .compat.python import UTC
 from .cursor import RolledMark, SensorState
 from .evaluate import Holds
 from .gathering import Enumerated
@@ -213,7 +214,7 @@ class RunFacts:
             },
             **of_key.last.with_used(last_request(elsewhere)).facts,
             ends_at=self._ends_at(key),
-        )
+        ).sure_since(datetime.fromtimestamp(state.known_since or 0.0, UTC))
         if not (state.elsewhere or state.parts):
             return decision
         return replace(

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from project.fan_in import all_upstreams_updated, at_least
+from project.fan_in import all_upstreams_updated, at_least, caches
+from project.fan_in.cli.explain import explain
 from project.fan_in.cli.status import status
 from tests.support.cli_runner import ask
 from tests.support.drivers import (
@@ -14,6 +15,7 @@ from tests.support.drivers import (
     declarative_definitions,
     job_path_definitions,
 )
+from tests.support.fake_daemon import Daemon
 
 NO_OVERLAP = {"wait_while_running": False}
 
@@ -94,7 +96,7 @@ def test_the_evaluation_has_a_line_of_it():
     with by_condition() as world:
         world.run("A")
         world.tick()
-        world.at(30).tick()
+        world.at(24.1).tick()
         words = "let go at 2026-01-06 00:00:00 UTC, when all of it was too old, without b"
         assert world.lines[0] == f"half a batch was {words}"
         world.run("A")
@@ -106,11 +108,13 @@ def test_the_evaluation_has_a_line_of_it():
 def test_status_says_it_and_asks_for_no_attention(made, lacked):
     """It is over: only a deadline would have made it an alarm."""
     with made() as world:
+        daemon = Daemon(world)  # It stores the cursor, which knows what was used.
         world.run("A")
-        world.tick()
-        world.at(25).tick()
+        for hours in (0, 12, 24.1):
+            world.at(hours)
+            daemon.tick()
         said = " ".join(ask(world, status).output.split())
-        words = f"let go 1 h ago, when all of it was too old, without {lacked}"
+        words = f"let go 7 min ago, when all of it was too old, without {lacked}"
         assert f"0 of 2 upstreams ready, {words}" in said
         assert "! a batch" not in said
         world.at(49)
@@ -120,8 +124,29 @@ def test_status_says_it_and_asks_for_no_attention(made, lacked):
 def test_with_a_deadline_it_asks_for_attention():
     """For the day that it is told."""
     with by_job(deadline=timedelta(hours=2)) as world:
+        daemon = Daemon(world)  # It stores the cursor, which knows what was used.
         world.run("A")
-        world.tick()
-        world.at(25).tick()
+        for hours in (0, 12, 24.1):
+            world.at(hours)
+            daemon.tick()
         said = " ".join(ask(world, status).output.split())
-        assert "! a batch is let go 1 h ago" in said
+        assert "! a batch is let go 7 min ago" in said
+
+
+@pytest.mark.parametrize("made", [by_job, by_condition])
+def test_what_a_process_that_has_just_begun_does_not_know_was_used_is_not_said_to_be_let_go(made):
+    """It was used by a request of before all that is read."""
+    with made() as world:
+        world.run("A")
+        world.run("B")
+        assert world.tick() == 1
+        world.end_downstream()
+        world.at(26).lose_state()
+        caches.clear()
+        world.tick()
+        told = world.skip_reason if made is by_job else " ".join(world.lines)
+        assert "let go" not in told
+        assert "let go" not in ask(world, status).output
+        asked = ask(world, explain, "d_job" if made is by_job else "d").output
+        assert "let go" not in asked
+        assert "never" not in asked

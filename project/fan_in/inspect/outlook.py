@@ -180,7 +180,7 @@ class _Asked:
         return Outlook(
             decision=decision,
             words=self.fan_in.words,
-            sure=decision.key is None,
+            sure=decision.key is None and not (self.until and self.fan_in.kind == "condition"),
             requests=decision.fires,
         )
 
