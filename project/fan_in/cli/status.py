@@ -9,7 +9,7 @@ import click
 from ..compat.python import UTC
 from ..inspect.outlook import Outlook
 from ..inspect.sensors import Evaluator, daemon_problem, daemon_reported_at
-from ..inspect.status import Status, status_of
+from ..inspect.status import Status, statuses_of
 from ..messages import count_ready, words_of
 from ..ticks import TickRecord
 from ..windows import format_duration, format_time
@@ -48,7 +48,7 @@ def status(context: click.Context, app: App, downstream: str | None, as_json: bo
     fan_ins = [app.fan_in(downstream)] if downstream else list(app.fan_ins.values())
     if not fan_ins:
         app.fan_in(None)  # Says that there is none.
-    statuses = [status_of(app.instance, app.repository, fan_in, at) for fan_in in fan_ins]
+    statuses = statuses_of(app.instance, app.repository, fan_ins, at)
     reported_at = daemon_reported_at(app.instance)
     problem = daemon_problem(reported_at, at)
     attention = bool(problem) or any(one.problems for one in statuses)

@@ -24,7 +24,7 @@ from ..cursor import CONSUME_TAG, SensorRequest
 from ..evaluation_records import record_behind
 from ..event_rows import Body
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
-from ..inspect.sensors import evaluator_of
+from ..inspect.sensors import Evaluators
 from ..rule import Completion
 from ..run_reader import PARTITION_TAG, RunReader, Upstream, origin_of
 from ..sensor_config import SENSOR_TAG
@@ -81,7 +81,7 @@ def read_history(
     idle: list[Kind] = ["sensor" for rule in rules if rule.idle]
     length = longest_of(*rules)
     begins = None if length is None else since - length
-    evaluator = evaluator_of(instance, repository, fan_in)
+    evaluator = Evaluators(instance, repository).of(fan_in)
     ticks = StoredTicks(instance, fan_in, evaluator, begins, until)
     return History(
         fan_in=fan_in,
