@@ -15,7 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from project.fan_in.batch import batch_of_run
 from project.local.account import Account, Firing, day_of
@@ -46,9 +46,11 @@ class Demo:
         """Prints a line with the seconds since the beginning; where it breaks, it goes on beneath
         itself."""
         seconds = (datetime.now(UTC) - self.began).total_seconds()
-        line = Table.grid(padding=(0, 2, 0, 0))
-        line.add_row(f"[dim]{seconds:5.0f} s[/dim]", text)
-        self.console.print(line)
+        when = f"{seconds:5.0f} s  "
+        for line in Text.from_markup(text).wrap(self.console, self.console.width - len(when)):
+            line.rstrip()
+            self.console.print(Text.assemble((when, "dim"), line), soft_wrap=True)
+            when = " " * len(when)
 
     def play(self) -> None:
         self.say(
