@@ -32,7 +32,7 @@ What to look at next:
   make dev                the same in Dagster's UI: run both feeds for one day
   README.md               how to put a fan-in into your own project
   project/defs            how these two are defined
-  docs/fan-in-command.md  what waits for what, why it ran: fan-in status, explain"""
+  docs/fan-in-command.md  what waits, and why: fan-in status, fan-in explain"""
 
 
 class Demo:
