@@ -96,8 +96,8 @@ def _problems(found: Outlooks, interval: timedelta, now: datetime) -> Iterator[s
         since = one.complete_since
         if since is not None and now - since > interval:
             yield (
-                f"a batch{_of(one.key)} is complete for {format_duration(now - since)} and not"
-                f" requested: {one.reason}"
+                f"a batch{_of(one.key)} has been complete for {format_duration(now - since)} and is"
+                f" not requested: {one.reason}"
             )
         elif one.decision.dies_at is not None:
             yield (

@@ -82,7 +82,7 @@ class Report:
 
     def divergences(self, most: int) -> Table:
         """Returns the first divergences."""
-        heads = ("time (UTC)", "key", "mechanism", "how", "cause", "it was said")
+        heads = ("time (UTC)", "key", "mechanism", "how", "cause", "it said")
         found = sorted(self.replay.divergences[:most], key=lambda divergence: divergence.at)
         more = self.replay.diverges - most
         rows = list(map(_divergence_row, found))
