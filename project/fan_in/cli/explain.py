@@ -155,7 +155,7 @@ def _write_tick(page: Page, found: Explanation) -> None:
         page.line(f"The last tick by then: {format_time(tick.at)}, {before} before: {outcome}.")
         if not found.near:
             page.line(
-                "That is long before: the sensor was off, the daemon down, or later ticks are purged."
+                "That is long before: the sensor was off, the daemon down, or ticks are purged."
             )
     evaluation, waiting = found.evaluation, [answer for answer in found.answers if not answer.made]
     if evaluation is not None and waiting:
