@@ -35,6 +35,9 @@ from .overview import write_overview
 ATTENTION = 1
 """The exit code when something needs attention."""
 
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended before it could tell anything; a shell's own."""
+
 MOST_IN_FULL = 3
 """How many fan-ins are told in full, unless it is asked for."""
 
@@ -86,13 +89,15 @@ def status(
             _write(page, look, in_full)
         return look.attention
 
-    if _watched(show) if watch else show():
-        context.exit(ATTENTION)
+    attention = _watched(show) if watch else show()
+    if attention is not False:
+        context.exit(ATTENTION if attention else INTERRUPTED)
 
 
-def _watched(show: Callable[[], bool]) -> bool:
-    """Shows it again and again, until Ctrl-C; returns whether the last look needs attention."""
-    attention = False
+def _watched(show: Callable[[], bool]) -> bool | None:
+    """Shows it again and again, until Ctrl-C; returns whether the last look needs attention, None
+    if there was none."""
+    attention = None
     with suppress(KeyboardInterrupt):
         while True:
             attention = show()
