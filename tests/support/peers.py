@@ -65,9 +65,11 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(f"{KESTRA}: EarlierOffset", "02:30 on the day on which it comes twice", "the first, 00:30 UTC", "the first, 00:30 UTC", "start=2025-10-26 notbefore=02:30/Europe/Paris: A@0.1 B .@0.499999 .@0.5", "01"),
         Case(f"{KESTRA}: SpanTwentyFiveHours", "the whole day", "25 hours", "25 hours", "start=2025-10-25 window=day/Europe/Paris: A@22 B@46.9 .@46.999999", "1"),
         Case(f"{KESTRA}: AnchorMidnightInZone", "a day in New York, asked in UTC", "from midnight there", "from midnight there", "window=day/America/New_York: A@4.9 B@5.1 . A@28.9 .", "01"),
+        Case(f"{ARGO}: stop before start", "only what comes from 22:00 to 06:00, over midnight", "110011", "the same, by `counts` on the time", shown="test_counts: test_on_the_job_path_it_is_asked_of_a_run"),
         Case(f"{ARGO}: conditionsReset at 23:59", "A today, B tomorrow, in Los Angeles", "0", "0", "window=day/America/Los_Angeles: A@20 . B@34 .", "00"),
         Case(f"{ARGO} #1585", "the same, and nothing runs at the reset", "0", "0", "window=day/America/Los_Angeles: A@20 B@34 .", "0"),
         Case(f"{AIRFLOW} #31013", "no older than 12 hours is asked for; B comes a day after A", "1", "0", "window=12h: A@0 B@24 .", "0", "There are no windows there."),
+        Case(f"{AUTOSYS}: s(a,12.00) & f(b,24.00)", "a failure of b is asked for, which then succeeds; a succeeds", "0: the last run decides", "1", "ended[B]=failure: (B fails)@1 B@2 A@3 .", "1", "An end that was not asked for hides none."),
         Case(f"{AUTOSYS} 417036", "one hour back, from 01:00 of the hour that comes twice; A at 00:50", "the second 01:00, so A is too old", "the first 01:00, and ages are elapsed time", "start=2025-11-02 window=1h: A@4.833333 B@4.9 .@5", "1", "Ages are counted in UTC."),
     ),
     "So many completions": (
@@ -106,6 +108,15 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(f"{AIRFLOW}: AssetOrTimeSchedule", "by cron, or if A has come", "both kinds", "two ways to request it", why="A schedule beside the fan-in."),
     ),
     "What counts, ends, expressions": (
+        Case(f"{ARGO}: filter error", "what a filter looks at is missing", "0", "0, told with the error", shown="test_counts: test_one_that_raises_is_told_with_its_error"),
+        Case(f"{ARGO}: filters with AND, OR", "one filter is false, one true", "0 or 1, as it is set", "one function says it", "{A} counts=prod: A~ . A .", "01"),
+        Case(f"{ARGO}: DuplicateDependency filter", "the filter is false", "0", "0", "{A} counts=prod: A~ .", "0"),
+        Case(f"{KESTRA}: failed()", "A fails, B succeeds; success is asked for", "0 is meant; the test sees another flow's 1", "0", "(A fails) B .", "0"),
+        Case(f"{KESTRA}: states", "A in any state, B in success", "1", "1 on the job path", "ended[A]=failure,success: (A fails) B .", "0/1"),
+        Case(f"{DATABRICKS}: ALL_DONE, AT_LEAST_ONE_FAILED", "A succeeds, B fails", "1", "1 on the job path, by `ended` and `when`", "ended[A]=failure,success ended[B]=failure,success: A (B fails) .", "0/1"),
+        Case(f"{DAGSTER} #15761, #15057, #29281", "run after a failure", "asked for", "1 on the job path", "ended[A]=failure: (A fails) B .", "0/1", "An asset has no failed materialization."),
+        Case(f"{DAGSTER} #26192", "a cancellation counts as a failure does", "asked for", "1 on the job path", "ended[A]=canceled: (A canceled) B .", "0/1"),
+        Case(f"{DAGSTER} #34067", "refuse while a blocking check fails", "asked for", "0, by `& all_deps_blocking_checks_passed()`", shown="test_counts: test_data_that_must_not_be_read_is_held_by_a_blocking_check"),
         Case(f"{KESTRA}: trigger()", "two flows succeed", "01", "01", "A . B .", "01"),
         Case(f"{KESTRA}: resetOnSuccess=false", "A and B, then B again", "11", "10", "A B . B .", "10", "They removed it (#18307): it looped."),
         Case(f"{KESTRA}: AT_LEAST 1", "one of two is enough", "1", "1", "when=1: A B .", "1"),
@@ -135,6 +146,8 @@ OFFERS = (
     ("not before a time of day", "`not_before`", "no", "no", "of a daily window", "no", "no"),
     ("late: tell", "`deadline`, a check on the asset", "deadlines of a run", "proactive trigger", "no", "no", "warnings of sources"),
     ("late: go with what is there", "`otherwise`", "`MinimumCount`, at once", "no", "no", "no", "no"),
+    ("other ends than success", "`ended`", "no", "any event", "`states`", "of tasks in a job", "no"),
+    ("what counts", "`counts`, a function", "no", "`match`", "`where`, labels", "no", "changed data"),
     ("let go by hand", "an act of Dagster's own", "delete the queued event", "no", "no", "no", "no"),
 )
 """What each of them offers, feature by feature."""
