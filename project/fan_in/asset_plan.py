@@ -56,6 +56,7 @@ class AssetPlan:
     def _add(self, key: dg.AssetKey, condition: dg.AutomationCondition[Any]) -> None:
         windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
         via: dict[dg.AssetKey, dg.AssetKey] = {}
+        rolled: dict[dg.AssetKey, tuple[Window, ...]] = {}
         lengths: list[Window] = []
         paces: list[Window] = []
         histories: dict[str, History] = {}
@@ -63,10 +64,12 @@ class AssetPlan:
         counts: Counts | None = None
         once: set[str] = set()
         for part, target in named_upstreams(self.graph, key, condition):
-            terms = part.terms_on(self.graph, target)
+            rolls_up, terms = part.rolled_up(self.graph, target), part.terms_on(self.graph, target)
             counts, once = counts or terms.counts, once.union(part.once)
             for upstream, own in part.windows(self.graph, target).items():
-                windows[upstream] = tuple({*windows.get(upstream, ()), *own})
+                windows.setdefault(upstream, ())
+                of_kind = rolled if upstream in rolls_up else windows
+                of_kind[upstream] = tuple({*of_kind.get(upstream, ()), *own})
                 if upstream not in via or self._asks_nearer(target, upstream, key, via[upstream]):
                     via[upstream] = target
                 name = upstream.to_user_string()
@@ -87,7 +90,7 @@ class AssetPlan:
         both = (self.longest, of_requests)
         self.longest = None if None in both else max(x for x in both if x is not None)
         self._downstreams[key] = Downstream(
-            self.graph, key, windows, via, histories, needed, counts
+            self.graph, key, windows, via, rolled, histories, needed, counts
         )
         ever = False
         if "deadline" in once:
@@ -102,7 +105,8 @@ class AssetPlan:
             more = History(spread=SPREAD) if kept else NO_HISTORY
             self._look_at(
                 upstream,
-                self.look_backs[key],
+                # Of what is rolled up, completions of any age are needed.
+                None if upstream in rolled else self.look_backs[key],
                 planned=False,
                 history=kept.with_more(more),
                 counts=counts,

@@ -245,17 +245,29 @@ class AssetRequests:
         early = None if record is None else record.early.get(partition)
         if not early or launch is None:
             return early
-        made = all(self._has_to_make(launch, name, partition, tick) for name in early)
+        lacking = {name: record.lacking.get((partition, name)) for name in early} if record else {}
+        made = all(
+            self._has_to_make(launch, name, partition, lacking.get(name), tick) for name in early
+        )
         return None if made else early
 
     def _has_to_make(
-        self, launch: Launch, upstream: str, partition: str | None, tick: "AssetTick"
+        self,
+        launch: Launch,
+        upstream: str,
+        partition: str | None,
+        lacking: frozenset[str] | None,
+        tick: "AssetTick",
     ) -> bool:
+        """True if a launch has an upstream among its targets; of one that is rolled up, all that
+        was lacking of it."""
         key = dg.AssetKey.from_user_string(upstream)
         asset = key.to_string()
         theirs = {p for run in launch.runs.values() for one, p in run.targets if one == asset}
         if launch.backfill is not None:
             theirs |= launch.backfill.targets(self.graph, key)
+        if lacking is not None:
+            return lacking <= theirs
         return any(self._belongs(asset, p, partition, tick) for p in theirs)
 
     def _upstream_failed(self, partition: str | None, name: str, tick: "AssetTick") -> bool:

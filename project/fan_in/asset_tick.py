@@ -20,6 +20,7 @@ from .counts import Counts
 from .evaluation_records import RecordReader
 from .launches import LaunchReader, Outcome, Unfinished
 from .partition_maps import Signatures
+from .rule import Batch
 from .tick_requests import TickRequest, TickRequests
 from .ticks import TickReader, is_automation_sensor
 from .windows import MOST_CLOCK_SKEW
@@ -71,8 +72,8 @@ class AssetTick:
         self._memory = memory
         self._plan = plan
         self._claimed: set[dg.AssetKey] = set()
-        self.early: dict[dg.AssetKey, dict[str | None, tuple[str, ...]]] = {}
-        """For each downstream, the partitions to be requested early, and what they lack."""
+        self.early: dict[dg.AssetKey, dict[str | None, Batch]] = {}
+        """For each downstream, the partitions to be requested early, and their batches."""
         self.read_more()
 
     def read_more(self) -> None:

@@ -17,6 +17,7 @@ from .compat.python import UTC
 from .counts import Counts
 from .cursor import KeyState, SensorRequest, SensorState
 from .pace import requests_since
+from .rollup import whole_name
 from .rule import Completion
 from .run_reader import PARTITION_TAG, Burst, RunReader
 from .sensor_config import SENSOR_TAG, SensorConfig
@@ -34,6 +35,9 @@ later still are found by ``stored_order``.
 
 KEYS_AT_ONCE = 100
 """How many keys one query covers, and how many batches one tick requests."""
+
+PARTITIONS_AT_ONCE = 1000
+"""How many partitions of a rollup one query covers."""
 
 MOST_KEY_QUERIES = 2
 """How many such queries a tick makes. Each one scans the window, so that more of them take longer
@@ -116,10 +120,11 @@ class CatchUp:
         """Returns the state with the last completion of these upstreams, however old, and those
         before it that are kept; one query each. With windows it changes no decision: what is older
         does not count."""
-        kept = self.spec.kept
+        kept, rolled = self.spec.kept, self.runs.key_maps.rolled
         found = chain.from_iterable(
             self.runs.newest_completions(name, 1 + kept[name].most if name in kept else 1)
             for name in names
+            if name not in rolled  # Its newest says nothing of its other partitions.
         )
         known = state.of(None).with_completions(found, kept)
         state = replace(state.with_key(None, known), unsure=state.unsure - set(names))
@@ -138,7 +143,9 @@ class CatchUp:
     def _last_state(self) -> SensorState:
         """Returns the state of the last tick; reads what the cursor does not hold."""
         keys = f" by {self.spec.tag}" if self.spec.tag else ""
-        owner = f"{self.spec.name} -> {self.spec.job_name}{keys}"
+        rolled = ", ".join(self.runs.key_maps.rolled)
+        rolls = f", rolling {rolled} up" if rolled else ""
+        owner = f"{self.spec.name} -> {self.spec.job_name}{keys}{rolls}"
         longest = self.spec.longest_window
         seconds = None if longest is None else longest.total_seconds()
         state = self._from_cursor(owner)
@@ -202,7 +209,7 @@ class CatchUp:
 
     def _read_completions(self, state: SensorState) -> SensorState:
         """Returns the state with what ended since the last tick."""
-        since = self._read_from(state)
+        since, anew = self._read_from(state), state.read_to <= 0
         by_time: Iterable[tuple[dg.RunRecord, Sequence[Completion]]] = ()
         burst = self._known_burst(state, since)
         if burst is not None:
@@ -218,8 +225,9 @@ class CatchUp:
             updated[record.dagster_run.run_id] = record.update_timestamp.timestamp()
             if self.spec.tag is not None and self.runs.key(record) is None:
                 keyless = keyless.with_completions(of_run)
-            elif of_run:
-                completions.setdefault(of_run[0].key, []).extend(of_run)
+                continue
+            for completion in of_run:
+                completions.setdefault(completion.key, []).append(completion)
         newest_seen = max([state.read_to, *updated.values()])
         # The older of the two clocks: a host that is ahead must not hide later runs of others.
         read_to = min(newest_seen, self.at.timestamp())
@@ -231,7 +239,13 @@ class CatchUp:
         for run_id in undecided:  # It is to be read again, though nothing of it changes.
             updated.pop(run_id, None)
         self._burst = Burst.of(updated, self._read_from(state))
-        if self.spec.tag is not None:
+        if self.runs.key_maps.rolled:
+            # Of any age: what is older than the window was not read with the rest.
+            new: list[str | None] = [None] if anew else []
+            if self.spec.tag is not None:
+                new = [key for key in completions if anew or key not in state.keys]
+            state = self._recall(state, new)
+        elif self.spec.tag is not None:
             state = self._recall(state, [key for key in completions if key not in state.keys])
         state = state.with_keys(
             {
@@ -239,7 +253,7 @@ class CatchUp:
                 for key, cs in completions.items()
             }
         )
-        seen = {c.upstream for cs in completions.values() for c in cs}
+        seen = {whole_name(c.upstream) for cs in completions.values() for c in cs}
         return self._with_ignored(replace(state, unsure=state.unsure - seen))
 
     def _stored_late(
@@ -278,17 +292,22 @@ class CatchUp:
 
     def _recall(self, state: SensorState, keys: Sequence[str | None]) -> SensorState:
         """Returns the state with what is stored about keys that it lacks: new or forgotten ones."""
+        if not keys:
+            return state
         missing = [key for key in keys if key is not None]
-        recalled: dict[str | None, KeyState] = {key: KeyState() for key in missing}
+        recalled: dict[str | None, KeyState] = {key: state.of(key) for key in keys}
         parts: list[list[str]] = [
             missing[start : start + KEYS_AT_ONCE] for start in range(0, len(missing), KEYS_AT_ONCE)
         ]
         if self.horizon is not None and len(parts) > MOST_KEY_QUERIES:
             parts = [[]]  # Whatever the key.
-        for some in parts:
-            for record, of_run in self.runs.completed(self.horizon, some):
-                if (key := self.runs.key(record)) in recalled:
-                    recalled[key] = recalled[key].with_completions(of_run, self.spec.kept)
+        found: dict[str | None, list[Completion]] = {key: [] for key in keys}
+        for completion in self._completions_for(keys, parts):
+            if completion.key in found:
+                found[completion.key].append(completion)
+        for key, completions in found.items():
+            recalled[key] = recalled[key].with_completions(completions, self.spec.kept)
+        for some in parts or [[]]:
             for record in self._runs_for(some, missing):
                 if (key := self.runs.key_of_downstream(record)) not in recalled:
                     continue
@@ -296,11 +315,33 @@ class CatchUp:
                 of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
                 if of_sensor and request is not None:
                     recalled[key] = recalled[key].with_request(
-                        request, remembers=self.spec.deadline is not None
+                        request.rolling_up(self.runs.key_maps.rolled),
+                        remembers=self.spec.deadline is not None,
                     )
                 elif self.spec.manual_runs_consume and self.used.is_by_hand(record):
                     recalled[key] = self.used.used_by_hand(recalled[key], record)
         return state.with_keys(recalled)
+
+    def _completions_for(
+        self, keys: Collection[str | None], parts: Sequence[Sequence[str]]
+    ) -> Iterator[Completion]:
+        """Yields what completed for keys that are not remembered; of a rollup, of any age."""
+        maps, since = self.runs.key_maps, self.horizon
+        if maps.functions:
+            parts = [[]]  # Nothing tells which keys a function maps to these.
+        elif maps.maps:
+            parts = []
+        found = [self.runs.completed(since, some) for some in parts]
+        if maps.maps:
+            own = [] if maps.functions else [key for key in keys if key is not None]
+            wanted = list(dict.fromkeys([*own, *maps.partitions_of(keys)]))
+            since = None if maps.rolled else since
+            for start in range(0, len(wanted), PARTITIONS_AT_ONCE):
+                some = wanted[start : start + PARTITIONS_AT_ONCE]
+                found.append(self.runs.completed(since, some))
+        for runs in found:
+            for _, of_run in islice(runs, MOST_RUNS_SEARCHED if since is None else None):
+                yield from of_run
 
     def _runs_for(self, some: Sequence[str], missing: Sequence[str]) -> Iterator[dg.RunRecord]:
         """Yields the runs of the downstream for some keys, or for all those missing."""

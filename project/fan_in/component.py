@@ -111,6 +111,28 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         ),
         _checked(f"^({DURATION}|{TEMPLATE})$"),
     ] = None
+    rollup: Annotated[
+        Any,
+        dg.Resolver(
+            lambda context, value: context.resolve_value(value),
+            model_field_type=list[str] | bool | str,
+            description="The upstream jobs of which many partitions make one key, or true for all.",
+        ),
+        _checked(ONLY_TEMPLATE),
+    ] = ()
+    missing_at_most: Annotated[
+        int | None,
+        _described("How many partitions of a rollup may be missing from the deadline on."),
+        _checked(ONLY_TEMPLATE, minimum=1),
+    ] = None
+    partition_mappings: Annotated[
+        dict[str, Any] | None,
+        _described(
+            "For upstream jobs whose key is not the downstream's: a template variable of yours, a"
+            " PartitionMapping or a function from key to key."
+        ),
+        _checked(ONLY_TEMPLATE),
+    ] = None
     counts: Annotated[
         Any,
         _as_rendered(

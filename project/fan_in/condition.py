@@ -4,7 +4,7 @@ The conditions keep no cursor: ``asset_tick`` reads the facts and ``condition_pa
 """
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
@@ -26,12 +26,13 @@ from .condition_parts import (
     running_of,
 )
 from .counts import Counts, check_counts, name_of
+from .downstreams import known_partitions
 from .errors import FanInError
 from .evaluation_lines import FanInResult, subset_of
 from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .pace import Pace, pace_words
-from .partition_maps import is_mapped, upstreams_of
+from .partition_maps import is_mapped, rollup_fault, upstreams_of
 from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
 from .rule import Decision, Uncounted
 from .terms import Terms, check_numbers, check_times, count_words
@@ -61,6 +62,8 @@ def all_upstreams_updated(
     ended: None = None,
     no_sooner_than: Pace | None = None,
     not_before: TimeOfDay | None = None,
+    rollup: Iterable[Key] | bool = (),
+    missing_at_most: int | None = None,
     count: Mapping[str, int] | None = None,
     deadline: Deadline | None = None,
     otherwise: Requirement | dg.AutomationCondition[Any] | None = None,
@@ -100,6 +103,11 @@ def all_upstreams_updated(
             at most one request. A batch that waits for it keeps growing old.
         not_before: From which time of day on it may be requested; a batch that is complete later in
             the day does not wait.
+        rollup: The upstreams of which many partitions make one of this asset, such as the hours of
+            its day: each that Dagster's partition mapping enumerates must have been materialized,
+            whenever that was, and at least one of them is to be new. True for all upstreams.
+            Without it, any hour counts for its day.
+        missing_at_most: From the deadline on, how many of these partitions may be missing.
         count: With how many materializations an upstream is ready, by asset key: none of them
             used, all inside its window. An upstream that it does not name is ready with one. For an
             asset without partitions, each partition of an upstream counts. An upstream whose
@@ -117,14 +125,16 @@ def all_upstreams_updated(
             an upstream.
 
     Raises:
-        FanInError: A window, ``at_least`` or ``settle`` is not positive, ``settle`` is not shorter
-            than a window, no batch outlives ``no_sooner_than`` or ``not_before`` in its window, a
-            count is not from 1 to 1,000, a key is empty, both ``at_least`` and ``optional`` are
-            given, ``deadline`` is not positive or not shorter than a window, ``otherwise`` is no
-            requirement or comes without a deadline, ``counts`` is no function of one argument, or
-            ``ended`` is given.
+        FanInError: A window, ``at_least``, ``settle`` or ``missing_at_most`` is not positive,
+            ``settle`` is not shorter than a window, no batch outlives ``no_sooner_than`` or
+            ``not_before`` in its window, a count is not from 1 to 1,000, a key is empty, both
+            ``at_least`` and ``optional`` are given, ``deadline`` is not positive or not shorter
+            than a window, ``otherwise`` is no requirement or comes without a deadline,
+            ``missing_at_most`` comes without a rollup or a deadline, ``counts`` is no function of
+            one argument, or ``ended`` is given.
     """
-    optional = _optional(optional)
+    optional = _keys("optional", optional)
+    rolled_up = rollup if isinstance(rollup, bool) else _keys("rollup", rollup)
     own = _within(within)
     if at_least is not None:
         check_count(at_least, None)
@@ -139,6 +149,8 @@ def all_upstreams_updated(
         settle=settle,
         no_sooner_than=no_sooner_than,
         not_before=not_before,
+        rollup=_names(rolled_up),
+        missing_at_most=missing_at_most,
         deadline=deadline,
         otherwise=needed,
     )
@@ -157,6 +169,8 @@ def all_upstreams_updated(
         counts=counts,
         no_sooner_than=no_sooner_than,
         not_before=not_before,
+        rollup=rolled_up,
+        missing_at_most=missing_at_most,
         count=_numbers(count),
         deadline=deadline,
         otherwise=needed,
@@ -390,13 +404,9 @@ class _RuleCondition(FanInCondition):
         part.follow(tick)
         decisions = part.decisions(tick, lambda: _beside(context, part))
         fires = {key for key, decision in decisions.items() if decision.fires}
-        if part.question.otherwise is not None:
+        if part.question.deadline is not None:
             batches = {key: decision.batch for key, decision in decisions.items()}
-            tick.early[root.key] = {
-                key: batch.without
-                for key, batch in batches.items()
-                if batch is not None and batch.without is not None
-            }
+            tick.early[root.key] = {k: b for k, b in batches.items() if b is not None and b.early}
         lines = plan.lines(part)
         standing = lines.standing(decisions, lambda partition: part.decide(partition, tick))
         true_subset = context.get_empty_subset()
@@ -434,6 +444,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     counts: Counts | None = None
     no_sooner_than: Pace | None = None
     not_before: TimeOfDay | None = None
+    rollup: tuple[dg.AssetKey, ...] | bool = ()
+    missing_at_most: int | None = None
     count: tuple[tuple[str, int], ...] = ()
     deadline: Deadline | None = None
     otherwise: Requirement | None = None
@@ -451,10 +463,19 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
         counts = f", counts: {name_of(self.counts)}" if self.counts else ""
         pace = "".join(f", {words}" for words in pace_words(self.no_sooner_than, self.not_before))
+        rollup = f", rollup: {self._rollup_words}" if self.rollup else ""
         count = f", count: {count_words(dict(self.count))}" if self.count else ""
         wait = "".join(f", {words}" for words in wait_words(self.deadline, self.otherwise))
-        terms = f"{settle}{counts}{count}{pace}{wait}"
+        terms = f"{settle}{counts}{rollup}{count}{pace}{wait}"
         return f"all_upstreams_updated({at_least}{window}{optional}{terms})"
+
+    @property
+    def _rollup_words(self) -> str:
+        if isinstance(self.rollup, bool):
+            return "all"
+        names = ", ".join(key.to_user_string() for key in self.rollup)
+        missing = self.missing_at_most
+        return names if missing is None else f"{names}, missing at most {missing}"
 
     @property
     def description(self) -> str:
@@ -466,6 +487,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
             + (f", as {name_of(self.counts)} counts" if self.counts else "")
+            + (f"; rolled up: {self._rollup_words}" if self.rollup else "")
             + "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
             + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
             + "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
@@ -480,6 +502,11 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         return {
             key: (window_of(within, key.to_user_string()),) for key in self.upstreams(graph, target)
         }
+
+    def rolled_up(self, graph: Any, target: dg.AssetKey) -> Collection[dg.AssetKey]:
+        if isinstance(self.rollup, bool):
+            return self.upstreams(graph, target) if self.rollup else ()
+        return set(self.rollup) & set(self.upstreams(graph, target))
 
     def longest(self) -> list[Window]:
         within = _as_within(self.within)
@@ -500,6 +527,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             settle=self.settle,
             no_sooner_than=self.no_sooner_than,
             not_before=self.not_before,
+            rollup=frozenset(k.to_user_string() for k in self.rolled_up(plan.graph, target)),
+            missing_at_most=self.missing_at_most,
             count={name: number for name, number in self.count if name in windows},
             deadline=self.deadline,
             otherwise=self.otherwise,
@@ -512,7 +541,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
 
     @property
     def once(self) -> Sequence[str]:
-        names = ("counts", "no_sooner_than", "not_before", "deadline", "otherwise")
+        of_pace = ("no_sooner_than", "not_before")
+        names = ("counts", *of_pace, "missing_at_most", "deadline", "otherwise")
         return [name for name in names if getattr(self, name) is not None]
 
     def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
@@ -521,6 +551,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             counts=self.counts,
             no_sooner_than=self.no_sooner_than,
             not_before=self.not_before,
+            rollup=_names(self.rollup),
+            missing_at_most=self.missing_at_most,
             count=dict(self.count),
             deadline=self.deadline,
             otherwise=self.otherwise,
@@ -529,6 +561,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
         named = {key.to_user_string() for key in self.optional} | dict(self.count).keys()
+        if not isinstance(self.rollup, bool):
+            named |= {key.to_user_string() for key in self.rollup}
         named |= within.keys() if isinstance(within, Mapping) else set()
         named |= set(self.otherwise.names(())) if self.otherwise is not None else set()
         return [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
@@ -556,7 +590,20 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
                 check_quorums(self.otherwise, len(upstreams))
         except FanInError as error:
             return str(error)
-        return None
+        return next(self._rollup_faults(graph, target), None)
+
+    def _rollup_faults(self, graph: Any, target: dg.AssetKey) -> Iterator[str]:
+        """Yields why upstreams cannot be rolled up."""
+        for key in sorted(self.rolled_up(graph, target)):
+            fault = rollup_fault(
+                graph,
+                key,
+                target,
+                is_named=not isinstance(self.rollup, bool),
+                missing_at_most=self.missing_at_most,
+            )
+            if fault is not None:
+                yield fault
 
 
 @dataclass(frozen=True)
@@ -733,15 +780,19 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
         return {}
     with tick.lock:
         downstream = part.downstream.as_of(tick)
-        seen = {partition: downstream.seen(partition, tick) for partition in requested}
-    early = tick.early.get(downstream.key, {})
+        early = tick.early.get(downstream.key, {})
+        seen = {p: downstream.seen(p, tick, early.get(p)) for p in requested}
+        rolled = known_partitions(downstream, requested, tick)
+        lacking = {p: downstream.lacking(p, early[p], tick) for p in requested if p in early}
     return record_metadata(
         seen,
         asked=downstream.upstreams,
         since=tick.since_of(downstream.key),
         to=tick.known_to,
         at=tick.at.timestamp(),
-        early={p: early[p] for p in requested if p in early},
+        early={p: early[p].without or () for p in requested if p in early},
+        rolled=rolled,
+        lacking=lacking,
     )
 
 
@@ -787,10 +838,14 @@ def _key(key: Key) -> dg.AssetKey:
     return dg.AssetKey.from_coercible(key)
 
 
-def _optional(keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
+def _keys(argument: str, keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
     if isinstance(keys, str | dg.AssetKey):
-        raise FanInError(f"optional={keys!r} is one key: give a list of keys")
+        raise FanInError(f"{argument}={keys!r} is one key: give a list of keys")
     return tuple(sorted(map(_key, keys)))
+
+
+def _names(keys: tuple[dg.AssetKey, ...] | bool) -> tuple[str, ...] | bool:
+    return keys if isinstance(keys, bool) else tuple(key.to_user_string() for key in keys)
 
 
 def _numbers(count: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:

@@ -38,6 +38,8 @@ class Question:
         settle: The quiet period that a batch waits for; None for none.
         no_sooner_than: How soon after the last request a batch may be requested.
         not_before: From which time of day on it may.
+        rollup: Those of which many partitions make one of the downstream.
+        missing_at_most: How many of these may be missing from the deadline on.
         count: With how many completions an upstream is ready, where that is more than one.
         deadline: How long a batch may be waited for; None for ever.
         otherwise: What is enough past the deadline.
@@ -52,6 +54,8 @@ class Question:
     settle: timedelta | None = None
     no_sooner_than: Pace | None = None
     not_before: TimeOfDay | None = None
+    rollup: frozenset[str] = frozenset()
+    missing_at_most: int | None = None
     count: Mapping[str, int] = field(default_factory=dict)
     deadline: Deadline | None = None
     otherwise: Requirement | None = None
@@ -69,6 +73,8 @@ class Question:
             within=self.windows,
             when=self.when(absent),
             settle=self.settle,
+            rollup=self.rollup,
+            missing_at_most=self.missing_at_most,
             count=self.count,
             no_sooner_than=self.no_sooner_than,
             not_before=self.not_before,
@@ -210,6 +216,7 @@ class Part:
             completions=(*facts.completions, *facts.earlier),
             used=facts.used,
             withheld=facts.withheld,
+            rolled={n: r for n, r in facts.rolled.items() if n in self.question.rollup},
             uncounted=facts.uncounted,
             terms=terms,
             key=partition,

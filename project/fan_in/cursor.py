@@ -22,8 +22,10 @@ from typing import Any
 from .compat.python import UTC
 from .counts import ENDS, End
 from .history import NO_HISTORY, Histories, History
+from .rollup import part_name, whole_name
 from .rule import Batch, Completion, Decision, Uncounted, Used, last_request, merge_used
 from .stored_order import Place
+from .windows import MOST_CLOCK_SKEW
 
 VERSION = 3
 
@@ -41,6 +43,9 @@ REQUEST_TAG_BEFORE = "fan_in/request"
 CONSUME_TAG = "fan_in/consume"
 """With the value "true", on a launch of the downstream job by hand: it uses up what had ended."""
 
+LAST_ID = chr(0x10FFFF)
+"""Comes after every run id, of those that ended at one time."""
+
 LONGEST_TAG = 2000
 """The most characters in one tag: Postgres refuses an index entry of more than 2,704 bytes."""
 
@@ -52,6 +57,38 @@ NO_HISTORIES: Mapping[str, Any] = MappingProxyType({})
 MOST_KEYS = 2000
 """How many keys the state remembers, the most recent first. A forgotten key is read again when an
 upstream completes with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolledMark:
+    """How far the partitions of one upstream are used up for a key.
+
+    Args:
+        to: What ended by then is used, of whatever partition, in epoch seconds.
+        except_for: The partitions of which newer runs are used, each with the newest of them.
+    """
+
+    to: float
+    except_for: Mapping[str, tuple[float, str]]
+
+    @staticmethod
+    def of(state: "KeyState", upstream: str, at: datetime) -> "RolledMark":
+        """Returns the mark of a request of all that a key's state knows.
+
+        What ended shortly before the request may become visible only later, so that for those
+        partitions it is told what was known.
+        """
+        to = (at - MOST_CLOCK_SKEW).timestamp()
+        known = {
+            name: completion.position
+            for name, completion in state.newest.items()
+            if whole_name(name) == upstream and completion.position[0] > to
+        }
+        return RolledMark(to=to, except_for=known)
+
+    def positions_of(self, upstream: str) -> Mapping[str, tuple[float, str]]:
+        """Returns the positions up to which it is used: of the upstream, and of its partitions."""
+        return {upstream: (self.to, LAST_ID), **self.except_for}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +104,7 @@ class SensorRequest:
         ended: How the runs of some upstreams ended, if not in success.
         without: The upstreams that were missing, if it was requested early: then it uses up
             nothing, and ``positions`` are those of the batch. None if it was whole.
+        rolled: How far it uses up the partitions of upstreams that are rolled up.
     """
 
     batch_id: str
@@ -76,10 +114,14 @@ class SensorRequest:
     members: frozenset[str]
     ended: Mapping[str, End] = field(default_factory=dict)
     without: tuple[str, ...] | None = None
+    rolled: "Mapping[str, RolledMark]" = field(default_factory=dict)
 
     @staticmethod
     def of(
-        decision: Decision, batch: Batch, last_request: datetime | None = None
+        decision: Decision,
+        batch: Batch,
+        last_request: datetime | None = None,
+        rolled: "Mapping[str, RolledMark]" = NO_HISTORIES,
     ) -> "SensorRequest":
         """Returns the request for a batch that was decided on.
 
@@ -88,6 +130,7 @@ class SensorRequest:
             batch: Its batch.
             last_request: When the sensor last requested the key. It names an early request, so that
                 evaluators that know of different completions request it once.
+            rolled: How far it uses up the partitions of upstreams that are rolled up.
         """
         batch_id, used = batch.id, decision.consumed
         if batch.early:
@@ -102,7 +145,23 @@ class SensorRequest:
                 c.upstream: c.ended for c in used if c.ended is not None and c.ended != "success"
             },
             without=batch.without,
+            rolled={} if batch.early else rolled,
         )
+
+    @property
+    def uses(self) -> Mapping[str, tuple[float, str]]:
+        """What it uses up, of each partition that is rolled up on its own."""
+        if not self.rolled:
+            return self.positions
+        marks = (mark.positions_of(name) for name, mark in self.rolled.items())
+        others = {n: at for n, at in self.positions.items() if n not in self.rolled}
+        return dict(chain(others.items(), *(of.items() for of in marks)))
+
+    def rolling_up(self, names: Collection[str]) -> "SensorRequest":
+        """Returns the request as it is for a sensor that rolls only these upstreams up."""
+        if self.rolled.keys() <= set(names):
+            return self
+        return replace(self, rolled={n: mark for n, mark in self.rolled.items() if n in names})
 
     @property
     def early(self) -> bool:
@@ -250,8 +309,8 @@ class KeyState:
         earlier = dict(self.earlier)
         for completion in others:
             name = completion.upstream
-            history, used = histories.get(name), self.used.get(name)
-            if history is None or (used is not None and completion.position <= used.position):
+            history = histories.get(whole_name(name))
+            if history is None or not is_unused(completion, self.used):
                 continue
             earlier[name] = history.add(
                 earlier.get(name, ()),
@@ -282,7 +341,7 @@ class KeyState:
     def with_request(self, request: SensorRequest, *, remembers: bool) -> "KeyState":
         """Returns the state with what a request used up, and with the request itself if it
         ``remembers`` requests."""
-        state = self if request.early else self.with_used(request.positions, request.at)
+        state = self if request.early else self.with_used(request.uses, request.at)
         if not remembers:
             return state
         return state.with_last(request.at, request.members, early=request.early)
@@ -297,16 +356,16 @@ class KeyState:
             return self.last.early_at is not None and self.last.early_at >= request.at
         return all(
             name in self.used and self.used[name].position >= position
-            for name, position in request.positions.items()
+            for name, position in request.uses.items()
         )
 
     def only(self, upstreams: Collection[str]) -> "KeyState":
         """Returns the state of these upstreams."""
         return replace(
             self,
-            newest={name: c for name, c in self.newest.items() if name in upstreams},
-            used={name: u for name, u in self.used.items() if name in upstreams},
-            earlier={name: cs for name, cs in self.earlier.items() if name in upstreams},
+            newest={n: c for n, c in self.newest.items() if whole_name(n) in upstreams},
+            used={n: u for n, u in self.used.items() if whole_name(n) in upstreams},
+            earlier={n: cs for n, cs in self.earlier.items() if whole_name(n) in upstreams},
         )
 
     @cached_property
@@ -320,7 +379,7 @@ class KeyState:
         return {
             name: completion
             for name, completion in self.newest.items()
-            if name not in self.used or completion.position > self.used[name].position
+            if is_unused(completion, self.used)
         }
 
     @cached_property
@@ -571,11 +630,16 @@ def _unused(
     completions: Mapping[str, tuple[Completion, ...]], used: Mapping[str, Used]
 ) -> Mapping[str, tuple[Completion, ...]]:
     """Returns, for each upstream, the completions that are not used up."""
-    unused = {
-        name: tuple(c for c in cs if name not in used or c.position > used[name].position)
-        for name, cs in completions.items()
-    }
+    unused = {name: tuple(c for c in cs if is_unused(c, used)) for name, cs in completions.items()}
     return {name: cs for name, cs in unused.items() if cs}
+
+
+def is_unused(completion: Completion, used: Mapping[str, Used]) -> bool:
+    """True if a completion is not used up, by a mark of its own or, of a partition, by that of its
+    upstream."""
+    name = completion.upstream
+    marks = used.get(name), used.get(whole_name(name))
+    return all(mark is None or completion.position > mark.position for mark in marks)
 
 
 def _histories_to_data(histories: Histories) -> dict[str, Any]:
@@ -652,7 +716,14 @@ def _request_to_data(request: SensorRequest) -> dict[str, Any]:
         data["ended"] = dict(request.ended)
     if request.without is not None:
         data["without"] = list(request.without)
+    if request.rolled:
+        data["rolled"] = {name: _mark_to_data(name, m) for name, m in request.rolled.items()}
     return data
+
+
+def _mark_to_data(upstream: str, mark: RolledMark) -> tuple[float, Mapping[str, Any]]:
+    known = mark.except_for.items()
+    return mark.to, {name.removeprefix(part_name(upstream, "")): list(at) for name, at in known}
 
 
 def _request_from_data(data: dict[str, Any]) -> SensorRequest:
@@ -666,6 +737,13 @@ def _request_from_data(data: dict[str, Any]) -> SensorRequest:
         members=frozenset(map(_text, data.get("members", positions))),
         ended={name: _end(end) for name, end in data.get("ended", {}).items()},
         without=None if without is None else tuple(map(_text, without)),
+        rolled={
+            _text(upstream): RolledMark(
+                to=_time(to).timestamp(),
+                except_for={part_name(upstream, p): _position(at) for p, at in known.items()},
+            )
+            for upstream, (to, known) in data.get("rolled", {}).items()
+        },
     )
 
 

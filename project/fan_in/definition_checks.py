@@ -3,20 +3,23 @@
 The partitions of ``define_asset_job`` are known only once the definitions have been loaded.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
 from .errors import FanInError
+from .key_maps import key_map
 from .messages import those_there_are
 from .run_reader import PARTITION_TAG, Home
 from .sensor_config import SensorConfig
-from .terms import check_terms
+from .terms import check_terms, rolled_up
 
 
 def check_arguments(spec: SensorConfig) -> None:
     """Raises FanInError for arguments that can never work."""
     check_terms(spec, spec.names)
+    check_mappings(spec)
     if spec.tag is not None and not (isinstance(spec.tag, str) and spec.tag):
         raise FanInError(
             f"correlate_by={spec.tag!r} is not a run tag: name one, such as"
@@ -32,6 +35,54 @@ def check_arguments(spec: SensorConfig) -> None:
             f"alarm_on={spec.alarm_on.to_user_string()!r} is told only past a deadline, and there"
             " is none: give deadline="
         )
+
+
+def check_mappings(spec: SensorConfig) -> None:
+    """Raises FanInError for a rollup or a mapping that cannot be, as far as can be told before the
+    definitions are loaded."""
+    mappings, rolled = spec.partition_mappings, rolled_up(spec, spec.names)
+    if not isinstance(mappings, Mapping):
+        raise FanInError(
+            f"partition_mappings={mappings!r} is not a mapping: give upstream jobs theirs, as in"
+            " {'hourly_job': dg.TimeWindowPartitionMapping()}"
+        )
+    if unknown := sorted(set(mappings) - set(spec.names)):
+        raise FanInError(
+            f"partition_mappings names {', '.join(map(repr, unknown))}, which is not among the"
+            f" upstreams: name some of {', '.join(spec.names)}"
+        )
+    for name, mapping in mappings.items():
+        if not (isinstance(mapping, dg.PartitionMapping) or callable(mapping)):
+            raise FanInError(
+                f"partition_mappings[{name!r}]={mapping!r} is neither a PartitionMapping nor a"
+                " function from key to key: give one"
+            )
+        if name in rolled and name not in spec.mapped_by_mapping:
+            raise FanInError(
+                f"rollup of {name!r} asks which partitions make a key, and a function cannot tell:"
+                f" give partition_mappings={{{name!r}: …}} a PartitionMapping"
+            )
+    if spec.mapped_by_function and spec.tag is None:
+        raise FanInError(
+            "partition_mappings has a function from key to key, and there are no keys: give"
+            " correlate_by="
+        )
+    for name in sorted(spec.mapped):
+        if spec.tag not in (None, PARTITION_TAG):
+            raise FanInError(
+                f"correlate_by={spec.tag!r} beside partitions of {name!r} that are mapped: the keys"
+                f" are partitions then: give correlate_by={PARTITION_TAG!r}"
+            )
+        if spec.by_name[name].location is not None:
+            raise FanInError(
+                f"{name!r} is a job of another code location, whose partitions are known only"
+                " there: give partition_mappings a function from key to key, without rollup"
+            )
+        if name in rolled and name in spec.count:
+            raise FanInError(
+                f"count of {name!r}, of which many partitions are rolled up, so that a number of"
+                " them says nothing: take it out of count"
+            )
 
 
 def check_alarm(spec: SensorConfig, job: object) -> None:
@@ -64,6 +115,11 @@ def check_code_location(
             " named by a JobSelector: take it out of the upstreams"
         )
     if repository is None:
+        if spec.partition_mappings or spec.mapped:
+            raise FanInError(
+                f"sensor {spec.name!r} maps keys of its upstreams, and the definitions that have"
+                " their partitions are not at hand: evaluate it with a repository_def"
+            )
         return
     known = {name for name in repository.job_names if not name.startswith("__")}
     for upstream in spec.upstreams:
@@ -74,35 +130,58 @@ def check_code_location(
                 " definitions, or name its location with dg.JobSelector; the jobs here are"
                 f" {those_there_are(known, upstream.job_name)}"
             )
-    check_partitions(
-        spec.name,
-        spec.tag,
-        spec.job_name,
-        repository.get_job(spec.job_name).partitions_def,
-        {
-            upstream.job_name: repository.get_job(upstream.job_name).partitions_def
-            for upstream in spec.upstreams
-            if upstream.location is None and spec.tag == PARTITION_TAG
-        },
-    )
+    ours = repository.get_job(spec.job_name).partitions_def
+    of_upstreams = {
+        upstream.name: repository.get_job(upstream.job_name).partitions_def
+        for upstream in spec.upstreams
+        if upstream.location is None and (spec.tag == PARTITION_TAG or spec.mapped)
+    }
+    check_partitions(spec, ours, of_upstreams)
+    check_maps(spec, ours, of_upstreams)
+
+
+def check_maps(
+    spec: SensorConfig,
+    partitions: dg.PartitionsDefinition | None,
+    of_upstreams: Mapping[str, dg.PartitionsDefinition | None],
+) -> None:
+    """Raises FanInError for partitions of upstreams that nothing maps to those of the downstream.
+
+    Args:
+        spec: The sensor's arguments.
+        partitions: The partitions of the downstream job, if it has any.
+        of_upstreams: Those of upstream jobs, as far as they are known.
+    """
+    rolled, most = rolled_up(spec, spec.names), spec.missing_at_most
+    for name in sorted(spec.mapped & of_upstreams.keys()):
+        mapping = spec.mapped_by_mapping.get(name)
+        map_ = key_map(name, mapping, of_upstreams[name], partitions, spec.job_name)
+        count = map_.enumerator.fixed_count if name in rolled else None
+        if most is not None and count is not None and most >= count:
+            raise FanInError(
+                f"sensor {spec.name!r}: missing_at_most={most} lets all {count} partitions of"
+                f" {name} be missing: give a smaller number"
+            )
+        if partitions is None and spec.tag is not None:
+            raise FanInError(
+                f"sensor {spec.name!r} correlates by partition, and {spec.job_name!r} has none, so"
+                f" that those of {name} make no key: take correlate_by out"
+            )
 
 
 def check_partitions(
-    name: str,
-    tag: str | None,
-    job_name: str,
+    spec: SensorConfig,
     partitions: dg.PartitionsDefinition | None,
-    of_upstreams: dict[str, dg.PartitionsDefinition | None],
+    of_upstreams: Mapping[str, dg.PartitionsDefinition | None],
 ) -> None:
     """Raises FanInError for a downstream job whose partitions the keys cannot be.
 
     Args:
-        name: The sensor's name.
-        tag: The run tag whose values are the keys; None if there are no keys.
-        job_name: The downstream job.
+        spec: The sensor's arguments.
         partitions: Its partitions, if it has any and they are known.
         of_upstreams: Those of upstream jobs, as far as they are known.
     """
+    name, tag, job_name = spec.name, spec.tag, spec.job_name
     if partitions is None:
         return
     if tag is None:
@@ -114,6 +193,8 @@ def check_partitions(
     if tag != PARTITION_TAG:
         return
     for upstream, others in of_upstreams.items():
+        if upstream in spec.mapped or upstream in spec.partition_mappings:
+            continue
         if others is not None and not _has_keys_of(others, partitions):
             raise FanInError(
                 f"sensor {name!r} correlates by partition, and the partitions of {upstream!r}"

@@ -5,10 +5,10 @@ condition decides only those again.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,13 @@ from .asset_requests import AssetRequest, AssetRequests
 from .compat.python import UTC
 from .counts import Counts
 from .errors import FanInError
-from .evaluation_records import Seen
+from .evaluation_records import KnownPartitions, Seen
+from .gathering import Gathering, Verdict
 from .history import Histories
 from .partition_maps import Pairing, PartitionMap, are_times, partition_end
-from .rule import NOTHING, Completion, Uncounted, Used
-from .windows import Window, in_window
+from .rollup import Rollup
+from .rule import NOTHING, Batch, Completion, Uncounted, Used
+from .windows import MOST_CLOCK_SKEW, Window, in_window
 
 if TYPE_CHECKING:
     from .asset_tick import AssetTick
@@ -38,6 +40,7 @@ class Upstream:
         key: The upstream.
         downstream: The downstream.
         via: The asset that the condition applies to: the downstream, or a dependency of it.
+        rolls_up: Whether a part of the condition rolls its partitions up.
         counts: Says which of its completions count; None if all do.
     """
 
@@ -47,6 +50,7 @@ class Upstream:
         key: dg.AssetKey,
         downstream: dg.AssetKey,
         via: dg.AssetKey,
+        rolls_up: bool = False,
         counts: Counts | None = None,
     ) -> None:
         self.key = key
@@ -56,7 +60,7 @@ class Upstream:
         self.fault: str | None = None
         self.map: PartitionMap | None = None
         try:
-            self.map = PartitionMap(graph, key, downstream, via)
+            self.map = PartitionMap(graph, key, downstream, via, rolls_up)
         except FanInError as error:
             self.fault = str(error)
         self.pairing = self.map.pairing if self.map else Pairing.SHARED
@@ -65,6 +69,21 @@ class Upstream:
         self._mapped: dict[str | None, StoredCompletion] = {}
         self._uncounted: dict[str | None, LeftOut] = {}
         self._sources: dict[str | None, set[str | None]] = defaultdict(set)
+        self._gatherings: dict[str | None, Gathering] = {}
+
+    @property
+    def rolls_up(self) -> bool:
+        """True if many of its partitions make one of the downstream, and all of them are needed."""
+        return self.map is not None and self.map.rolls_up
+
+    def gathering(self, partition: str | None, tick: "AssetTick") -> Gathering | None:
+        """Returns its partitions that make one of the downstream; None if it is not rolled up."""
+        if self.map is None or not self.map.rolls_up:
+            return None
+        if partition not in self._gatherings:
+            enumerated = self.map.enumerate(partition, tick.at, tick.instance)
+            self._gatherings[partition] = Gathering(enumerated, self.facts.done)
+        return self._gatherings[partition]
 
     def fact(self, partition: str | None) -> StoredCompletion | None:
         """Returns the newest completion that counts for a partition of the downstream."""
@@ -143,8 +162,15 @@ class Upstream:
         if facts is self.facts and self.map is None:
             return frozenset()
         anew = facts.journal is not self.facts.journal or self._place < 0
+        if anew:
+            self._gatherings.clear()
         if self.map is not None and self.map.refresh(tick.signatures):
             anew = True
+            self._gatherings = {
+                key: gathering
+                for key, gathering in self._gatherings.items()
+                if self.map.still_enumerates(key, gathering.enumerated)
+            }
         touched: Iterable[str | None]
         if not anew and self._place == len(facts.journal):
             self.facts = facts
@@ -152,6 +178,7 @@ class Upstream:
         everything = facts.done.keys() | facts.uncounted.keys()
         touched = everything if anew else facts.journal[self._place :]
         self.facts, self._place = facts, len(facts.journal)
+        self._gather(touched, tick)
         match self.pairing:
             case Pairing.ANY:
                 return None if anew else frozenset([None])
@@ -164,6 +191,19 @@ class Upstream:
             self._uncounted.clear()
             self._sources.clear()
         return self._remap(tick.view, set(touched), anew)
+
+    def _gather(self, touched: Iterable[str | None], tick: "AssetTick") -> None:
+        """Takes what was completed into the partitions that are rolled up."""
+        if self.map is None or not self._gatherings:
+            return
+        of_all = self.pairing is not Pairing.MAPPED
+        for partition in touched:
+            fact = self.facts.done.get(partition)
+            if partition is None or fact is None:
+                continue
+            for ours in (None,) if of_all else self.map.children(tick.view, partition):
+                if (gathering := self._gatherings.get(ours)) is not None:
+                    gathering.complete(partition, fact)
 
     def _remap(self, view: Any, touched: Set[str | None], anew: bool) -> Set[str | None] | None:
         assert self.map is not None
@@ -204,6 +244,7 @@ class KeyFacts:
         requested_with: The upstreams in that; None if it was by hand, or nothing tells.
         requested_early_at: When it was last requested early.
         absent: Upstreams that have no partition for it.
+        rolled: The partitions of upstreams that are rolled up.
         uncounted: The newest completions that do not count.
     """
 
@@ -216,6 +257,7 @@ class KeyFacts:
     requested_with: frozenset[str] | None = None
     requested_early_at: datetime | None = None
     absent: frozenset[str] = frozenset()
+    rolled: Mapping[str, Rollup] = field(default_factory=dict)
     lost: str | None = None
     uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
 
@@ -228,6 +270,7 @@ class Downstream:
         key: The downstream.
         windows: The upstreams that its condition names anywhere, with their windows there.
         via: Of which asset each of them is asked: the downstream itself, or a dependency.
+        rolled: The windows of parts that roll an upstream up.
         histories: What is kept of their completions before the newest.
         needed: How many completions each of them is ready with, where that is more than one.
         counts: Says which of their completions count; None if all do.
@@ -239,16 +282,18 @@ class Downstream:
         key: dg.AssetKey,
         windows: Mapping[dg.AssetKey, Collection[Window]],
         via: Mapping[dg.AssetKey, dg.AssetKey],
+        rolled: Mapping[dg.AssetKey, Collection[Window]],
         histories: Histories,
         needed: Mapping[str, int],
         counts: Counts | None = None,
     ) -> None:
         self.graph, self.key, self.windows, self.via = graph, key, windows, via
-        self.histories, self.needed, self.counts = histories, needed, counts
+        self.rolled, self.histories, self.needed, self.counts = rolled, histories, needed, counts
         self.asset = key.to_string()
         self.partitions_def = graph.get(key).partitions_def
         self.upstreams = {
-            k.to_user_string(): Upstream(graph, k, key, via[k], counts) for k in sorted(windows)
+            k.to_user_string(): Upstream(graph, k, key, via[k], k in rolled, counts)
+            for k in sorted(windows)
         }
         self.facts = AssetFacts()
         self.journal: list[str | None] = []
@@ -319,6 +364,7 @@ class Downstream:
             self.key,
             self.windows,
             self.via,
+            self.rolled,
             self.histories,
             self.needed,
             self.counts,
@@ -358,8 +404,18 @@ class Downstream:
         earlier: list[Completion] = []
         used: dict[str, Used] = {}
         withheld: dict[str, dict[str, str]] = {}
+        rolled: dict[str, Rollup] = {}
         given_back, absent = False, set()
         for name, upstream in self.upstreams.items():
+            verdict_on = partial(self._verdict, name, requests, partition, tick)
+            if (gathering := upstream.gathering(partition, tick)) is not None:
+                if gathering.enumerated.is_nothing and partition is not None:
+                    absent.add(name)
+                    continue
+                gathering.judge(requests, verdict_on)
+                begins = self._unused(name, gathering, partition, verdict_on)
+                rolled[name] = replace(rollup_of(name, gathering, partition), unused=begins)
+                given_back |= gathering.given_back
             fact = upstream.fact(partition)
             if fact is None:
                 if upstream.map is not None and not upstream.map.exists_for(tick.view, partition):
@@ -368,20 +424,15 @@ class Downstream:
             completions.append(completion_of(name, fact, partition))
             before = upstream.facts_before(partition) if name in self.histories else ()
             for each in (fact, *before):
-                launch = tick.launches.of_run(each.run_id) if each.run_id else None
-                by = next((r for r in requests if r.has_used(partition, name, each, launch)), None)
-                if by is not None:
-                    used[name] = Used(position=position_of(each), at=_datetime(by.at))
+                verdict = verdict_on(each)
+                if verdict.used_at is not None:
+                    used[name] = Used(position=position_of(each), at=_datetime(verdict.used_at))
                     break  # What is older is used up with it.
                 if each is not fact:
                     earlier.append(completion_of(name, each, partition))
-                if holder := self._holder(requests, each, launch, partition, tick):
-                    withheld.setdefault(name, {})[str(each.id)] = holder
-                else:
-                    given_back |= any(
-                        r.given_back and r.has_used_by_request(partition, name, each)
-                        for r in requests
-                    )
+                if verdict.launch is not None:
+                    withheld.setdefault(name, {})[str(each.id)] = verdict.launch
+                given_back |= verdict.given_back
         whole = next((r for r in requests if r.uses), None)
         early = next((r for r in requests if r.early is not None and not r.given_back), None)
         return KeyFacts(
@@ -394,6 +445,7 @@ class Downstream:
             requested_with=whole.members(partition) if whole else None,
             requested_early_at=_datetime(early.decided_at) if early else None,
             absent=frozenset(absent),
+            rolled=rolled,
             lost=requests[0].launch if requests and requests[0].is_lost else None,
             uncounted={
                 name: one
@@ -403,6 +455,41 @@ class Downstream:
             if self.counts
             else NOTHING,
         )
+
+    def _unused(
+        self,
+        name: str,
+        gathering: Gathering,
+        partition: str | None,
+        verdict_on: Callable[[StoredCompletion], Verdict],
+    ) -> tuple[Completion, ...]:
+        """Returns those of a rolled-up upstream's completions that no request has used, where a
+        wait may begin with one of them: of each partition, also those before the newest."""
+        if name not in self.histories:
+            return ()
+        facts = sorted(gathering.all(self.upstreams[name].facts.earlier))
+        unused = (fact for fact in facts if verdict_on(fact).used_at is None)
+        return tuple(completion_of(name, fact, partition) for fact in unused)
+
+    def _verdict(
+        self,
+        name: str,
+        requests: Sequence[AssetRequest],
+        partition: str | None,
+        tick: "AssetTick",
+        fact: StoredCompletion,
+    ) -> Verdict:
+        """Returns what became of a completion of an upstream, for a partition."""
+        launch = tick.launches.of_run(fact.run_id) if fact.run_id else None
+        by = next((r for r in requests if r.has_used(partition, name, fact, launch)), None)
+        if by is not None:
+            return Verdict(used_at=by.at)
+        if holder := self._holder(requests, fact, launch, partition, tick):
+            return Verdict(launch=holder)
+        given_back = any(
+            r.given_back and r.has_used_by_request(partition, name, fact) for r in requests
+        )
+        return Verdict(given_back=given_back)
 
     def _long_ago(self, partition: str | None) -> datetime | None:
         """Returns a time long ago if a partition was requested before all that was read."""
@@ -443,22 +530,41 @@ class Downstream:
 
     # --- what is recorded ----------------------------------------------------------------
 
-    def seen(self, partition: str | None, tick: "AssetTick") -> Seen:
+    def seen(self, partition: str | None, tick: "AssetTick", early: Batch | None = None) -> Seen:
         """Returns the newest completion of each upstream for a partition, and whether it is ready
-        by any part of the condition: what a request of the partition uses up."""
+        by any part of the condition: what a request of the partition uses up.
+
+        Args:
+            partition: The partition.
+            tick: The tick.
+            early: The batch that is requested of it, if that is early.
+        """
         facts = self.of(partition, tick)
-        return {
-            c.upstream: (
-                c.position[1],
-                c.position[0].timestamp(),
-                c.run_id or "",
-                self._is_ready(facts, c, tick.at),
-            )
-            for c in facts.completions
-        }
+        in_batch = {c.upstream for c in early.completions} if early is not None else ()
+        seen: dict[str, tuple[int, float, str, bool]] = {}
+        for newest in facts.completions:
+            name, c = newest.upstream, newest
+            ready = self._is_ready(facts, newest, tick.at)
+            rollup, windows = facts.rolled.get(name), self.rolled.get(self.upstreams[name].key, ())
+            is_enough = rollup is not None and (rollup.is_whole() or name in in_batch)
+            if is_enough and rollup is not None and _is_young(rollup.new, windows, tick.at):
+                c, ready = rollup.new or c, True
+            seen[name] = c.position[1], c.position[0].timestamp(), c.run_id or "", ready
+        return seen
+
+    def lacking(
+        self, partition: str | None, early: Batch, tick: "AssetTick"
+    ) -> Mapping[str, frozenset[str]]:
+        """Returns, for each upstream that an early batch of a partition lacks some of, the missing
+        ones of its own partitions."""
+        of = {name: self.upstreams[name].gathering(partition, tick) for name in early.without or ()}
+        return {name: g.all_missing for name, g in of.items() if g is not None and g.missing}
 
     def _is_ready(self, facts: KeyFacts, newest: Completion, at: datetime) -> bool:
-        name = newest.upstream
+        name, upstream = newest.upstream, self.upstreams[newest.upstream]
+        windows = self.windows[upstream.key]
+        if not upstream.rolls_up:  # It has one partition for each of the downstream, or none.
+            windows = (*windows, *self.rolled.get(upstream.key, ()))
         used, withheld = facts.used.get(name), facts.withheld.get(name, {})
         if newest.id in withheld or (used is not None and newest.position <= used.position):
             return False
@@ -466,7 +572,7 @@ class Downstream:
         counted = [c for c in counted if c.id not in withheld]
         return any(
             sum(in_window(window, c.completed_at, at) for c in counted) >= self.needed.get(name, 1)
-            for window in self.windows[self.upstreams[name].key]
+            for window in windows
         )
 
 
@@ -490,6 +596,48 @@ def position_of(fact: StoredCompletion) -> tuple[datetime, int]:
     """Returns where a completion stands among those of its upstream: by event time, as everywhere
     in the rule, and at the same time by the order in which the events were stored."""
     return _datetime(fact.at), fact.id
+
+
+def rollup_of(name: str, gathering: Gathering, partition: str | None) -> Rollup:
+    """Returns the partitions of an upstream as the rule takes them."""
+
+    def completion(fact: StoredCompletion | None) -> Completion | None:
+        return None if fact is None else completion_of(name, fact, partition)
+
+    withheld, launch = gathering.withheld or (None, None)
+    used_at = gathering.used_at if gathering.new is None and withheld is None else None
+    return Rollup(
+        count=len(gathering.enumerated.partitions),
+        missing=gathering.missing,
+        to_come=gathering.to_come,
+        first_missing=gathering.first_missing,
+        never=gathering.enumerated.never,
+        newest=completion(gathering.newest),
+        new=completion(gathering.new),
+        withheld=completion(withheld),
+        launch=launch,
+        used_at=None if used_at is None else _datetime(used_at),
+    )
+
+
+def known_partitions(
+    downstream: Downstream, partitions: Collection[str | None], tick: "AssetTick"
+) -> KnownPartitions | None:
+    """Returns what is known of the partitions that are rolled up into these; None if none are."""
+    rolled = {name: of for name, of in downstream.upstreams.items() if of.rolls_up}
+    if not rolled:
+        return None
+    young_from = (tick.at - MOST_CLOCK_SKEW).timestamp()
+    recent: dict[str, dict[str | None, frozenset[int]]] = {}
+    for name, upstream in rolled.items():
+        gatherings = ((p, upstream.gathering(p, tick)) for p in partitions)
+        known = {p: frozenset(g.known_since(young_from)) for p, g in gatherings if g}
+        recent[name] = {partition: ids for partition, ids in known.items() if ids}
+    return KnownPartitions(young_from, recent)
+
+
+def _is_young(of: Completion | None, windows: Iterable[Window], at: datetime) -> bool:
+    return of is not None and any(in_window(window, of.completed_at, at) for window in windows)
 
 
 def _datetime(seconds: float) -> datetime:

@@ -10,6 +10,7 @@ This is the only reader of stored evaluations.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
@@ -65,6 +66,9 @@ class Record:
         to: The id of the newest event that it knew.
         at: When it was made, in epoch seconds; None if that was not written down.
         early: For each partition that it requested early, the upstreams that were missing.
+        rolled: What it knew of rollups; None if there were none.
+        lacking: For a partition that it requested early and an upstream, the missing ones of the
+            upstream's partitions, if these are rolled up.
     """
 
     marks: Mapping[str | None, Mapping[str, RecordedCompletion]]
@@ -73,6 +77,8 @@ class Record:
     to: int = 0
     at: float | None = None
     early: Mapping[str | None, tuple[str, ...]] = field(default_factory=dict)
+    rolled: "KnownPartitions | None" = None
+    lacking: Mapping[tuple[str | None, str], frozenset[str]] = field(default_factory=dict)
 
     def of(self, partition: str | None) -> Mapping[str, RecordedCompletion]:
         """Returns the newest completion of each upstream that it knew for a partition."""
@@ -86,12 +92,61 @@ class Record:
 
     def has_used(self, partition: str | None, upstream: str, at: float, storage_id: int) -> bool:
         """True if its request of a partition used a completion of an upstream."""
+        if self.rolled is not None and upstream in self.rolled.recent:
+            return storage_id <= self.to and self.rolled.has(partition, upstream, at, storage_id)
         mark = self.of(partition).get(upstream)
         if mark is not None:
             return (at, storage_id) <= (mark.at.timestamp(), mark.storage_id)
         if self.asked is None or upstream not in self.asked or self.since is None:
             return False
         return at <= self.since and storage_id <= self.to
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPartitions:
+    """Which completions of the partitions of rollups an evaluation knew.
+
+    It knew every event up to the newest, but for those that a transaction had yet to commit. So the
+    ids are written down of those alone that were young.
+
+    Args:
+        young_from: From when on completions were young, in epoch seconds.
+        recent: The ids of the young ones that it knew: by upstream, and by its own partition.
+    """
+
+    young_from: float
+    recent: Mapping[str, Mapping[str | None, frozenset[int]]]
+
+    def has(self, partition: str | None, upstream: str, at: float, storage_id: int) -> bool:
+        """True if a completion was known, of those up to the newest event."""
+        of_upstream = self.recent[upstream]
+        return at <= self.young_from or storage_id in of_upstream.get(partition, frozenset())
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Returns it as JSON: of each list of ids the first, and then the differences."""
+        return {
+            "young_from": self.young_from,
+            "recent": {
+                upstream: [[partition, _differences(ids)] for partition, ids in by_key.items()]
+                for upstream, by_key in self.recent.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "KnownPartitions":
+        """Returns what ``to_json`` wrote."""
+        return cls(
+            float(data["young_from"]),
+            {
+                upstream: {partition: frozenset(accumulate(ids)) for partition, ids in by_key}
+                for upstream, by_key in data["recent"].items()
+            },
+        )
+
+
+def _differences(ids: Collection[int]) -> list[int]:
+    ordered = sorted(ids)
+    return [now - before for before, now in zip([0, *ordered], ordered, strict=False)]
 
 
 _NONE: Mapping[str, RecordedCompletion] = {}
@@ -111,6 +166,8 @@ def record_metadata(
     to: int,
     at: float,
     early: Mapping[str | None, tuple[str, ...]] = MappingProxyType({}),
+    rolled: KnownPartitions | None = None,
+    lacking: Mapping[str | None, Mapping[str, Collection[str]]] = MappingProxyType({}),
 ) -> Mapping[str, dg.JsonMetadataValue]:
     """Returns what an evaluation stores of what it knew.
 
@@ -121,6 +178,9 @@ def record_metadata(
         to: The id of the newest event that was known.
         at: The time of the tick, in epoch seconds.
         early: For each partition that is requested early, the upstreams that are missing.
+        rolled: What was known of rollups; None if there are none.
+        lacking: Which partitions are missing of upstreams that are rolled up, for each that is
+            requested early.
     """
     marks: dict[str, list[Any]] = {}
     every = _the_same(seen)
@@ -134,6 +194,14 @@ def record_metadata(
     knew: dict[str, Any] = {"since": since, "to": to, "nothing": nothing, "at": at}
     if early:
         knew["early"] = [[partition, list(without)] for partition, without in early.items()]
+    if rolled is not None:
+        knew["rolled"] = rolled.to_json()
+    if rolled is not None and any(lacking.values()):
+        knew["lacking"] = [
+            [partition, name, sorted(missing)]
+            for partition, of in lacking.items()
+            for name, missing in of.items()
+        ]
     return {
         COMPLETIONS_METADATA_KEY: dg.MetadataValue.json(marks),
         KNEW_METADATA_KEY: dg.MetadataValue.json(knew),
@@ -329,6 +397,11 @@ def _record(root: Any) -> Record | None:
             at=None if at is None else float(at),
             early={
                 partition: tuple(map(str, without)) for partition, without in knew.get("early", ())
+            },
+            rolled=KnownPartitions.from_json(knew["rolled"]) if "rolled" in knew else None,
+            lacking={
+                (partition, str(name)): frozenset(map(str, missing))
+                for partition, name, missing in knew.get("lacking", ())
             },
         )
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -46,12 +46,12 @@ class InProgress:
             if self.runs.home in (None, home):
                 yield backfill.backfill_id, frozenset(backfill.partition_names or ())
 
-    def upstreams(self) -> Iterator[tuple[str, RunRecord]]:
-        """Yields the unfinished runs of the upstreams, each with the upstream's name."""
+    def upstreams(self) -> Iterator[tuple[Upstream, RunRecord]]:
+        """Yields the unfinished runs of the upstreams, each with its upstream."""
         for record in self._unfinished(None):
             for upstream in self.runs.by_job.get(record.dagster_run.job_name, ()):
                 if self._would_complete(upstream, record):
-                    yield upstream.name, record
+                    yield upstream, record
 
     def _would_complete(self, upstream: Upstream, record: RunRecord) -> bool:
         """True if the end of an unfinished run may be a completion of an upstream."""

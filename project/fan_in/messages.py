@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from .calendars import Calendar
 from .counts import ENDS, SUCCESS_ALONE, End
 from .pace import pace_words
+from .rollup import Rollup
 from .rule import Completion, Decision, State, Uncounted, UpstreamStatus
 from .windows import ONE_DAY, format_duration, format_time, window_words
 
@@ -17,6 +18,8 @@ MOST_NAMED = 5
 MOST_KEYS_NAMED = 3
 """How many waiting keys a one-line explanation names before it counts the rest."""
 
+MOST_PARTITIONS_NAMED = 3
+"""How many missing partitions of a rollup a line names before it counts the rest."""
 PAST_DEADLINE = "PAST DEADLINE: "
 """What a line begins with that a person has to see first."""
 
@@ -86,6 +89,8 @@ def _of_ends(ended: Collection[End], words: Words) -> Words:
 
 def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) -> str:
     newest, window = status.newest, status.within
+    if status.state is State.INCOMPLETE and status.rollup is not None:
+        return explain_rollup(status.rollup)
     if newest is None:
         words = _of_ends(status.ended, words)
         if sure or window is None:
@@ -98,6 +103,9 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
     words = words_of(newest, words)
     if status.state is State.READY:
         last = f"{words.completed} {_moment(newest.completed_at, at)}"
+        if status.rollup is not None:
+            there = _partitions_there if status.whole else explain_rollup
+            return f"{last}, {there(status.rollup)}"
         return f"{_count_words(status)}, the last {last}" if status.needed > 1 else last
     if status.state is State.USED:
         when = f" at {format_time(status.used_at)}" if status.used_at else ""
@@ -115,6 +123,27 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
         return f"{last}, not {window.words}"
     assert window is not None  # Without a window, nothing is outside it.
     return f"{last}, outside {format_duration(window)}"
+
+
+def explain_rollup(rollup: Rollup) -> str:
+    """Returns which partitions are missing, of those that together make a key."""
+    if rollup.never:
+        return (
+            "can never be complete: it will have no"
+            f" {_first_of(rollup.never, len(rollup.never))}; begin later, or let its"
+            " partition_mapping allow nonexistent upstream partitions"
+        )
+    line = _partitions_there(rollup)
+    return f"{line}; missing {_first_of(rollup.first_missing, rollup.missing)}"
+
+
+def _partitions_there(rollup: Rollup) -> str:
+    return f"{rollup.there} of {rollup.count} partitions"
+
+
+def _first_of(names: Sequence[str], count: int) -> str:
+    first = [plain(name) for name in names[:MOST_PARTITIONS_NAMED]]
+    return some(first, ", ", more=count - len(first))
 
 
 def _count_words(status: UpstreamStatus) -> str:
@@ -136,10 +165,10 @@ def explain_held_back(decision: Decision, *, words: Words, at: datetime | None =
         return f"upstreams still running: {some([*map(plain, decision.still_busy)], ', ')}"
     if decision.unsettled and decision.terms.settle is not None:
         ages = [
-            f"{plain(s.upstream)} {words_of(s.newest, words).completed}"
-            f" {_moment(s.newest.completed_at, at)}"
+            f"{plain(s.upstream)} {words_of(s.last, words).completed}"
+            f" {_moment(s.last.completed_at, at)}"
             for s in decision.unsettled
-            if s.newest
+            if s.last
         ]
         return f"settling for {format_duration(decision.terms.settle)}: {some(ages)}"
     return _held_words(decision) if decision.held_until is not None else ""
@@ -156,11 +185,21 @@ def _held_words(decision: Decision) -> str:
 
 def count_ready(decision: Decision) -> str:
     """Returns how many upstreams are ready, and how many are needed if not all."""
-    line = f"{len(decision.ready)} of {len(decision.statuses)} upstreams ready"
+    whole = sum(status.whole for status in decision.statuses)
+    line = f"{whole} of {len(decision.statuses)} upstreams ready"
     if decision.early:
-        return f"{line}, {decision.terms.otherwise} needed past the deadline"
+        return f"{line}, {_enough_past_the_deadline(decision)}"
     when = decision.terms.when
     return line if when is None else f"{line}, {when} needed"
+
+
+def _enough_past_the_deadline(decision: Decision) -> str:
+    needed, may_miss = decision.terms.otherwise, decision.terms.missing_at_most
+    lacking = sum(s.rollup.missing for s in decision.ready if s.rollup and not s.whole)
+    words = [] if needed is None else [f"{needed} needed past the deadline"]
+    if lacking:
+        words.append(f"{lacking} of at most {may_miss} partitions missing past the deadline")
+    return ", ".join(words)
 
 
 def explain_let_go(decision: Decision, *, at: datetime | None = None) -> str:
@@ -228,7 +267,7 @@ def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_
         return max(s.newest.completed_at for s in decision.statuses if s.newest)
 
     decisions = list(decisions)
-    ready = (d for d in decisions if d.ready)
+    ready = (d for d in decisions if d.has_begun)
     waiting = sorted(ready, key=lambda d: (d.past_deadline, newest(d)), reverse=True)
     lines = [
         f"{tag} {plain(str(d.key))}: {explain(d, words=words, sure=False)}"

@@ -18,7 +18,9 @@ from typing import Any
 import dagster as dg
 
 from .compat.releases import is_virtual, parents_through_views, subset_of_partitions
+from .enumerations import Enumerator
 from .errors import FanInError
+from .gathering import Enumerated
 from .windows import in_utc
 
 
@@ -41,22 +43,40 @@ class PartitionMap:
         downstream: The downstream.
         via: The downstream's dependency whose upstream it is; the downstream itself if it is its
             own.
+        rolls_up: Whether partitions of the upstream are rolled up.
 
     Raises:
         FanInError: The partitions cannot be paired.
     """
 
     def __init__(
-        self, graph: Any, upstream: dg.AssetKey, downstream: dg.AssetKey, via: dg.AssetKey
+        self,
+        graph: Any,
+        upstream: dg.AssetKey,
+        downstream: dg.AssetKey,
+        via: dg.AssetKey,
+        rolls_up: bool = False,
     ) -> None:
         self.graph, self.upstream, self.downstream = graph, upstream, downstream
         self.via = via if upstream not in parents_through_views(graph, downstream) else downstream
         self.theirs = graph.get(upstream).partitions_def if graph.has(upstream) else None
         self.ours = graph.get(downstream).partitions_def
         self.pairing = self._pair()
+        self.rolls_up = rolls_up and self.theirs is not None and self._is_of_many
         self._children: dict[str, frozenset[str]] = {}
         self._parents: dict[str, bool] = {}
+        self._enumerated: dict[str | None, Enumerated] = {}
         self._signature: Any = None
+        self._is_by_time = isinstance(self._direct(), dg.TimeWindowPartitionMapping)
+
+    @property
+    def _is_shifted(self) -> bool:
+        mapping = self._direct()
+        return bool(mapping.start_offset or mapping.end_offset) if mapping is not None else False
+
+    @property
+    def _is_of_many(self) -> bool:
+        return self.pairing in (Pairing.ANY, Pairing.SOME, Pairing.MAPPED)
 
     def _pair(self) -> Pairing:
         related = self.upstream in parents_through_views(self.graph, self.via)
@@ -74,7 +94,19 @@ class PartitionMap:
                     " cannot be paired: add it to the deps"
                 )
             return Pairing.SAME
+        self._check_zones()
         return Pairing.SAME if self._is_identity() else Pairing.MAPPED
+
+    def _check_zones(self) -> None:
+        # Dagster checks it when definitions load, but not of an upstream in another code location.
+        mapping = self._direct()
+        zones = [getattr(of, "timezone", "") for of in (self.theirs, self.ours)]
+        if isinstance(mapping, dg.TimeWindowPartitionMapping) and zones[0] != zones[1]:
+            raise FanInError(
+                f"the partitions of {self.upstream.to_user_string()} are of the zone {zones[0]},"
+                f" those of {self.downstream.to_user_string()} of {zones[1]}, so that no mapping"
+                " serves: give both one zone"
+            )
 
     def _direct(self) -> Any | None:
         """Returns the mapping, if the upstream is a parent and nothing is between."""
@@ -101,20 +133,45 @@ class PartitionMap:
     def refresh(self, signatures: "Signatures") -> bool:
         """Returns True if partitions have come or gone, so that what was mapped must be mapped
         anew."""
-        if self.pairing not in (Pairing.SOME, Pairing.MAPPED):
+        if self.pairing not in (Pairing.SOME, Pairing.MAPPED) and not self.rolls_up:
             return False
         signature = (signatures.of(self.theirs), signatures.of(self.ours))
         if signature == self._signature:
             return False
-        self._signature = signature
-        self._children.clear()
+        before, self._signature = self._signature, signature
         self._parents.clear()
+        if before is None or not self._is_by_time:
+            self._children.clear()
+            self._enumerated.clear()
+            return True
+        # Time goes on: what has all come, and is not at the end of what there was, stays mapped.
+        last = before[1]
+        self._children = {p: of for p, of in self._children.items() if of and last not in of}
+        self._enumerated = {key: e for key, e in self._enumerated.items() if e.is_over}
         return True
+
+    def still_enumerates(self, partition: str | None, enumerated: Enumerated) -> bool:
+        """True if the upstream's partitions for one of the downstream are still the same."""
+        return self._enumerated.get(partition) is enumerated
+
+    def enumerate(self, partition: str | None, at: datetime, instance: Any) -> Enumerated:
+        """Returns the upstream's partitions that together make one of the downstream."""
+        if partition not in self._enumerated:
+            if partition is not None and not _has(self.ours, partition):
+                return Enumerated(())
+            enumerator = Enumerator(self.graph, self.upstream, self.downstream, self.via)
+            self._enumerated[partition] = enumerator.enumerate(partition, at, instance)
+        return self._enumerated[partition]
 
     def children(self, view: Any, partition: str) -> frozenset[str]:
         """Returns the downstream's partitions that one of the upstream maps to."""
         if partition not in self._children:
-            self._children[partition] = self._map_down(view, partition)
+            mapped = self._children[partition] = self._map_down(view, partition)
+            if self.rolls_up and len(mapped) == 1 and self._is_by_time and not self._is_shifted:
+                # What lies within the time of one of the downstream maps to that alone.
+                (ours,) = mapped
+                of_ours = self.enumerate(ours, view.effective_dt, view.instance)
+                self._children |= dict.fromkeys(of_ours.partitions[1:-1], mapped)
         return self._children[partition]
 
     def _map_down(self, view: Any, partition: str) -> frozenset[str]:
@@ -169,6 +226,46 @@ class PartitionMap:
         return self._parents[partition]
 
 
+def rollup_fault(
+    graph: Any,
+    upstream: dg.AssetKey,
+    downstream: dg.AssetKey,
+    *,
+    is_named: bool,
+    missing_at_most: int | None,
+) -> str | None:
+    """Returns why the partitions of an upstream cannot be rolled up for a downstream.
+
+    Args:
+        graph: The asset graph.
+        upstream: The upstream.
+        downstream: The downstream.
+        is_named: Whether the rollup names it; otherwise it may have nothing to roll up.
+        missing_at_most: How many partitions may be missing, if any may.
+    """
+    name = upstream.to_user_string()
+    partitions = graph.get(upstream).partitions_def
+    if partitions is None:
+        return f"{name} has no partitions to roll up: take it out of rollup" if is_named else None
+    try:
+        PartitionMap(graph, upstream, downstream, downstream)
+    except FanInError as error:
+        return str(error)
+    enumerator = Enumerator(graph, upstream, downstream, downstream)
+    if enumerator.is_unnamed:
+        return (
+            f"{name} has partitions and this asset has none, and nothing says which of them make it"
+            " whole: name a partition_mapping in its deps, such as AllPartitionMapping()"
+        )
+    count = enumerator.fixed_count
+    if missing_at_most is not None and count is not None and missing_at_most >= count:
+        return (
+            f"missing_at_most={missing_at_most} lets all {count} partitions of {name} be missing:"
+            " give a smaller number"
+        )
+    return None
+
+
 class Signatures:
     """Tells, during one tick, whether partitions have come or gone.
 
@@ -196,6 +293,10 @@ class Signatures:
         if isinstance(partitions, dg.MultiPartitionsDefinition):
             return tuple(self.of(one.partitions_def) for one in partitions.partitions_defs)
         return hash(tuple(partitions.get_partition_keys()))
+
+
+def _has(partitions: dg.PartitionsDefinition | None, key: str) -> bool:
+    return partitions is not None and partitions.has_partition_key(key)
 
 
 def partition_end(partitions: dg.PartitionsDefinition, key: str) -> datetime | None:

@@ -8,13 +8,14 @@ a completion that
 
 Firing uses up, for every upstream, its newest completion known at that tick and all older ones.
 
-Its terms refine it. ``when`` says which upstreams are enough, if not all. ``settle`` is a quiet
-period: a batch waits until no upstream has completed for this long. ``no_sooner_than`` and
-``not_before`` are its pace: they hold a batch until a time. And a batch may wait for a run of the
-downstream or an upstream to end, or for another evaluation that may be about to request it.
-``deadline`` ends a wait: past it, a batch waits no longer for upstreams to settle or to end, and
-``otherwise`` says which upstreams are enough. Such an early request uses up nothing; pace holds it
-as any other, but does not count it.
+Its terms refine it. ``when`` says which upstreams are enough, if not all. ``rollup`` names those of
+which many partitions make one key: see the module of that name. ``settle`` is a quiet period: a
+batch waits until no upstream has completed for this long. ``no_sooner_than`` and ``not_before`` are
+its pace: they hold a batch until a time. And a batch may wait for a run of the downstream or an
+upstream to end, or for another evaluation that may be about to request it. ``deadline`` ends a
+wait: past it, a batch waits no longer for upstreams to settle or to end, ``otherwise`` says which
+upstreams are enough, and ``missing_at_most`` how many partitions of a rollup may be missing. Such
+an early request uses up nothing; pace holds it as any other, but does not count it.
 
 This module imports no Dagster and reads no clock. The job path (``sensor``) and the declarative
 path (``condition``) translate stored events into completions and call ``decide``.
@@ -34,6 +35,7 @@ from .counts import SUCCESS_ALONE, End, ends_of
 from .errors import FanInError
 from .pace import held_until, let_go_at
 from .requirement import Requirement
+from .rollup import Rollup
 from .terms import ALL_WITHIN_A_DAY, Terms
 from .waits import Wait, wait_of
 from .windows import ONE_DAY, Window, check_within, falls_out, in_utc, in_window, window_of
@@ -54,6 +56,7 @@ class Completion:
         run_id: The run that did the work, if a run did.
         key: A partition or the value of a run tag; only completions of the same key make a batch.
             None without keys.
+        partition: Of a rollup, the partition of the upstream.
         ended: How the run of an upstream job ended; None for an asset.
 
     Raises:
@@ -66,6 +69,7 @@ class Completion:
     position: Any = None
     run_id: str | None = None
     key: str | None = None
+    partition: str | None = None
     ended: End | None = None
 
     def __post_init__(self) -> None:
@@ -124,6 +128,7 @@ class State(Enum):
     TOO_OLD = "too old"
     TOO_FEW = "too few"
     WITHHELD = "withheld"
+    INCOMPLETE = "incomplete"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,13 +139,14 @@ class UpstreamStatus:
         upstream: Its name.
         state: Whether the upstream is ready, and if not, why.
         within: Its window.
-        newest: The newest completion known, if there is one.
+        newest: The newest completion known, if there is one; of a rollup the newest new one.
         used_at: When the newest completion was used, if it was and if that is known.
         launch: The unfinished launch that made the newest completion and still has to make the
             downstream, so it withholds the completion.
         ended: Which ends of its runs are completions.
         uncounted: A newer completion that does not count.
         note: A detail to show when the upstream is not ready.
+        rollup: Its partitions that together make the key, if it is rolled up.
         unused: Its known completions inside the window that no batch has used, withheld ones
             included, the oldest first. Of those before the newest, only where a term asks for them.
         counted: Those of them that are not withheld.
@@ -156,14 +162,32 @@ class UpstreamStatus:
     ended: Collection[End] = SUCCESS_ALONE
     uncounted: Uncounted | None = None
     note: str | None = None
+    rollup: Rollup | None = None
     unused: tuple[Completion, ...] = ()
     counted: tuple[Completion, ...] = ()
     needed: int = 1
 
     @property
+    def too_old(self) -> Completion | None:
+        """The newest completion that no batch has used, if that is outside the window."""
+        if self.state is State.INCOMPLETE and self.rollup is not None:
+            return None if self.unused else self.rollup.new
+        return self.newest if self.state is State.TOO_OLD else None
+
+    @property
+    def last(self) -> Completion | None:
+        """The newest completion, whether it counts or not."""
+        return self.newest if self.rollup is None else self.rollup.newest
+
+    @property
     def ready(self) -> bool:
         """True if this upstream's newest completion counts towards the next batch."""
         return self.state is State.READY
+
+    @property
+    def whole(self) -> bool:
+        """True if it is ready, and none of its partitions is missing."""
+        return self.ready and (self.rollup is None or self.rollup.is_whole())
 
     @property
     def ready_until(self) -> datetime | None:
@@ -240,13 +264,24 @@ class Decision:
 
     @cached_property
     def ready(self) -> tuple[UpstreamStatus, ...]:
-        """The upstreams with a completion that counts."""
+        """The upstreams with a completion that counts; past the deadline also those of which some
+        partitions may be missing."""
         return tuple(s for s in self.statuses if s.ready)
+
+    @property
+    def has_begun(self) -> bool:
+        """True if there is something new: an upstream that is ready, or a part of a rollup."""
+        return bool(self.ready) or any(
+            in_window(s.within, s.rollup.new.completed_at, self.at)
+            for s in self.statuses
+            if s.rollup is not None and s.rollup.new is not None
+        )
 
     @cached_property
     def missing(self) -> tuple[UpstreamStatus, ...]:
-        """The upstreams without a completion that counts, of those that matter to the batch."""
-        return tuple(s for s in self.asked_for if not s.ready)
+        """The upstreams without a completion that counts, or of which partitions are missing, of
+        those that matter to the batch."""
+        return tuple(s for s in self.asked_for if not s.whole)
 
     @cached_property
     def asked_for(self) -> tuple[UpstreamStatus, ...]:
@@ -259,27 +294,29 @@ class Decision:
     @cached_property
     def whole(self) -> bool:
         """True if enough upstreams have a completion that counts; never if none has."""
-        if self.terms.when is None:
-            return len(self.ready) == len(self.statuses)
-        return self._holds(self.terms.when)
+        return self._are_enough([s.upstream for s in self.statuses if s.whole], self.terms.when)
 
     @cached_property
     def early(self) -> bool:
         """True if what is there is enough only because the deadline has passed, and was not
         requested early before in this wait."""
-        if self.whole or not self.past_deadline or self.terms.otherwise is None:
+        if self.whole or not self.past_deadline:
             return False
         before, since = self.requested_early_at, self.waiting_since
-        fresh = before is None or (since is not None and since > before)
-        return fresh and self._holds(self.terms.otherwise)
+        if before is not None and (since is None or since <= before):
+            return False
+        ready, otherwise = [s.upstream for s in self.ready], self.terms.otherwise
+        is_enough = otherwise is not None and self._are_enough(ready, otherwise)
+        return is_enough or self._are_enough(ready, self.terms.when)
 
     @property
     def complete(self) -> bool:
         """True if what is there is enough to request the downstream: whole, or early."""
         return self.whole or self.early
 
-    def _holds(self, requirement: Requirement) -> bool:
-        ready = [s.upstream for s in self.ready]
+    def _are_enough(self, ready: Collection[str], requirement: Requirement | None) -> bool:
+        if requirement is None:
+            return len(ready) == len(self.statuses)
         return bool(ready) and requirement.holds(ready, [s.upstream for s in self.statuses])
 
     @property
@@ -309,9 +346,7 @@ class Decision:
         settle = self.terms.settle
         if settle is None or self.past_deadline:
             return ()
-        return tuple(
-            s for s in self.statuses if s.newest and self.at - s.newest.completed_at < settle
-        )
+        return tuple(s for s in self.statuses if s.last and self.at - s.last.completed_at < settle)
 
     @cached_property
     def held_until(self) -> datetime | None:
@@ -363,7 +398,7 @@ class Decision:
         times = [status.ready_until for status in self.ready]
         few = [s for s in self.statuses if s.state is State.TOO_FEW]
         times += [falls_out(s.within, s.counted[0].completed_at) for s in few if s.counted]
-        settled = [s.newest.completed_at for s in self.unsettled if s.newest]
+        settled = [s.last.completed_at for s in self.unsettled if s.last]
         times += [max(settled) + (self.terms.settle or timedelta(0))] if settled else []
         if self.deadline_at is not None and self.wait is not None:
             times += [] if self.past_deadline else [self.deadline_at]
@@ -419,6 +454,7 @@ def decide(
     terms: Terms = ALL_WITHIN_A_DAY,
     key: str | None = None,
     withheld: Mapping[str, Mapping[str, str]] = NOTHING,
+    rolled: Mapping[str, Rollup] = NOTHING,
     uncounted: Mapping[str, Uncounted] = NOTHING,
     requested_at: datetime | None = None,
     requested_early_at: datetime | None = None,
@@ -439,6 +475,7 @@ def decide(
         key: The key that the decision is for; None without keys.
         withheld: For each upstream, the ids of its completions that are withheld, each with the
             unfinished launch that made it and still has to make the downstream.
+        rolled: The upstreams that are rolled up for this key, each with its partitions.
         uncounted: For each upstream the newest completion that ``counts`` leaves out, to be told.
         requested_at: When a whole batch was last requested for the key, or used up by hand; None if
             that is not known.
@@ -459,7 +496,9 @@ def decide(
 
     newest, earlier = _by_upstream(completions, terms)
     statuses = tuple(
-        _status(
+        _rolled_status(name, rolled[name], at, window_of(terms.within, name))
+        if name in rolled
+        else _status(
             name,
             newest.get(name),
             earlier.get(name, ()),
@@ -485,7 +524,10 @@ def decide(
     waiting = [status for status in decision.asked_for if status.upstream not in shared]
     if terms.when is not None and requested_with is not None:
         waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]
-    return replace(decision, wait=_wait(decision, waiting, ends_at))
+    decision = replace(decision, wait=_wait(decision, waiting, ends_at))
+    if terms.missing_at_most is None or not decision.past_deadline:
+        return decision
+    return replace(decision, statuses=tuple(_spared(status, decision) for status in statuses))
 
 
 def _wait(
@@ -493,11 +535,7 @@ def _wait(
 ) -> Wait | None:
     return wait_of(
         [(c.completed_at, s.within) for s in waiting for c in s.unused],
-        [
-            (s.newest.completed_at, s.within)
-            for s in waiting
-            if s.state is State.TOO_OLD and s.newest
-        ],
+        [(c.completed_at, s.within) for s in waiting if (c := s.too_old) is not None],
         decision.terms.deadline,
         requested_at=decision.requested_at,
         requested_early_at=decision.requested_early_at,
@@ -582,6 +620,50 @@ def _status(
 
 def _is_used(completion: Completion, used: Used | None) -> bool:
     return used is not None and completion.position <= used.position
+
+
+def _rolled_status(
+    upstream: str, rollup: Rollup, at: datetime, within: Window, spared: int | None = None
+) -> UpstreamStatus:
+    """Returns the status of an upstream of which many partitions make the key.
+
+    Args:
+        upstream: Its name.
+        rollup: Its partitions.
+        at: The time of the tick.
+        within: Its window.
+        spared: How many partitions may be missing, past a deadline.
+    """
+    unused = rollup.unused or tuple(c for c in (rollup.new, rollup.withheld) if c is not None)
+    status = UpstreamStatus(
+        upstream=upstream,
+        state=State.USED,
+        within=within,
+        newest=rollup.newest,
+        rollup=rollup,
+        unused=tuple(c for c in unused if in_window(within, c.completed_at, at)),
+    )
+    if not rollup.is_whole(spared):
+        return replace(status, state=State.INCOMPLETE)
+    if rollup.newest is None:
+        return replace(status, state=State.NEVER)
+    if rollup.new is not None:
+        is_young = in_window(within, rollup.new.completed_at, at)
+        state = State.READY if is_young else State.TOO_OLD
+        counted = (rollup.new,) if is_young else ()
+        return replace(status, state=state, newest=rollup.new, counted=counted)
+    if rollup.withheld is not None:
+        return replace(status, state=State.WITHHELD, newest=rollup.withheld, launch=rollup.launch)
+    return replace(status, used_at=rollup.used_at)
+
+
+def _spared(status: UpstreamStatus, decision: Decision) -> UpstreamStatus:
+    """Returns a status past the deadline, when some of its partitions may be missing."""
+    if status.state is not State.INCOMPLETE or status.rollup is None:
+        return status
+    may_miss = decision.terms.missing_at_most
+    spared = _rolled_status(status.upstream, status.rollup, decision.at, status.within, may_miss)
+    return spared if spared.ready else status
 
 
 def _with_told(decision: Decision, uncounted: Mapping[str, Uncounted]) -> Decision:

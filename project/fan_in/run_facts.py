@@ -1,6 +1,6 @@
 """What the job path knows at a tick, as the skeleton of a tick asks for it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -10,8 +10,9 @@ import dagster as dg
 
 from .calendars import TimeOfDay
 from .catch_up import KEYS_AT_ONCE, CatchUp
-from .cursor import SensorState
+from .cursor import RolledMark, SensorState
 from .evaluate import Holds
+from .gathering import Enumerated
 from .messages import MOST_NAMED, plain, words_of
 from .pace import requests_since
 from .partition_maps import are_times, partition_end
@@ -28,6 +29,7 @@ from .rule import (
 )
 from .run_holds import RunHolds
 from .run_reader import Home
+from .run_rollups import rollup_of, upstreams_of
 from .sensor_config import SensorConfig
 from .ticks import TickReader
 from .used_by_runs import UsedReader
@@ -76,6 +78,7 @@ class RunFacts:
             spec, context, at, self.runs, self.used, ever=self._partitions_of_time is not None
         )
         self._known: SensorState | None = None
+        self._rolled: dict[tuple[str, str | None], Enumerated] = {}
         self._used_elsewhere: Mapping[str | None, Mapping[str, Used]] = {}
 
     @property
@@ -147,7 +150,9 @@ class RunFacts:
         names = set() if some_are_enough else set(self.spec.names)
         state = self.state
         unused = ((key, state.of(key).unused) for key in self.known)
-        return [key for key, of_key in unused if of_key and names <= of_key.keys()]
+        if not (names and self.runs.key_maps.rolled):
+            return [key for key, of_key in unused if of_key and names <= of_key.keys()]
+        return [k for k, of_key in unused if names - self._absent(k) <= upstreams_of(of_key)]
 
     @property
     def complete(self) -> Collection[str | None]:
@@ -182,13 +187,19 @@ class RunFacts:
     # --- the decision ----------------------------------------------------------------------------
 
     def _decide(self, state: SensorState, key: str | None) -> Decision:
-        of_key = state.of(key)
-        elsewhere = self._used_elsewhere.get(key, {})
+        of_key, elsewhere = state.of(key), self._used_elsewhere.get(key, {})
+        if elsewhere:
+            of_key = replace(of_key, used=merge_used(of_key.used, elsewhere))
+        absent = self._absent(key)
         decision = decide(
             at=self.at,
-            upstreams=self.spec.names,
+            upstreams=[name for name in self.spec.names if name not in absent] or self.spec.names,
             completions=of_key.completions,
-            used=merge_used(of_key.used, elsewhere),
+            used=of_key.used,
+            rolled={
+                name: rollup_of(name, self._enumerated(name, key), of_key)
+                for name in self.runs.key_maps.rolled
+            },
             terms=self.spec,
             key=key,
             uncounted={
@@ -204,6 +215,24 @@ class RunFacts:
         return replace(
             decision, statuses=tuple(self._with_note(state, s) for s in decision.statuses)
         )
+
+    def _enumerated(self, upstream: str, key: str | None) -> Enumerated:
+        """Returns the partitions of an upstream that is rolled up which make a key."""
+        known = self._rolled.get((upstream, key))
+        if known is None:
+            known = self._rolled[upstream, key] = self.runs.key_maps.enumerate(upstream, key)
+        return known
+
+    def _absent(self, key: str | None) -> Set[str]:
+        """Returns the upstreams that have no partition for a key, and need have none."""
+        rolled = self.runs.key_maps.rolled
+        return {name for name in rolled if self._enumerated(name, key).is_nothing}
+
+    def rolled_marks(self, key: str | None) -> Mapping[str, RolledMark]:
+        """Returns how far a request of a key uses up the partitions that are rolled up."""
+        of_key, names = self.state.of(key), self.runs.key_maps.rolled
+        there = upstreams_of(of_key.newest)
+        return {n: RolledMark.of(of_key, n, self.at) for n in names if n in there}
 
     @cached_property
     def _partitions_of_time(self) -> dg.PartitionsDefinition | None:
@@ -271,7 +300,7 @@ class RunFacts:
         for home, request in self.used.elsewhere:
             named = {
                 name: Used(position=position, at=request.at)
-                for name, position in request.positions.items()
+                for name, position in request.uses.items()
                 if request.key == key and (name, position) in known
             }
             if named and self._has_moved(home, request.at):

@@ -97,8 +97,9 @@ class RunHolds:
         busy: dict[str | None, dict[str, None]] = {}
         if not self.spec.wait_while_upstreams_run:
             return {}
-        for name, record in self.in_progress.upstreams():
-            busy.setdefault(self.runs.key(record), {})[name] = None
+        for upstream, record in self.in_progress.upstreams():
+            for key in self.runs.keys_of(upstream, record):
+                busy.setdefault(key, {})[upstream.name] = None
         return {key: tuple(names) for key, names in busy.items()}
 
     def _keys_of_downstream(self, record: dg.RunRecord) -> Collection[str | None]:

@@ -1,7 +1,7 @@
 """Runs as completions: what the job path reads of the run storage."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -11,7 +11,10 @@ from dagster import RunRecord, RunsFilter
 from .compat.python import UTC
 from .counts import Counts, Ended
 from .cursor import SensorRequest, run_completion
+from .key_maps import NO_KEY_MAPS, KeyMaps
+from .key_maps import PARTITION_TAG as PARTITION_TAG
 from .parts import WholeRuns
+from .rollup import part_name
 from .rule import NOTHING, Completion
 from .run_ends import RunEnds
 from .windows import MOST_CLOCK_SKEW, just_after
@@ -23,8 +26,6 @@ MOST_SEARCHED = 10_000
 
 MOST_IN_BURST = 100_000
 """How many run ids are kept at most for the next tick, some 10 MB."""
-
-PARTITION_TAG = "dagster/partition"
 
 REPOSITORY_TAG = ".dagster/repository"
 """Where Dagster writes "repository@location" of a run that was launched from a code location."""
@@ -91,6 +92,7 @@ class RunReader:
         at: The time of the tick; by default the time of ``until``, or now.
         ended: Which ends of the upstreams' runs are completions.
         counts: Says which of them count; None if all do.
+        key_maps: Maps the keys of upstreams to those of the downstream.
     """
 
     def __init__(
@@ -107,8 +109,10 @@ class RunReader:
         at: datetime | None = None,
         ended: Ended = NOTHING,
         counts: Counts | None = None,
+        key_maps: KeyMaps = NO_KEY_MAPS,
     ) -> None:
         self.instance = instance
+        self.key_maps = key_maps
         self.until = until
         self.ends = RunEnds(instance, upstreams, at or until or datetime.now(UTC), ended, counts)
         self.whole = WholeRuns(instance, repository)
@@ -125,6 +129,10 @@ class RunReader:
     def key(self, record: RunRecord) -> str | None:
         """Returns the key of a run; None if it has none, and if there are no keys."""
         return record.dagster_run.tags.get(self.tag) if self.tag else None
+
+    def keys_of(self, upstream: Upstream, record: RunRecord) -> Sequence[str | None]:
+        """Returns the keys that a run of an upstream counts for: its own, or those it maps to."""
+        return self.key_maps.keys_of(upstream.name, record.dagster_run.tags, self.tag)
 
     def key_of_downstream(self, record: RunRecord) -> str | None:
         """Returns the key of a run of the downstream. If that has partitions, they are the keys,
@@ -145,7 +153,7 @@ class RunReader:
                 statuses=self.ends.statuses,
                 updated_after=since,
                 created_before=self.until and just_after(self.until),
-                tags={self.tag: list(keys)} if self.tag and keys else {},
+                tags={self.tag or PARTITION_TAG: list(keys)} if keys else {},
             )
         )
 
@@ -162,8 +170,8 @@ class RunReader:
             self.whole.read_parents(record.dagster_run for record in page)
             for record in page:
                 upstreams = self.by_job.get(record.dagster_run.job_name, ())
-                found = (self._completion_of(upstream, record) for upstream in upstreams)
-                yield record, [completion for completion in found if completion is not None]
+                found = (self._completions_of(upstream, record) for upstream in upstreams)
+                yield record, [completion for of_key in found for completion in of_key]
 
     def completed_beside(
         self, burst: Burst, since: datetime | None
@@ -273,6 +281,20 @@ class RunReader:
 
     def is_whole_of(self, upstream: Upstream, record: RunRecord) -> bool:
         return self.whole.is_whole(record.dagster_run, here=upstream.location is None)
+
+    def _completions_of(self, upstream: Upstream, record: RunRecord) -> Iterator[Completion]:
+        """Yields what a successful run completed of an upstream, for each key that it counts for;
+        of a rollup as one of its partition."""
+        completion = self._completion_of(upstream, record)
+        if completion is None:
+            return
+        partition = record.dagster_run.tags.get(PARTITION_TAG)
+        for key in self.keys_of(upstream, record):
+            if partition is not None and upstream.name in self.key_maps.rolled:
+                part = part_name(upstream.name, partition)
+                yield replace(completion, key=key, upstream=part, partition=partition)
+            else:
+                yield completion if key == completion.key else replace(completion, key=key)
 
     def _completion_of(self, upstream: Upstream, record: RunRecord) -> Completion | None:
         """Returns what an ended run completed of an upstream, or None if it is of another job or of

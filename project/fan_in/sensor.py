@@ -23,9 +23,16 @@ from .calendars import TimeOfDay
 from .compat.python import UTC
 from .counts import Counts, Ended, check_counts, check_ended, data_version_changed
 from .cursor import LONGEST_TAG, SensorRequest
-from .definition_checks import check_alarm, check_arguments, check_code_location, check_partitions
+from .definition_checks import (
+    check_alarm,
+    check_arguments,
+    check_code_location,
+    check_maps,
+    check_partitions,
+)
 from .errors import FanInError
 from .evaluate import evaluate
+from .key_maps import Mapped
 from .messages import (
     MOST_NAMED,
     explain,
@@ -75,6 +82,9 @@ def fan_in_sensor(
     ended: Ended | None = None,
     no_sooner_than: Pace | None = None,
     not_before: TimeOfDay | None = None,
+    rollup: Collection[str] | bool = (),
+    missing_at_most: int | None = None,
+    partition_mappings: Mapping[str, Mapped] | None = None,
     count: Mapping[str, int] | None = None,
     deadline: Deadline | None = None,
     otherwise: Requirement | None = None,
@@ -123,6 +133,13 @@ def fan_in_sensor(
             waits for it keeps growing old.
         not_before: From which time of day on a batch may be requested; one that is complete later
             in the day does not wait.
+        rollup: The upstream jobs of which many partitions make one key, such as the hours of its
+            day: each that their mapping enumerates must have succeeded, whenever that was, and at
+            least one of them is to be new. True for all upstreams.
+        missing_at_most: From the deadline on, how many of these partitions may be missing.
+        partition_mappings: For upstream jobs whose key is not the downstream's: the
+            ``PartitionMapping`` between the partitions of both jobs, or a function from key to
+            key (None for no key). Partitions of time that are rolled up need none.
         count: With how many successes an upstream is ready, by job name: none of them used, all
             inside its window. An upstream that it does not name is ready with one.
         deadline: How long a batch may be waited for: a timedelta from the oldest success that no
@@ -157,8 +174,8 @@ def fan_in_sensor(
             or end, a quiet period, pace or start of day that no batch outlives in its window, a
             deadline that is not shorter than a window, ``otherwise`` without a deadline, a deadline
             whose alarm has no asset to go to, a requirement that can never be met or is met by
-            nothing, an empty tag, an unknown ``manual_runs``, or a downstream with partitions that
-            is not correlated by them.
+            nothing, a rollup that nothing maps to the key, an empty tag, an unknown
+            ``manual_runs``, or a downstream with partitions that is not correlated by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -175,6 +192,9 @@ def fan_in_sensor(
         ended=check_ended({} if ended is None else ended, [u.name for u in upstreams]),
         no_sooner_than=no_sooner_than,
         not_before=not_before,
+        rollup=rollup,
+        missing_at_most=missing_at_most,
+        partition_mappings={} if partition_mappings is None else partition_mappings,
         count={} if count is None else count,
         deadline=deadline,
         otherwise=otherwise,
@@ -195,7 +215,9 @@ def fan_in_sensor(
     check_arguments(fan_in)
     check_alarm(fan_in, job)
     known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
-    check_partitions(name, correlate_by, job.name, job.partitions_def, known)
+    check_partitions(fan_in, job.partitions_def, known)
+    if job.partitions_def is not None:
+        check_maps(fan_in, job.partitions_def, {n: p for n, p in known.items() if p is not None})
     return dg.SensorDefinition(
         name=name,
         job_name=job.name if isinstance(job, JobName) else None,
@@ -326,7 +348,12 @@ class _Tick:
         firing = sorted((d for d in decisions.values() if d.fires), key=oldest)
         batches = [batch for decision in firing if (batch := decision.batch)]
         requests = [
-            SensorRequest.of(decision, batch, self.facts.last_request(decision.key))
+            SensorRequest.of(
+                decision,
+                batch,
+                self.facts.last_request(decision.key),
+                self.facts.rolled_marks(decision.key),
+            )
             for decision, batch in zip(firing, batches, strict=True)
         ]
         for name, why in self.facts.runs.ends.unfinished.items():

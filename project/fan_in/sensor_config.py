@@ -1,7 +1,7 @@
 """The arguments of a fan-in sensor, checked and normalized."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -9,13 +9,15 @@ from typing import Any
 import dagster as dg
 
 from .calendars import TimeOfDay
+from .compat.python import UTC
 from .counts import ENDS, name_of
 from .history import Histories
+from .key_maps import KeyFunction, KeyMap, KeyMaps, Mapped, key_map
 from .messages import MOST_NAMED
 from .pace import pace_words, requests_since
 from .rule import Batch
 from .run_reader import Home, RunReader, Upstream
-from .terms import Terms, count_words
+from .terms import Terms, count_words, rolled_up
 from .waits import wait_words
 from .windows import ONE_DAY, format_duration, longest_window, window_of, within_words
 
@@ -37,6 +39,7 @@ class SensorConfig(Terms):
     manual_runs_consume: bool
     run_config: RunConfig | None
     alarm_on: dg.AssetKey | None = None
+    partition_mappings: Mapping[str, Mapped] = field(default_factory=dict, hash=False)
 
     @cached_property
     def by_name(self) -> Mapping[str, Upstream]:
@@ -92,6 +95,7 @@ class SensorConfig(Terms):
         return (
             f"Requests {self.job_name} once per batch{per}: after {enough}{count} since the"
             f" batch before{window}{quiet}{pace}{wait}. Upstreams: {names}.{ends}{counts}"
+            f" What it waits for: `fan-in status {self.name}`."
         )
 
     def runs(
@@ -123,4 +127,50 @@ class SensorConfig(Terms):
             at=at,
             ended=self.ended,
             counts=self.counts,
+            key_maps=self._key_maps(instance, repository, until or at or datetime.now(UTC)),
         )
+
+    def _key_maps(
+        self,
+        instance: dg.DagsterInstance,
+        repository: dg.RepositoryDefinition | None,
+        at: datetime,
+    ) -> KeyMaps:
+        """Returns what maps the keys of upstreams to those of the downstream, at a time."""
+        if repository is None:  # Then only runs of the downstream are read.
+            return KeyMaps({}, {}, (), at, instance)
+        for name in self.mapped - self._maps.keys():
+            self._maps[name] = self.map_of(name, repository)
+        rolled = rolled_up(self, self.names)
+        return KeyMaps(self._maps, self.mapped_by_function, rolled, at, instance)
+
+    @cached_property
+    def mapped_by_mapping(self) -> Mapping[str, dg.PartitionMapping]:
+        given = self.partition_mappings.items()
+        return {name: one for name, one in given if isinstance(one, dg.PartitionMapping)}
+
+    @cached_property
+    def mapped_by_function(self) -> Mapping[str, KeyFunction]:
+        given = self.partition_mappings.items()
+        return {name: one for name, one in given if not isinstance(one, dg.PartitionMapping)}
+
+    @cached_property
+    def mapped(self) -> Set[str]:
+        """The upstreams whose partitions are mapped to those of the downstream."""
+        return {*self.mapped_by_mapping, *rolled_up(self, self.names)}
+
+    @cached_property
+    def _maps(self) -> dict[str, KeyMap]:
+        """What has been mapped is kept."""
+        return {}
+
+    def map_of(self, name: str, repository: dg.RepositoryDefinition) -> KeyMap:
+        """Returns what maps the partitions of an upstream to those of the downstream.
+
+        Raises:
+            FanInError: Nothing can.
+        """
+        upstream, ours = self.by_name[name], repository.get_job(self.job_name).partitions_def
+        theirs = repository.get_job(upstream.job_name).partitions_def
+        mapping = self.mapped_by_mapping.get(name)
+        return key_map(name, mapping, theirs, ours, self.job_name)

@@ -35,6 +35,9 @@ MOST_PARTITIONS = 3
 MOST_LINES = 8
 """How many upstreams have a line of their own, before those that are there become one."""
 
+HALF = (State.TOO_FEW, State.INCOMPLETE)
+"""The states of upstreams of which a part is there."""
+
 LONGEST_LABEL = 39
 """The most characters of the whole's line, which Dagster cuts by its width."""
 
@@ -131,14 +134,15 @@ def _without_partitions(part: "Part", decision: Decision | None) -> Standing:
     if decision is None:
         return Standing("nothing to wait for", (), Urgency.NOTHING_NEW)
     problems = [Text(words) for words in _problems(decision, part.lost.get(None))]
-    missing = [s for s in decision.asked_for if not s.ready]
+    missing = decision.missing
     optional = [s for s in decision.statuses if not s.ready and s not in missing]
     texts = [
         *problems,
         *(Text(f"waiting for {s.upstream}: {_why(s)}") for s in missing),
         *(Text(f"without {s.upstream}: {_why(s)}") for s in optional),
     ]
-    there = tuple(Text(f"{s.upstream}: {_there(s)}", true=True) for s in decision.ready)
+    whole = (status for status in decision.ready if status.whole)
+    there = tuple(Text(f"{s.upstream}: {_there(s)}", true=True) for s in whole)
     if len(texts) + len(there) > MOST_LINES and len(there) > 1:
         there = (Text(f"{len(there)} are there", true=True, beneath=there),)
     urgency = _urgency(decision.past_deadline, None in part.lost, decision.complete, decision.ready)
@@ -146,7 +150,7 @@ def _without_partitions(part: "Part", decision: Decision | None) -> Standing:
 
 
 def _whole(decision: Decision, missing: Collection[UpstreamStatus]) -> str:
-    count = f"{len(decision.ready)} of {len(decision.statuses)}"
+    count = _count(decision)
     if decision.fires:
         return f"{count}, requested" + " early" * decision.early
     if decision.complete:
@@ -154,6 +158,10 @@ def _whole(decision: Decision, missing: Collection[UpstreamStatus]) -> str:
     late = PAST_DEADLINE if decision.past_deadline else ""
     names = [s.upstream for s in missing]
     return _fitting(f"{late}{count}, waiting for ", names) if names else f"{late}{count}, waiting"
+
+
+def _count(decision: Decision) -> str:
+    return f"{sum(s.whole for s in decision.statuses)} of {len(decision.statuses)}"
 
 
 def _fitting(before: str, names: list[str]) -> str:
@@ -244,10 +252,10 @@ def _waits(decision: Decision | None) -> str:
     if decision is None:
         return "waiting"
     names = [
-        f"{s.upstream} ({_why(s)})" if s.state is State.TOO_FEW else s.upstream
+        f"{s.upstream} ({_why(s)})" if s.state in HALF or s.ready else s.upstream
         for s in decision.missing
     ]
-    count = f"{len(decision.ready)} of {len(decision.statuses)}"
+    count = _count(decision)
     return f"{count}, waiting for {some(names, ', ')}" if names else f"{count}, waiting"
 
 

@@ -18,7 +18,8 @@ from .in_yaml import CONDITIONS, in_template
 def all_upstreams_updated() -> Callable[..., Any]:
     """True if every upstream asset was materialized since the asset's last request: ``within``,
     ``at_least``, ``optional``, ``settle``, ``counts``, ``no_sooner_than``, ``not_before``,
-    ``count``, ``deadline``, ``otherwise``, ``wait_while_running``."""
+    ``rollup``, ``missing_at_most``, ``count``, ``deadline``, ``otherwise``,
+    ``wait_while_running``."""
     return in_template(CONDITIONS["all_upstreams_updated"])
 
 

@@ -4,7 +4,7 @@ The arguments of ``fan_in_sensor``, the fields of ``all_upstreams_updated`` and 
 the component are these, by the same names.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -14,6 +14,7 @@ from .errors import FanInError
 from .history import SPREAD, Histories, History
 from .pace import Pace, check_pace
 from .requirement import Requirement, check_requirement
+from .rollup import check_missing_at_most
 from .waits import Deadline, check_deadline, check_has_deadline
 from .windows import ONE_DAY, Window, Within, check_settle, check_within, window_of
 
@@ -31,6 +32,10 @@ class Terms:
         no_sooner_than: How soon after the last request a batch may be requested, or in which
             periods of a calendar no more than once; None for at any time.
         not_before: From which time of day on a batch may be requested; None for all day.
+        rollup: The upstreams of which many partitions make one key: each of these must have a
+            completion, and one of them a new one. True for all upstreams.
+        missing_at_most: How many partitions of a rollup may be missing from the deadline on; None
+            if none may.
         count: How many unused completions inside the window an upstream is ready with; one for
             upstreams that it does not name.
         deadline: How long a batch may wait, or until what time of day; None for ever.
@@ -44,6 +49,8 @@ class Terms:
     ended: Ended = field(default_factory=dict, hash=False)
     no_sooner_than: Pace | None = None
     not_before: TimeOfDay | None = None
+    rollup: Collection[str] | bool = ()
+    missing_at_most: int | None = None
     count: Mapping[str, int] = field(default_factory=dict, hash=False)
     deadline: Deadline | None = None
     otherwise: Requirement | None = None
@@ -73,6 +80,7 @@ def check_terms(terms: Terms, upstreams: Sequence[str]) -> None:
     """Raises FanInError for terms that no completions of these upstreams could meet, or that are
     met by none."""
     check_within(terms.within, upstreams)
+    check_rollup(terms.rollup, upstreams)
     windows = [window_of(terms.within, upstream) for upstream in upstreams]
     check_numbers(terms.count, upstreams)
     check_counts(terms.counts)
@@ -90,8 +98,30 @@ def check_times(terms: Terms, windows: Iterable[Window]) -> None:
     check_settle(terms.settle, windows)
     check_pace(terms.no_sooner_than, terms.not_before, windows)
     check_deadline(terms.deadline, windows)
+    check_missing_at_most(terms.missing_at_most, terms.rollup, terms.deadline)
     if terms.otherwise is not None:
         check_has_deadline(terms.deadline, f"otherwise={terms.otherwise}")
+
+
+def check_rollup(rollup: Collection[str] | bool, upstreams: Sequence[str]) -> None:
+    """Raises FanInError unless ``rollup`` is True or False, or names some of these upstreams."""
+    if isinstance(rollup, bool):
+        return
+    if isinstance(rollup, str):
+        raise FanInError(f"rollup={rollup!r} is one name: give a list of upstreams, or True")
+    unknown = sorted(set(rollup) - set(upstreams))
+    if unknown:
+        raise FanInError(
+            f"rollup names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
+            f" name some of {', '.join(upstreams)}"
+        )
+
+
+def rolled_up(terms: Terms, upstreams: Sequence[str]) -> list[str]:
+    """Returns those of these upstreams that the terms roll up."""
+    if isinstance(terms.rollup, bool):
+        return list(upstreams) if terms.rollup else []
+    return [name for name in upstreams if name in terms.rollup]
 
 
 MOST_COUNT = 1000

@@ -9,7 +9,7 @@ from logging import Logger
 import dagster as dg
 
 from .compat.python import UTC
-from .cursor import CONSUME_TAG, KeyState, SensorRequest, SensorState
+from .cursor import CONSUME_TAG, LAST_ID, KeyState, SensorRequest, SensorState
 from .pace import requests_since
 from .run_reader import Home, RunReader, origin_of
 from .sensor_config import SENSOR_TAG, SensorConfig
@@ -90,7 +90,8 @@ class UsedReader:
                 continue
             of_key = known.get(request.key) or state.of(request.key)
             known[request.key] = of_key.with_request(
-                request, remembers=self.spec.deadline is not None
+                request.rolling_up(self.runs.key_maps.rolled),
+                remembers=self.spec.deadline is not None,
             )
             if self._knows_all_used(known):
                 break
@@ -219,5 +220,5 @@ class UsedReader:
         """Returns the state of a key with everything used up that completed before a manual run was
         created."""
         created = record.create_timestamp
-        everything = (created.timestamp(), chr(0x10FFFF))
+        everything = (created.timestamp(), LAST_ID)
         return known.with_used(dict.fromkeys(self.spec.names, everything), created)

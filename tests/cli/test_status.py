@@ -758,6 +758,7 @@ def test_the_json_is_as_documented():
         "ended": "success",
         "uncounted": None,
         "used_at": None,
+        "partitions": None,
         "window": {"seconds": 86400},
         "falls_out_at": "2026-01-06T00:01:00Z",
         "completions": 1,

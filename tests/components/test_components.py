@@ -269,6 +269,8 @@ def test_the_template_variables_make_the_conditions_that_python_makes():
     assert paced.not_before == TimeOfDay("00:00", "UTC")
     assert rendered("all_upstreams_updated(count={'a': 24})").count == (("a", 24),)
     assert rendered("upstreams_settled('10m')").name == "upstreams_settled(10 min)"
+    whole = rendered("all_upstreams_updated(rollup=['a'], missing_at_most=2, deadline='2h')")
+    assert (whole.rollup, whole.missing_at_most) == ((dg.AssetKey("a"),), 2)
     late = rendered("all_upstreams_updated(deadline='09:00/UTC', otherwise=at_least(1))")
     assert (str(late.deadline), str(late.otherwise)) == ("09:00 in UTC", "at least 1")
     a, b = upstream_updated("a"), upstream_updated("b")

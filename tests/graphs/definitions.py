@@ -46,9 +46,12 @@ def _mapping(dep: Dep) -> dg.PartitionMapping | None:
             return None
         case "last":
             return dg.LastPartitionMapping()
-        case "time" | "time?":
+        case "all":
+            return dg.AllPartitionMapping()
+        case "time" | "time?" | "time-1" | "time-1?":
             return dg.TimeWindowPartitionMapping(
-                allow_nonexistent_upstream_partitions=dep.mapping.endswith("?")
+                start_offset=-1 if "-1" in dep.mapping else 0,
+                allow_nonexistent_upstream_partitions=dep.mapping.endswith("?"),
             )
         case keys:
             return dg.SpecificPartitionsPartitionMapping([dagster_key(k) for k in keys.split("+")])
@@ -208,9 +211,13 @@ def _all_updated(
     at_least: ast.expr | None = None,
     optional: ast.expr | None = None,
     wait: ast.expr | None = None,
+    rollup: ast.expr | None = None,
     count: ast.expr | None = None,
 ) -> dg.AutomationCondition:
     arguments: dict[str, Any] = {}
+    if rollup is not None:
+        is_true = isinstance(rollup, ast.Constant)
+        arguments["rollup"] = True if is_true else optional_names(rollup)
     if count is not None:
         arguments["count"] = counts(count)
     if within is not None:

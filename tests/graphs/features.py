@@ -40,6 +40,7 @@ def features(timeline: GraphTimeline) -> set[str]:
         "any_deps",
         "settled",
         "running",
+        "rollup",
     ):
         found |= {word} if any(word in c for c in conditions) else set()
     found |= {"expression"} if any(re.search("[|&]", c) for c in conditions) else set()

@@ -200,7 +200,7 @@ class Happenings(ByHand):
         key = (*self.key(name), None)[0]
         deps = [dep.name for dep in self.graph[name].deps]
         for dep in self.draw(st.permutations(deps)):
-            self.complete(dep, key)
+            self.complete_for(name, dep, key)
         self.put(Do.TICK)
         if self.draw(st.booleans()):
             self.end_requested(name, key)

@@ -5,6 +5,7 @@ share upstreams, multi-assets that cannot be subset, with and without partitions
 sources and expressions by key.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -68,6 +69,8 @@ def graphs(draw: st.DrawFn) -> Graph:
         own = _condition(draw, ups, deps, roots) if conditioned and ups else ""
         if conditioned and not ups:
             own = "all"
+        if own.startswith("all") and name not in group and not draw(one_in(4)):
+            declared, own = _rolled_up(draw, declared, own, parts, kinds, name)
         assets.append(Asset(name, declared, parts[name], kind, own, 0 if name in group else None))
     graph = Graph(tuple(assets), backfills=not draw(one_in(4)))
     if draw(one_in(12)):
@@ -82,7 +85,20 @@ def _partitions(
     """Draws which assets have which partitions."""
     names = [*roots, *deps]
     scheme = draw(
-        st.sampled_from(("none", "none", "none", "static", "static", "mixed", "mixed", "time"))
+        st.sampled_from(
+            (
+                "none",
+                "none",
+                "none",
+                "static",
+                "static",
+                "mixed",
+                "mixed",
+                "time",
+                "rolled",
+                "rolled",
+            )
+        )
     )
     if scheme == "none":
         return dict.fromkeys(names, "")
@@ -92,6 +108,8 @@ def _partitions(
         downstream = {name: last for name in deps if not any(name in ups for ups in deps.values())}
         return dict.fromkeys(names, "daily") | late | downstream
     parts = dict.fromkeys(names, STATIC)
+    if scheme == "rolled" and not group:
+        return parts | {n: "" for n in deps if not any(n in ups for ups in deps.values())}
     if scheme == "mixed":
         parts |= {name: "" for name in names if draw(one_in(3))}
         if group:
@@ -116,6 +134,33 @@ def _dep(
     if parts[up].startswith("daily") and not parts[name] and draw(one_in(2)):
         return Dep(up, "last")
     return Dep(up)
+
+
+def _rolled_up(
+    draw: st.DrawFn,
+    deps: tuple[Dep, ...],
+    condition: str,
+    parts: dict[str, str],
+    kinds: dict[str, Kind],
+    name: str,
+) -> tuple[tuple[Dep, ...], str]:
+    """Rolls up what has several partitions for one of an asset, with a mapping that says which."""
+    if parts[name] == "weekly":
+        many = [dep for dep in deps if parts[dep.name].startswith("daily")]
+    else:
+        static = [dep for dep in deps if parts[dep.name] == STATIC and dep.name not in kinds]
+        many = static if not parts[name] else []
+    if not many or not (condition == "all" or re.fullmatch(r"all\([^()]*\)", condition)):
+        return deps, condition
+    mapped = {d: replace(d, mapping=draw(st.sampled_from(["all", "x+y"]))) for d in many}
+    if parts[name]:
+        mapped = {d: replace(d, mapping=draw(st.sampled_from(["time?", ""]))) for d in many}
+    deps = tuple(mapped.get(dep, dep) for dep in deps)
+    names = draw(st.sampled_from(["True", f"[{', '.join(dep.name for dep in many)}]"]))
+    if any(parts[dep.name] and not parts[name] and not dep.mapping for dep in deps):
+        names = f"[{', '.join(dep.name for dep in many)}]"
+    fields = "" if condition == "all" else f"{condition[4:-1]}, "
+    return deps, read_condition(f"all({fields}rollup={names})")
 
 
 def _condition(

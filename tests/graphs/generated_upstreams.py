@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hypothesis import strategies as st
 
 from tests.graphs.generated_graphs import one_in
-from tests.graphs.notation import Do, Graph, Kind, Step
+from tests.graphs.notation import DAYS, WEEKS, Do, Graph, Kind, Step
 from tests.support.timeline import hours
 
 FIRST = hours("0.013")
@@ -80,6 +80,21 @@ class Upstreams:
                 self.put(do, name, keys=keys, late=self.draw(st.sampled_from(lates)))
         return None
 
+    def complete_for(self, downstream: str, name: str, key: str | None) -> None:
+        """Adds a completion of a dep for a partition of a downstream; of what is rolled up, often
+        of all of its partitions, or of all but one."""
+        asset = self.graph[name]
+        is_rolled = "rollup" in self.graph.condition(downstream) and bool(asset.partitions)
+        if not is_rolled or not asset.can_run or self.draw(one_in(4)):
+            return self.complete(name, key)
+        days = DAYS[7 * WEEKS.index(key) :][:7] if key in WEEKS else asset.keys
+        keys = [k for k in days if k in asset.keys and k is not None]
+        if self.draw(one_in(3)):
+            keys.remove(self.draw(st.sampled_from(keys)))
+        if not keys or self.graph[downstream].partitions == asset.partitions:
+            return self.complete(name, key)
+        return self.put(Do.REPORT, name, keys=tuple(keys))
+
     def has_mapping(self, name: str) -> bool:
         """Whether more partitions than one of an asset may count for one of another."""
         if not self.graph[name].partitions:
@@ -97,5 +112,5 @@ class Upstreams:
         key = (*self.key(name), None)[0]
         deps = [dep.name for dep in self.graph[name].deps]
         for _ in range(self.draw(st.integers(2, 4))):
-            self.complete(self.draw(st.sampled_from(deps)), key)
+            self.complete_for(name, self.draw(st.sampled_from(deps)), key)
             self.maybe_tick()

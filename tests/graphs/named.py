@@ -12,6 +12,7 @@ OVER = "over, started, given back"
 AGAIN = "re-executions and order"
 PARTS = "parts of an expression"
 MAPPED = "mappings and sources"
+ROLLED = "rollups"
 MANY = "many downstreams"
 HELD = "held back"
 COUNT = "counts"
@@ -158,6 +159,32 @@ NAMED = (
     Named(MAPPED, "an upstream without partitions that has not settled", "[x,y]; b[]; t(s, b) = b & settled(0.5) >> b@1.1 .@1.2 .@1.7 s/x@2 b@2.1 .@2.2 .@2.7", "t/x=0101 t/y=0101", "It has not settled for any partition, also where nothing else is known."),
     Named(MAPPED, "nothing but an upstream without partitions", "[x,y]; lookup[]; d(lookup) = all >> lookup . * . d/x! d/y# * . .", "d/x=1000 d/y=1000", "All partitions at one tick: one backfill."),
 
+    # --- rollups -----------------------------------------------------------------------------
+    Named(ROLLED, "a week once its days are there", "h[daily]; w[weekly](h) = all(rollup=h) >> h/d1..d6? . h/d7? . .", "w/w1=010", "Each day that the mapping enumerates must be there."),
+    Named(ROLLED, "one day is repaired", "h[daily]; w[weekly](h) = all(rollup=h) >> h/d1..d7? . h/d3? . .", "w/w1=110", "All are there, and one is new."),
+    Named(ROLLED, "a late day", "h[daily]; b[weekly]; w[weekly](h, b) = all(rollup=h, optional=b) | b >> h/d1..d6?@2 b/w1@2.1 .@2.2 h/d7?@2.3<1 . .", "w/w1=110", "d7 came after d6 was used, and is new, though it is dated before it."),
+    Named(ROLLED, "a late clock repairs a day", "h[daily]; w[weekly](h) = all(rollup=h) >> h/d3?@1 h/d1,d2,d4,d5,d6,d7?@2 .@2.1 h/d3?@2.3<0.8 . .", "w/w1=110", "It is newer than the d3 that was used, whatever was used of other days."),
+    Named(ROLLED, "a late clock before the same day", "h[daily]; w[weekly](h) = all(rollup=h) >> h/d1..d7?@2 . h/d3?@2.3<0.8 . .", "w/w1=100", "What is older than the d3 that was used never counts."),
+    Named(ROLLED, "days of any age", "h[daily]; w[weekly](h) = all(rollup=h) >> h/d1..d6?@0 h/d7?@30 . .", "w/w1=10", "One of them is to be new; the others may be older than the window."),
+    Named(ROLLED, "none of the days is young", "h[daily]; w[weekly](h) = all(rollup=h) >> h/d1..d7?@0 .@30 h/d1? . .", "w/w1=010", "Whole, and nothing new inside of the window."),
+    Named(ROLLED, "a week beside its days", "h[daily]; b[weekly]; w[weekly](h, b) = all(rollup=h) >> h/d1..d7? b/w1 . h/d3? . b/w1 . .", "w/w1=1010", "A repair waits for something new of the other upstream."),
+    Named(ROLLED, "two rollups", "h[daily]; g[daily]; w[weekly](h, g) = all(rollup=True) >> h/d1..d7? g/d1..d6? . g/d7? . h/d1? . g/d2? . .", "w/w1=01010", "Each is whole by itself."),
+    Named(ROLLED, "one of two is rolled up", "h[daily]; g[daily]; w[weekly](h, g) = all(rollup=h) >> h/d1..d7? . g/d2? . .", "w/w1=010", "Of the other, any day counts for its week."),
+    Named(ROLLED, "a day in two weeks' rollups", "h[daily]; w[weekly](h:time-1) = all(rollup=h) >> h/d1..d7? . h/d8..d14? . h/d3? . .", "w/w1=1010 w/w2=0110", "The second week needs the first one's days, too."),
+    Named(ROLLED, "every region", "s[us,eu,apac]; d(s:all) = all(rollup=s) >> s/us . s/eu s/apac . s/eu . .", "0110", "All partitions make the asset that has none."),
+    Named(ROLLED, "some of many regions", "s[us,eu,apac]; d(s:us+eu) = all(rollup=s) >> s/us . s/apac . s/eu . s/apac . .", "00100", "Those that the mapping names."),
+    Named(ROLLED, "no mapping is named", "s[us,eu]; d(s) = all(rollup=True); e(s) = all >> s/us s/eu . .", "e=10", "Nothing says which partitions make d whole; it is false, and its line says so."),
+    Named(ROLLED, "before the first day", "h[daily@3]; w[weekly](h) = all(rollup=h) >> h/d3..d7? . h/d8..d14? . .", "w/w2=010", "The first week's d1 and d2 will never be: it can never be complete."),
+    Named(ROLLED, "before the first day, which may be", "h[daily@3]; w[weekly](h:time?) = all(rollup=h) >> h/d3..d6? . h/d7? . .", "w/w1=010", "The mapping allows them to be missing, since they are none."),
+    Named(ROLLED, "the day before, too", "h[daily]; d[daily](h:time-1) = all(rollup=h) >> h/d2 . h/d3 . h/d1 . .", "d/d1=0010 d/d2=0010 d/d3=0100", "A day needs itself and the day before."),
+    Named(ROLLED, "the same partitions", "[x,y]; d(u) = all(rollup=True) >> u/x . u/y . .", "d/x=100 d/y=010", "One makes one: nothing is to be rolled up."),
+    Named(ROLLED, "a backfill makes all of it", "s[x,y]; d(s:all) = all(rollup=s) >> B{s d}/x,y * . s/x! * . s/y! * . d! * . s/x . .", "000010", "What it made is used up by it; a repair is new."),
+    Named(ROLLED, "one part is withheld", "s[x,y]; d(s:all) = all(rollup=s) >> s/x? s/y? . 1[s d]/x 1+s . s/y . 1! . .", "10100", "The request of the other part uses up the withheld one, too."),
+    Named(ROLLED, "rolled up, and by hand", "s[x,y]; d(s:all) = all(rollup=s) >> s/x? s/y? [d] . s/x? . .", "010", "A run by hand uses up every part that came before it."),
+    Named(ROLLED, "rolled up, and lost state", "h[daily]; w[weekly](h) = all(rollup=h) >> h/d1..d7? . (lose state) . h/d3? . (lose state) . .", "w/w1=10100", "What was used of each day is read back."),
+    Named(ROLLED, "a half is used", "h[daily]; b[weekly]; w[weekly](h, b) = all(rollup=h, optional=b) | b >> h/d1..d3? b/w1 . h/d4..d7? . h/d1? . .", "w/w1=1110", "The request by b used up three days; the others made it whole."),
+    Named(ROLLED, "new code rolls up", "h[daily]; w[weekly](h) = all >> h/d1? . (w = all(rollup=h)) h/d2..d6? . h/d7? . .", "w/w1=1010", "What was used stays used, and counts as there."),
+    Named(ROLLED, "new code rolls up no more", "h[daily]; w[weekly](h) = all(rollup=h) >> h/d1..d7? . (w = all) . h/d2? . .", "w/w1=1010", "What was used stays used."),
     # --- what a hand lets go ------------------------------------------------------------------
     Named(HAND, "a reported downstream", "d(a, b) = all >> a . d? . b . a .", "0001", "A reported d uses up what came before it."),
     Named(HAND, "let go, its state lost", "d(a, b) = all >> a . d? (lose state) b . . a .", "0001", "It is read back like any run."),

@@ -15,15 +15,17 @@ without deps::
     d[x,y](a)   c[]   h[daily]  partitions of its own; none; d1 to d14 (w1, w2 are [weekly])
     h[daily@3]                  daily partitions that begin with d3
     d(a:x, b:last, h:time)      mappings: SpecificPartitions(["x"]), LastPartition, TimeWindow
-    d(h:time?)                  TimeWindow, and upstream partitions may be nonexistent
+    d(h:time?)   d(h:time-1)    TimeWindow, and upstream partitions may be nonexistent; one more
+    d(a:x+y)   d(a:all)         several SpecificPartitions; AllPartitionMapping
     backfills=no                emit_backfills of the sensor; it is yes
     default=all                 default_condition of the sensor, for assets with none of their own
 
 A condition is made of ``|``, ``&``, ``~`` and: ``all``, ``all(within=1, at_least=2, optional=c,
-wait=True)``, ``all(within={a: 1}, count={a: 2})``, ``up(a, 1)`` (``a`` alone is ``up(a)``),
-``settled(1)``, ``running``, ``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's
-own ``missing``, ``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window;
-unless said it is a day, and ``wait`` is False.
+wait=True)``, ``all(within={a: 1}, count={a: 2})``, ``all(rollup=h)``, ``all(rollup=True)`` of every
+upstream, ``up(a, 1)`` (``a`` alone is ``up(a)``), ``settled(1)``, ``running``,
+``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's own ``missing``,
+``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window; unless said it is
+a day, and ``wait`` is False.
 
 What happens. A run ``[a d]`` has assets, and the partition of those that have partitions; a run
 with a number goes on, and is spoken of by that number, or by an asset in it (then the oldest such
@@ -285,7 +287,8 @@ class Step:
     @property
     def form(self) -> str:
         """How it is written, without its time."""
-        part = "/" + (".." if self.ranged else ",").join(self.keys) if self.keys else ""
+        keys = f"{self.keys[0]}..{self.keys[-1]}" if self.ranged else ",".join(self.keys)
+        part = f"/{keys}" if self.keys else ""
         asset = self.assets[0] if self.assets else ""
         run = self.name or f"{asset}{part}"
         operand = asset if self.name else ""

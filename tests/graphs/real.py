@@ -201,6 +201,9 @@ class ByDate(Hindsight):
             return super().mapped(upstream, own)
         return self.graph.overlapping(own, upstream)
 
+    def lacks(self, upstream: str, own: Target) -> bool:
+        return False  # They all begin together.
+
 
 def _upstream_first(assets: dict[str, Any]) -> list[str]:
     done: dict[str, None] = {}

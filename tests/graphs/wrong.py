@@ -198,6 +198,52 @@ class Versions(Hindsight):
         ]
 
 
+class AnyPart(Hindsight):
+    """Takes any partition for all that are rolled up."""
+
+    def is_rolled_up(self, upstream: str, own: Target, within: timedelta | None) -> bool:
+        return self.is_ready(upstream, own, within)
+
+
+class AllNew(Hindsight):
+    """Asks for something new of each partition that is rolled up."""
+
+    def is_rolled_up(self, upstream: str, own: Target, within: timedelta | None) -> bool:
+        newest = self.newest_of_each(upstream, own)
+        return all(c is not None and self.is_new(c, own, within) for c in newest)
+
+
+class AllYoung(Hindsight):
+    """Asks that each partition that is rolled up be inside of the window."""
+
+    def is_rolled_up(self, upstream: str, own: Target, within: timedelta | None) -> bool:
+        newest = self.newest_of_each(upstream, own)
+        young = all(c and (within is None or self.at - c.dated < within) for c in newest)
+        return young and super().is_rolled_up(upstream, own, within)
+
+
+class OneMark(Hindsight):
+    """Keeps one mark of what is used for all partitions of an upstream."""
+
+    def is_new(self, completion: Completion, own: Target, within: timedelta | None) -> bool:
+        used = self.consumed(completion.target[0], own)
+        return super().is_new(completion, own, within) and all(completion > one for one in used)
+
+
+class NoneBefore(Hindsight):
+    """Does not ask for partitions before an upstream's first, though the mapping requires them."""
+
+    def lacks(self, upstream: str, own: Target) -> bool:
+        return False
+
+
+class Everything(Hindsight):
+    """Rolls up for a downstream without partitions what no mapping names."""
+
+    def cannot_roll_up(self, upstream: str, own: Target) -> bool:
+        return False
+
+
 class Newest(Hindsight):
     """Sees the newest run of the downstream alone when it waits."""
 
@@ -271,6 +317,12 @@ WRONG = (
     Wrong(Newest, "a run by hand hides nothing"),
     Wrong(Planned, "waits for a backfill that has not come to it"),
     Wrong(Strict, "one object on many assets"),
+    Wrong(AnyPart, "a week once its days are there"),
+    Wrong(AllNew, "one day is repaired"),
+    Wrong(AllYoung, "days of any age"),
+    Wrong(OneMark, "a late day"),
+    Wrong(NoneBefore, "before the first day"),
+    Wrong(Everything, "no mapping is named"),
 )
 
 

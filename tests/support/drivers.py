@@ -417,12 +417,34 @@ class JobConditionWorld(DeclarativeWorld):
 
 Keys = tuple[str, ...]
 
+Parts = tuple[tuple[str, Keys], ...]
+"""Upstreams that are rolled up, each with its partitions that make all keys, in order."""
+
 
 def _partitions(keys: Keys) -> dg.PartitionsDefinition | None:
+    if keys and keys[0].endswith(":00"):
+        of_a_day = sum(key.startswith(keys[0][:10]) for key in keys)
+        return dg.TimeWindowPartitionsDefinition(
+            cron_schedule=f"0 */{24 // of_a_day} * * *",
+            start=keys[0],
+            fmt="%Y-%m-%d-%H:%M",
+            end_offset=len(keys),
+        )
     if keys and keys[0][0].isdigit():
         # A day can be requested before it is over.
         return dg.DailyPartitionsDefinition(keys[0], end_offset=len(keys))
     return dg.StaticPartitionsDefinition(list(keys)) if keys else None
+
+
+def mapping_of(parts: Keys, keys: Keys) -> dg.PartitionMapping:
+    """Returns what maps the partitions of an upstream that are rolled up to the keys."""
+    if not keys:
+        return dg.AllPartitionMapping()
+    if keys[0][0].isdigit():
+        return dg.TimeWindowPartitionMapping()
+    return dg.StaticPartitionMapping(
+        {part: part.split(".")[0] for part in parts if part.split(".")[0] in keys}
+    )
 
 
 @cache
@@ -462,10 +484,16 @@ def downstream_job(keys: Keys = ()) -> dg.JobDefinition:
 
 
 def upstreams(
-    letters: Iterable[str], *, keys: Keys = (), shared: Collection[str] = (), d: bool = True
+    letters: Iterable[str],
+    *,
+    keys: Keys = (),
+    shared: Collection[str] = (),
+    parts: Parts = (),
+    d: bool = True,
 ) -> dg.Definitions:
     """Returns definitions of these upstreams, and of a job ``d_job``."""
-    named = [(letter, () if letter in shared else keys) for letter in sorted(letters)]
+    own = {**dict.fromkeys(shared, ()), **dict(parts)}
+    named = [(letter, own.get(letter, keys)) for letter in sorted(letters)]
     return dg.Definitions(
         assets=[upstream_asset(*one) for one in named],
         jobs=[*(upstream_job(letter) for letter, _ in named), *[downstream_job(keys)] * d],
@@ -486,11 +514,14 @@ def with_condition(
     others: Iterable[Any] = (),
     keys: Keys = (),
     shared: Collection[str] = (),
+    parts: Parts = (),
 ) -> dg.Definitions:
     """Returns definitions with a conditioned asset ``d``, by default downstream of all others."""
 
+    mapped = {a: dg.AssetDep(a.lower(), partition_mapping=mapping_of(p, keys)) for a, p in parts}
+
     @dg.asset(
-        deps=[letter.lower() for letter in letters] if deps is None else deps,
+        deps=[mapped.get(a, a.lower()) for a in letters] if deps is None else deps,
         automation_condition=condition,
         partitions_def=_partitions(keys),
     )
@@ -503,7 +534,9 @@ def with_condition(
         emit_backfills=False,  # else keys that fire at one tick are one backfill, and not runs
     )
     downstream = dg.Definitions(assets=[d, *others], sensors=[sensor])
-    return dg.Definitions.merge(upstreams(letters, keys=keys, shared=shared), downstream)
+    return dg.Definitions.merge(
+        upstreams(letters, keys=keys, shared=shared, parts=parts), downstream
+    )
 
 
 def with_job_condition(

@@ -4,8 +4,8 @@ Random sets of one to six upstreams and settings; completions, failures, repeats
 overlapping runs, late finishers and late sights, stops of the evaluator, lost state, sets that
 change, and ticks on and a moment around each edge: of a window, of a calendar's period, of
 settling, of pace, of a deadline. Half of them are plain; the others ask for keys, periods of a
-calendar, windows of single upstreams, parts of the set, counts, settling, idleness, pace and
-deadlines, in any combination.
+calendar, windows of single upstreams, parts of the set, counts, rollups, settling, idleness, pace
+and deadlines, in any combination.
 """
 
 import re
@@ -139,6 +139,12 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
     if not set("|~") & set(str(timeline.when or "")) and draw(one_in(3)):
         count = st.dictionaries(st.sampled_from(letters), st.integers(2, 3), min_size=1, max_size=2)
         timeline = replace(timeline, count=tuple(draw(count).items()))
+    free = [letter for letter in letters if letter not in dict(timeline.count)]
+    if free and not set("|~") & set(str(timeline.when or "")) and draw(one_in(3)):
+        rollups = st.dictionaries(
+            st.sampled_from(free), st.sampled_from((2, 2, 3)), min_size=1, max_size=2
+        )
+        timeline = replace(timeline, rollups=tuple(draw(rollups).items()))
     if draw(one_in(4)):
         timeline = replace(timeline, idle=True)
     if draw(one_in(4)):
@@ -152,10 +158,13 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
     # No condition has a deadline with any other expression.
     if draw(one_in(2)) and re.fullmatch("[A-Z0-9&]*", str(timeline.when or "")):
         timeline = replace(timeline, **draw(deadlines(timeline, letters)))
+        if timeline.rollups and draw(st.booleans()):
+            timeline = replace(timeline, missing=1)
     if draw(one_in(2)):
         timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))
-        if len(letters) > 1 and draw(one_in(2)):
-            timeline = replace(timeline, shared=draw(st.sampled_from(letters)))
+        whole = [letter for letter in letters if letter not in dict(timeline.rollups)]
+        if len(letters) > 1 and whole and draw(one_in(2)):
+            timeline = replace(timeline, shared=draw(st.sampled_from(whole)))
         elif not draw(one_in(3)):
             days = (timeline.start.weekday() + number for number in range(2))
             keys = [WEEKDAYS[day % 7] for day in days]
@@ -212,9 +221,9 @@ class _Maker:
         self.known = sorted({*self.members, LETTERS[min(len(self.members), 5)]})
         self.now = timedelta(0)
         self.steps: list[Step] = []
-        self.started: list[tuple[str, str | None]] = []
-        self.failed: list[tuple[str, str | None, timedelta]] = []
-        self.never_retried: set[tuple[str, str | None]] = set()
+        self.started: list[tuple[str, str | None, int | None]] = []
+        self.failed: list[tuple[str, str | None, int | None, timedelta]] = []
+        self.never_retried: set[tuple[str, str | None, int | None]] = set()
         self.edges: list[timedelta] = []
         self.wrapped = False
 
@@ -229,14 +238,16 @@ class _Maker:
         often = OFTEN[timeline.counts] + OTHER_ENDS * bool(timeline.ended)
         kind = draw(st.sampled_from(often if often and draw(one_in(4)) else KINDS))
         letter = draw(st.sampled_from(self.known)) if "{" in kind.value else None
-        key = self.key(draw, kind, letter)
+        key, part = self.key(draw, kind, letter), None
+        if letter in dict(self.timeline.rollups):
+            part = draw(st.integers(1, dict(self.timeline.rollups)[letter]))
         match kind:
             case Kind.TICK:
                 return self.tick(draw)
             case Kind.ENDS:
                 if not self.started:
                     return None
-                letter, key = self.started.pop(0)
+                letter, key, part = self.started.pop(0)
             case Kind.JOINS:
                 if letter in self.members or self.is_named(letter):
                     return None
@@ -254,32 +265,33 @@ class _Maker:
                     return None
                 self.wrapped = True
             case Kind.STARTS | Kind.STARTS_UNCOUNTED:
-                self.started.append((letter, key))
+                self.started.append((letter, key, part))
             case Kind.RETRIED:
                 return self.retry(draw)
         late = timedelta(0)
         if kind in MAY_BE_LATE and draw(one_in(8)):
             late = draw(st.sampled_from(LATENESS))
-        self._put(draw, kind, letter, key, late)
-        if kind is Kind.FAILS_FOR_NOW and (letter, key) not in self.never_retried:
-            self.failed.append((letter, key, self.now))
+        self._put(draw, kind, letter, key, late, part)
+        if kind is Kind.FAILS_FOR_NOW and (letter, key, part) not in self.never_retried:
+            self.failed.append((letter, key, part, self.now))
         return None
 
     def retry(self, draw: st.DrawFn) -> None:
         """Adds the retry of the first failure that is to be retried, if it can still come."""
         if self.failed:
-            letter, key, at = self.failed.pop(0)
+            letter, key, part, at = self.failed.pop(0)
             if self.now + hours(0.05) - at < LONGEST_WAIT_FOR_RETRY:
                 self.now += hours(0.05)
-                self.steps.append(Step(Kind.RETRIED, self.now, letter, key=key))
+                self.steps.append(Step(Kind.RETRIED, self.now, letter, key=key, part=part))
             else:
                 # It never comes, so that of the later ones none is the first any more.
-                self.never_retried.add((letter, key))
-                self.failed = [one for one in self.failed if one[:2] != (letter, key)]
+                self.never_retried.add((letter, key, part))
+                self.failed = [one for one in self.failed if one[:3] != (letter, key, part)]
 
     def is_named(self, letter: str) -> bool:
         named = f"{self.timeline.when or ''}{self.timeline.otherwise or ''}"
-        return letter in named or letter in dict(self.timeline.count)
+        counted = {*dict(self.timeline.count), *dict(self.timeline.rollups)}
+        return letter in named or letter in counted
 
     def key(self, draw: st.DrawFn, kind: Kind, letter: str | None) -> str | None:
         """Draws the key of a run; seldom none."""
@@ -301,9 +313,14 @@ class _Maker:
             self._put(draw, Kind.D_SUCCEEDS, None, one)
         for letter in draw(st.permutations(sorted(self.members))):
             key = None if letter in self.timeline.shared else one
-            kind = self.whole(letter)
-            if self.timeline.idle and (letter, key) in self.started:
-                self.started.remove((letter, key))
+            kind, rolled = self.whole(letter), dict(self.timeline.rollups).get(letter)
+            if rolled is not None:
+                for part in draw(st.permutations(range(1, rolled + 1))):
+                    if self.timeline.missing is None or draw(st.booleans()):
+                        self._put(draw, kind, letter, key, part=part)
+                continue
+            if self.timeline.idle and (letter, key, None) in self.started:
+                self.started.remove((letter, key, None))
                 kind = Kind.ENDS
             for _ in range(1, self.timeline.count_of(letter)):
                 self._put(draw, self.whole(letter), letter, key)
@@ -316,7 +333,9 @@ class _Maker:
         letter = draw(st.sampled_from(sorted(self.members)))
         shared = letter in self.timeline.shared
         key = None if shared else draw(st.sampled_from(self.timeline.keys or (None,)))
-        self._put(draw, self.whole(letter), letter, key)
+        rolled = dict(self.timeline.rollups).get(letter)
+        part = None if rolled is None else draw(st.integers(1, rolled))
+        self._put(draw, self.whole(letter), letter, key, part=part)
         edge = draw(st.sampled_from(self._deadlines(self.now)))
         if edge - GRID > self.now:
             self.now = edge + draw(st.sampled_from((-GRID, timedelta(0), timedelta(0), GRID)))
@@ -338,10 +357,11 @@ class _Maker:
         letter: str | None = None,
         key: str | None = None,
         late: timedelta = timedelta(0),
+        part: int | None = None,
     ) -> None:
         self.now += draw(st.sampled_from(GAPS))
         late = late if late < self.now else timedelta(0)
-        step = Step(kind, self.now, letter, late, key)
+        step = Step(kind, self.now, letter, late, key, part)
         self.steps.append(step)
         if kind in COUNTS["job"] or kind in OTHER_ENDS:
             self.edges += self._edges(step)

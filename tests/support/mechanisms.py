@@ -20,17 +20,19 @@ from tests.support.drivers import (
     DeclarativeWorld,
     JobConditionWorld,
     JobPathWorld,
+    Parts,
     TaggedJobPathWorld,
     World,
     d_job,
     downstream_job,
+    mapping_of,
     upstream_job,
     with_condition,
     with_job_condition,
     with_sensor,
 )
 from tests.support.pinned import PARTITION
-from tests.support.timeline import Timeline, Window
+from tests.support.timeline import WEEKDAYS, Timeline, Window
 
 C = dg.AutomationCondition
 IDLE = ~C.in_progress()
@@ -64,7 +66,8 @@ def _condition(make: Callable[..., dg.AutomationCondition]) -> Callable[..., dg.
         if wrapped:
             condition = condition & IDLE
         keys = timeline.partitions
-        return with_condition(condition, letters, keys=keys, shared=timeline.shared)
+        more = {"shared": timeline.shared, "parts": all_parts(timeline)}
+        return with_condition(condition, letters, keys=keys, **more)
 
     return define
 
@@ -127,6 +130,9 @@ def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationC
         "count": count or None,
         **own,
     }
+    if timeline.rollups:
+        common |= {"rollup": [a.lower() for a, _ in timeline.rollups]}
+        common |= {"missing_at_most": timeline.missing}
     if timeline.deadline is not None:
         common |= {"deadline": _deadline(timeline), "wait_while_upstreams_run": timeline.idle}
     if timeline.otherwise is not None:
@@ -158,6 +164,17 @@ def our_condition(letters: frozenset[str], timeline: Timeline) -> dg.AutomationC
     return condition
 
 
+def all_parts(timeline: Timeline) -> Parts:
+    """Returns the partitions of the upstreams that are rolled up, of all keys and of none."""
+    keys = [None] if not timeline.keys else [*timeline.keys, None]
+    if timeline.daily:
+        keys = [WEEKDAYS[(timeline.start.weekday() + number) % 7] for number in range(7)]
+    return tuple(
+        (a, tuple(part for key in keys for part in timeline.parts(a, key)))
+        for a, _ in timeline.rollups
+    )
+
+
 def _deadline(timeline: Timeline) -> timedelta | fan_in.TimeOfDay:
     """Returns a deadline as the library takes it."""
     own = timeline.deadline
@@ -175,7 +192,8 @@ def _otherwise(timeline: Timeline, upstreams: Mapping[str, Any]) -> Any:
 def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
     def define(letters: frozenset[str], timeline: Timeline, _wrapped: bool) -> dg.Definitions:
         keys = timeline.partitions if partitioned else ()
-        partitions = {"keys": keys, "shared": timeline.shared}
+        parts = all_parts(timeline)
+        partitions = {"keys": keys, "shared": timeline.shared, "parts": parts}
         jobs = {a: upstream_job(a) for a in sorted(letters)}
         succeeded = {a: fan_in.upstream_succeeded(job) for a, job in jobs.items()}
         more = _pace(timeline)
@@ -187,6 +205,12 @@ def _our_sensor(tag: str, partitioned: bool) -> Callable[..., dg.Definitions]:
             more["settle"] = timeline.settle
         if timeline.count:
             more["count"] = {f"{a.lower()}_job": number for a, number in timeline.count}
+        if timeline.rollups:
+            more["rollup"] = [f"{a.lower()}_job" for a, _ in timeline.rollups]
+            more["missing_at_most"] = timeline.missing
+            if not timeline.daily:
+                mappings = {f"{a.lower()}_job": mapping_of(of_a, keys) for a, of_a in parts}
+                more["partition_mappings"] = mappings
         if timeline.deadline is not None:
             more |= {"deadline": _deadline(timeline), "alarm_on": "d"}
         if timeline.otherwise is not None:

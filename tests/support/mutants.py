@@ -35,6 +35,7 @@ MODULES = [
         "counts",
         "pace",
         "requirement",
+        "rollup",
         "waits",
         "history",
         "terms",
@@ -44,26 +45,11 @@ MODULES = [
         "cursor",
         "parts",
     ),
-    *(
-        "retries",
-        "run_ends",
-        "run_reader",
-        "in_progress",
-        "sensor_config",
-        "used_by_runs",
-        "catch_up",
-        "evaluate",
-    ),
-    *(
-        "run_holds",
-        "run_facts",
-        "event_rows",
-        "public_rows",
-        "asset_facts",
-        "asset_counts",
-        "asset_reader",
-    ),
-    *("evaluation_records", "launches", "partition_maps", "tick_requests", "asset_requests"),
+    *("event_rows", "asset_facts", "gathering", "enumerations", "partition_maps", "key_maps"),
+    *("run_rollups", "retries", "run_ends", "run_reader", "in_progress", "sensor_config"),
+    *("used_by_runs", "catch_up", "evaluate", "run_holds", "run_facts", "public_rows"),
+    *("asset_counts", "asset_reader", "evaluation_records", "launches"),
+    *("tick_requests", "asset_requests"),
     *("downstreams", "asset_tick", "condition_parts", "evaluation_lines", "named_upstreams"),
     *("asset_plan", "condition", "sensor", "batch"),
 ]
@@ -113,8 +99,8 @@ MUTANTS = (
     Mutant(
         "fires when any upstream is ready",
         "rule",
-        "            return len(self.ready) == len(self.statuses)\n",
-        "            return bool(self.ready)\n",
+        "            return len(ready) == len(self.statuses)\n",
+        "            return bool(ready)\n",
         "one upstream is not a batch",
     ),
     Mutant(
@@ -471,15 +457,15 @@ MUTANTS = (
     Mutant(
         "waits for optional upstreams",
         "rule",
-        "        if self.terms.when is None:\n            return len(self.ready)",
-        "        if len(self.statuses) > 2:\n            return len(self.ready)",
+        "        if requirement is None:\n            return len(ready)",
+        "        if len(self.statuses) > 2:\n            return len(ready)",
         "optional and absent",
     ),
     Mutant(
         "settles a moment too late",
         "rule",
-        "self.at - s.newest.completed_at < settle",
-        "self.at - s.newest.completed_at <= settle",
+        "self.at - s.last.completed_at < settle",
+        "self.at - s.last.completed_at <= settle",
         "exactly settled",
     ),
     Mutant(
@@ -565,8 +551,8 @@ MUTANTS = (
     Mutant(
         "requests early at every tick",
         "rule",
-        "return fresh and self._holds(self.terms.otherwise)",
-        "return self._holds(self.terms.otherwise)",
+        "        if before is not None and (since is None or since <= before):\n",
+        "        if before is not None and since is None:\n",
         "past the deadline with what is there",
     ),
     Mutant(
@@ -788,16 +774,65 @@ MUTANTS = (
         "one partition of many",
     ),
     Mutant(
+        "takes an early rollup for a whole one",
+        "rule",
+        "return self.ready and (self.rollup is None or self.rollup.is_whole())",
+        "return self.ready",
+        "some may be missing past the deadline",
+    ),
+    Mutant(
+        "lets any number of partitions be missing past the deadline",
+        "rollup",
+        "return self.missing - self.to_come <= spared",
+        "return self.newest is not None",
+        "more are missing than may be",
+    ),
+    Mutant(
+        "begins the wait when a rollup is whole",
+        "rule",
+        "        unused=tuple(c for c in unused if in_window(within, c.completed_at, at)),\n",
+        "        unused=tuple(c for c in unused if rollup.is_whole()),\n",
+        "an hour of 24 begins the wait",
+    ),
+    Mutant(
+        "keeps one mark of all partitions, by job",
+        "cursor",
+        "to = (at - MOST_CLOCK_SKEW).timestamp()",
+        "to = at.timestamp()",
+        "late, and its state lost",
+    ),
+    Mutant(
+        "lets a run by hand use up no partition, by job",
+        "cursor",
+        "marks = used.get(name), used.get(whole_name(name))",
+        "marks = used.get(name), None",
+        "rolled up, and used by hand",
+    ),
+    Mutant(
+        "reads no partitions that are older than the window",
+        "catch_up",
+        "since = None if maps.rolled else since",
+        "since = since or None",
+        "partitions of any age, the state lost",
+    ),
+    Mutant(
+        "reads partitions of any age with the first success alone",
+        "catch_up",
+        "new: list[str | None] = [None] if anew else []",
+        "new: list[str | None] = []",
+        "no partition is young",
+    ),
+    Mutant(
         "uses up only what one part of the condition named",
         "condition",
-        "        seen = {partition: downstream.seen(partition, tick) for partition in requested}\n",
+        "        seen = {p: downstream.seen(p, tick, early.get(p)) for p in requested}\n",
         "        seen = {\n"
-        "            partition: {\n"
+        "            p: {\n"
         "                name: what\n"
-        "                for name, what in downstream.seen(partition, tick).items()\n"
+        "                for name, what in downstream.seen(p, tick, early.get(p)).items()\n"
         "                if name in part.question.windows\n"
         "            }\n"
-        "            for partition in requested\n"
+        "            for p in requested\n"
         "        }\n",
         "either, or both of two",
     ),
@@ -822,6 +857,62 @@ MUTANTS = (
         "return sorted(set(parents_through_views(graph, key)) - {key} - set(together))",
         "return sorted(set(parents_through_views(graph, key)) - {key})",
         "outputs built together, each with upstreams",
+    ),
+    Mutant(
+        "rolls up what is there of the partitions",
+        "rollup",
+        "return not self.missing and not self.never",
+        "return not self.never",
+        "a week once its days are there",
+    ),
+    Mutant(
+        "rolls up without the partitions before an upstream's first",
+        "rollup",
+        "return not self.missing and not self.never",
+        "return not self.missing",
+        "before the first day",
+    ),
+    Mutant(
+        "takes used partitions for new ones",
+        "gathering",
+        "if verdict.used_at is None and verdict.launch is None:",
+        "if verdict.launch is None:",
+        "a week once its days are there",
+    ),
+    Mutant(
+        "keeps the first completion of a partition",
+        "gathering",
+        "elif self._facts.get(partition, fact) == fact:",
+        "elif True:",
+        "one day is repaired",
+    ),
+    Mutant(
+        "does not see that a request used partitions",
+        "gathering",
+        "if requests != self._requests:",
+        "if not self._requests and requests:",
+        "one day is repaired",
+    ),
+    Mutant(
+        "keeps one mark for all partitions",
+        "evaluation_records",
+        "if self.rolled is not None and upstream in self.rolled.recent:",
+        "if False:",
+        "a late day",
+    ),
+    Mutant(
+        "rolls up what is inside of the window alone",
+        "asset_plan",
+        "None if upstream in rolled else self.look_backs[key],",
+        "self.look_backs[key],",
+        "days of any age",
+    ),
+    Mutant(
+        "rolls up without the partitions that a mapping requires",
+        "enumerations",
+        "return Enumerated(all_of_it, frozenset(all_of_it) - frozenset(there), never)",
+        "return Enumerated(all_of_it, frozenset(all_of_it) - frozenset(there))",
+        "before the first day",
     ),
 )
 

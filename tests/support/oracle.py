@@ -14,6 +14,9 @@ It is written from the contract, not from the library's code, so that agreement 
   nothing.
 - An early batch is held by pace as a whole one is, and does not count as a request for it.
 - With keys the rule holds for each by itself: of what a key sees, as if there were no others.
+- A rolled-up upstream is ready when each of its parts is known, of any age, and one is new: unused
+  and inside the window. Its parts are consumed each by itself. Past the deadline as many as
+  `missing` says may be unknown: that is an early batch, too.
 - Pace counts from the last firing, or hand-started run that consumes; at exactly that time it is
   over. From local midnight to a time of day nothing fires.
 - Losing state and wrapping the condition change nothing.
@@ -99,6 +102,7 @@ class Completion:
     completed_at: timedelta
     place: int  # of its step in the timeline
     upstream: str
+    part: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,26 +131,47 @@ class World:
     def known(self, upstream: str, place: int) -> list[Completion]:
         """Returns the completions of an upstream that are known."""
         return [
-            Completion(step.completed_at, number, upstream)
+            Completion(step.completed_at, number, upstream, step.part)
             for number, step in enumerate(self.timeline.steps[:place])
             if step.upstream == upstream
             if self.is_completion(number, place) and self.counts(number)
         ]
 
+    def known_beside(self, completion: Completion, place: int) -> list[Completion]:
+        """Returns the known completions of the same upstream, and of the same part of it."""
+        known = self.known(completion.upstream, place)
+        return [other for other in known if other.part == completion.part]
+
     def newest(self, upstream: str, place: int) -> Completion | None:
         """Returns the newest completion of an upstream that is known."""
         return max(self.known(upstream, place), default=None)
 
-    def ready(self, upstream: str, place: int) -> bool:
+    def new(self, upstream: str, place: int) -> list[Completion]:
+        """Returns the completions of an upstream that are neither used, nor older than a used one,
+        nor too old."""
+        return [
+            completion
+            for completion in self.known(upstream, place)
+            if self.in_window(completion, place)
+            and not any(
+                self.consumed(other, place)
+                for other in self.known_beside(completion, place)
+                if other >= completion
+            )
+        ]
+
+    def ready_rolled_up(self, upstream: str, place: int, missing: int = 0) -> bool:
+        """True if all parts of an upstream are known, but for so many, and one of them is new."""
+        there = {completion.part for completion in self.known(upstream, place)}
+        enough = len(there) >= dict(self.timeline.rollups)[upstream] - missing
+        return enough and bool(self.new(upstream, place))
+
+    def ready(self, upstream: str, place: int, missing: int = 0) -> bool:
         """True if an upstream has as many completions as it needs: none of them used, nor older
         than one that is, and all inside the window."""
-        known = self.known(upstream, place)
-        count = 0
-        for completion in known:
-            newer = [other for other in known if other >= completion]
-            if not any(self.consumed(other, place) for other in newer):
-                count += self.in_window(completion, place)
-        return count >= self.timeline.count_of(upstream)
+        if upstream in dict(self.timeline.rollups):
+            return self.ready_rolled_up(upstream, place, missing)
+        return len(self.new(upstream, place)) >= self.timeline.count_of(upstream)
 
     def is_completion(self, number: int, place: int) -> bool:
         """True if a step is a completion of its upstream, as far as is known at a tick."""
@@ -161,7 +186,7 @@ class World:
     def retry_never_came(self, number: int, place: int) -> bool:
         """True if a failure was to be retried, and was not for an hour."""
         steps, failed = self.timeline.steps, self.timeline.steps[number]
-        of_upstream = [n for n in range(place) if steps[n].upstream == failed.upstream]
+        of_upstream = [n for n in range(place) if _is_of_one(steps[n], failed)]
         failures = [n for n in of_upstream if steps[n].kind is Kind.FAILS_FOR_NOW]
         retries = [n for n in of_upstream if steps[n].kind is Kind.RETRIED]
         if failures.index(number) < len(retries):
@@ -174,7 +199,7 @@ class World:
         if not self.timeline.counts:
             return True
         step, before = self.timeline.steps[number], self.timeline.steps[:number]
-        of_upstream = [s for s in before if s.upstream == step.upstream]
+        of_upstream = [s for s in before if _is_of_one(s, step)]
         if self.timeline.counts == "prod":
             starts = [s for s in of_upstream if s.kind in (Kind.STARTS, Kind.STARTS_UNCOUNTED)]
             ended = sum(s.kind is Kind.ENDS for s in of_upstream)
@@ -190,7 +215,7 @@ class World:
         """True if a completion has been consumed."""
         for number, step in enumerate(self.timeline.steps[:place]):
             if number in self.fired and completion.upstream in self.upstreams(number):
-                newest = self.newest(completion.upstream, number)
+                newest = max(self.known_beside(completion, number), default=None)
                 if newest is not None and completion <= newest:
                     return True
             if self.is_hand(step) and self.before(completion, number):
@@ -242,13 +267,14 @@ class World:
             return names == set(self.upstreams(place))
         return _is_met(when, names)
 
-    def all_ready(self, place: int) -> list[Completion]:
-        """Returns the newest completion of each upstream that is ready."""
+    def all_ready(self, place: int, missing: int = 0) -> list[Completion]:
+        """Returns the newest completion of each upstream that is ready, or is but for so many of
+        its parts."""
         newest = [self.newest(upstream, place) for upstream in self.upstreams(place)]
         return [
             completion
             for completion in newest
-            if completion is not None and self.ready(completion.upstream, place)
+            if completion is not None and self.ready(completion.upstream, place, missing)
         ]
 
     def batch(self, place: int) -> list[Completion] | None:
@@ -271,7 +297,7 @@ class World:
     def begins_wait(self, completion: Completion, place: int) -> bool:
         """True if it is unused, in its window, and neither optional, nor of every key, nor left
         over by a quorum that was met without it."""
-        newer = [c for c in self.known(completion.upstream, place) if c >= completion]
+        newer = [c for c in self.known_beside(completion, place) if c >= completion]
         if any(self.consumed(c, place) for c in newer) or not self.in_window(completion, place):
             return False
         when, name = self.timeline.when, completion.upstream
@@ -319,13 +345,18 @@ class World:
 
     def early_batch(self, place: int) -> list[Completion] | None:
         """Returns what is enough only past the deadline, if it was not requested in this wait."""
-        otherwise, ready = self.timeline.otherwise, self.all_ready(place)
-        if otherwise is None or not self.is_past_deadline(place):
+        otherwise, missing = self.timeline.otherwise, self.timeline.missing
+        if (otherwise or missing) is None or not self.is_past_deadline(place):
             return None
+        ready = self.all_ready(place, missing or 0)
         since = self.since(place)
         if any(self.timeline.steps[one].at >= since for one in self.early):
             return None
-        return ready if ready and _is_met(otherwise, {c.upstream for c in ready}) else None
+        if missing is not None and self.enough(ready, place):
+            return ready
+        if otherwise is None or not ready:
+            return None
+        return ready if _is_met(otherwise, {c.upstream for c in ready}) else None
 
     # --- what holds --------------------------------------------------------------------------
 
@@ -368,6 +399,11 @@ class World:
             if midnight <= moment < until:
                 return f"before {self.timeline.not_before}"
         return ""
+
+
+def _is_of_one(one: Step, other: Step) -> bool:
+    """True if two steps are of one upstream, and of one part of it."""
+    return (one.upstream, one.part) == (other.upstream, other.part)
 
 
 def _is_met(when: int | str, names: Collection[str]) -> bool:

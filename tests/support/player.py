@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from tests.support import drivers
 from tests.support.drivers import World
-from tests.support.mechanisms import Mechanism
+from tests.support.mechanisms import Mechanism, all_parts
 from tests.support.timeline import EARLY, Firings, Kind, Step, Timeline
 
 DEV = {drivers.ENV_TAG: "dev"}
@@ -34,7 +34,11 @@ class Player(AbstractContextManager["Player"]):
     def _definitions(self):
         keys = self.timeline.partitions if self.mechanism.world.key_tag == drivers.PARTITION else ()
         others = drivers.upstreams(
-            self.named - self.letters, keys=keys, shared=self.timeline.shared, d=False
+            self.named - self.letters,
+            keys=keys,
+            shared=self.timeline.shared,
+            parts=all_parts(self.timeline),
+            d=False,
         )
         tested = self.mechanism.define(self.letters, self.timeline, self.wrapped)
         return drivers.dg.Definitions.merge(tested, others)
@@ -57,7 +61,7 @@ class Player(AbstractContextManager["Player"]):
         """Returns a new data version for what a step materializes, if these matter."""
         if self.timeline.counts != "changed":
             return None
-        made = self.versions[step.upstream, step.key] = f"version {len(self.drawn)}"
+        made = self.versions[step.upstream, step.key, step.part] = f"version {len(self.drawn)}"
         self.drawn.append(made)
         return made
 
@@ -66,6 +70,7 @@ class Player(AbstractContextManager["Player"]):
         digit."""
         world, letter = self.world.at(step.completed_at), step.upstream
         key = self.timeline.partition_of(step.key) if self.has_days else step.key
+        key = self.timeline.part_of(step) or key
         match step.kind:
             case Kind.TICK:
                 before = len(world.requested)
@@ -74,7 +79,7 @@ class Player(AbstractContextManager["Player"]):
             case Kind.COMPLETES:
                 world.run(letter, key=key, version=self.version(step))
             case Kind.SAME:
-                same = self.versions.get((letter, step.key))
+                same = self.versions.get((letter, step.key, step.part))
                 world.run(letter, key=key, version=same or self.version(step))
             case Kind.UNCOUNTED:
                 world.run(letter, key=key, tags=DEV, version=self.version(step))

@@ -26,6 +26,8 @@ at one time happen in the order written. Before a colon stands what is not the d
     deadline=09:00/Europe/Berlin: A .       a wait until that time of day
     {A,B,C} keys=x,y shared=C: A/x B/y C .  steps of a key; C has none, and stands for every key
     keys=mon,tue daily=yes: A/mon B/tue .   keys that are days, of the week that begins at hour 0
+    rollup[A]=2 keys=x: A:1/x A:2/x B/x .   two partitions of A make a key; a run is of one of them
+    rollup[A]=3 missing=1 deadline=2h: A:1 A:3 .@2  one of them may be missing past the deadline
 
 ``parse`` reads this, ``str`` writes its one canonical form: ``parse(str(t)) == t``.
 """
@@ -88,6 +90,8 @@ ENDS = ("canceled", "failure", "success")
 
 WITHOUT_KEY = {Kind.TICK, Kind.JOINS, Kind.LEAVES, Kind.LOSE_STATE, Kind.WRAP}
 """What is never of one key alone."""
+
+_OF_SETS = {Kind.JOINS, Kind.LEAVES}
 
 FORMS = {
     kind.value.format(A=letter, a=letter.lower()): (kind, letter if "{" in kind.value else None)
@@ -229,6 +233,7 @@ class Step:
         upstream: The letter of the upstream it is about, if it is about one.
         late: For a completion, how long before ``at`` its work had ended.
         key: The correlation key of the run it is about, if that has one.
+        part: Which of the partitions that make a key it is about, from 1, if they are rolled up.
     """
 
     kind: Kind
@@ -236,6 +241,7 @@ class Step:
     upstream: str | None = None
     late: timedelta = timedelta(0)
     key: str | None = None
+    part: int | None = None
 
     def __post_init__(self) -> None:
         if FORMS.get(self.form) != (self.kind, self.upstream):
@@ -256,8 +262,9 @@ class Step:
 
     @property
     def suffix(self) -> str:
-        """How its key is written."""
-        return "" if self.key is None else f"/{self.key}"
+        """How its part and key are written."""
+        part = "" if self.part is None else f":{self.part}"
+        return part if self.key is None else f"{part}/{self.key}"
 
     @property
     def lateness(self) -> str:
@@ -281,6 +288,8 @@ class Timeline:
         windows: Upstreams with windows of their own, and these.
         when: What must be ready: None for all, so many, or an expression over letters.
         count: Upstreams that are ready with so many completions, and these numbers.
+        rollups: Upstreams of which so many partitions make a key, and these numbers.
+        missing: How many of these may be missing from the deadline on; None for none.
         settle: Quiet period: no upstream has completed for this long; None for none.
         deadline: How long a batch is waited for, or until what time of day; None for ever.
         otherwise: What must be ready past the deadline: None, so many, or an expression.
@@ -303,6 +312,8 @@ class Timeline:
     windows: tuple[tuple[str, Window], ...] = ()
     when: int | str | None = None
     count: tuple[tuple[str, int], ...] = ()
+    rollups: tuple[tuple[str, int], ...] = ()
+    missing: int | None = None
     settle: timedelta | None = None
     deadline: Deadline | None = None
     otherwise: int | str | None = None
@@ -331,6 +342,7 @@ class Timeline:
         ended = sorted((letter, tuple(sorted(ends))) for letter, ends in dict(self.ended).items())
         put("ended", tuple(pair for pair in ended if pair[1] != ("success",)))
         put("count", tuple(pair for pair in sorted(dict(self.count).items()) if pair[1] != 1))
+        put("rollups", tuple(sorted(dict(self.rollups).items())))
         put("when", self.when if self.when is None else _read_when(str(self.when)))
         own = self.otherwise
         put("otherwise", own if own is None else _read_when(str(own)))
@@ -364,6 +376,7 @@ class Timeline:
                 yield f"count[{letter}]", f"a count is 1 or more, not {count}"
         if self.count and re.search("[|~]", str(self.when)):
             yield "when", "with a count, when is a number or like A&B: the condition has no other"
+        yield from self._rollup_faults(letters)
         if self.settle is not None:
             if self.settle <= timedelta(0) or self.settle % GRID:
                 yield "settle", f"to settle takes more than 0 h, not {self.settle!s}"
@@ -387,6 +400,24 @@ class Timeline:
             yield "shared", f"{sorted(self.shared)} are not all in the set {letters}"
         if self.manual_runs not in ("ignore", "consume"):
             yield "manual_runs", f"manual_runs={self.manual_runs!r} is not ignore or consume"
+
+    def _rollup_faults(self, letters: list[str]) -> Iterator[tuple[str, str]]:
+        for letter, parts in dict(self.rollups).items():
+            option = f"rollup[{letter}]"
+            if letter not in letters:
+                yield option, f"{letter} is not in the set {letters}"
+            if parts not in (2, 3, 4):
+                yield option, f"it is of 2, 3 or 4 partitions, not {parts}"
+            if letter in dict(self.count) or letter in self.shared:
+                yield option, f"what {letter} rolls up is neither counted nor shared"
+            if self.missing is not None and self.missing >= parts:
+                yield "missing", f"{self.missing} of {parts} leaves none"
+        if self.rollups and re.search("[|~]", str(self.when)):
+            yield "when", "with a rollup, when is a number or like A&B: the condition has no other"
+        if self.missing is not None and (self.missing < 1 or not self.rollups):
+            yield "missing", "it is 1 or more, of a rollup"
+        if self.missing is not None and self.deadline is None:
+            yield "missing", "it is asked only past a deadline, and there is none"
 
     def _pace_faults(self, windows: list[Window]) -> Iterator[tuple[str, str]]:
         shortest = min((w for w in windows if isinstance(w, timedelta)), default=timedelta.max)
@@ -440,6 +471,10 @@ class Timeline:
                 yield number, f"{step.key!r} is not a key of this timeline: keys={keys}"
             if step.key is not None and name in self.shared:
                 yield number, f"{name} is shared by all keys: its runs have none"
+            if (step.part is None) is (name in dict(self.rollups) and kind not in _OF_SETS):
+                yield number, f"{step.form} is of one of the partitions that A rolls up, like A:1"
+            if step.part is not None and not 1 <= step.part <= dict(self.rollups).get(name, 0):
+                yield number, f"{name} has no partition {step.part}"
             if self.keys and step.key is None and step.form.startswith("D"):
                 yield number, f"whose? with keys, {step.form} has one: {step.form}/{self.keys[0]}"
             clock = step.at
@@ -452,8 +487,10 @@ class Timeline:
                         yield number, fault
                     if isinstance(when, int) and len(members) < when:
                         yield number, f"{option}={when} of a set of {len(members)} can never be"
-                if name in dict(self.count):
-                    yield number, f"count[{name}] names it: it can neither join nor leave"
+                for option, own in (("count", self.count), ("rollup", self.rollups)):
+                    if name in dict(own):
+                        fault = f"{option}[{name}] names it: it can neither join nor leave"
+                        yield number, fault
 
     def window_of(self, upstream: str) -> Window:
         """Returns how recent a completion of this upstream must be."""
@@ -473,6 +510,21 @@ class Timeline:
             return key
         days = (self.start + timedelta(days=number) for number in range(7))
         return next(str(day) for day in days if WEEKDAYS[day.weekday()] == key)
+
+    def part_of(self, step: Step) -> str | None:
+        """Returns the partition of an upstream that a step is of, if that is rolled up."""
+        if step.part is None or (self.daily and step.key is None):
+            return None
+        return self.parts(step.upstream, step.key)[step.part - 1]
+
+    def parts(self, upstream: str, key: str | None) -> list[str]:
+        """Returns the partitions of an upstream that make a key, if that is rolled up; of a run
+        without a key, those that make none."""
+        number = dict(self.rollups).get(upstream, 0)
+        if not self.daily or key is None:
+            return [f"{key or 'none'}.{one + 1}" for one in range(number)]
+        hours = (24 // number * one for one in range(number))
+        return [f"{self.partition_of(key)}-{hour:02}:00" for hour in hours]
 
     @property
     def partitions(self) -> tuple[str, ...]:
@@ -502,6 +554,9 @@ class Timeline:
         if self.when is not None:
             words.append(f"when={self.when}")
         words += [f"count[{letter}]={count}" for letter, count in self.count]
+        words += [f"rollup[{letter}]={parts}" for letter, parts in self.rollups]
+        if self.missing is not None:
+            words.append(f"missing={self.missing}")
         if self.settle:
             words.append(f"settle={in_hours(self.settle)}h")
         if self.deadline is not None:
@@ -572,7 +627,7 @@ def _read_date(word: str) -> date:
 _END_OF_HEADER = re.compile(r"(?<!\d\d):|:(?!\d\d)")  # Not the one in 09:00.
 _KEY = re.compile("[a-z][a-z0-9]*")
 _STEP = re.compile(
-    r"(?P<form>\([^()]*\)|[^\s@<()/]+)(?:/(?P<key>[^\s@<]*))?"
+    r"(?P<form>\([^()]*\)|[^\s@<()/:]+)(?::(?P<part>\d))?(?:/(?P<key>[^\s@<]*))?"
     r"(?:@(?P<at>[^\s<]*))?(?:<(?P<late>\S*))?(?!\S)"
 )
 _OPTIONS = {
@@ -582,6 +637,8 @@ _OPTIONS = {
     r"window\[(.*)\]=(.*)": ("windows", lambda letter, word: ((letter, _read_window(word)),)),
     "when=(.*)": ("when", _read_when),
     r"count\[(.*)\]=(.*)": ("count", lambda letter, word: ((letter, _read_count(word)),)),
+    r"rollup\[(.*)\]=(.*)": ("rollups", lambda letter, word: ((letter, _read_count(word)),)),
+    "missing=(.*)": ("missing", _read_count),
     "settle=(.*)h": ("settle", hours),
     "deadline=(.*)": ("deadline", _read_deadline),
     "otherwise=(.*)": ("otherwise", _read_when),
@@ -598,9 +655,9 @@ _OPTIONS = {
 }
 _EXAMPLES = (
     "{A,B} start=2026-03-08 window=24h|none|day/America/New_York window[A]=6h when=2 when=A&(B|~C)"
-    " count[A]=3 settle=1h deadline=2h|09:00/Europe/Berlin otherwise=1 otherwise=A|B idle=yes|no"
-    " ended[A]=success,failure counts=prod|changed pace=6h|day/UTC notbefore=09:00/UTC keys=x,y"
-    " shared=A daily=yes|no overlap=yes|no manual_runs=ignore|consume"
+    " count[A]=3 rollup[A]=3 missing=1 settle=1h deadline=2h|09:00/Europe/Berlin otherwise=1"
+    " otherwise=A|B idle=yes|no ended[A]=success,failure counts=prod|changed pace=6h|day/UTC"
+    " notbefore=09:00/UTC keys=x,y shared=A daily=yes|no overlap=yes|no manual_runs=ignore|consume"
 )
 
 
@@ -623,7 +680,8 @@ def parse(text: str, **header: Any) -> Timeline:
             late = timedelta(0) if found["late"] is None else hours(found["late"])
         kind, upstream = FORMS[form]
         with _pointing(text, place):
-            steps.append(Step(kind, at, upstream, late, found["key"]))
+            part = None if found["part"] is None else int(found["part"])
+            steps.append(Step(kind, at, upstream, late, found["key"], part))
         places.append(place)
         place = found.end()
     try:
@@ -642,7 +700,7 @@ def _parse_header(text: str, written: str, header: Mapping[str, Any]) -> dict[st
             for pattern, (name, read) in _OPTIONS.items():
                 if (found := re.fullmatch(pattern, word[0])) and option not in places:
                     value = read(*found.groups())
-                    several = name in ("windows", "count", "ended")
+                    several = name in ("windows", "count", "ended", "rollups")
                     fields[name] = (*fields.get(name, ()), *value) if several else value
                     places[option] = word.start()
                     break

@@ -44,6 +44,7 @@ class Named:
         t = self.timeline
         period = isinstance(t.window, Period) or t.pace or t.not_before or t.deadline
         more = t.windows or t.when is not None or t.count or t.settle or t.idle or t.keys
+        more = more or t.rollups
         lets_go = any(step.kind is Kind.LET_GO for step in t.steps)
         return bool(period or more or lets_go or t.ended or t.counts)
 
@@ -51,7 +52,7 @@ class Named:
 CORE, WINDOW, STATE, DIFFERENCE = "Core", "Window", "State", "Listed differences"
 KEYS, WINDOWS, QUORUM, SETTLING = "Keys", "Windows", "Quorum", "Settling"
 COUNT, HAND, DEADLINES, PACE = "Count", "By hand", "Deadlines", "Pace"
-COUNTING = "What counts"
+ROLLUP, COUNTING = "Rollup", "What counts"
 
 # fmt: off
 # ruff: noqa: E501 (one line of data each)
@@ -322,4 +323,37 @@ NAMED = (
     Named(DEADLINES, "a day has until nine", "window=48h deadline=09:00/Europe/Berlin otherwise=1 keys=mon daily=yes: A/mon@1 .@8.1 .@31.9 .@32 .", "mon=00e0", "The first nine after its end."),
     Named(DEADLINES, "the oldest leaves its wait", "deadline=10h otherwise=1: A .@10 A@20 .@20.1 .@29.9 .@30 .", "e00e0", "When the first A is too old, the wait is that of the second, with a deadline of its own."),
     Named(DEADLINES, "a day that was requested long ago", "deadline=2h otherwise=1 keys=mon daily=yes: A/mon@1 B/mon@2 . A/mon@100 (lose state) .@103 B/mon .", "mon=101", "Longer ago than any window: it is a repair all the same."),
+
+    Named(ROLLUP, "a key once its partitions are there", "rollup[A]=3: A:1 . B A:3 . A:2 . .", "0010", "Each of the three must be there, in whatever order."),
+    Named(ROLLUP, "one partition is repaired", "rollup[A]=2: A:1 A:2 B . A:1 . B . .", "1010", "All are there and one is new; it waits for something new of B."),
+    Named(ROLLUP, "one partition alone, again and again", "rollup[A]=2: A:1 B . A:1 A:1 . B .", "000", "Two of the first are no second."),
+    Named(ROLLUP, "partitions of any age", "rollup[A]=2: A:1 A:2@30 B .@31 A:1@31.1 .", "10", "One of them is to be new; the others may be older than the window."),
+    Named(ROLLUP, "partitions of any age, the state lost", "rollup[A]=3 keys=x: A:1/x A:2/x@40 . (lose state) A:3/x@80 (lose state) B/x . .", "x=010", "However old, they are read again."),
+    Named(ROLLUP, "a key of any age is forgotten in between", "rollup[A]=2 keys=x: A:1/x A:2/x B/x . .@50 A:2/x@100 B/x . .", "x=1010", "What is forgotten is read again when something new comes."),
+    Named(ROLLUP, "no partition is young", "rollup[A]=2: A:1 A:2 .@24.05 B . A:2 .", "001", "Whole, and nothing new inside the window."),
+    Named(ROLLUP, "a partition that comes late", "{A,B,C} when=B rollup[A]=2: A:1@1 B . A:2@1.2<0.5 .@1.3 B .", "101", "What was not there when the first was used is used with the next."),
+    Named(ROLLUP, "a late clock's partition is new", "rollup[A]=2: A:1@1 A:2@2 B@2.1 .@2.2 A:1@2.3<0.8 B@2.4 .@2.5 .", "110", "It is newer than the first that was used, whatever was used of the second."),
+    Named(ROLLUP, "a late clock's partition is old", "rollup[A]=2: A:1@1 A:2@2 B@2.1 .@2.2 A:2@2.3<0.8 B@2.4 .@2.5 .", "100", "It is older than the second that was used."),
+    Named(ROLLUP, "late, and its state lost", "rollup[A]=2: A:1@1 A:2@2 B@2.1 .@2.2 (lose state) A:1<0.8 B@2.4 .@2.5 (lose state) .", "110", "How far each was used is read back from the request."),
+    Named(ROLLUP, "two rollups", "rollup[A]=2 rollup[B]=3: A:1 A:2 B:1 B:3 . B:2 . A:1 . B:1 .", "0101", "Each is whole by itself."),
+    Named(ROLLUP, "a rollup by key", "rollup[A]=2 keys=x,y: A:1/x A:2/y B/x B/y . A:1/y . A:2/x . . A:2/y . (lose state) B/y .", "x=001000 y=010001", "A partition of one key says nothing of another's."),
+    Named(ROLLUP, "a rollup of days", "window=48h rollup[A]=3 keys=mon,tue daily=yes: A:1/mon@8 A:2/mon@16 A:1/tue@32 . A:3/mon@33 B/mon . B/tue A:3/tue@49 . A:2/tue .", "mon=0100 tue=0001", "By the time that they lie in."),
+    Named(ROLLUP, "a failed partition is repaired", "rollup[A]=2: A:1 (A fails):2 B . A:2 .", "01", "Only a completion is there."),
+    Named(ROLLUP, "a rollup while D runs", "rollup[A]=2 overlap=no: A:1 A:2 B . A:1 B . D! . A:2 . D! .", "10100", "What came meanwhile is of the next batch; one partition alone waits for B."),
+    Named(ROLLUP, "a rollup that is let go", "rollup[A]=2: A:1 A:2 . D~ B . A:1 .", "001", "What is let go stays there, and one is to be new."),
+    Named(ROLLUP, "rolled up, and used by hand", "rollup[A]=2 manual_runs=consume: A:1 A:2 D? B . A:2 .", "01", "A run by hand uses up every partition."),
+    Named(ROLLUP, "nothing new of a rollup", "rollup[A]=2: A:1 A:2 B . B . A:1 .", "101", "All of it is there, and waits for one that is made again."),
+    Named(ROLLUP, "an optional rollup", "{A,B,C} when=A&B rollup[C]=2: C:1 A B . C:2 . A B . C:1 A B .", "1011", "Ready or not, all that is known of it is used."),
+    Named(ROLLUP, "a rollup in a quorum", "{A,B,C} when=2 rollup[A]=2: A:1 B . A:2 . C .", "010", "It is one of the two once it is whole."),
+    Named(ROLLUP, "a rollup that settles", "rollup[A]=2 settle=1h: A:1 A:2@0.5 B .@1.4 .@1.6", "01", "The last of its partitions begins the quiet hour."),
+    Named(ROLLUP, "a rollup no sooner than", "rollup[A]=2 pace=6h: A:1 A:2 B . A:1@1 B .@5 .@6.5", "101", "A repair waits for its time."),
+    Named(ROLLUP, "an hour of 24 begins the wait", "rollup[A]=3 deadline=2h otherwise=B: A:1@1 .@2.9 .@3 B@3.1 .@3.2 A:2 A:3 . .", "00e10", "Ready or not, the oldest of its partitions begins it."),
+    Named(ROLLUP, "some may be missing past the deadline", "rollup[A]=3 missing=1 deadline=2h: A:1 A:2 B .@1.999 .@2 .@2.5 A:3 . .", "0e010", "An early request, which uses up nothing: whole, it is requested again."),
+    Named(ROLLUP, "more are missing than may be", "rollup[A]=3 missing=1 deadline=2h: A:1 B .@2 A:3@3 . . A:2 .", "0e01", "As soon as no more are missing than may be."),
+    Named(ROLLUP, "all of the others must be there", "{A,B,C} rollup[A]=2 missing=1 deadline=2h: A:1 B .@2 C . A:2 .", "0e1", "Partitions may be missing; an upstream may not."),
+    Named(ROLLUP, "some may be missing, or something else is enough", "{A,B,C} rollup[A]=3 missing=1 deadline=2h otherwise=A: A:1 .@2 A:2 . B C . A:3 .", "0e01", "What is enough past the deadline is asked of what is ready then."),
+    Named(ROLLUP, "what is missing is of another request", "rollup[A]=2 missing=1 deadline=2h: A:2 B .@2 A:2@2.5 .@5 A:1 .", "e01", "Of a wait there is one early request."),
+    Named(ROLLUP, "an early rollup, its state lost", "rollup[A]=3 missing=1 deadline=2h: A:1 A:2 B .@2 (lose state) . A:3 (lose state) . .", "e010", "That it was made is read back."),
+    Named(ROLLUP, "some of a day may be missing", "window=48h rollup[A]=3 missing=1 deadline=2h keys=mon daily=yes: A:1/mon@8 A:2/mon@16 B/mon .@25.9 .@26 A:3/mon@30 . A:1/mon@31 B/mon .", "mon=0e11", "From two hours after its end."),
+    Named(ROLLUP, "a young one is to be there past the deadline", "rollup[A]=3 missing=1 deadline=2h: A:1 A:2@1 .@25.05 B .@27.2 A:1@28 .", "00e", "Nothing of A is inside the window; then something is."),
 )

@@ -54,6 +54,9 @@ periods = all_upstreams_updated(
     }
 )
 some = all_upstreams_updated(within={"a": DAY, "b": None}, at_least=2, wait_while_running=False)
+whole = all_upstreams_updated(rollup=["hourly", dg.AssetKey("b")])
+every_partition = all_upstreams_updated(rollup=True)
+most = all_upstreams_updated(rollup=["hourly"], missing_at_most=2, deadline=timedelta(hours=2))
 hourly = all_upstreams_updated(count={"a": 24})
 deprecated = upstreams_updated(2, within=DAY)
 either = upstream_updated("a") & (upstream_updated(dg.AssetKey("b"), DAY) | upstream_updated("c"))
@@ -156,6 +159,17 @@ sensor: dg.SensorDefinition = fan_in_sensor(
     description="Both feeds.",
 )
 
+by_day: dg.SensorDefinition = fan_in_sensor(
+    name="by_day",
+    upstream_jobs=[orders_job, payments_job],
+    job=report_job,
+    correlate_by="dagster/partition",
+    partition_mappings={"payments_job": dg.TimeWindowPartitionMapping(), "orders_job": str.lower},
+    rollup=["payments_job"],
+    missing_at_most=2,
+    deadline=timedelta(hours=2),
+    alarm_on="report",
+)
 try:
     fan_in_sensor(name="two", upstream_jobs=[orders_job], job=report_job, when=at_least(2))
 except FanInError as error:

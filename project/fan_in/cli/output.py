@@ -21,6 +21,7 @@ from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
 from ..inspect.requests import RequestedRun
 from ..messages import count_ready, does_not_count, explain_uncounted, explain_upstream
+from ..rollup import Rollup
 from ..rule import Batch, Completion, Uncounted, UpstreamStatus
 from ..ticks import TickRecord
 from ..windows import falls_out, format_duration, format_time
@@ -194,7 +195,8 @@ def _upstream_row(status: UpstreamStatus, outlook: Outlook, at: datetime) -> tup
     counts = _in_utc(until) if until else "always"
     if status.uncounted:
         counts += f"; {does_not_count(status.uncounted, words=outlook.words, at=at)}"
-    return status.upstream, last, age, "yes", counts
+    yes = "yes" if status.rollup is None else f"yes, {status.rollup.there} partitions"
+    return status.upstream, last, age, yes, counts
 
 
 def _upstream_line(status: UpstreamStatus, outlook: Outlook, at: datetime) -> str:
@@ -274,10 +276,21 @@ def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Map
         "ended": newest and newest.ended,
         "uncounted": status.uncounted,
         "used_at": status.used_at,
+        "partitions": None if status.rollup is None else rollup_data(status.rollup),
         "window": status.within,
         "falls_out_at": status.ready_until if status.ready else until,
         "completions": len(status.counted),
         "needed": status.needed,
+    }
+
+
+def rollup_data(rollup: Rollup) -> Mapping[str, Any]:
+    return {
+        "of": rollup.count,
+        "there": rollup.there,
+        "first_missing": list(rollup.first_missing),
+        "to_come": rollup.to_come,
+        "never": list(rollup.never),
     }
 
 

@@ -137,7 +137,7 @@ def explain_at(
     answers = [
         _answer(outlooks[of], made.get(of), told)
         for of in outlooks
-        if of is None or of == key or of in made or outlooks[of].decision.ready
+        if of is None or of == key or of in made or outlooks[of].decision.has_begun
     ]
     if not made:
         at_tick = known_at(near.at).by_key if near else {}

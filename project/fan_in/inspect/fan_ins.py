@@ -23,7 +23,7 @@ from ..partition_maps import are_times
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..run_reader import PARTITION_TAG, Home, Upstream
 from ..sensor import FanInSensor, fan_in_of
-from ..terms import Terms
+from ..terms import Terms, rolled_up
 from ..waits import Deadline
 from ..windows import ONE_DAY, Within, longest_window
 
@@ -165,6 +165,8 @@ def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
             ended=fan_in.ended,
             no_sooner_than=fan_in.no_sooner_than,
             not_before=fan_in.not_before,
+            rollup=frozenset(rolled_up(fan_in, fan_in.names)),
+            missing_at_most=fan_in.missing_at_most,
             deadline=fan_in.deadline,
             otherwise=fan_in.otherwise,
             count=fan_in.count,
@@ -226,6 +228,8 @@ def _of_condition(
             not_before=parser.not_before,
             deadline=parser.deadline,
             otherwise=parser.otherwise,
+            rollup=frozenset(parser.rollup),
+            missing_at_most=parser.missing_at_most,
             count=parser.count,
             overlap=parser.overlap,
             idle=parser.idle,
@@ -261,6 +265,8 @@ class ConditionParser:
         self.not_before: TimeOfDay | None = None
         self.deadline: Deadline | None = None
         self.otherwise: Requirement | None = None
+        self.rollup: set[str] = set()
+        self.missing_at_most: int | None = None
         self.count: dict[str, int] = {}
         self.overlap = True
         self.idle = False
@@ -305,6 +311,9 @@ class ConditionParser:
             self.counts = condition.counts or self.counts
             self.no_sooner_than = self.no_sooner_than or condition.no_sooner_than
             self.not_before = self.not_before or condition.not_before
+            of_condition = condition.rolled_up(self.graph, self.key)
+            self.rollup |= {key.to_user_string() for key in of_condition}
+            self.missing_at_most = condition.missing_at_most or self.missing_at_most
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
             upstreams = condition.upstreams(self.graph, self.key)
             names = [key.to_user_string() for key in upstreams]

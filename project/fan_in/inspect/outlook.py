@@ -76,7 +76,7 @@ class Outlook:
     @property
     def waits(self) -> bool:
         """Whether something counts, or waits, or was let go within the last day."""
-        return bool(self.decision.ready or self.decision.past_deadline or self.let_go)
+        return bool(self.decision.has_begun or self.decision.past_deadline or self.let_go)
 
     @property
     def complete_since(self) -> datetime | None:

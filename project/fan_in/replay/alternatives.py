@@ -12,7 +12,7 @@ from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..pace import pace_words
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement, check_count
-from ..terms import check_times, count_words
+from ..terms import check_times, count_words, rolled_up
 from ..waits import wait_words
 from ..windows import (
     ONE_DAY,
@@ -194,6 +194,8 @@ def rule_words(rule: Rule) -> str:
         parts.append(count_words(rule.count))
     if rule.settle:
         parts.append(f"settled for {format_duration(rule.settle)}")
+    if rule.rollup:
+        parts.append(f"rolled up: {', '.join(rolled_up(rule, rule.upstreams))}")
     parts += [f"{name} ends in {' or '.join(sorted(ends))}" for name, ends in rule.ended.items()]
     parts += [f"what {name_of(rule.counts)} counts"] if rule.counts is not None else []
     parts += pace_words(rule.no_sooner_than, rule.not_before)
@@ -229,7 +231,10 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
     """Returns a fan-in's rule on a path, in that path's names."""
     if kind == fan_in.kind:
         return fan_in.rule
-    rule, names = fan_in.rule, _names_on_other_path(fan_in)
+    rule = fan_in.rule
+    if rule.rollup:
+        raise FanInError("replay plays a rollup on the path that has it alone")
+    names = _names_on_other_path(fan_in)
     # In the order of the upstreams; the window of a job is that of the last of its assets.
     windows = {o: window_of(rule.within, name) for name in rule.upstreams for o in names[name]}
     return replace(

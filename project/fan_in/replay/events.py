@@ -83,6 +83,9 @@ class Materialized:
         run_id: The run that did it, or None if it was reported from outside.
         key: The key that it counts for; None for all of them.
         seen: When it became visible, if that is known to be later.
+        partition: Its own partition, if many of them make a key.
+        whole: Told with the first of a key: the partitions that make it.
+        never: Told with it: those that it lacks for good.
         counts: Whether it counts, as the fan-in's function says.
     """
 
@@ -92,6 +95,9 @@ class Materialized:
     run_id: str | None = None
     key: str | None = None
     seen: Time | None = None
+    partition: str | None = None
+    whole: tuple[str, ...] | None = None
+    never: tuple[str, ...] = ()
     counts: bool = True
 
 

@@ -76,6 +76,9 @@ class Mechanism:
     def take(self, event: Event) -> None:
         """Takes an event that is no completion."""
 
+    def expect(self, event: Materialized) -> None:
+        """Takes which partitions of an upstream make a key, told with the first of them."""
+
     def counts(self, event: Ended | Materialized) -> bool:
         """Returns True if an event is a completion for it; by default, what succeeds."""
         return not isinstance(event, Ended) or event.success
@@ -106,7 +109,9 @@ class Mechanism:
 
 def longest_of(*rules: Rule) -> timedelta | None:
     """Returns an age at which a completion is outside every window of these rules, and a request
-    is past every pace; None if a window has no end."""
+    is past every pace; None if a window has no end, or a rollup needs completions of any age."""
+    if any(r.rollup for r in rules):
+        return None
     windows = [window_of(r.within, name) for r in rules for name in r.upstreams]
     return longest_window([*windows, *(r.no_sooner_than for r in rules if r.no_sooner_than)])
 
@@ -121,5 +126,6 @@ def completion_of(event: Ended | Materialized) -> Completion:
         position=(event.at, own),
         run_id=event.run_id,
         key=event.key,
+        partition=event.partition if isinstance(event, Materialized) else None,
         ended=event.ended if isinstance(event, Ended) else None,
     )

@@ -6,8 +6,10 @@ from typing import Any
 import dagster as dg
 
 from ..errors import FanInError
+from ..gathering import Enumerated
 from ..inspect.fan_ins import FanInSpec
 from ..partition_maps import Pairing, PartitionMap
+from ..terms import rolled_up
 
 
 class KeysOfPartitions:
@@ -27,12 +29,30 @@ class KeysOfPartitions:
         self._is_partitioned = graph.has(upstream) and graph.get(upstream).is_partitioned
         self._map: PartitionMap | None = None
         self._pairing = Pairing.SAME
-        if self._by_key and fan_in.kind == "condition":
+        self._told: set[str | None] = set()
+        rolls_up = upstream.to_user_string() in rolled_up(fan_in.rule, fan_in.rule.upstreams)
+        if fan_in.kind == "condition" and (self._by_key or rolls_up):
             try:
-                self._map = PartitionMap(graph, upstream, fan_in.asset_key, fan_in.asset_key)
+                own = fan_in.asset_key
+                self._map = PartitionMap(graph, upstream, own, own, rolls_up)
                 self._pairing = self._map.pairing
             except FanInError:  # As for the condition: it counts for no partition.
                 self._pairing = Pairing.SHARED
+
+    @property
+    def rolls_up(self) -> bool:
+        """True if many partitions of the upstream make one key."""
+        return self._map is not None and self._map.rolls_up
+
+    def first_of(self, key: str | None) -> Enumerated | None:
+        """Returns the partitions that make a key, when it is first asked; None if they are not
+        rolled up, or were told."""
+        if self._map is None or not self._map.rolls_up or key in self._told:
+            return None
+        self._told.add(key)
+        at, instance = self._view.effective_dt, self._view.instance
+        with dg.partition_loading_context(at, instance):
+            return self._map.enumerate(key, at, instance)
 
     def of(self, partition: str | None) -> Sequence[str | None]:
         """Returns the keys that a materialization of a partition counts for: none, some, or the

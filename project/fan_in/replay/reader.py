@@ -21,12 +21,14 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from ..compat.python import UTC
 from ..cursor import CONSUME_TAG, SensorRequest
+from ..errors import FanInError
 from ..evaluation_records import record_behind
 from ..event_rows import Body
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..inspect.sensors import Evaluators
 from ..rule import Completion
 from ..run_reader import PARTITION_TAG, RunReader, Upstream, origin_of
+from ..sensor import fan_in_of
 from ..sensor_config import SENSOR_TAG
 from .counted import DataVersions, ended_run
 from .event_order import OUT_OF_ORDER, as_seen, by_time, in_order
@@ -55,6 +57,12 @@ LONGEST_RUN = timedelta(days=2)
 PATHS: Collection[Kind] = ("sensor", "condition")
 
 
+def _maps_keys(sensor: dg.SensorDefinition | None) -> bool:
+    """True if a fan-in sensor maps the keys of its upstreams to its own."""
+    spec = None if sensor is None else fan_in_of(sensor)
+    return spec is not None and bool(spec.mapped or spec.partition_mappings)
+
+
 def read_history(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
@@ -77,6 +85,11 @@ def read_history(
         paths: On which paths there will be mechanisms: what none of them sees is not read.
         requested_by: Another sensor, whose requests are taken for the fan-in's.
     """
+    if fan_in.kind == "sensor" and _maps_keys(fan_in.definition):
+        raise FanInError(
+            f"{fan_in.name} maps the keys of its upstream jobs, and replay does not play such a"
+            " sensor yet: ask fan-in explain"
+        )
     rules = [fan_in.rule, *rules]
     idle: list[Kind] = ["sensor" for rule in rules if rule.idle]
     length = longest_of(*rules)
@@ -302,12 +315,16 @@ class HistoryReader(Iterable[Event]):
                     run = runs.get(event.run_id)
                     keys = [self.runs.key(run) if run else None]
                 for key_of_event in keys:
+                    whole = keys_of.first_of(key_of_event)
                     yield Materialized(
                         _time(event),
                         name,
                         event.storage_id,
                         event.run_id or None,
                         key_of_event,
+                        partition=event.partition_key if keys_of.rolls_up else None,
+                        whole=None if whole is None else whole.partitions,
+                        never=() if whole is None else whole.never,
                         counts=counts,
                     )
 

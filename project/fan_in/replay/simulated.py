@@ -6,7 +6,7 @@ time here. Only keys that can be complete are asked about, as the sensor's own t
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -33,6 +33,7 @@ from .events import (
 )
 from .in_progress import DownstreamRuns, InProgressRuns
 from .mechanisms import LAST, Firing, Mechanism, longest_of
+from .rollups import SimulatedRollups
 
 SLACK = timedelta(minutes=5)
 """For how long a key is remembered of which everything is used up: for what is seen late."""
@@ -114,6 +115,7 @@ class SimulatedFanIn(Mechanism):
         self.rule = rule
         self.watches_upstreams = rule.idle
         self.longest_window = longest_of(rule)
+        self.rollups = SimulatedRollups(rule)
         self.downstream = DownstreamRuns(kind == "condition", patience, runs_last)
         self.busy = InProgressRuns(kind == "condition")
         self._states: dict[str | None, KeyState] = {}
@@ -123,8 +125,7 @@ class SimulatedFanIn(Mechanism):
         self._look_at: set[str | None] = set()
         self._held: set[str | None] = set()
         """The keys that wait for a run to end."""
-        self._timers: list[tuple[datetime, int, str | None]] = []
-        self._timers_set = 0
+        self._timers = _Timers()
         self._has_deadline = rule.deadline is not None
         self._may_lose = rule.when is not None and _has_not(rule.when)
         self._adopted: dict[str, datetime] = {}
@@ -151,14 +152,19 @@ class SimulatedFanIn(Mechanism):
             for key in self.keys:
                 self._add(replace(completion, key=key))
 
+    def expect(self, event: Materialized) -> None:
+        self.rollups.expect(event)
+
     def _add(self, completion: Completion) -> None:
+        completion = self.rollups.apart(completion)
         self._begin(completion.key)
         if self._new.add(completion):
             self._look_at.add(completion.key)
 
     def _begin(self, key: str | None) -> None:
         if key not in self._new.newest:
-            if len(self._new.newest) + len(self._states) >= self._forget_at:
+            many = len(self._new.newest) + len(self._states) >= self._forget_at
+            if many and not self.rollups.names:  # Of a rollup, completions of any age matter.
                 self._forget()
             if key not in self._states and self.shared.newest:
                 self._look_at.add(key)  # What counts for every key may be a batch of a new one.
@@ -196,14 +202,12 @@ class SimulatedFanIn(Mechanism):
             return None
         if self._look_at:
             return max(self.now, self.takes_over)
-        times = (self._timers[0][0] if self._timers else None, self.downstream.due())
-        return min(filter(None, times), default=None)
+        return min(filter(None, (self._timers.next, self.downstream.due())), default=None)
 
     def tick(self, at: datetime) -> Collection[Firing]:
         self.now = at
         self._look_again(self.downstream.end_until(at))
-        while self._timers and self._timers[0][0] <= at:
-            self._look_at.add(heapq.heappop(self._timers)[-1])
+        self._look_at.update(self._timers.due(at))
         if not self._look_at or self.takes_over is None or at < self.takes_over:
             # What may be a batch is looked at when it is this mechanism that requests.
             return ()
@@ -232,8 +236,11 @@ class SimulatedFanIn(Mechanism):
         if self.rule.when is None and self.rule.otherwise is None:
             # Most keys still wait: told by the names alone, before what is new is taken in.
             there = self._states.get(key, NOTHING).unused.keys() | self._new.of(key)
-            return len(there) == len(self.names) and len(self.state(key).unused) == len(self.names)
+            return self._is_of_all(there) and self._is_of_all(self.state(key).unused)
         return bool(self.state(key).unused)
+
+    def _is_of_all(self, names: Iterable[str]) -> bool:
+        return len(self.rollups.upstreams_of(names)) == len(self.names)
 
     def _fire(self, decision: Decision) -> Firing:
         key, batch = decision.key, decision.batch
@@ -249,17 +256,12 @@ class SimulatedFanIn(Mechanism):
         if not decision.complete:
             # Less may be more: what falls out of its window may make a batch of the others.
             if self._may_lose or self._has_deadline:
-                self._look_at_time(decision.changes_at, decision)
+                self._timers.set(decision.changes_at, decision.key)
             return
         if decision.running or decision.busy:
             self._held.add(decision.key)
         if decision.unsettled or decision.held_until or self._has_deadline:
-            self._look_at_time(decision.changes_at, decision)
-
-    def _look_at_time(self, time: datetime | None, decision: Decision) -> None:
-        if time is not None:
-            self._timers_set += 1
-            heapq.heappush(self._timers, (time, self._timers_set, decision.key))
+            self._timers.set(decision.changes_at, decision.key)
 
     def _look_again(self, keys: Iterable[str | None]) -> None:
         held = self._held.intersection(keys)
@@ -349,7 +351,32 @@ class SimulatedFanIn(Mechanism):
     def _use(self, key: str | None, positions: Mapping[str, Any], at: datetime) -> None:
         """Uses up the completions of a key to these positions, never less than before."""
         self._begin(key)
-        self._states[key] = self.state(key).with_used(positions, at)
+        state = self.state(key)
+        self._states[key] = state.with_used(self.rollups.spread(state, positions), at)
+
+
+class _Timers:
+    """When to look again at which key."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[datetime, int, str | None]] = []
+        self._count = 0
+
+    @property
+    def next(self) -> datetime | None:
+        """The earliest time."""
+        return self._heap[0][0] if self._heap else None
+
+    def set(self, time: datetime | None, key: str | None) -> None:
+        """Has a key looked at again at a time, if there is one."""
+        if time is not None:
+            self._count += 1
+            heapq.heappush(self._heap, (time, self._count, key))
+
+    def due(self, at: datetime) -> Iterator[str | None]:
+        """Yields the keys whose time has come, once."""
+        while self._heap and self._heap[0][0] <= at:
+            yield heapq.heappop(self._heap)[-1]
 
 
 class SimulatedFacts:
@@ -365,6 +392,7 @@ class SimulatedFacts:
                 upstreams=rule.upstreams,
                 completions=of_key.completions,
                 used=of_key.used,
+                rolled=fan_in.rollups.of(key, of_key),
                 terms=rule,
                 key=key,
                 **of_key.last.facts,

@@ -68,6 +68,8 @@ class Simulation:
         if seen_by and isinstance(event, Ended | Materialized):
             completion, elsewhere = completion_of(event), getattr(event, "elsewhere", None)
             for mechanism in seen_by:
+                if isinstance(event, Materialized) and event.whole is not None:
+                    mechanism.expect(event)
                 if mechanism.counts(event):
                     mechanism.complete(completion, elsewhere is not None)
         for mechanism in self.take.get(kind, self.all):

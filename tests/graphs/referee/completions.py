@@ -148,3 +148,31 @@ class Completions(Launches):
             return False
         launch = self.joint(completion, own)
         return launch is None or not self.is_to_make(launch, own)
+
+    def newest_of_each(self, upstream: str, own: Target) -> list[Completion | None]:
+        """The newest completion of each partition of an upstream that counts."""
+        found = self.completions(upstream, own)
+        return [
+            max((c for c in found if c.target[1] == key), default=None)
+            for key in self.mapped(upstream, own)
+        ]
+
+    def is_rolled_up(self, upstream: str, own: Target, within: timedelta | None) -> bool:
+        """Whether every partition of an upstream is there, whenever it was made, and one is new."""
+        if not self.graph[upstream].partitions:
+            return self.is_ready(upstream, own, within)
+        newest = self.newest_of_each(upstream, own)
+        if not newest or None in newest or self.lacks(upstream, own):
+            return False
+        return any(c is not None and self.is_new(c, own, within) for c in newest)
+
+    def is_new(self, completion: Completion, own: Target, within: timedelta | None) -> bool:
+        """Whether the newest completion of a partition is young enough, and nobody's to use."""
+        if within is not None and self.at - completion.dated >= within:
+            return False
+        upstream, key = completion.target
+        used = [c for c in self.consumed(upstream, own) if c.target[1] == key]
+        if any(completion <= one for one in used):
+            return False
+        launch = self.joint(completion, own)
+        return launch is None or not self.is_to_make(launch, own)

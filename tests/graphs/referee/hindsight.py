@@ -62,6 +62,7 @@ class Hindsight(Completions):
         at_least: ast.expr | None = None,
         optional: ast.expr | None = None,
         wait: ast.expr | None = None,
+        rollup: ast.expr | None = None,
         count: ast.expr | None = None,
     ) -> bool:
         upstreams = self.upstreams(own)
@@ -73,13 +74,21 @@ class Hindsight(Completions):
             pairs = zip(within.keys, within.values, strict=True)
             own_windows, within = {name.id: _hours(hours) for name, hours in pairs}, None
         window = A_DAY if within is None else _hours(within)
+        rolled = set() if rollup is None else self.named_by(rollup, own)
+        if any(self.cannot_roll_up(name, own) for name in rolled & set(upstreams)):
+            return False
         ready = {
             name
             for name in upstreams
-            if self.is_ready(name, own, own_windows.get(name, window), counts.get(name, 1))
+            if (
+                self.is_rolled_up(name, own, own_windows.get(name, window))
+                if name in rolled
+                else self.is_ready(name, own, own_windows.get(name, window), counts.get(name, 1))
+            )
         }
         spared = {n.id for n in ast.walk(optional) if isinstance(n, ast.Name)} if optional else ()
-        if not upstreams or not {*spared, *own_windows, *counts} <= set(self.graph.by_name):
+        strangers = {*spared, *own_windows, *counts, *rolled} - set(self.graph.by_name)
+        if not upstreams or strangers:
             return False
         if any(self.is_mapped(name, own[0]) for name in upstreams if counts.get(name, 1) > 1):
             return False
@@ -88,6 +97,11 @@ class Hindsight(Completions):
         if at_least is not None:
             return len(ready) >= ast.literal_eval(at_least)
         return bool(ready) and set(upstreams) - set(spared) <= ready
+
+    def cannot_roll_up(self, upstream: str, own: Target) -> bool:
+        """Whether nothing says which partitions of an upstream make the downstream whole."""
+        mapping = next((d.mapping for d in self.graph[own[0]].deps if d.name == upstream), "")
+        return bool(self.graph[upstream].partitions) and own[1] is None and not mapping
 
     def _of_dep(self, operand: ast.expr, dep: str, own: Target) -> bool:
         """Whether a condition holds for a dep: ours speak of the downstream that asks."""
@@ -102,10 +116,14 @@ class Hindsight(Completions):
     def is_held(self, own: Target, requested: set[Target]) -> bool:
         """Whether what was given back must wait, since this tick requests an upstream."""
         lost = [place for place in self.requests(own) if self.is_given_back(place, own)]
+        rolled = self.rolled(own)
         batch = [
             newest
             for name in self.named(own, len(self.facts))
-            if (newest := self.newest(name, own)) and newest not in self.consumed(name, own)
+            for newest in (
+                self.newest_of_each(name, own) if name in rolled else [self.newest(name, own)]
+            )
+            if newest and newest not in self.consumed(name, own)
         ]
         if not any(completion.place < place for place in lost for completion in batch):
             return False

@@ -1,5 +1,6 @@
 """Which upstreams, and which of their partitions, count for a downstream's partition."""
 
+import ast
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Upstreams:
         """The upstreams of a downstream's partition; not what is only built together with it."""
         together = self.graph.together(own[0])
         names = [dep.name for dep in self.graph[own[0]].deps if dep.name not in together]
-        return [name for name in names if self.mapped(name, own)]
+        return [name for name in names if self.mapped(name, own) or self.lacks(name, own)]
 
     def mapped(self, upstream: str, own: Target) -> Sequence[str | None]:
         """The partitions of an upstream that count for a downstream's partition."""
@@ -43,13 +44,42 @@ class Upstreams:
             return [None]
         if mapping == "last":
             return asset.keys[-1:]
+        if mapping == "all":
+            return asset.keys
         if mapping and not mapping.startswith("time"):
             return mapping.split("+")
         if key is None:
             return asset.keys
         if not asset.is_time:
             return [key] if key in asset.keys else []
-        return [other for other in asset.keys if set(_days(other)) & set(_days(key))]
+        days = {*_days(key), *(_days(_before(key)) if "-1" in mapping else ())}
+        return [other for other in asset.keys if days & set(_days(other))]
+
+    def lacks(self, upstream: str, own: Target) -> bool:
+        """Whether an upstream has not all the days that a downstream's partition needs of it, and
+        must have them."""
+        asset, downstream, key = self.graph[upstream], self.graph[own[0]], own[1]
+        dep = next((dep for dep in downstream.deps if dep.name == upstream), None)
+        if dep is None or key is None or not (asset.is_time and downstream.is_time):
+            return False
+        if dep.mapping not in ("", "time"):
+            return False
+        there = {day for other in asset.keys for day in _days(other)}
+        return not set(_days(key)) <= there
+
+    def rolled(self, own: Target) -> set[str]:
+        """The upstreams that a downstream's condition rolls up."""
+        found: set[str] = set()
+        for node in ast.walk(ast.parse(self.graph.condition(own[0]) or "None", mode="eval")):
+            if isinstance(node, ast.keyword) and node.arg == "rollup":
+                found |= self.named_by(node.value, own)
+        return found
+
+    def named_by(self, node: ast.expr, own: Target) -> set[str]:
+        """The upstreams that a field names, or all of them."""
+        if isinstance(node, ast.Constant):
+            return set(self.upstreams(own)) if node.value else set()
+        return {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
 
     def is_mapped(self, upstream: str, downstream: str) -> bool:
         """Whether several partitions of an upstream may count for one of the downstream, or some of
@@ -81,6 +111,11 @@ class Upstreams:
         if any(word in condition for word in ("all", "settled", "upstreams_running")):
             found |= set(self.upstreams(own))
         return found
+
+
+def _before(key: str) -> str:
+    """The day before a day, or the week before a week; the first has none, and is its own."""
+    return f"{key[0]}{max(1, int(key[1:]) - 1)}"
 
 
 def _days(key: str) -> Sequence[str]:

@@ -1,0 +1,64 @@
+"""Rollups in a simulation: in a key's state, each partition of an upstream is one of its own.
+
+So what is newest and what is used is kept for each, as for any upstream.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..cursor import KeyState
+from ..gathering import Enumerated
+from ..inspect.fan_ins import Rule
+from ..rollup import Rollup, part_name, whole_name
+from ..rule import Completion
+from ..run_rollups import rollup_of, upstreams_of
+from ..terms import rolled_up
+from .events import Materialized
+
+
+class SimulatedRollups:
+    """What is rolled up for which keys.
+
+    Args:
+        rule: The rule.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self.names = frozenset(rolled_up(rule, rule.upstreams))
+        self._wholes: dict[tuple[str | None, str], Enumerated] = {}
+
+    def expect(self, event: Materialized) -> None:
+        """Takes which partitions make a key."""
+        if event.upstream in self.names and event.whole is not None:
+            self._wholes[event.key, event.upstream] = Enumerated(event.whole, never=event.never)
+
+    def apart(self, completion: Completion) -> Completion:
+        """Returns a completion as one of its partition, if that is rolled up."""
+        if completion.upstream not in self.names or completion.partition is None:
+            return completion
+        return replace(completion, upstream=part_name(completion.upstream, completion.partition))
+
+    def upstreams_of(self, names: Iterable[str]) -> Collection[str]:
+        """Returns the upstreams that some of a state's are, or are partitions of."""
+        return upstreams_of(names) if self.names else set(names)
+
+    def spread(self, state: KeyState, positions: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns how far a state is used, with all that is known of what is rolled up."""
+        if not self.names:
+            return positions
+        known = {
+            name: completion.position
+            for name, completion in state.newest.items()
+            if whole_name(name) in positions and whole_name(name) != name
+        }
+        others = {n: position for n, position in positions.items() if n not in self.names}
+        return {**others, **known}
+
+    def of(self, key: str | None, state: KeyState) -> Mapping[str, Rollup]:
+        """Returns the partitions of each upstream that is rolled up for a key."""
+        return {
+            name: rollup_of(name, self._wholes[key, name], state)
+            for name in self.names
+            if (key, name) in self._wholes
+        }
