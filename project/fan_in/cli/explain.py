@@ -15,19 +15,17 @@ from ..messages import count_ready
 from ..rule import State
 from ..ticks import TickRecord
 from ..windows import format_duration, format_time
+from .as_json import fan_in_data, outlook_data, write_json
 from .errors import CommandError, NoHistory
 from .location import App, pass_app
 from .output import (
     MOST_KEYS_SHOWN,
     Page,
     batch_words,
-    fan_in_data,
     made_words,
-    outlook_data,
     title,
     uncounted_lines,
     without_count,
-    write_json,
     write_upstreams,
 )
 from .times import TIME

@@ -1,34 +1,23 @@
-"""How the answers look: tables for people, JSON for programs."""
+"""How the answers look to people: lines and tables."""
 
-import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-import click
 from rich.console import Console
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..calendars import Calendar, CalendarDay
-from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
 from ..inspect.requests import RequestedRun
 from ..messages import count_ready, does_not_count, explain_uncounted, explain_upstream
-from ..rollup import Rollup
-from ..rule import Batch, Completion, Uncounted, UpstreamStatus
-from ..ticks import TickRecord
-from ..windows import falls_out, format_duration, format_time
-
-VERSION = 1
-"""Of the JSON. A new field leaves it as it is; a field that changes or goes does not."""
-
+from ..rule import Completion, Uncounted, UpstreamStatus
+from ..windows import format_duration, format_time
 
 MOST_COLUMNS = 1000
 """Of a table that is measured: none that is wider fits."""
@@ -129,41 +118,6 @@ def plain(text: str) -> str:
     )
 
 
-def write_json(data: Mapping[str, Any]) -> None:
-    """Writes for programs: times in UTC, in ISO 8601."""
-    click.echo(json.dumps({"version": VERSION, **data}, indent=2, default=_as_json))
-
-
-def _as_json(value: Any) -> Any:
-    """Returns what JSON has no form of in one that it has."""
-    match value:
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case timedelta():
-            return {"seconds": value.total_seconds()}
-        case CalendarDay(zone, "00:00"):
-            return {"calendar_day": zone, "calendar": value.text}
-        case Calendar():
-            return {"calendar": value.text}
-        case Uncounted(completion=one, why=why):
-            return {**_fields(one, "completed_at", "run_id", "key", "ended"), "why": why}
-        case Batch():
-            names = ("upstream", "id", "run_id", "completed_at", "ended")
-            upstreams = [_fields(c, *names) for c in value.completions]
-            return {"id": value.id, "upstreams": upstreams, "without": value.without}
-        case RequestedRun():
-            run = {"run_id": value.run_id, "run_status": value.status, "requested_at": value.at}
-            return {**run, **_fields(value, "key", "batch")}
-        case TickRecord():
-            others = _fields(value, "status", "reason", "error", "run_ids")
-            return {"at": value.at, "ended_at": value.ended, **others}
-    raise TypeError(f"{value!r} has no form in JSON")
-
-
-def _fields(of: Any, *names: str) -> dict[str, Any]:
-    return {name: getattr(of, name) for name in names}
-
-
 # --- parts that both commands show ---------------------------------------------------------------
 
 
@@ -260,62 +214,3 @@ def made_words(made: RequestedRun, at: datetime, since: str = "ago") -> str:
 def without_count(outlook: Outlook, reason: str) -> str:
     """Returns a reason without how many upstreams are ready, which stands beside it."""
     return re.sub(rf"{re.escape(count_ready(outlook.decision))}[;,]? *", "", reason, count=1)
-
-
-def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Mapping[str, Any]:
-    newest = status.newest
-    until = None if newest is None else falls_out(status.within, newest.completed_at)
-    return {
-        "upstream": status.upstream,
-        "counts": status.ready,
-        "state": status.state.value,
-        "reason": explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure),
-        "completed_at": newest and newest.completed_at,
-        "age_seconds": (at - newest.completed_at).total_seconds() if newest else None,
-        "run_id": newest and newest.run_id,
-        "ended": newest and newest.ended,
-        "uncounted": status.uncounted,
-        "used_at": status.used_at,
-        "partitions": None if status.rollup is None else rollup_data(status.rollup),
-        "window": status.within,
-        "falls_out_at": status.ready_until if status.ready else until,
-        "completions": len(status.counted),
-        "needed": status.needed,
-    }
-
-
-def rollup_data(rollup: Rollup) -> Mapping[str, Any]:
-    return {
-        "of": rollup.count,
-        "there": rollup.there,
-        "first_missing": list(rollup.first_missing),
-        "to_come": rollup.to_come,
-        "never": list(rollup.never),
-    }
-
-
-def fan_in_data(fan_in: FanInSpec) -> Mapping[str, Any]:
-    return _fields(fan_in, "name", "kind", "downstream", "key_tag")
-
-
-def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
-    decision = outlook.decision
-    return {
-        "key": outlook.key,
-        "ready": len(decision.ready),
-        "of": len(decision.statuses),
-        "needed": None if decision.terms.when is None else str(decision.terms.when),
-        "complete": decision.complete,
-        "whole": decision.whole,
-        "complete_since": outlook.complete_since,
-        "held_until": decision.held_until or outlook.held_until,
-        "too_old_at": decision.dies_at,
-        "waiting_since": decision.waiting_since,
-        "let_go_at": decision.let_go_at,
-        "deadline_at": decision.deadline_at,
-        "past_deadline": decision.past_deadline,
-        "requested_early_at": decision.requested_early_at,
-        "requests": outlook.requests,
-        "reason": outlook.reason,
-        "upstreams": [upstream_data(status, outlook, at) for status in decision.statuses],
-    }

@@ -18,16 +18,14 @@ from ..inspect.status import Status, statuses_of
 from ..messages import count_ready, words_of
 from ..ticks import TickRecord
 from ..windows import format_duration, format_time
+from .as_json import fan_in_data, outlook_data, write_json
 from .location import App, pass_app
 from .output import (
     MOST_KEYS_SHOWN,
     Page,
-    fan_in_data,
     made_words,
-    outlook_data,
     title,
     uncounted_lines,
-    write_json,
     write_upstreams,
 )
 from .overview import write_overview
