@@ -8,7 +8,7 @@ MANIFEST := dbt_project/target/manifest.json
 REPLAYED := --file tests/recordings/chaos_g8_job.jsonl --like example --try within=1m
 DBT_FILES := $(shell find dbt_project -type f \( -name '*.sql' -o -name '*.yml' -o -name '*.csv' \) -not -path '*/target/*')
 
-.PHONY: help setup demo dev test slow check comparison fuzz mutants graphs compat stranger chaos \
+.PHONY: help setup demo dev test slow check docs comparison fuzz mutants graphs compat stranger chaos \
 	benchmarks load million audit ui pictures distributed lock clean
 
 help: ## Print this list.
@@ -28,13 +28,17 @@ test: setup ## Run the tests.
 slow: setup ## Run the tests that take longer: a live Dagster, dbt's builds, every mutant.
 	@$(BIN)/python -m pytest -m slow
 
-check: setup ## Lint, check the format, the imports, the types, and that the definitions load.
+check: setup ## Lint, check the format, the imports, the types, the pages, and that the definitions load.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/mypy
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
+	@$(MAKE) --no-print-directory docs
+
+docs: setup ## Build the site of docs/ into site/, and check its links.
+	@$(BIN)/sphinx-build -q -E -W --keep-going docs site
 
 comparison: setup ## Play what docs/comparison.md has not, and write the tables; COMPARISON=--all plays all.
 	@$(BIN)/python -m tests.support.comparison $(COMPARISON)
@@ -60,7 +64,7 @@ stranger: setup ## Install the wheel in someone else's scaffolded projects, and 
 ui: setup ## Look at the UI in Chromium, which it installs if it may.
 	@$(BIN)/python -m pytest -n 0 -m browser tests/example/test_ui.py
 
-pictures: setup ## Take the pictures that the README shows, of the UI and of a replay.
+pictures: setup ## Take the pictures that the pages show, of the UI and of a replay.
 	@$(BIN)/python -m pytest -n 0 -m browser tests/example/test_ui.py --pictures docs/ui
 	@$(BIN)/python -m project.fan_in.cli replay $(REPLAYED) --plot docs/replay.svg; test $$? -eq 1
 
@@ -92,7 +96,7 @@ lock: setup ## Resolve pyproject.toml anew into requirements.lock.
 		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
 
 clean: ## Remove what was landed, built and logged here; the virtual environment stays.
-	@rm -rf .data .dagster_home dbt_project/target dbt_project/logs .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf site .data .dagster_home dbt_project/target dbt_project/logs .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is %s; name another: make PYTHON=python3.12" % sys.version.split()[0] if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0)'

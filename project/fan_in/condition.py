@@ -26,7 +26,7 @@ from .condition_parts import (
     running_of,
 )
 from .counts import Counts, check_counts, name_of
-from .downstreams import known_partitions
+from .downstreams import known_partitions, lacking_partitions
 from .errors import FanInError
 from .evaluation_lines import FanInResult, subset_of
 from .evaluation_records import record_metadata
@@ -780,17 +780,18 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
         return {}
     with tick.lock:
         downstream = part.downstream.as_of(tick)
-        early = tick.early.get(downstream.key, {})
+        batches = tick.early.get(downstream.key, {})
+        early = {p: batches[p] for p in requested if p in batches}
         seen = {p: downstream.seen(p, tick, early.get(p)) for p in requested}
         rolled = known_partitions(downstream, requested, tick)
-        lacking = {p: downstream.lacking(p, early[p], tick) for p in requested if p in early}
+        lacking = lacking_partitions(downstream, early, tick)
     return record_metadata(
         seen,
         asked=downstream.upstreams,
         since=tick.since_of(downstream.key),
         to=tick.known_to,
         at=tick.at.timestamp(),
-        early={p: early[p].without or () for p in requested if p in early},
+        early={p: batch.without or () for p, batch in early.items()},
         rolled=rolled,
         lacking=lacking,
     )

@@ -5,7 +5,7 @@ condition decides only those again.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -413,8 +413,12 @@ class Downstream:
                     absent.add(name)
                     continue
                 gathering.judge(requests, verdict_on)
-                begins = self._unused(name, gathering, partition, verdict_on)
-                rolled[name] = replace(rollup_of(name, gathering, partition), unused=begins)
+                rolled[name] = rollup_of(name, gathering, partition)
+                if name in self.histories:  # A wait may begin with any of them.
+                    facts = sorted(gathering.all(upstream.facts.earlier))
+                    unused = (f for f in facts if verdict_on(f).used_at is None)
+                    begins = tuple(completion_of(name, fact, partition) for fact in unused)
+                    rolled[name] = replace(rolled[name], unused=begins)
                 given_back |= gathering.given_back
             fact = upstream.fact(partition)
             if fact is None:
@@ -455,21 +459,6 @@ class Downstream:
             if self.counts
             else NOTHING,
         )
-
-    def _unused(
-        self,
-        name: str,
-        gathering: Gathering,
-        partition: str | None,
-        verdict_on: Callable[[StoredCompletion], Verdict],
-    ) -> tuple[Completion, ...]:
-        """Returns those of a rolled-up upstream's completions that no request has used, where a
-        wait may begin with one of them: of each partition, also those before the newest."""
-        if name not in self.histories:
-            return ()
-        facts = sorted(gathering.all(self.upstreams[name].facts.earlier))
-        unused = (fact for fact in facts if verdict_on(fact).used_at is None)
-        return tuple(completion_of(name, fact, partition) for fact in unused)
 
     def _verdict(
         self,
@@ -552,14 +541,6 @@ class Downstream:
             seen[name] = c.position[1], c.position[0].timestamp(), c.run_id or "", ready
         return seen
 
-    def lacking(
-        self, partition: str | None, early: Batch, tick: "AssetTick"
-    ) -> Mapping[str, frozenset[str]]:
-        """Returns, for each upstream that an early batch of a partition lacks some of, the missing
-        ones of its own partitions."""
-        of = {name: self.upstreams[name].gathering(partition, tick) for name in early.without or ()}
-        return {name: g.all_missing for name, g in of.items() if g is not None and g.missing}
-
     def _is_ready(self, facts: KeyFacts, newest: Completion, at: datetime) -> bool:
         name, upstream = newest.upstream, self.upstreams[newest.upstream]
         windows = self.windows[upstream.key]
@@ -618,6 +599,21 @@ def rollup_of(name: str, gathering: Gathering, partition: str | None) -> Rollup:
         launch=launch,
         used_at=None if used_at is None else _datetime(used_at),
     )
+
+
+def lacking_partitions(
+    downstream: Downstream, early: Mapping[str | None, Batch], tick: "AssetTick"
+) -> Mapping[str | None, Mapping[str, frozenset[str]]]:
+    """Returns, for each upstream that an early batch lacks some of, the missing ones of its own
+    partitions; by the downstream's partition."""
+
+    def missing(partition: str | None, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        of = ((name, downstream.upstreams[name].gathering(partition, tick)) for name in names)
+        return {name: g.all_missing for name, g in of if g is not None and g.missing}
+
+    return {
+        partition: missing(partition, batch.without or ()) for partition, batch in early.items()
+    }
 
 
 def known_partitions(

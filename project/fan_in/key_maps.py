@@ -156,6 +156,8 @@ class KeyMaps:
     ) -> None:
         self.maps, self.functions, self.rolled = maps, functions, rolled
         self.at, self.instance = at, instance
+        self.failed: dict[str, str] = {}
+        """Why runs of upstreams count for no key, where a function fails."""
 
     def keys_of(self, upstream: str, tags: Mapping[str, str], tag: str | None) -> Sequence[Key]:
         """Returns the keys that a run of an upstream counts for; none if it is of no partition, or
@@ -172,7 +174,14 @@ class KeyMaps:
         key = tags.get(tag) if tag is not None else None
         if key is None or (function := self.functions.get(upstream)) is None:
             return (key,)
-        mapped = function(key)
+        try:
+            mapped = function(key)
+        except Exception as error:
+            self.failed[upstream] = f"its function raises {error!r} for {key!r}"
+            return ()
+        if mapped is not None and not isinstance(mapped, str):
+            self.failed[upstream] = f"its function returns {mapped!r}, no key, for {key!r}"
+            return ()
         return () if mapped is None else (mapped,)
 
     def enumerate(self, upstream: str, key: Key) -> Enumerated:

@@ -152,7 +152,11 @@ class RunFacts:
         unused = ((key, state.of(key).unused) for key in self.known)
         if not (names and self.runs.key_maps.rolled):
             return [key for key, of_key in unused if of_key and names <= of_key.keys()]
-        return [k for k, of_key in unused if names - self._absent(k) <= upstreams_of(of_key)]
+        return [
+            key
+            for key, of_key in unused
+            if of_key and names - self._absent(key) <= upstreams_of(of_key)
+        ]
 
     @property
     def complete(self) -> Collection[str | None]:

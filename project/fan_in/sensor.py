@@ -399,8 +399,10 @@ class _Tick:
         ]
         if ignored:
             reason += f" | ignored, without {self.fan_in.tag}: {'; '.join(ignored[:MOST_NAMED])}"
+        failed = self.facts.runs.key_maps.failed
+        no_key = [f"{name} counts for no key, since {why}" for name, why in failed.items()]
         uncounted = explain_uncounted(self.facts.uncounted, tag=self.fan_in.tag, at=self.at)
-        return " | ".join([reason, *uncounted[:MOST_NAMED]])
+        return " | ".join([reason, *uncounted[:MOST_NAMED], *no_key])
 
     def _run_request(self, request: SensorRequest, batch: Batch) -> dg.RunRequest:
         tags = {

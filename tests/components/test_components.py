@@ -29,6 +29,7 @@ from project.fan_in.condition import upstream_updated
 from project.fan_in.in_yaml import CONDITIONS
 from project.fan_in.sensor import fan_in_of
 from project.paths import ROOT
+from tests.support import pages
 
 PAGE = (ROOT / "docs" / "components.md").read_text()
 IMPORTED_AS = "dagster_fan_in"
@@ -161,6 +162,26 @@ def test_the_page_is_a_project_that_is_valid_and_loads(shop):
     assert conditions["orders"] is None
     assert conditions["revenue"].name == "all_upstreams_updated(within 12 h)"
     assert conditions["report"].operator_type == "and"
+
+
+def test_the_readmes_yaml_is_valid_and_loads(shop):
+    """Both files as they stand, in a project that has the assets and jobs."""
+    files = {block.splitlines()[0].removeprefix("# defs/"): block for block in readme_yaml()}
+    shop.write(files)
+    assert VALID in shop.run("check", "yaml")[1]
+    repository = with_fan_in(shop.load()).get_repository_def()
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "orders_and_payments",
+        "fan_in_automation_sensor",
+    }
+    condition = repository.asset_graph.get(dg.AssetKey("revenue")).automation_condition
+    assert condition.name == "all_upstreams_updated(within 24 h)"
+
+
+def readme_yaml() -> list[str]:
+    found = pages.blocks("README.md", "yaml")
+    assert len(found) == 2
+    return found
 
 
 # --- dg ------------------------------------------------------------------------------------------

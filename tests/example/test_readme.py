@@ -6,15 +6,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 from click.testing import CliRunner
 
 from project.fan_in.cli.errors import DamagedFile, NoHistory, NoInstance, UnknownDownstream
+from project.fan_in.cli.explain import explain
 from project.fan_in.cli.main import main
 from project.fan_in.cli.replay import replay
+from project.fan_in.cli.status import status
 from project.paths import ROOT
 from tests.graphs.named import NAMED as GRAPHS
 from tests.support.cli_runner import ask
@@ -28,25 +29,20 @@ from tests.support.drivers import (
     upstream_job,
     upstreams,
 )
+from tests.support.fake_daemon import Daemon
 from tests.support.mechanisms import documentation_example
+from tests.support.pages import PAGES, blocks, executed
 from tests.support.timeline import Timeline
 from tests.support.timelines import NAMED
 
 README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.S | re.M)
-
-
-def executed(block: str, **names: Any) -> dict[str, Any]:
-    """Runs a block of Python in a module where these names are defined; returns all its names."""
-    exec(compile(block, "README.md", "exec"), names)
-    return names
+EXAMPLE_PAGE = "docs/how-to/documentation-example.md"
+SHELL = "\n".join(block for page in PAGES for block in blocks(str(page), "sh"))
+COMMAND_LINES = re.findall(r"^fan-in .*", SHELL, re.M)
 
 
 def test_the_two_forms_are_definitions_that_dagster_loads():
-    """The Python block runs as it stands, and Dagster accepts what it defines."""
+    """The block of docs/two-forms.md runs as it stands, and Dagster accepts what it defines."""
 
     @dg.asset
     def flights() -> None: ...
@@ -58,7 +54,8 @@ def test_the_two_forms_are_definitions_that_dagster_loads():
     def carrier_days() -> None: ...
 
     assets = {"flights": flights, "weather": weather, "carrier_days": carrier_days}
-    definitions = executed(blocks("python")[0], **assets)["defs"]
+    (block,) = blocks("docs/two-forms.md")
+    definitions = executed(block, **assets)["defs"]
     dg.Definitions.validate_loadable(definitions)
     assert len(definitions.get_repository_def().sensor_defs) == 2
 
@@ -83,12 +80,13 @@ class RevenueByCondition(DeclarativeWorld):
     downstream_asset = dg.AssetKey("revenue")
 
 
-def test_ten_lines_are_enough_in_an_existing_project():
-    """Each block has fewer than ten lines of code. In a project with the assets and jobs that it
+def test_eight_lines_are_enough_in_an_existing_project():
+    """Each block has at most eight lines of code. In a project with the assets and jobs that it
     names, it loads, and the batch is requested once."""
-    _, declarative, by_job, _ = blocks("python")
-    for block in (declarative, by_job):
-        assert len([line for line in block.splitlines() if line.strip()]) < 10
+    declarative, by_job = blocks("README.md")
+    for block in (declarative, by_job, *blocks("README.md", "yaml")):
+        lines = [line for line in block.splitlines() if line.strip() and line[0] != "#"]
+        assert len(lines) <= 8
 
     @dg.asset(deps=[orders, payments])
     def revenue() -> None: ...
@@ -110,6 +108,26 @@ def test_ten_lines_are_enough_in_an_existing_project():
     requests_once(RevenueByCondition(dg.Definitions.merge(existing, added)))
 
 
+def test_what_the_command_prints_is_what_it_prints():
+    """Both excerpts, of a morning on which the payments have not come."""
+    declarative, _ = blocks("README.md")
+    by_name = executed(declarative, orders=orders, payments=payments)
+    jobs = [dg.define_asset_job(f"{name}_job", selection=[name]) for name in ("orders", "payments")]
+    shop = dg.Definitions.merge(by_name["defs"], dg.Definitions(jobs=jobs))
+    with RevenueByCondition(shop) as world:
+        daemon = Daemon(world)
+        for hour, name, fires in ((6, "orders", 0), (6.5, "payments", 1), (30, "orders", 0)):
+            world.at(hour).finish(world.start(name), name)
+            assert daemon.tick(minutes=0.5) == fires
+            world.wait(minutes=2).end_downstream()
+        assert daemon.tick() == 0
+        world.at(30.2)
+        printed = [ask(world, command, "revenue").output for command in (status, explain)]
+    shown = blocks("README.md", "")[-2:]
+    for excerpt, output in zip(shown, printed, strict=True):
+        assert excerpt in "".join(f"{line.rstrip()}\n" for line in output.splitlines()), output
+
+
 def requests_once(world: World) -> None:
     with world:
         assert world.tick() == 0
@@ -123,8 +141,8 @@ def test_the_move_from_the_documentation_example_loses_and_repeats_nothing():
     """The example's sensor and ours in one project. The replay names the batch that the example
     requested twice. After the switch, in the middle of a batch, the half that is used is not used
     again, and the half that waits is not lost."""
-    block = blocks("python")[3]
-    line = next(line for line in README.splitlines() if "--requested-by" in line)
+    *_, block = blocks(EXAMPLE_PAGE)
+    line = next(line for line in COMMAND_LINES if "--requested-by compare" in line)
     jobs = [upstream_job(letter) for letter in "AB"]
     ours = executed(block, upstream_job_1=jobs[0], upstream_job_2=jobs[1], downstream_job=d_job)[
         "after_both_upstreams"
@@ -196,28 +214,18 @@ def test_the_fan_in_works_from_any_package(tmp_path):
 
 
 def test_the_commands_are_verbs_of_the_makefile():
-    """Every ``make`` in README and CONTRIBUTING is a verb that ``make`` alone lists."""
+    """Every ``make`` in README, CONTRIBUTING and docs/ is a verb that ``make`` alone lists."""
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    pages = README + (ROOT / "CONTRIBUTING.md").read_text()
-    verbs = set(re.findall(r"(?:`|^)make ([a-z]+)", pages, re.M))
+    spans = [span for page in PAGES for span in re.findall(r"`make ([a-z]+)", page.read_text())]
+    verbs = {*spans, *re.findall(r"^make ([a-z]+)", SHELL, re.M)}
     assert {"demo", "test", "dev", "check"} <= verbs
     for verb in verbs:
         assert f"make {verb}" in listed, verb
 
 
-COMMAND_PAGE = ROOT / "docs" / "fan-in-command.md"
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        line
-        for page in (README, COMMAND_PAGE.read_text())
-        for line in re.findall(r"^fan-in .*", page, re.M)
-    ],
-)
+@pytest.mark.parametrize("line", COMMAND_LINES)
 def test_the_command_lines_are_understood(tmp_path, line):
-    """Each line of README and its page has a command's own options and values: what stops it is
+    """Each line of README and of the pages has a command's own options and values: what stops it is
     that there is no instance, no such file or no such job, and not its usage. The example has
     nothing that ``check`` finds."""
     words = shlex.split(line, comments=True)[1:]
@@ -256,9 +264,16 @@ def test_the_replay_is_the_one_that_is_drawn(tmp_path):
     assert re.search(r"^within=1m +3 +3 +0 +2 ", result.output, re.M)
 
 
+def test_the_demo_ends_as_it_is_said():
+    """Played in full by ``tests/example/test_live.py``."""
+    (said,) = re.findall(r"The demo ends with `([^`]+)`", README)
+    assert said in (ROOT / "project" / "local" / "demo.py").read_text()
+
+
 def test_every_path_named_exists():
-    """Files and folders in links and in the layout table are there."""
-    named = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r"^\| `([^`]+)` \|", README, re.M)
+    """Files and folders in the table of where things are; links are tested with the pages."""
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"^\| `([^`]+)`", contributing.split("## The notation")[0], re.M)
     assert len(named) >= 6
     for path in named:
         assert Path(ROOT, path).exists(), path

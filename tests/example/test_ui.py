@@ -1,7 +1,7 @@
-"""What the README promises of the UI is on its pages: a real Dagster, looked at in Chromium.
+"""What docs/see-it.md promises of the UI is on its pages: a real Dagster, looked at in Chromium.
 
 Not among the default tests, since it needs a browser: ``make ui``. With ``--pictures FOLDER`` it
-takes the pictures that the README shows; ``make pictures`` takes them into ``docs/ui``.
+takes the pictures that the page shows; ``make pictures`` takes them into ``docs/ui``.
 """
 
 import re
@@ -28,14 +28,15 @@ from tests.example import waiting
 pytestmark = pytest.mark.browser
 
 PICTURES = "docs/ui"
-SECTION = re.search(r"^## See it$.*?(?=^## )", (ROOT / "README.md").read_text(), re.S | re.M)
+PAGE = (ROOT / "docs" / "see-it.md").read_text()
 PROMISES = {
     name: re.findall(r"`([^`]+)`", words)
-    for words, name in re.findall(
-        rf"^- (.*?)\n\n  !\[[^\]]*\]\({PICTURES}/(\w+)\.png\)", SECTION[0], re.S | re.M
-    )
+    for words, name in re.findall(r"^- (.*?)\n\n  !\[[^\]]*\]\(ui/(\w+)\.png\)", PAGE, re.S | re.M)
 }
-"""For each picture of the README, what it says is to be seen there."""
+"""For each picture of the page, what it says is to be seen there."""
+
+EVALUATED = r"^\w+ \d+, \d+:\d+:\d+"
+"""The time of an evaluation, as the list of them has it."""
 
 A_WHILE = 60_000
 """Milliseconds in which a page has to show something."""
@@ -123,10 +124,10 @@ def look(browser_page, dagster):
 
 @pytest.fixture
 def promised(request):
-    """Checks that all is to be seen that the README promises of a picture, and takes it."""
+    """Checks that all is to be seen that the page promises of a picture, and takes it."""
 
     def promised(name: str, where: Page | Locator) -> None:
-        assert PROMISES[name], "the README says what is to be seen"
+        assert PROMISES[name], "the page says what is to be seen"
         for words in PROMISES[name]:
             expect(where.get_by_text(words).first).to_be_visible(timeout=A_WHILE)
         if folder := request.config.getoption("--pictures"):
@@ -146,7 +147,7 @@ def run_of(dagster: LocalDagster, name: str) -> dg.DagsterRun:
     return run
 
 
-def test_the_pictures_of_the_readme_are_those_that_are_taken_here():
+def test_the_pictures_of_the_page_are_those_that_are_taken_here():
     """Each has its test below, and is in the tree."""
     taken = set(re.findall(r'promised\(\s*"(\w+)"', Path(__file__).read_text()))
     assert taken == PROMISES.keys()
@@ -171,7 +172,7 @@ def test_the_asset_graph_shows_what_waits_for_what(look, promised):
 def test_an_evaluation_has_a_line_for_each_upstream(look, promised):
     """In words, and true or false: the second day waits for the flights."""
     page = look(f"/assets/{DECLARATIVE_MART.to_user_string()}?view=automation")
-    page.get_by_text(re.compile(r"^\w+ \d+, \d+:\d+:\d+")).first.click(timeout=A_WHILE)
+    page.get_by_text(re.compile(EVALUATED)).first.click(timeout=A_WHILE)
     promised("evaluation", page)
 
 
@@ -199,24 +200,33 @@ WAITS = {
 @pytest.mark.parametrize("width", [1280, 800])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("asset", WAITS)
-def test_an_evaluation_shows_what_waits_for_what(waits, browser_page, request, asset, width, dark):
+def test_an_evaluation_shows_what_waits_for_what(waits, browser_page, asset, width, dark):
     """Each line is whole to be seen, at once, and the whole fits a screen."""
     page = browser_page.context.browser.new_page(viewport={"width": width, "height": 900})
     if dark:
         page.add_init_script("localStorage.setItem('dagster-theme', '\"Dark\"')")
     page.goto(f"{waits.address}/assets/{asset}?view=automation")
+    page.get_by_text(re.compile(EVALUATED)).first.click(timeout=A_WHILE)
     shade = "node => getComputedStyle(node).backgroundColor.match(/\\d+/g).slice(0, 3)"
     paint = [int(part) for part in page.locator("body").evaluate(shade)]
     assert (max(paint) < 80) is dark, paint
-    page.get_by_text(re.compile(r"^\w+ \d+, \d+:\d+:\d+")).first.click(timeout=A_WHILE)
     for words in WAITS[asset]:
         line = page.get_by_text(words, exact=True).last
         expect(line).to_be_in_viewport(ratio=1, timeout=A_WHILE)
         assert line.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), words
-    if (folder := request.config.getoption("--pictures")) and width == 1280:
-        name = f"waiting_{asset}{'_dark' * dark}.png"
-        page.screenshot(path=Path(folder, name), animations="disabled")
     page.close()
+
+
+def test_forty_days_and_twenty_upstreams_fit_a_screen(waits, browser_page, promised):
+    """As the pictures show."""
+
+    def evaluation(asset: str) -> Page:
+        browser_page.goto(f"{waits.address}/assets/{asset}?view=automation")
+        browser_page.get_by_text(re.compile(EVALUATED)).first.click(timeout=A_WHILE)
+        return browser_page
+
+    promised("waiting", evaluation("delays"))
+    promised("twenty", evaluation("overview"))
 
 
 def test_the_automation_sensors_page_says_what_waits(waits, browser_page):

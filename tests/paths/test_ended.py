@@ -70,7 +70,8 @@ def test_an_early_batch_names_how_each_ended():
         a = world.run("A", success=False)
         assert world.wait(hours=1).tick() == 1
         tags = tags_of(world)
-        assert (tags["fan_in/without"], tags["fan_in/ended.a_job"]) == ("b_job", "failure")
+        batch = f"a_job failure {a[:8]}"
+        assert (tags["fan_in/without"], tags["fan_in/batch"]) == ("b_job", batch)
         (completion,) = requested_batch(tags).completions
         assert (completion.run_id, completion.ended) == (a, "failure")
 

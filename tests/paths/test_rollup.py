@@ -390,6 +390,20 @@ def test_any_hour_counts_for_its_day_by_a_mapping_or_by_a_function():
             assert fired_after(world, *hours(FIRST, 7)) == [FIRST]
 
 
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda key: key[99], "raises IndexError('string index out of range') for '2026-01-05-05"),
+        (len, "returns 16, no key, for '2026-01-05-05:00'"),
+    ],
+)
+def test_a_function_that_fails_counts_for_no_key_and_the_reason_says_so(function, words):
+    """The others are decided all the same."""
+    with job_world(HOURS, DAYS, partition_mappings={"hourly_job": function}) as world:
+        assert fired_after(world, *hours(FIRST, 5)) == []
+        assert f"hourly_job counts for no key, since its function {words}" in world.skip_reason
+
+
 def test_regions_make_a_job_that_has_no_partitions():
     """By a mapping that is named, and without keys."""
     mappings = {"hourly_job": dg.AllPartitionMapping()}

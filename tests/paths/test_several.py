@@ -180,7 +180,7 @@ def test_a_chain_of_conditions_fires_link_by_link():
 
 
 def test_one_downstream_of_both_paths_runs_once_for_each_path():
-    """What the README warns of: neither path knows of the other's request before it, and the
+    """What docs/two-forms.md warns of: neither path knows of the other's request before it, and the
     sensor's run is for the condition a materialization like any other."""
     d = asset("d", "ab", OVERLAPPING)
     ups = [asset(name, ()) for name in "ab"]

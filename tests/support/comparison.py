@@ -1,9 +1,9 @@
 """The comparison: where each mechanism fires on each named timeline, and what that means.
 
 ``docs/comparison.md`` holds what was played: each timeline's text and each mechanism's digits.
-``make comparison`` plays only what the page lacks, and writes it and the README's table anew. The
-tests play everything and fail where the page differs. After a change of a mechanism or of Dagster,
-``make comparison COMPARISON=--all`` plays everything.
+``make comparison`` plays only what the page lacks, and writes it and the table of
+``docs/alternatives.md`` anew. The tests play everything and fail where the page differs. After a
+change of a mechanism or of Dagster, ``make comparison COMPARISON=--all`` plays everything.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tests.support.timeline import diagram, read_firings, write_firings
 from tests.support.timelines import NAMED, Named
 
 PAGE = ROOT / "docs" / "comparison.md"
-README = ROOT / "README.md"
+ALTERNATIVES = ROOT / "docs" / "alternatives.md"
 MARKED = re.compile(r"(?<=<!-- comparison -->\n).*?(?=\n<!-- end of comparison -->)", re.S)
 BY_NAME = {mechanism.name: mechanism for mechanism in MECHANISMS}
 KINDS = ("lost", "duplicate", "stale", "early", "late")
@@ -179,7 +179,8 @@ on a job is evaluated by Dagster's tester, since a sensor in user code refuses i
 
 def write(results: Mapping[str, Row]) -> None:
     PAGE.write_text(render_page(results))
-    README.write_text(MARKED.sub(lambda _: render_summary(results), README.read_text()))
+    text = ALTERNATIVES.read_text()
+    ALTERNATIVES.write_text(MARKED.sub(lambda _: render_summary(results), text))
 
 
 def wrong_digits() -> list[str]:

@@ -1,7 +1,8 @@
 """The table of features: what each path offers, and the test that shows it.
 
 A test is a named timeline, which is played through both paths, or a function as "file: function".
-The README's table and ``docs/features.md`` are rendered from this; ``make comparison`` writes them.
+The table of ``docs/two-forms.md`` and ``docs/features.md`` are rendered from this; ``make
+comparison`` writes them.
 """
 
 import re
@@ -11,7 +12,7 @@ from tabulate import tabulate
 
 from project.paths import ROOT
 
-README = ROOT / "README.md"
+FORMS = ROOT / "docs" / "two-forms.md"
 PAGE = ROOT / "docs" / "features.md"
 MARKED = re.compile(r"(?<=<!-- features -->\n).*?(?=\n<!-- end of features -->)", re.S)
 
@@ -107,7 +108,7 @@ FEATURES = (
 
 
 def render_table() -> str:
-    """Returns the README's table."""
+    """Returns the table without the tests."""
     rows = [[f.name, f.declarative.how, f.job.how] for f in FEATURES]
     return tabulate(rows, ["feature", "declarative", "by job"], tablefmt="github")
 
@@ -134,7 +135,7 @@ def _tests(cell: Cell) -> str:
 
 def write() -> None:
     PAGE.write_text(render_page())
-    README.write_text(MARKED.sub(lambda _: render_table(), README.read_text()))
+    FORMS.write_text(MARKED.sub(lambda _: render_table(), FORMS.read_text()))
 
 
 if __name__ == "__main__":

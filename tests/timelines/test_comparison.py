@@ -5,12 +5,12 @@ import time
 import pytest
 
 from tests.support.comparison import (
+    ALTERNATIVES,
     BY_NAME,
     COLD,
     FOR_ALL,
     MARKED,
     PAGE,
-    README,
     load,
     play_named,
     read_page,
@@ -64,11 +64,12 @@ def test_every_other_mechanism_fires_as_published(named: Named):
 
 
 def test_the_published_pages_have_every_timeline():
-    """docs/comparison.md and the README's table are rendered from the rows that the page holds."""
+    """docs/comparison.md and the table of docs/alternatives.md are rendered from the rows that the
+    former holds."""
     results = load()
     assert list(results) == [named.name for named in NAMED], "make comparison writes them anew"
     assert PAGE.read_text() == render_page(results), "make comparison writes them anew"
-    assert MARKED.search(README.read_text()).group() == render_summary(results)
+    assert MARKED.search(ALTERNATIVES.read_text()).group() == render_summary(results)
 
 
 def test_a_timeline_with_another_text_than_on_the_page_is_played_anew():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.features import FEATURES, MARKED, PAGE, README, Cell, render_page, render_table
+from tests.support.features import FEATURES, FORMS, MARKED, PAGE, Cell, render_page, render_table
 from tests.support.marks import functions_in
 from tests.support.timelines import NAMED
 
@@ -26,6 +26,6 @@ def test_each_cell_names_tests_that_exist(cell: Cell):
 
 
 def test_the_published_tables_are_these():
-    """docs/features.md and the README's table are rendered from the list."""
+    """docs/features.md and the table of docs/two-forms.md are rendered from the list."""
     assert PAGE.read_text() == render_page(), "make comparison writes them anew"
-    assert MARKED.search(README.read_text()).group() == render_table()
+    assert MARKED.search(FORMS.read_text()).group() == render_table()
