@@ -281,7 +281,10 @@ def with_results(page: str, results: Results) -> str:
 
 # --- the plot ----------------------------------------------------------------------------------
 
-COLOURS = ("#0b6e4f", "#c8553d", "#8a8a8a", "#7fb69e")
+COLOURS = ("#0072b2", "#d55e00", "#000000", "#e69f00")
+"""Of Okabe and Ito, which colour-blind people tell apart."""
+
+MARKERS = ("o", "s", "^", "D")
 
 
 def draw(results: Results, path: Path) -> None:
@@ -299,7 +302,7 @@ def draw(results: Results, path: Path) -> None:
 
 def _draw_panel(axes: Any, results: Results, storage: str, path: str) -> None:
     mechanisms = [m for m in MECHANISMS if m.path == path]
-    for mechanism, colour in zip(mechanisms, COLOURS, strict=True):
+    for mechanism, colour, marker in zip(mechanisms, COLOURS, MARKERS, strict=True):
         for runs in results.runs:
             times = [results.of(mechanism, storage, runs, n).median_ms for n in results.upstreams]
             longest = runs == results.runs[-1]
@@ -307,7 +310,7 @@ def _draw_panel(axes: Any, results: Results, storage: str, path: str) -> None:
                 results.upstreams,
                 times,
                 color=colour,
-                marker="o",
+                marker=marker,
                 markersize=4,
                 linestyle="-" if longest else "--",
                 label=f"{mechanism.name}, {runs:,} runs",
@@ -317,7 +320,8 @@ def _draw_panel(axes: Any, results: Results, storage: str, path: str) -> None:
     axes.set_xticks(results.upstreams, [f"{n:,}" for n in results.upstreams])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    # Beneath the panel, where it covers no line.
+    axes.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
 
 
 def known() -> Results:

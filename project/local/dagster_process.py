@@ -116,7 +116,7 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
         """Returns the exit code of the first process to be started, when it ends."""
         return self.processes[0].wait()
 
-    def wait_until_ready(self, timeout: float = 120) -> None:
+    def wait_until_ready(self, timeout: float = 300) -> None:
         """Returns when the webserver answers and the sensors have ticked."""
 
         def ready() -> bool:
@@ -139,7 +139,7 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
             tags={PARTITION_TAG: partition} if partition else None,
         )
 
-    def wait_for_runs(self, run_ids: list[str], timeout: float = 180) -> list[dg.DagsterRun]:
+    def wait_for_runs(self, run_ids: list[str], timeout: float = 600) -> list[dg.DagsterRun]:
         """Returns these runs when all have ended, well or badly."""
 
         def ended() -> list[dg.DagsterRun] | None:
@@ -158,7 +158,7 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
                 return sorted((t for t in ticks if t.is_completed), key=lambda t: t.timestamp)
         return []
 
-    def wait_for_ticks(self, timeout: float = 120) -> None:
+    def wait_for_ticks(self, timeout: float = 300) -> None:
         """Returns when each sensor has begun and finished a tick from now on.
 
         Such a tick has seen all that has happened until now, and made the runs it wanted.

@@ -393,7 +393,10 @@ def test_a_whole_batch_that_is_held_back_needs_attention_once_the_interval_is_ov
         assert "downstream still running" in said(world, code=0)
         daemon.tick(minutes=0.9)
         text = said(world, code=1)
-        assert "! a batch is complete for 60 s and not requested: 2 of 2 upstreams ready" in text
+        assert (
+            "! a batch has been complete for 60 s and is not requested: 2 of 2 upstreams ready"
+            in text
+        )
 
 
 def test_waiting_for_upstreams_to_settle_is_no_cause_for_attention():
@@ -586,12 +589,12 @@ def test_a_stored_evaluation_that_cannot_be_read_is_as_gone():
         with world.instance.schedule_storage.connect() as connection:
             damaged = sa.update(Evaluations).values(asset_evaluation_body='{"__class__": "Gone"}')
             connection.execute(damaged)
-        run = f"run {world.requested[0][:8]} (STARTED), requested at"
-        assert f"last batch: {run}" in (text := said(world, code=0))
+        run = f"run {world.requested[0][:8]} (STARTED)"
+        assert f"last batch: {run}, requested at" in (text := said(world, code=0))
         assert "of its batch is no longer stored" in text
         result = ask(world, explain, "d")
         assert result.exit_code == 0, result.output
-        assert f"Requested: {run}" in re.sub(r"\s+", " ", result.output)
+        assert f"UTC: {run}, of its batch" in re.sub(r"\s+", " ", result.output)
 
 
 @pytest.mark.parametrize(

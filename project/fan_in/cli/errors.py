@@ -39,7 +39,7 @@ class NoHistory(CommandError):
 
 class DamagedFile(CommandError):
     exit_code = 7
-    what = "the exported file is damaged, or none"
+    what = "the exported file is damaged, or there is none"
 
 
 class NaiveTime(CommandError):

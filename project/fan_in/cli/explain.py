@@ -9,23 +9,24 @@ import click
 from ..compat.python import UTC
 from ..errors import FanInError
 from ..inspect.evaluations import lines
-from ..inspect.explanation import Explanation, explain_at
+from ..inspect.explanation import Answer, Explanation, explain_at
 from ..inspect.fan_ins import FanInSpec
+from ..messages import count_ready
+from ..rule import State
 from ..ticks import TickRecord
 from ..windows import format_duration, format_time
+from .as_json import fan_in_data, outlook_data, write_json
 from .errors import CommandError, NoHistory
 from .location import App, pass_app
 from .output import (
     MOST_KEYS_SHOWN,
-    UPSTREAM_HEADS,
     Page,
-    fan_in_data,
+    batch_words,
     made_words,
-    outlook_data,
     title,
     uncounted_lines,
-    upstream_row,
-    write_json,
+    without_count,
+    write_upstreams,
 )
 from .times import TIME
 
@@ -69,21 +70,17 @@ def explain(app: App, downstream: str, at: datetime | None, key: str | None, as_
 
 
 def _write(page: Page, found: Explanation) -> None:
-    page.line(f"{title(found.fan_in)}: at {format_time(found.at)}", style="bold")
+    page.line(_first_line(found), style="bold")
+    page.line(_of_what(found))
     answers = found.answers
-    if not answers:
-        page.line(f"Not requested: nothing new of any {found.fan_in.key_tag}.")
     for answer in answers[:MOST_KEYS_SHOWN]:
-        page.gap()
-        of_key = f"{answer.outlook.key}: " if answer.outlook.key is not None else ""
-        if answer.made:
-            page.line(f"{of_key}Requested: {made_words(answer.made, found.at)}.")
-        else:
-            page.line(f"{of_key}Not requested: {answer.reason}.")
+        key = answer.outlook.key
+        if key is not None and len(answers) > 1:
+            page.gap()
+            page.line(f"{key}: {_answer_line(answer, found)}")
         if answer.disagrees:
             page.line(f"! {answer.disagrees}.", style="bold red")
-        rows = [upstream_row(s, answer.outlook, found.decided_at) for s in answer.statuses]
-        page.table(UPSTREAM_HEADS, rows, indent=2)
+        write_upstreams(page, answer.statuses, answer.outlook, found.decided_at)
     page.gap()
     for line in uncounted_lines(found.uncounted, found.fan_in, found.decided_at):
         page.line(f"{line}.")
@@ -91,7 +88,59 @@ def _write(page: Page, found: Explanation) -> None:
         page.line(f"And {len(answers) - MOST_KEYS_SHOWN} more keys: see --json, or give --key.")
     _write_tick(page, found)
     if found.last:
-        page.line(f"The last request before: {made_words(found.last, found.at)}.")
+        page.line(f"The last request before: {made_words(found.last, found.at, 'before')}.")
+
+
+def _first_line(found: Explanation) -> str:
+    """Returns the answer: of several keys those that were requested, or else the most recent."""
+    if not found.answers:
+        return (
+            f"Not requested: {_nothing_new(found, f'nothing new for any {found.fan_in.key_tag}')}."
+        )
+    first = next((answer for answer in found.answers if answer.made), None)
+    first = first or max(found.answers, key=lambda answer: answer.outlook.newest)
+    line, key = _answer_line(first, found), first.outlook.key
+    if key is None:
+        return line
+    did, _, rest = line.partition(":") if first.made is None else line.partition(" at ")
+    others = [a for a in found.answers if a is not first and bool(a.made) == bool(first.made)]
+    more = f" and {len(others)} more" if others else ""
+    return f"{did} for {key}{more}{':' if first.made is None else ' at '}{rest}"
+
+
+def _answer_line(answer: Answer, found: Explanation) -> str:
+    made = answer.made
+    if made is not None:
+        return (
+            f"Requested at {format_time(made.at)}: run {made.run_id[:8]} ({made.status}), of"
+            f" {batch_words(made)}."
+        )
+    reason = answer.reason
+    if not answer.outlook.decision.complete:
+        reason = without_count(answer.outlook, reason)
+    used = all(s.state is State.USED or s.newest is None for s in answer.statuses)
+    if used and not answer.failed and not answer.outlook.waits:
+        reason = _nothing_new(found, reason)
+    return f"Not requested: {reason}."
+
+
+def _nothing_new(found: Explanation, otherwise: str) -> str:
+    """Returns that nothing counts, with the last batch, if there was one."""
+    if found.last is None:
+        return otherwise
+    return (
+        f"the last batch was requested at {format_time(found.last.at)}, and nothing new has come"
+        " since"
+    )
+
+
+def _of_what(found: Explanation) -> str:
+    """Returns what was asked about, and how many upstreams were ready."""
+    line = f"{title(found.fan_in)}; asked at {format_time(found.at)}"
+    only = found.answers[0] if len(found.answers) == 1 else None
+    if only is None or only.made or only.outlook.decision.complete:
+        return f"{line}."
+    return f"{line}: {count_ready(only.outlook.decision)}."
 
 
 def _write_tick(page: Page, found: Explanation) -> None:
@@ -101,10 +150,10 @@ def _write_tick(page: Page, found: Explanation) -> None:
     else:
         before = format_duration(found.at - tick.at)
         outcome = _outcome(tick, found.fan_in)
-        page.line(f"The nearest tick: {format_time(tick.at)}, {before} before: {outcome}.")
+        page.line(f"The last tick by then: {format_time(tick.at)}, {before} before: {outcome}.")
         if not found.near:
             page.line(
-                "So long before: the sensor was off, the daemon down, or later ticks are purged."
+                "That is long before: the sensor was off, the daemon down, or ticks are purged."
             )
     evaluation, waiting = found.evaluation, [answer for answer in found.answers if not answer.made]
     if evaluation is not None and waiting:

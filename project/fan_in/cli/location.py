@@ -13,6 +13,7 @@ from dagster_shared.cli import WorkspaceOpts
 
 from ..inspect.fan_ins import FanInSpec, fan_ins_of, other_copies
 from ..inspect.status import first_line
+from ..messages import those_there_are
 from .errors import NoCodeLocation, NoInstance, OtherCopy, UnknownDownstream
 from .project import Project, find_project
 
@@ -110,7 +111,8 @@ class App:
             )
         if name is None and len(self.fan_ins) == 1:
             return next(iter(self.fan_ins.values()))
-        known = ", ".join(f"{one.downstream} ({one.kind})" for one in self.fan_ins.values())
+        names = {f"{one.downstream} ({one.kind})" for one in self.fan_ins.values()}
+        known = those_there_are(names, like=name or "")
         if name is None:
             raise UnknownDownstream(f"name one of the downstreams: {known}")
         if name in self.fan_ins:
@@ -119,8 +121,8 @@ class App:
         if len(found) == 1:
             return found[0]
         if found:
-            names = ", ".join(fan_in.name for fan_in in found)
-            raise UnknownDownstream(f"{name} is the downstream of several: name one of {names}")
+            several = ", ".join(fan_in.name for fan_in in found)
+            raise UnknownDownstream(f"{name} is the downstream of several: name one of {several}")
         raise UnknownDownstream(f"{name!r} is no downstream of a fan-in here: known are {known}")
 
 

@@ -1,30 +1,29 @@
-"""How the answers look: tables for people, JSON for programs."""
+"""How the answers look to people: lines and tables."""
 
-import json
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from typing import Any
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 
-import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..calendars import Calendar, CalendarDay
-from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
 from ..inspect.requests import RequestedRun
-from ..messages import does_not_count, explain_uncounted, explain_upstream
-from ..rollup import Rollup
-from ..rule import Batch, Completion, Uncounted, UpstreamStatus
-from ..ticks import TickRecord
-from ..windows import falls_out, format_duration, format_time
+from ..messages import count_ready, does_not_count, explain_uncounted, explain_upstream
+from ..rule import Completion, Uncounted, UpstreamStatus
+from ..windows import format_duration, format_time
 
-VERSION = 1
-"""Of the JSON. A new field leaves it as it is; a field that changes or goes does not."""
+MOST_COLUMNS = 1000
+"""Of a table that is measured: none that is wider fits."""
 
+HANGING = 5
+"""How much further in a line goes on where it breaks."""
 
 MOST_KEYS_SHOWN = 10
 """How many keys of a fan-in are shown in tables. The JSON has them all."""
@@ -34,25 +33,81 @@ class Page:
     """Writes for people, to the standard output: with colours only on a terminal."""
 
     def __init__(self) -> None:
+        # What the output's encoding does not have is written out: names are the user's.
+        with suppress(AttributeError, ValueError):
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         self._console = Console(highlight=False, emoji=False)
+
+    @property
+    def width(self) -> int:
+        """How many columns there are: 80 if it is no terminal and COLUMNS does not say."""
+        return self._console.width
+
+    @property
+    def height(self) -> int | None:
+        """How many lines fit on the screen; None if it is none."""
+        return self._console.height if self._console.is_terminal else None
+
+    def clear(self) -> None:
+        """Empties the screen, if it is one."""
+        self._console.clear()
 
     def gap(self) -> None:
         """Writes an empty line."""
         self._console.print()
 
-    def line(self, text: str, *, style: str = "", indent: int = 0) -> None:
-        """Writes a line, with nothing in it taken for markup."""
-        shown = Text(plain(text), style=style, overflow="fold")
-        self._console.print(Padding(shown, (0, 0, 0, indent), expand=False))
+    def line(self, text: str, *, style: str = "", indent: int = 0, hanging: int = 0) -> None:
+        """Writes a line, with nothing in it taken for markup; where it breaks, it goes on further
+        in."""
+        first, *others = self.broken(text, indent, hanging)
+        self._console.print(Text(" " * indent + first, style=style), soft_wrap=True)
+        for other in others:
+            self._console.print(Text(" " * (indent + hanging) + other, style=style), soft_wrap=True)
 
-    def table(self, heads: Iterable[str], rows: Iterable[Iterable[str]], *, indent: int) -> None:
-        """Writes a table that is as wide as the terminal at the most."""
+    def broken(self, text: str, indent: int = 0, hanging: int = 0) -> list[str]:
+        """Returns a line as it is broken at this width."""
+        room = max(self.width - indent, 2 * hanging, 1)
+        lines = Text(plain(text)).wrap(self._console, room, overflow="fold")
+        if len(lines) == 1 or not hanging:
+            return [line.plain.rstrip() for line in lines] or [""]
+        first = lines[0].plain
+        rest = Text(plain(text)[len(first) :].lstrip())
+        others = rest.wrap(self._console, max(room - hanging, 1), overflow="fold")
+        return [first.rstrip(), *(line.plain.rstrip() for line in others)]
+
+    def table(
+        self,
+        heads: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        indent: int = 0,
+        lines: Sequence[str] = (),
+    ) -> None:
+        """Writes a table; a line for each row if it is too wide.
+
+        Args:
+            heads: What the columns hold.
+            rows: The rows.
+            indent: How far in it stands.
+            lines: The rows as lines; by default each cell with its head.
+        """
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="underline")
         for head in heads:
-            table.add_column(head, overflow="fold")
+            table.add_column(head, no_wrap=True)
         for row in rows:
             table.add_row(*(Text(plain(cell)) for cell in row))
-        self._console.print(Padding(table, (0, 0, 0, indent), expand=False))
+        unbound = self._console.options.update(width=MOST_COLUMNS)
+        if indent + Measurement.get(self._console, unbound, table).maximum <= self.width:
+            self._console.print(Padding(table, (0, 0, 0, indent), expand=False))
+            return
+        for line in lines or [_row_line(heads, row) for row in rows]:
+            self.line(line, indent=indent, hanging=HANGING)
+
+
+def _row_line(heads: Sequence[str], row: Sequence[str]) -> str:
+    """Returns a row as a line: its first cell, and the others with their heads."""
+    (_, first), *others = [(head, cell) for head, cell in zip(heads, row, strict=True) if cell]
+    return f"{first}: {'; '.join(f'{head} {cell}' for head, cell in others)}"
 
 
 def plain(text: str) -> str:
@@ -63,48 +118,24 @@ def plain(text: str) -> str:
     )
 
 
-def write_json(data: Mapping[str, Any]) -> None:
-    """Writes for programs: times in UTC, in ISO 8601."""
-    click.echo(json.dumps({"version": VERSION, **data}, indent=2, default=_as_json))
-
-
-def _as_json(value: Any) -> Any:
-    """Returns what JSON has no form of in one that it has."""
-    match value:
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case timedelta():
-            return {"seconds": value.total_seconds()}
-        case CalendarDay(zone, "00:00"):
-            return {"calendar_day": zone, "calendar": value.text}
-        case Calendar():
-            return {"calendar": value.text}
-        case Uncounted(completion=one, why=why):
-            return {**_fields(one, "completed_at", "run_id", "key", "ended"), "why": why}
-        case Batch():
-            names = ("upstream", "id", "run_id", "completed_at", "ended")
-            upstreams = [_fields(c, *names) for c in value.completions]
-            return {"id": value.id, "upstreams": upstreams, "without": value.without}
-        case RequestedRun():
-            run = {"run_id": value.run_id, "run_status": value.status, "requested_at": value.at}
-            return {**run, **_fields(value, "key", "batch")}
-        case TickRecord():
-            others = _fields(value, "status", "reason", "error", "run_ids")
-            return {"at": value.at, "ended_at": value.ended, **others}
-    raise TypeError(f"{value!r} has no form in JSON")
-
-
-def _fields(of: Any, *names: str) -> dict[str, Any]:
-    return {name: getattr(of, name) for name in names}
-
-
 # --- parts that both commands show ---------------------------------------------------------------
 
 
 UPSTREAM_HEADS = ("upstream", "completed (UTC)", "age", "counts", "until (UTC), or why not")
 
 
-def upstream_row(status: UpstreamStatus, outlook: Outlook, at: datetime) -> tuple[str, ...]:
+def write_upstreams(
+    page: Page, statuses: Iterable[UpstreamStatus], outlook: Outlook, at: datetime
+) -> None:
+    """Writes where the upstreams of a batch stand, those that are missing first."""
+    missing = outlook.decision.missing
+    ordered = sorted(statuses, key=lambda s: (s not in missing, s.ready))
+    rows = [_upstream_row(status, outlook, at) for status in ordered]
+    lines = [_upstream_line(status, outlook, at) for status in ordered]
+    page.table(UPSTREAM_HEADS, rows, indent=2, lines=lines)
+
+
+def _upstream_row(status: UpstreamStatus, outlook: Outlook, at: datetime) -> tuple[str, ...]:
     """Returns an upstream's row of the table."""
     newest = status.newest
     last, age = "", ""
@@ -120,6 +151,16 @@ def upstream_row(status: UpstreamStatus, outlook: Outlook, at: datetime) -> tupl
         counts += f"; {does_not_count(status.uncounted, words=outlook.words, at=at)}"
     yes = "yes" if status.rollup is None else f"yes, {status.rollup.there} partitions"
     return status.upstream, last, age, yes, counts
+
+
+def _upstream_line(status: UpstreamStatus, outlook: Outlook, at: datetime) -> str:
+    """Returns an upstream's line, where the table is too wide."""
+    why = explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure)
+    if not status.ready:
+        return f"no   {status.upstream}: {why}"
+    until = status.ready_until
+    counts = f"until {format_time(until)}" if until else "always"
+    return f"yes  {status.upstream}: {why}; counts {counts}"
 
 
 def _in_utc(time: datetime) -> str:
@@ -161,69 +202,15 @@ def batch_words(made: RequestedRun) -> str:
     return f"{words}, early, without {', '.join(made.batch.without) or 'all that it needs'}"
 
 
-def made_words(made: RequestedRun, at: datetime) -> str:
+def made_words(made: RequestedRun, at: datetime, since: str = "ago") -> str:
     """Returns when a run was requested, and by which batch."""
     of_key = f" for {made.key}" if made.key is not None else ""
     return (
         f"run {made.run_id[:8]} ({made.status}){of_key}, requested at {format_time(made.at)}"
-        f" ({format_duration(at - made.at)} before), of {batch_words(made)}"
+        f" ({format_duration(at - made.at)} {since}), of {batch_words(made)}"
     )
 
 
-def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Mapping[str, Any]:
-    newest = status.newest
-    until = None if newest is None else falls_out(status.within, newest.completed_at)
-    return {
-        "upstream": status.upstream,
-        "counts": status.ready,
-        "state": status.state.value,
-        "reason": explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure),
-        "completed_at": newest and newest.completed_at,
-        "age_seconds": (at - newest.completed_at).total_seconds() if newest else None,
-        "run_id": newest and newest.run_id,
-        "ended": newest and newest.ended,
-        "uncounted": status.uncounted,
-        "used_at": status.used_at,
-        "partitions": None if status.rollup is None else rollup_data(status.rollup),
-        "window": status.within,
-        "falls_out_at": status.ready_until if status.ready else until,
-        "completions": len(status.counted),
-        "needed": status.needed,
-    }
-
-
-def rollup_data(rollup: Rollup) -> Mapping[str, Any]:
-    return {
-        "of": rollup.count,
-        "there": rollup.there,
-        "first_missing": list(rollup.first_missing),
-        "to_come": rollup.to_come,
-        "never": list(rollup.never),
-    }
-
-
-def fan_in_data(fan_in: FanInSpec) -> Mapping[str, Any]:
-    return _fields(fan_in, "name", "kind", "downstream", "key_tag")
-
-
-def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
-    decision = outlook.decision
-    return {
-        "key": outlook.key,
-        "ready": len(decision.ready),
-        "of": len(decision.statuses),
-        "needed": None if decision.terms.when is None else str(decision.terms.when),
-        "complete": decision.complete,
-        "whole": decision.whole,
-        "complete_since": outlook.complete_since,
-        "held_until": decision.held_until or outlook.held_until,
-        "too_old_at": decision.dies_at,
-        "waiting_since": decision.waiting_since,
-        "let_go_at": decision.let_go_at,
-        "deadline_at": decision.deadline_at,
-        "past_deadline": decision.past_deadline,
-        "requested_early_at": decision.requested_early_at,
-        "requests": outlook.requests,
-        "reason": outlook.reason,
-        "upstreams": [upstream_data(status, outlook, at) for status in decision.statuses],
-    }
+def without_count(outlook: Outlook, reason: str) -> str:
+    """Returns a reason without how many upstreams are ready, which stands beside it."""
+    return re.sub(rf"{re.escape(count_ready(outlook.decision))}[;,]? *", "", reason, count=1)

@@ -171,7 +171,7 @@ def _draw(report: Report, plots: Sequence[Path], html: Path | None) -> None:
             plot.save(figure, path)
             click.echo(f"{path}: a picture", err=True)
         if html is not None:
-            html.write_text(report.html(plot.as_svg(figure)), "utf-8")
+            html.write_text(report.html(plot.as_svg(figure), plot.ON_DARK), "utf-8")
             click.echo(f"{html}: a report", err=True)
     except OSError as error:
         raise click.UsageError(f"{error.filename} cannot be written: {error.strerror}") from error

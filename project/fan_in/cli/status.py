@@ -1,86 +1,151 @@
 """``fan-in status``: where every fan-in stands now."""
 
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import click
 
 from ..compat.python import UTC
+from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
 from ..inspect.sensors import Evaluator, daemon_problem, daemon_reported_at
-from ..inspect.status import Status, status_of
+from ..inspect.status import Status, statuses_of
 from ..messages import count_ready, words_of
 from ..ticks import TickRecord
 from ..windows import format_duration, format_time
+from .as_json import fan_in_data, outlook_data, write_json
 from .location import App, pass_app
 from .output import (
     MOST_KEYS_SHOWN,
-    UPSTREAM_HEADS,
     Page,
-    fan_in_data,
     made_words,
-    outlook_data,
     title,
     uncounted_lines,
-    upstream_row,
-    write_json,
+    write_upstreams,
 )
+from .overview import write_overview
 
 ATTENTION = 1
 """The exit code when something needs attention."""
 
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended before it could tell anything; a shell's own."""
+
+MOST_IN_FULL = 3
+"""How many fan-ins are told in full, unless it is asked for."""
+
+EVERY = 5
+"""How many seconds pass between two looks."""
+
 
 @click.command()
+@click.option("--all", "in_full", is_flag=True, help="Tell each in full, however many there are.")
+@click.option("--watch", is_flag=True, help="Look again every few seconds, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 @click.argument("downstream", required=False)
 @pass_app
 @click.pass_context
-def status(context: click.Context, app: App, downstream: str | None, as_json: bool) -> None:
+def status(
+    context: click.Context,
+    app: App,
+    downstream: str | None,
+    in_full: bool,
+    watch: bool,
+    as_json: bool,
+) -> None:
     """Tells where every fan-in stands, or that of one DOWNSTREAM: for each pending key which
-    upstreams are ready, why the others are not, and what was requested last.
+    upstreams are ready, why the others are not, and what was requested last. Of more than three it
+    tells what needs attention and what waits, a line each.
 
     Exits with 1 if something needs attention: a sensor that is off or silent, a tick that failed,
     a complete batch that is held back for longer than the sensor's interval, or that its pace holds
     until it is too old, a wait that is past its deadline.
     """
-    at = datetime.now(UTC)
+    if watch and as_json:
+        raise click.UsageError("give --watch or --json")
+    if downstream is not None and in_full:
+        raise click.UsageError("give DOWNSTREAM or --all: one is always told in full")
     fan_ins = [app.fan_in(downstream)] if downstream else list(app.fan_ins.values())
     if not fan_ins:
         app.fan_in(None)  # Says that there is none.
-    statuses = [status_of(app.instance, app.repository, fan_in, at) for fan_in in fan_ins]
-    reported_at = daemon_reported_at(app.instance)
-    problem = daemon_problem(reported_at, at)
-    attention = bool(problem) or any(one.problems for one in statuses)
-    if as_json:
-        daemon = {"heard_of_at": reported_at, "problem": problem}
-        write_json(
-            {
-                "command": "status",
-                "at": at,
-                "location": app.location_name,
-                "daemon": daemon,
-                "attention": attention,
-                "fan_ins": [_one_data(one, at) for one in statuses],
-            }
-        )
-    else:
-        _write(Page(), problem, statuses, at)
-    if attention:
-        context.exit(ATTENTION)
+    in_full = in_full or len(fan_ins) <= MOST_IN_FULL
+
+    def show() -> bool:
+        look = _look(app, fan_ins)
+        if as_json:
+            write_json(_data(app, look))
+        else:
+            page = Page()
+            if watch:
+                page.clear()
+                page.line(f"{format_time(look.at)}, every {EVERY} s; Ctrl-C ends it.", style="dim")
+            _write(page, look, in_full)
+        return look.attention
+
+    attention = _watched(show) if watch else show()
+    if attention is not False:
+        context.exit(ATTENTION if attention else INTERRUPTED)
+
+
+def _watched(show: Callable[[], bool]) -> bool | None:
+    """Shows it again and again, until Ctrl-C; returns whether the last look needs attention, None
+    if there was none."""
+    attention = None
+    with suppress(KeyboardInterrupt):
+        while True:
+            attention = show()
+            sys.stdout.flush()
+            time.sleep(EVERY)
+    return attention
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Where the fan-ins stand at one time.
+
+    Args:
+        at: The time.
+        daemon_reported_at: When the sensor daemon last reported.
+        statuses: One for each fan-in.
+    """
+
+    at: datetime
+    daemon_reported_at: datetime | None
+    statuses: Sequence[Status]
+
+    @property
+    def problem(self) -> str | None:
+        return daemon_problem(self.daemon_reported_at, self.at)
+
+    @property
+    def attention(self) -> bool:
+        return bool(self.problem) or any(one.problems for one in self.statuses)
+
+
+def _look(app: App, fan_ins: Sequence[FanInSpec]) -> _Look:
+    at = datetime.now(UTC)
+    statuses = statuses_of(app.instance, app.repository, fan_ins, at)
+    return _Look(at, daemon_reported_at(app.instance), statuses)
 
 
 # --- for people ----------------------------------------------------------------------------------
 
 
-def _write(page: Page, problem: str | None, statuses: Sequence[Status], at: datetime) -> None:
-    if problem:
-        page.line(f"! {problem}", style="bold red")
-        page.gap()
-    for number, one in enumerate(statuses):
-        if number:
+def _write(page: Page, look: _Look, in_full: bool) -> None:
+    if look.problem:
+        page.line(f"! {look.problem}", style="bold red", hanging=2)
+    if not in_full:
+        write_overview(page, look.statuses)
+        return
+    for number, one in enumerate(look.statuses):
+        if number or look.problem:
             page.gap()
-        _write_one(page, one, at)
+        _write_one(page, one, look.at)
 
 
 def _write_one(page: Page, one: Status, at: datetime) -> None:
@@ -88,13 +153,12 @@ def _write_one(page: Page, one: Status, at: datetime) -> None:
     page.line(title(fan_in), style="bold")
     page.line(_evaluator_words(one, at), indent=2)
     for problem in one.problems:
-        page.line(f"! {problem}", style="bold red", indent=2)
+        page.line(f"! {problem}", style="bold red", indent=2, hanging=2)
     pending = one.pending
     for outlook in pending[:MOST_KEYS_SHOWN]:
         page.gap()
         page.line(_outlook_words(outlook), indent=2)
-        rows = [upstream_row(status, outlook, at) for status in outlook.decision.statuses]
-        page.table(UPSTREAM_HEADS, rows, indent=2)
+        write_upstreams(page, outlook.decision.statuses, outlook, at)
         made = one.last_of_key[outlook.key]
         if made and made != one.last:
             page.line(f"last of this key: {made_words(made, at)}", indent=2)
@@ -102,7 +166,7 @@ def _write_one(page: Page, one: Status, at: datetime) -> None:
     if len(pending) > MOST_KEYS_SHOWN:
         page.line(f"and {len(pending) - MOST_KEYS_SHOWN} more keys wait: see --json", indent=2)
     if not pending and one.outlooks:
-        page.line(f"nothing new of any {fan_in.key_tag}", indent=2)
+        page.line(f"nothing new for any {fan_in.key_tag}", indent=2)
     for name, completion in one.outlooks.ignored.items() if one.outlooks else ():
         age = format_duration(at - completion.completed_at)
         ended = words_of(completion).completed
@@ -110,7 +174,7 @@ def _write_one(page: Page, one: Status, at: datetime) -> None:
     for line in uncounted_lines(one.outlooks.uncounted if one.outlooks else {}, fan_in, at):
         page.line(line, indent=2)
     last = made_words(one.last, at) if one.last else "nothing requested yet"
-    page.line(f"last batch: {last}", indent=2)
+    page.line(f"last batch: {last}", indent=2, hanging=2)
 
 
 def _evaluator_words(one: Status, at: datetime) -> str:
@@ -136,6 +200,17 @@ def _outlook_words(outlook: Outlook) -> str:
 
 
 # --- for programs --------------------------------------------------------------------------------
+
+
+def _data(app: App, look: _Look) -> Mapping[str, Any]:
+    return {
+        "command": "status",
+        "at": look.at,
+        "location": app.location_name,
+        "daemon": {"heard_of_at": look.daemon_reported_at, "problem": look.problem},
+        "attention": look.attention,
+        "fan_ins": [_one_data(one, look.at) for one in look.statuses],
+    }
 
 
 def _one_data(one: Status, at: datetime) -> Mapping[str, Any]:

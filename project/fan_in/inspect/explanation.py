@@ -17,7 +17,7 @@ from .evaluations import not_true
 from .fan_ins import FanInSpec
 from .outlook import Outlook, Outlooks, outlook
 from .requests import RequestedRun, requests_in, requests_of
-from .sensors import evaluator_of
+from .sensors import Evaluators
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def explain_at(
         at: The time.
         key: Of this key only; None for all of which something counted.
     """
-    evaluator = evaluator_of(instance, repository, fan_in)
+    evaluator = Evaluators(instance, repository).of(fan_in)
     tick = next(iter(evaluator.ticks(until=at, limit=1)), None)
     reach = max(2 * evaluator.interval, LONGEST_EVALUATION)
     near = tick if tick is not None and at - tick.at <= reach else None

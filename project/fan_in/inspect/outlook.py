@@ -12,14 +12,9 @@ from typing import Any
 
 import dagster as dg
 
-# Private, since Dagster's public evaluation takes no loaded code location and no stored cursor:
-# the evaluator itself, how the sensor daemon stores its cursor, and when a schedule passes.
-from dagster._core.definitions.declarative_automation.automation_condition_evaluator import (
-    AutomationConditionEvaluator,
-)
+# Private, since no public name tells when a schedule passes.
 from dagster._core.definitions.declarative_automation.operands import CronTickPassedCondition
 from dagster._core.definitions.declarative_automation.operators import SinceCondition
-from dagster._daemon.asset_daemon import asset_daemon_cursor_from_instigator_serialized_cursor
 from dagster._utils.schedules import get_next_cron_tick
 
 from ..compat.python import UTC
@@ -28,11 +23,8 @@ from ..messages import Words, count_ready, explain, explain_besides, explain_let
 from ..rule import Completion, Decision, Uncounted, UpstreamStatus
 from ..sensor import fan_in_of
 from ..windows import format_time, just_after
+from .condition_results import ConditionResults
 from .fan_ins import FanInSpec
-
-_quiet = logging.getLogger(__name__)
-_quiet.setLevel(logging.CRITICAL)
-"""For what an evaluation tells its log: it is told here, or of no use to who only asks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +66,19 @@ class Outlook:
         return explain_let_go(self.decision, at=self.decision.at)
 
     @property
+    def newest(self) -> datetime:
+        """When the newest completion was; the beginning of time if there is none."""
+        return max(
+            (s.newest.completed_at for s in self.decision.statuses if s.newest),
+            default=datetime.min.replace(tzinfo=self.decision.at.tzinfo),
+        )
+
+    @property
+    def waits(self) -> bool:
+        """Whether something counts, or waits, or was let go within the last day."""
+        return bool(self.decision.has_begun or self.decision.past_deadline or self.let_go)
+
+    @property
     def complete_since(self) -> datetime | None:
         """Since when the batch is complete and waits; None if it is not complete, or waits as its
         definition says: for upstreams to settle, for its pace, or for a schedule."""
@@ -113,12 +118,8 @@ class Outlooks:
     def pending(self) -> Sequence[Outlook]:
         """Returns those that have something that counts, or waits, or was let go within the last
         day, the most recent first; without keys the only one."""
-        waiting = [
-            o
-            for key, o in self.by_key.items()
-            if key is None or o.decision.has_begun or o.decision.past_deadline or o.let_go
-        ]
-        return sorted(waiting, key=_newest, reverse=True)
+        waiting = [o for key, o in self.by_key.items() if key is None or o.waits]
+        return sorted(waiting, key=lambda outlook: outlook.newest, reverse=True)
 
 
 def outlook(
@@ -130,6 +131,7 @@ def outlook(
     *,
     now: datetime,
     at: datetime | None = None,
+    results: ConditionResults | None = None,
 ) -> Outlooks:
     """Returns what a fan-in would decide.
 
@@ -141,9 +143,12 @@ def outlook(
         cursor: The sensor's stored cursor.
         now: The time.
         at: An earlier time, on what was known then, without a cursor; None for now.
+        results: What conditions are now, if several fan-ins are asked about.
     """
     known = None if at else cursor
-    asked = _Asked(instance, repository, fan_in, sensor, known, at or now, at)
+    if at or not results:
+        results = ConditionResults(instance, repository, at or now)
+    asked = _Asked(instance, repository, fan_in, sensor, known, at or now, at, results)
     return asked.of_sensor() if fan_in.kind == "sensor" else asked.of_condition()
 
 
@@ -158,6 +163,7 @@ class _Asked:
     cursor: str | None
     at: datetime
     until: datetime | None
+    results: ConditionResults
 
     # --- sensors ---------------------------------------------------------------------------------
 
@@ -187,7 +193,10 @@ class _Asked:
     # --- conditions ------------------------------------------------------------------------------
 
     def of_condition(self) -> Outlooks:
-        root = self._evaluate()
+        if self.until is None:
+            root = self.results.of(self.fan_in, self.sensor, self.cursor)
+        else:
+            root = self.results.alone(self.fan_in, self.sensor)
         with dg.partition_loading_context(self.at, self.instance):
             asks = next(decided(root), None)
             if asks is None:
@@ -234,35 +243,6 @@ class _Asked:
             besides=tuple(map(part_words, besides)),
             held_until=next((_next_cron_tick(part, self.at) for part in besides), None),
         )
-
-    def _evaluate(self) -> dg.AutomationResult[dg.AssetKey]:
-        """Returns the result of the downstream's condition, evaluated with all that its sensor
-        evaluates, and stored nowhere."""
-        graph, sensor = self.repository.asset_graph, self.sensor
-        keys: set[Any] = {self.fan_in.asset_key}
-        default = None
-        if isinstance(sensor, dg.AutomationConditionSensorDefinition):
-            default = sensor.default_condition
-            if self.until is None:
-                selection = sensor.asset_selection
-                keys |= {
-                    key
-                    for key in selection.resolve(graph) | selection.resolve_checks(graph)
-                    if default or graph.get(key).automation_condition is not None
-                }
-        stored = asset_daemon_cursor_from_instigator_serialized_cursor(self.cursor, graph)
-        results, _ = AutomationConditionEvaluator(
-            entity_keys=keys,
-            instance=self.instance,
-            asset_graph=graph,
-            cursor=stored,
-            emit_backfills=False,
-            evaluation_id=stored.evaluation_id,
-            default_condition=default,
-            evaluation_time=self.at,
-            logger=_quiet,
-        ).evaluate()
-        return next(result for result in results if result.key == self.fan_in.asset_key)
 
 
 def decided(result: dg.AutomationResult[dg.AssetKey]) -> Iterator[FanInResult]:
@@ -359,10 +339,3 @@ def written(label: str | None, name: str, parts: Sequence[str]) -> str:
         case "AND" | "OR":
             return f"({f' {name.lower()} '.join(parts)})"
     return f"{name.lower()}({', '.join(parts)})" if parts else name.lower()
-
-
-def _newest(outlook: Outlook) -> datetime:
-    return max(
-        (s.newest.completed_at for s in outlook.decision.statuses if s.newest),
-        default=datetime.min.replace(tzinfo=outlook.decision.at.tzinfo),
-    )

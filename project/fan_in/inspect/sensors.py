@@ -3,9 +3,10 @@
 A sensor that is off or a daemon that is gone is the commonest cause of silence.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,7 @@ import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorStatus
 
 from ..compat.python import UTC
+from ..run_reader import Home
 from ..ticks import LONGEST_EVALUATION, TickReader, TickRecord
 from ..windows import format_duration
 from .fan_ins import FanInSpec
@@ -76,8 +78,9 @@ class Evaluator:
         )
         return reader.newest(limit)
 
+    @cached_property
     def last_tick(self) -> TickRecord | None:
-        """Returns the newest tick that has ended, or else the newest."""
+        """The newest tick that has ended, or else the newest."""
         ticks = self.ticks(limit=2)
         return next((tick for tick in ticks if tick.ended), ticks[0] if ticks else None)
 
@@ -104,7 +107,7 @@ class Evaluator:
         if not self.on:
             yield f"{self.name} is switched off: switch it on, in the UI or by dagster sensor start"
             return
-        last = self.last_tick()
+        last = self.last_tick
         if last is None:
             yield f"{self.name} is on and has never ticked: is the daemon running?"
             return
@@ -117,39 +120,58 @@ class Evaluator:
             yield f"{self.name} has not ticked for {age}: is the daemon running?"
 
 
-def evaluator_of(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, fan_in: FanInSpec
-) -> Evaluator:
-    """Returns the sensor that evaluates a fan-in, with what the instance knows of it."""
-    definition = _definition(repository, fan_in)
-    if definition is None:
-        return Evaluator(instance=instance, definition=None)
-    states = [s for s in instance.all_instigator_state() if s.instigator_name == definition.name]
-    homes: dict[Any, Any] = {
-        (state.selector.location_name, state.selector.repository_name): state for state in states
-    }
-    state = homes.get(fan_in.home)
-    elsewhere = () if state is not None else tuple(sorted(location for location, _ in homes))
-    return Evaluator(
-        instance=instance, definition=definition, state=state, known_elsewhere=elsewhere
-    )
+class Evaluators:
+    """The sensors of a code location: what is stored of them is read once for all fan-ins.
 
+    Args:
+        instance: Whose storages are read.
+        repository: The definitions.
+    """
 
-def _definition(
-    repository: dg.RepositoryDefinition, fan_in: FanInSpec
-) -> dg.SensorDefinition | None:
-    if fan_in.kind == "sensor":
-        of_fan_in: dg.SensorDefinition | None = fan_in.definition
-        return of_fan_in
-    return next(
-        (
-            sensor
-            for sensor in sorted(repository.sensor_defs, key=lambda sensor: sensor.name)
-            if isinstance(sensor, dg.AutomationConditionSensorDefinition)
-            and fan_in.asset_key in sensor.asset_selection.resolve(repository.asset_graph)
-        ),
-        None,
-    )
+    def __init__(self, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition) -> None:
+        self._instance = instance
+        self._repository = repository
+        self._read: dict[Any, Evaluator] = {}
+
+    def of(self, fan_in: FanInSpec) -> Evaluator:
+        """Returns the sensor that evaluates a fan-in, with what the instance knows of it."""
+        definition: dg.SensorDefinition | None
+        if fan_in.kind == "sensor":
+            definition = fan_in.definition
+        else:
+            definition = self._of_assets.get(fan_in.asset_key)
+        if definition is None:
+            return Evaluator(instance=self._instance, definition=None)
+        place = definition.name, fan_in.home
+        if place not in self._read:
+            self._read[place] = self._evaluator(definition, fan_in.home)
+        return self._read[place]
+
+    def _evaluator(self, definition: dg.SensorDefinition, home: Home | None) -> Evaluator:
+        homes: dict[Any, Any] = {
+            (state.selector.location_name, state.selector.repository_name): state
+            for state in self._states
+            if state.instigator_name == definition.name
+        }
+        state = homes.get(home)
+        elsewhere = () if state is not None else tuple(sorted(location for location, _ in homes))
+        return Evaluator(
+            instance=self._instance, definition=definition, state=state, known_elsewhere=elsewhere
+        )
+
+    @cached_property
+    def _states(self) -> Sequence[Any]:
+        return self._instance.all_instigator_state()
+
+    @cached_property
+    def _of_assets(self) -> Mapping[dg.AssetKey, dg.SensorDefinition]:
+        """The automation sensor of each asset: by name the first that targets it."""
+        of_assets: dict[dg.AssetKey, dg.SensorDefinition] = {}
+        for sensor in sorted(self._repository.sensor_defs, key=lambda sensor: sensor.name):
+            if isinstance(sensor, dg.AutomationConditionSensorDefinition):
+                for key in sensor.asset_selection.resolve(self._repository.asset_graph):
+                    of_assets.setdefault(key, sensor)
+        return of_assets
 
 
 def daemon_reported_at(instance: dg.DagsterInstance) -> datetime | None:

@@ -1,6 +1,6 @@
 """Where a fan-in stands, with what needs attention."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,10 +9,11 @@ import dagster as dg
 from ..messages import explain_deadline, explain_missing
 from ..ticks import TickRecord
 from ..windows import format_duration
+from .condition_results import ConditionResults
 from .fan_ins import FanInSpec
 from .outlook import Outlook, Outlooks, outlook
 from .requests import RequestedRun, requests_of
-from .sensors import Evaluator, evaluator_of
+from .sensors import Evaluator, Evaluators
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class Status:
         outlooks: What it would decide; None if it cannot be evaluated.
         last: The last run that it requested, of whatever key.
         last_of_key: The last run of each pending key.
-        problems: What needs attention, each with the fix.
+        of_evaluator: What of its sensor needs attention, each with the fix.
+        of_batches: What of its batches does.
     """
 
     fan_in: FanInSpec
@@ -35,44 +37,56 @@ class Status:
     outlooks: Outlooks | None
     last: RequestedRun | None
     last_of_key: Mapping[str | None, RequestedRun | None]
-    problems: Sequence[str]
+    of_evaluator: Sequence[str]
+    of_batches: Sequence[str]
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What needs attention."""
+        return [*self.of_evaluator, *self.of_batches]
 
     @property
     def pending(self) -> Sequence[Outlook]:
         return self.outlooks.pending() if self.outlooks else []
 
 
-def status_of(
+def statuses_of(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
-    fan_in: FanInSpec,
+    fan_ins: Iterable[FanInSpec],
     now: datetime,
-) -> Status:
-    """Returns where a fan-in stands now."""
-    evaluator = evaluator_of(instance, repository, fan_in)
-    problems = list(evaluator.problems(now))
-    found: Outlooks | None = None
-    try:
-        sensor, cursor = evaluator.definition, evaluator.cursor
-        found = outlook(instance, repository, fan_in, sensor, cursor, now=now)
-    # Whatever it is, the evaluator would fail on it as well; the other fan-ins are still told.
-    except Exception as error:
-        problems.append(f"it cannot be evaluated: {first_line(error)}")
-    pending = found.pending() if found else []
-    problems += _problems(found, evaluator.interval, now) if found else ()
-    last = next(requests_of(instance, fan_in), None)
-    return Status(
-        fan_in=fan_in,
-        evaluator=evaluator,
-        last_tick=evaluator.last_tick(),
-        outlooks=found,
-        last=last,
-        last_of_key={
-            o.key: next(requests_of(instance, fan_in, key=o.key), None) if o.key else last
-            for o in pending
-        },
-        problems=problems,
-    )
+) -> Sequence[Status]:
+    """Returns where each fan-in stands now. What several share is read and evaluated once."""
+    evaluators = Evaluators(instance, repository)
+    results = ConditionResults(instance, repository, now)
+
+    def status_of(fan_in: FanInSpec) -> Status:
+        evaluator = evaluators.of(fan_in)
+        of_batches: list[str] = []
+        found: Outlooks | None = None
+        try:
+            sensor, cursor = evaluator.definition, evaluator.cursor
+            found = outlook(instance, repository, fan_in, sensor, cursor, now=now, results=results)
+        # Whatever it is, the evaluator would fail on it as well; the other fan-ins are still told.
+        except Exception as error:
+            of_batches.append(f"it cannot be evaluated: {first_line(error)}")
+        of_batches += _problems(found, evaluator.interval, now) if found else ()
+        last = next(requests_of(instance, fan_in), None)
+        return Status(
+            fan_in=fan_in,
+            evaluator=evaluator,
+            last_tick=evaluator.last_tick,
+            outlooks=found,
+            last=last,
+            last_of_key={
+                o.key: next(requests_of(instance, fan_in, key=o.key), None) if o.key else last
+                for o in (found.pending() if found else [])
+            },
+            of_evaluator=list(evaluator.problems(now)),
+            of_batches=of_batches,
+        )
+
+    return list(map(status_of, fan_ins))
 
 
 def _problems(found: Outlooks, interval: timedelta, now: datetime) -> Iterator[str]:
@@ -82,8 +96,8 @@ def _problems(found: Outlooks, interval: timedelta, now: datetime) -> Iterator[s
         since = one.complete_since
         if since is not None and now - since > interval:
             yield (
-                f"a batch{_of(one.key)} is complete for {format_duration(now - since)} and not"
-                f" requested: {one.reason}"
+                f"a batch{_of(one.key)} has been complete for {format_duration(now - since)} and is"
+                f" not requested: {one.reason}"
             )
         elif one.decision.dies_at is not None:
             yield (

@@ -9,7 +9,12 @@ from ..errors import FanInError
 from ..messages import plain
 from .picture import BY_HAND, COMPLETED, FAILED, FIRED, MOST_WINDOWS, Lane, Picture
 
-INK, BLUE, AMBER, RED, GREY = "#1f2933", "#2b6cb0", "#b7791f", "#c53030", "#a0aec0"
+INK, GREY, PAPER = "#1f2933", "#a0aec0", "#ffffff"
+BLUE, ORANGE, VERMILION, PURPLE = "#0072b2", "#e69f00", "#d55e00", "#cc79a7"
+"""Of Okabe and Ito's colours, which colour-blind people tell apart; shapes differ, too."""
+
+ON_DARK = {INK: "#e4e7eb", GREY: "#52606d", PAPER: "none", BLUE: "#56b4e9"}
+"""What a page with a dark background shows instead."""
 
 # No link, no date and no name of a program: the same replay gives the same file.
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -49,6 +54,9 @@ def _settings() -> dict[Any, Any]:
 
     settings: dict[Any, Any] = dict(rcParamsDefault)
     settings |= {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "fan-in"}
+    settings |= {"figure.facecolor": PAPER, "axes.facecolor": PAPER}
+    inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+    settings |= dict.fromkeys(inked, INK)
     # The backend is for windows, and there are none.
     return {k: v for k, v in settings.items() if not k.startswith("backend")}
 
@@ -70,10 +78,10 @@ def _draw(picture: Picture) -> Any:
             _upstream(axes, lane, y)
         else:
             _marks(axes, lane.of(FIRED), y, marker="|", color=INK, markersize=12, label="requested")
-            _marks(axes, lane.of(BY_HAND), y, marker="d", color=AMBER, label="run by hand")
+            _marks(axes, lane.of(BY_HAND), y, marker="D", color=PURPLE, label="run by hand")
         if lane.name in picture.divergences and number > len(upstreams):
             parted = picture.divergences[lane.name].of(FIRED)
-            _marks(axes, parted, y, marker="x", color=RED, markersize=9, label="divergence")
+            _marks(axes, parted, y, marker="x", color=VERMILION, markersize=9, label="divergence")
     names = [_short(lane.name) for lane in lanes]
     axes.set_yticks(range(len(lanes), 0, -1), names)
     axes.set_ylim(0.4, len(lanes) + 0.6)
@@ -84,18 +92,23 @@ def _draw(picture: Picture) -> Any:
     axes.tick_params(axis="y", length=0)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.set_xlabel("UTC" if more <= 0 else f"UTC; {more} more upstreams are not drawn")
-    axes.set_title(f"Requests of {_short(picture.fan_in.downstream)}", loc="left")
-    _legend(axes)
+    axes.set_xlabel("time (UTC)")
+    axes.set_ylabel("upstreams, and who requested")
+    title = f"When {_short(picture.fan_in.downstream)} was requested, and would have been"
+    more_words = f"\n{more} more upstreams are not drawn" if more > 0 else ""
+    axes.set_title(f"{title}{more_words}", loc="left")
+    _legend(figure, axes)
     return figure
 
 
 def _upstream(axes: Any, lane: Lane, y: float) -> None:
     if 0 < len(lane.windows) <= MOST_WINDOWS:
         spans = [(begins, ends - begins) for begins, ends in lane.windows]
-        axes.broken_barh(spans, (y - 0.22, 0.44), color=BLUE, alpha=0.12, zorder=0, label="window")
+        axes.broken_barh(
+            spans, (y - 0.22, 0.44), color=BLUE, alpha=0.15, zorder=0, label="inside its window"
+        )
     _marks(axes, lane.of(COMPLETED), y, marker="o", color=BLUE, label="completed")
-    _marks(axes, lane.of(FAILED), y, marker="x", color=AMBER, label="failed")
+    _marks(axes, lane.of(FAILED), y, marker="v", color=ORANGE, label="failed")
 
 
 def _marks(axes: Any, times: list[datetime], y: float, **style: Any) -> None:
@@ -104,12 +117,18 @@ def _marks(axes: Any, times: list[datetime], y: float, **style: Any) -> None:
         axes.plot(times, [y] * len(times), **style)
 
 
-def _legend(axes: Any) -> None:
+def _legend(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     known = dict(zip(labels, handles, strict=True))
     if known:
-        place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": len(known)}
-        axes.legend(known.values(), known.keys(), **place, frameon=False, fontsize=8)
+        figure.legend(
+            known.values(),
+            known.keys(),
+            loc="outside lower center",
+            ncols=len(known),
+            frameon=False,
+            fontsize=9,
+        )
 
 
 def _short(name: str) -> str:

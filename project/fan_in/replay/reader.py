@@ -25,7 +25,7 @@ from ..errors import FanInError
 from ..evaluation_records import record_behind
 from ..event_rows import Body
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
-from ..inspect.sensors import evaluator_of
+from ..inspect.sensors import Evaluators
 from ..rule import Completion
 from ..run_reader import PARTITION_TAG, RunReader, Upstream, origin_of
 from ..sensor import fan_in_of
@@ -94,7 +94,7 @@ def read_history(
     idle: list[Kind] = ["sensor" for rule in rules if rule.idle]
     length = longest_of(*rules)
     begins = None if length is None else since - length
-    evaluator = evaluator_of(instance, repository, fan_in)
+    evaluator = Evaluators(instance, repository).of(fan_in)
     ticks = StoredTicks(instance, fan_in, evaluator, begins, until)
     return History(
         fan_in=fan_in,

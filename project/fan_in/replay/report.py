@@ -1,6 +1,6 @@
 """The report of a replay: its lines and tables, and one HTML file that needs no other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -82,7 +82,7 @@ class Report:
 
     def divergences(self, most: int) -> Table:
         """Returns the first divergences."""
-        heads = ("time (UTC)", "key", "mechanism", "how", "cause", "it was said")
+        heads = ("time (UTC)", "key", "mechanism", "how", "cause", "it said")
         found = sorted(self.replay.divergences[:most], key=lambda divergence: divergence.at)
         more = self.replay.diverges - most
         rows = list(map(_divergence_row, found))
@@ -107,17 +107,18 @@ class Report:
         title = "Batches, and when each was requested"
         return Table(title, ("key", "batch", *who), rows, "and more" if more else "")
 
-    def html(self, svg: str) -> str:
+    def html(self, svg: str, on_dark: Mapping[str, str]) -> str:
         """Returns the report as a page, with every name escaped.
 
         Args:
             svg: The picture, as an SVG element whose texts are escaped.
+            on_dark: Its colours that are others on a dark background.
         """
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
         template = files(str(__package__)).joinpath("report.html.j2").read_text("utf-8")
         tables = [self.scores(), self.divergences(MOST_ROWS), self.batches(MOST_ROWS)]
         page = environment.from_string(template)
-        return page.render(report=self, tables=tables, svg=Markup(svg))
+        return page.render(report=self, tables=tables, svg=Markup(svg), on_dark=on_dark)
 
 
 def _divergence_row(divergence: Divergence) -> Sequence[str]:

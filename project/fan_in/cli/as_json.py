@@ -1,0 +1,116 @@
+"""The answers as JSON, for programs; docs/fan-in.schema.json says what they hold."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from ..calendars import Calendar, CalendarDay
+from ..compat.python import UTC
+from ..inspect.fan_ins import FanInSpec
+from ..inspect.outlook import Outlook
+from ..inspect.requests import RequestedRun
+from ..messages import explain_upstream
+from ..rollup import Rollup
+from ..rule import Batch, Uncounted, UpstreamStatus
+from ..ticks import TickRecord
+from ..windows import falls_out
+
+VERSION = 1
+"""Of the JSON. A new field leaves it as it is; a field that changes or goes does not."""
+
+
+def write_json(data: Mapping[str, Any]) -> None:
+    """Writes for programs: times in UTC, in ISO 8601."""
+    click.echo(json.dumps({"version": VERSION, **data}, indent=2, default=_as_json))
+
+
+def _as_json(value: Any) -> Any:
+    """Returns what JSON has no form of in one that it has."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case timedelta():
+            return {"seconds": value.total_seconds()}
+        case CalendarDay(zone, "00:00"):
+            return {"calendar_day": zone, "calendar": value.text}
+        case Calendar():
+            return {"calendar": value.text}
+        case Uncounted(completion=one, why=why):
+            return {**_fields(one, "completed_at", "run_id", "key", "ended"), "why": why}
+        case Batch():
+            names = ("upstream", "id", "run_id", "completed_at", "ended")
+            upstreams = [_fields(c, *names) for c in value.completions]
+            return {"id": value.id, "upstreams": upstreams, "without": value.without}
+        case RequestedRun():
+            run = {"run_id": value.run_id, "run_status": value.status, "requested_at": value.at}
+            return {**run, **_fields(value, "key", "batch")}
+        case TickRecord():
+            others = _fields(value, "status", "reason", "error", "run_ids")
+            return {"at": value.at, "ended_at": value.ended, **others}
+    raise TypeError(f"{value!r} has no form in JSON")
+
+
+def _fields(of: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(of, name) for name in names}
+
+
+def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Mapping[str, Any]:
+    newest = status.newest
+    until = None if newest is None else falls_out(status.within, newest.completed_at)
+    return {
+        "upstream": status.upstream,
+        "counts": status.ready,
+        "state": status.state.value,
+        "reason": explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure),
+        "completed_at": newest and newest.completed_at,
+        "age_seconds": (at - newest.completed_at).total_seconds() if newest else None,
+        "run_id": newest and newest.run_id,
+        "ended": newest and newest.ended,
+        "uncounted": status.uncounted,
+        "used_at": status.used_at,
+        "partitions": None if status.rollup is None else rollup_data(status.rollup),
+        "window": status.within,
+        "falls_out_at": status.ready_until if status.ready else until,
+        "completions": len(status.counted),
+        "needed": status.needed,
+    }
+
+
+def rollup_data(rollup: Rollup) -> Mapping[str, Any]:
+    return {
+        "of": rollup.count,
+        "there": rollup.there,
+        "first_missing": list(rollup.first_missing),
+        "to_come": rollup.to_come,
+        "never": list(rollup.never),
+    }
+
+
+def fan_in_data(fan_in: FanInSpec) -> Mapping[str, Any]:
+    return _fields(fan_in, "name", "kind", "downstream", "key_tag")
+
+
+def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
+    decision = outlook.decision
+    return {
+        "key": outlook.key,
+        "ready": len(decision.ready),
+        "of": len(decision.statuses),
+        "needed": None if decision.terms.when is None else str(decision.terms.when),
+        "complete": decision.complete,
+        "whole": decision.whole,
+        "complete_since": outlook.complete_since,
+        "held_until": decision.held_until or outlook.held_until,
+        "too_old_at": decision.dies_at,
+        "waiting_since": decision.waiting_since,
+        "let_go_at": decision.let_go_at,
+        "deadline_at": decision.deadline_at,
+        "past_deadline": decision.past_deadline,
+        "requested_early_at": decision.requested_early_at,
+        "requests": outlook.requests,
+        "reason": outlook.reason,
+        "upstreams": [upstream_data(status, outlook, at) for status in decision.statuses],
+    }

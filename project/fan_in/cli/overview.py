@@ -1,0 +1,120 @@
+"""Where many fan-ins stand, on one screen: what needs attention first, then what waits."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from ..inspect.outlook import Outlook
+from ..inspect.status import Status
+from ..messages import MOST_NAMED, some
+from .output import Page, without_count
+
+MOST_SHOWN = 10
+"""How many problems have a line, and how many that wait, before the rest are counted."""
+
+MOST_SHARING = 3
+"""How many of those that share a problem are named."""
+
+BESIDES = 8
+"""How many lines a screen needs for what else is told, and for the prompt."""
+
+
+def write_overview(page: Page, statuses: Sequence[Status]) -> None:
+    """Writes an overview that fits the screen."""
+    troubled = [one for one in statuses if one.problems]
+    # A batch that is a problem stands there, with what it waits for.
+    waiting = sorted(
+        (one for one in statuses if not one.of_batches and _first(one)),
+        key=lambda one: one.pending[0].newest,
+        reverse=True,
+    )
+    quiet = len(statuses) - len({one.fan_in.name for one in chain(troubled, waiting)})
+    need = "needs" if len(troubled) == 1 else "need"
+    page.line(
+        f"{len(statuses)} fan-ins: {len(troubled)} {need} attention, {len(waiting)}"
+        f" {'waits' if len(waiting) == 1 else 'wait'}, {quiet}"
+        f" {'has' if quiet == 1 else 'have'} nothing new.",
+        style="bold",
+    )
+    room = page.height and max(page.height - BESIDES, 2)
+    for_waiting = room and min(len(waiting), MOST_SHOWN, room // 2)
+    problems = [f"! {line}" for line in _problems(troubled)]
+    used = _write_some(
+        page, problems, room and room - (for_waiting or 0), "problems", style="bold red"
+    )
+    if waiting:
+        page.gap()
+        page.line("Waiting, the most recent first:")
+        lines = [_waiting_line(one, page.width - 2) for one in waiting]
+        _write_some(page, lines, room and room - used, "wait", indent=2)
+    page.gap()
+    page.line("Of one in full: fan-in status DOWNSTREAM; of all: fan-in status --all.")
+
+
+def _write_some(
+    page: Page,
+    lines: Sequence[str],
+    room: int | None,
+    what: str,
+    *,
+    style: str = "",
+    indent: int = 0,
+) -> int:
+    """Writes the first lines, as many as there is room for; returns how much they took."""
+    used = 0
+    for number, line in enumerate(lines):
+        rows = len(page.broken(line, indent, 2))
+        if number == MOST_SHOWN or (room is not None and number and used + rows > room):
+            page.line(f"and {len(lines) - number} more {what}", indent=indent)
+            return used + 1
+        page.line(line, style=style, indent=indent, hanging=2)
+        used += rows
+    return used
+
+
+def _problems(troubled: Sequence[Status]) -> Iterator[str]:
+    """Yields each problem with the fan-ins that have it: those that many share first."""
+    sharing: dict[str, list[str]] = {}
+    for one in troubled:
+        for problem in one.problems:
+            sharing.setdefault(problem, []).append(one.fan_in.name)
+    for problem, names in sorted(sharing.items(), key=lambda item: -len(item[1])):
+        more = len(names) - MOST_SHARING
+        yield f"{some(names[:MOST_SHARING], ', ', more=max(more, 0))}: {problem}"
+
+
+def _first(one: Status) -> Outlook | None:
+    """Returns the most recent of what waits."""
+    return next((outlook for outlook in one.pending if outlook.waits), None)
+
+
+def _waiting_line(one: Status, width: int) -> str:
+    outlook = _first(one)
+    assert outlook is not None, one
+    key = "" if outlook.key is None else f" {outlook.key}"
+    more = sum(other.waits for other in one.pending) - 1
+    after = f" (and {more} more {'key' if more == 1 else 'keys'})" if more else ""
+    before = f"{one.fan_in.name}{key}: "
+    return f"{before}{_brief(outlook, width - len(before) - len(after))}{after}"
+
+
+def _brief(outlook: Outlook, width: int) -> str:
+    """Returns where one batch stands, with as many names as fit."""
+    decision = outlook.decision
+    count = f"{len(decision.ready)} of {len(decision.statuses)}"
+    if outlook.requests:
+        return f"{count}, to be requested at the next tick"
+    if outlook.let_go and not decision.ready:
+        return outlook.let_go
+    if decision.complete:
+        return f"{count}, {without_count(outlook, outlook.reason)}"
+    names = [status.upstream for status in decision.missing]
+    if not names:
+        return f"{count}, waiting"
+    named = min(len(names), MOST_NAMED)
+    while named > 1 and len(_waiting_for(count, names, named)) > width:
+        named -= 1
+    return _waiting_for(count, names, named)
+
+
+def _waiting_for(count: str, names: Sequence[str], named: int) -> str:
+    return f"{count}, waiting for {some(names[:named], ', ', more=len(names) - named)}"
