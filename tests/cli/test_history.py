@@ -57,7 +57,9 @@ events = st.one_of(
         *(st.booleans(), st.booleans(), st.booleans()),
     ),
     st.builds(
-        Materialized, times, names, st.integers(0), keys, keys, st.none() | times, st.booleans()
+        Materialized,
+        *(times, names, st.integers(0), keys, keys, st.none() | times, keys),
+        counts=st.booleans(),
     ),
     st.builds(DownstreamEnded, times, names, st.booleans(), keys),
     st.builds(Tick, times),
@@ -106,6 +108,7 @@ rules = st.builds(
     no_sooner_than=st.sampled_from([None, HOUR]) | periods,
     not_before=st.sampled_from([None, TimeOfDay("09:00", "Europe/Berlin")]),
     count=st.dictionaries(st.sampled_from("ab"), st.integers(1, 9)),
+    rollup=st.sampled_from([frozenset(), frozenset("a")]),
     deadline=st.sampled_from([None, HOUR, TimeOfDay("09:00", "Europe/Berlin")]),
     otherwise=st.none() | requirements,
     overlap=st.booleans(),
@@ -151,7 +154,7 @@ def test_what_is_written_is_read_again(tmp_path_factory, some, rule):
 
 def test_a_recording_of_an_earlier_release_is_read(tmp_path):
     """It wrote calendar days otherwise, and knew no pace."""
-    rule = Rule(upstreams=("a", "b"), within=CalendarDay("UTC"))
+    rule = Rule(upstreams=("a", "b"), within=CalendarDay("UTC"), rollup=frozenset())
     path = written(history([], rule), tmp_path / "h.jsonl")
     text = path.read_text()
     assert '"within":"day/UTC"' in text

@@ -174,9 +174,15 @@ def test_the_replay_of_any_story_is_what_was_lived(contender, timeline):
     """The same of stories that nobody thought of."""
     assume(not any(step.kind in DEFINED_OTHERWISE or step.late for step in timeline.steps))
     assume(any(step.kind is not Kind.TICK for step in timeline.steps))
+    assume(not timeline.rollups)  # Of a sensor, replay does not play them.
     if contender is OUR_SENSOR_BY_TAG:
         assume(timeline.keys and not timeline.daily)
     own(timeline, contender)
+
+
+def test_a_report_of_the_downstream_hides_no_run_of_it():
+    """A person reports a materialization while a run goes on: the next batch waits for that run."""
+    own(parse("overlap=no: A B . D~ A B . D! ."), OUR_CONDITION)
 
 
 def test_from_the_middle_of_a_story_it_goes_on_from_what_was_really_used():

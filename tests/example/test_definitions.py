@@ -241,7 +241,7 @@ def test_every_job_schedule_and_sensor_says_what_it_does(repository):
         definition.name: definition.description
         for definition in (*named, *repository.schedule_defs, *repository.sensor_defs)
     }
-    assert described.pop("both_feeds_succeeded").endswith("Upstreams: flights_job, weather_job.")
+    assert described.pop("both_feeds_succeeded").endswith("`fan-in status both_feeds_succeeded`.")
     assert described == {
         "flights_job": "Lands a day of departures.",
         "weather_job": "Lands a day of weather readings.",

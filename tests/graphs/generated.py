@@ -262,7 +262,9 @@ class Happenings(ByHand):
         name = self.downstream()
         # New code is not possible for every downstream.
         do = self.draw(
-            st.sampled_from([Do.REDEPLOY, Do.DELETE, Do.LOSE_STATE] * 2 + [Do.REDEPLOY, Do.TURN])
+            st.sampled_from(
+                [Do.REDEPLOY, Do.DELETE, Do.LOSE_STATE] * 2 + [Do.REDEPLOY, Do.DELETE, Do.TURN]
+            )
         )
         if do is Do.REDEPLOY:
             together = self.graph.together(name)

@@ -15,6 +15,7 @@ from tests.graphs.notation import GraphTimeline, Target, parse, write_requests
 from tests.graphs.referee import due
 from tests.graphs.world import GraphWorld, play
 from tests.graphs.wrong import WRONG, Wrong
+from tests.support.marks import a_few
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -24,7 +25,7 @@ def _quiet():
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("named", NAMED, ids=lambda named: named.name)
+@pytest.mark.parametrize("named", a_few(NAMED, every=2), ids=lambda named: named.name)
 def test_the_condition_requests_what_is_right(named: Named):
     """What is written by hand is requested, and the referee says the same of what happened."""
     timeline = named.timeline

@@ -158,7 +158,7 @@ def settings_of_timelines(draw: st.DrawFn) -> Timeline:
     # No condition has a deadline with any other expression.
     if draw(one_in(2)) and re.fullmatch("[A-Z0-9&]*", str(timeline.when or "")):
         timeline = replace(timeline, **draw(deadlines(timeline, letters)))
-        if timeline.rollups and draw(st.booleans()):
+        if timeline.rollups:
             timeline = replace(timeline, missing=1)
     if draw(one_in(2)):
         timeline = replace(timeline, keys=draw(st.sampled_from((("x",), ("x", "y"), ("x", "y")))))

@@ -6,7 +6,7 @@ from tests.graphs.notation import parse as parse_graph
 from tests.graphs.notation import read_requests, write_requests
 from tests.graphs.referee import due
 from tests.graphs.world import play as play_graph
-from tests.support.marks import functions_in
+from tests.support.marks import a_few, functions_in
 from tests.support.mechanisms import OURS
 from tests.support.oracle import expected
 from tests.support.peers import CASES, PAGE, Case, render_page
@@ -22,7 +22,7 @@ def by_peer(case: Case) -> str:
     return f"{case.peer}, {case.asks}"
 
 
-@pytest.mark.parametrize("case", FLAT, ids=by_peer)
+@pytest.mark.parametrize("case", a_few(FLAT, every=3), ids=by_peer)
 def test_both_mechanisms_do_what_the_page_says(case: Case):
     """And so does the referee."""
     declarative, _, job = case.fires.partition("/")

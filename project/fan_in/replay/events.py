@@ -101,6 +101,10 @@ class Materialized:
     counts: bool = True
 
 
+REPORT = "report "
+"""What the name of a reported materialization begins with, where that of a run stands."""
+
+
 def completed(upstream: str, at: datetime, id: str, run_id: str | None = None) -> Completion:
     """Returns a completion of a batch: its id is a run's, or an event's storage id."""
     return Completion(upstream=upstream, completed_at=at, id=id, run_id=run_id)
@@ -164,6 +168,11 @@ class Requested:
     id: int | None = None
     lets_go: bool = False
     early: bool = False
+
+    @property
+    def is_report(self) -> bool:
+        """True if no run is behind it: a materialization of the downstream was reported."""
+        return self.run_id.startswith(REPORT)
 
 
 @dataclass(slots=True)

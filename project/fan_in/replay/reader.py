@@ -33,6 +33,7 @@ from ..sensor_config import SENSOR_TAG
 from .counted import DataVersions, ended_run
 from .event_order import OUT_OF_ORDER, as_seen, by_time, in_order
 from .events import (
+    REPORT,
     DownstreamEnded,
     Event,
     History,
@@ -252,7 +253,7 @@ class HistoryReader(Iterable[Event]):
             for event in page:
                 if not event.run_id:
                     key = event.partition_key if self.fan_in.key_tag else None
-                    at, name = _time(event), f"report {event.storage_id}"
+                    at, name = _time(event), f"{REPORT}{event.storage_id}"
                     reported = Requested(at, name, key, id=event.storage_id, lets_go=True)
                     yield at, [reported, DownstreamEnded(at, name, key=key)]
 

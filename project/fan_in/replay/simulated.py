@@ -300,7 +300,8 @@ class SimulatedFanIn(Mechanism):
         if ours and self.takes_over is not None and event.at >= self.takes_over:
             self.downstream.bind(event, key)
             return
-        self.downstream.began(event.run_id, key)
+        if not event.is_report:
+            self.downstream.began(event.run_id, key)
         if ours:
             self._adopt(event, key)
         elif not event.again:
