@@ -148,7 +148,7 @@ def own(timeline: Timeline, contender) -> Replay:
 
 
 @pytest.mark.parametrize("contender", OURS, ids=lambda contender: contender.name)
-@pytest.mark.parametrize("timeline", a_few(LIVED, 2), ids=str)
+@pytest.mark.parametrize("timeline", a_few(LIVED, 4), ids=str)
 def test_the_replay_of_what_was_lived_is_what_was_lived(timeline, contender):
     """Real runs, real ticks, a real storage: read back and played, the fan-in's own rule requests
     the same batches at the same ticks, which are those that the referee demands, and there is no

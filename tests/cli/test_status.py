@@ -40,6 +40,7 @@ from tests.support.drivers import (
     with_sensor,
 )
 from tests.support.fake_daemon import Daemon
+from tests.support.marks import a_few
 from tests.support.mechanisms import OURS, of_production
 from tests.support.player import Player
 from tests.support.timeline import EARLY, Kind
@@ -67,7 +68,7 @@ def named(name: str):
 
 
 @pytest.mark.parametrize("contender", OURS, ids=lambda contender: contender.name)
-@pytest.mark.parametrize("name", PLAYED)
+@pytest.mark.parametrize("name", a_few(PLAYED, every=2))
 def test_status_foretells_every_tick_and_gives_its_reason(name, contender):
     """Right before each tick of a timeline: whether it will request, for which keys, and, while
     the sensor waits, the very words of its skip reason."""

@@ -25,7 +25,7 @@ def _quiet():
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("named", a_few(NAMED, every=2), ids=lambda named: named.name)
+@pytest.mark.parametrize("named", a_few(NAMED, every=3), ids=lambda named: named.name)
 def test_the_condition_requests_what_is_right(named: Named):
     """What is written by hand is requested, and the referee says the same of what happened."""
     timeline = named.timeline

@@ -448,7 +448,7 @@ def test_status_tells_how_many_partitions_are_there_and_names_the_missing_ones()
         }
         assert MISSING in said(world)
         world.done("hourly", *hours(FIRST)[17:])
-        assert "yes, 24 partitions" in said(world)
+        assert "24 of 24 partitions; counts until" in said(world)
 
 
 def said(world: Partitioned) -> str:

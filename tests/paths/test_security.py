@@ -298,7 +298,7 @@ READS_CODE = {"eval", "exec", "compile", "__import__", "pickle.loads", "pickle.l
 SPEAK_TO_THE_WAREHOUSE = {
     "project/defs/ingest/landing.py",
     "project/defs/metadata.py",
-    "project/local/demo.py",
+    "project/local/account.py",
 }
 """Of what is in them, only a ``date`` and names that stand in the source get into SQL."""
 
@@ -372,8 +372,9 @@ FILES = sorted(
     if path.is_file() and not MADE & set(path.relative_to(ROOT).parts) and path.name != ".git"
 )
 PUBLIC_HOSTS = {
-    # Names of formats and licences in the plot, which nothing opens.
+    # Names of formats and licences in plots and schemas, which nothing opens.
     *("www.w3.org", "purl.org", "creativecommons.org", "matplotlib.org", "www.apache.org"),
+    "json-schema.org",
     *("127.0.0.1", "localhost"),
 }
 SECRETS = re.compile(

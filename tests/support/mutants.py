@@ -477,9 +477,9 @@ MUTANTS = (
     ),
     Mutant(
         "pairs whatever the key, in the sensor",
-        "run_reader",
-        "return record.dagster_run.tags.get(self.tag) if self.tag else None",
-        "return 'x' if self.tag else None",
+        "key_maps",
+        "        key = tags.get(tag) if tag is not None else None\n",
+        "        key = 'x' if tag is not None else None\n",
         "a day pairs with its own day only",
     ),
     Mutant(
