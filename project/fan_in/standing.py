@@ -152,7 +152,8 @@ def _without_partitions(part: "Part", decision: Decision | None) -> Standing:
 def _whole(decision: Decision, missing: Collection[UpstreamStatus]) -> str:
     count = _count(decision)
     if decision.fires:
-        return f"{count}, requested" + " early" * decision.early
+        # Another part of the condition may still be false: what is requested the root tells.
+        return f"{count}, enough past the deadline" if decision.early else f"{count}, complete"
     if decision.complete:
         return f"{count}, held"
     late = PAST_DEADLINE if decision.past_deadline else ""
@@ -211,8 +212,8 @@ def _by_partition(
         *_each(late, lambda p: _late(part.late[p]), "past the deadline"),
         *_each(part.lost.keys(), lambda p: _lost_words(part.lost[p]), "never started"),
         *_each(held, lambda p: _held(decisions[p]), "complete and held"),
-        *_requested({p for p in fires if not decisions[p].early}, "requested"),
-        *_requested({p for p in fires if decisions[p].early}, "requested early"),
+        *_fulfilled({p for p in fires if not decisions[p].early}, "complete"),
+        *_fulfilled({p for p in fires if decisions[p].early}, "enough past the deadline"),
         *_waiting(part, part.waiting - late, decide),
         *_uncounted(part),
         *_shared(part),
@@ -272,7 +273,7 @@ def _waiting(part: "Part", waiting: Collection[Partition], decide: DecideNow) ->
         yield Text(f"and {len(rest)} more wait: {words}" if words else f"and {len(rest)} more wait")
 
 
-def _requested(fires: Collection[Partition], what: str) -> Iterator[Text]:
+def _fulfilled(fires: Collection[Partition], what: str) -> Iterator[Text]:
     if fires:
         newest = _newest(fires)
         named = ", ".join(map(str, newest))

@@ -15,19 +15,19 @@ from tests.support.drivers import DeclarativeWorld, declarative_definitions, sai
 CASES = {
     "nothing has come": ("d(a, b) = all", ".", "0 of 2, waiting for a + 1", ["waiting for a: never", "waiting for b: never"]),
     "a half": ("d(a, b) = all", "b .", "1 of 2, waiting for a", ["waiting for a: never", "b: materialized at"]),
-    "requested": ("d(a, b) = all", "a b .", "2 of 2, requested", ["a: materialized at", "b: materialized at"]),
+    "requested": ("d(a, b) = all", "a b .", "2 of 2, complete", ["a: materialized at", "b: materialized at"]),
     "held": ("d(a, b) = all(wait=True)", "a b . a b .", "2 of 2, held", ["complete, downstream still running", "a: ", "b: "]),
     "never started": ("d(a, b) = all", "a b . d^ .", "0 of 2, waiting for a + 1", ["requested and never started: run ", "waiting for a", "waiting for b"]),
-    "optional": ("d(a, b) = all(optional=b)", "a .", "1 of 2, requested", ["without b: never", "a: "]),
+    "optional": ("d(a, b) = all(optional=b)", "a .", "1 of 2, complete", ["without b: never", "a: "]),
     "never true": ("d(a) = all(optional=x)", "a .", "never true: ", ["never true: "]),
     "many are there": ("d(a, b, c, e, f, g, h, i, j) = all", "a b c e f g h i .", "8 of 9, waiting for j", ["waiting for j", *(f"{name}: " for name in "abcefghi")]),
     "nothing has come for any partition": ("[x,y]; d(a, b) = all", ".", "nothing new", ["nothing new for any partition"]),
     "a half of two": ("[x,y]; d(a, b) = all", "a/x b/y .", "0 of 2 partitions complete", ["y: 1 of 2, waiting for a", "x: 1 of 2, waiting for b"]),
     "many halves": ("[p,q,r,s,t]; d(a, b) = all", "a/p,q,r,s? b/t? .", "0 of 5 partitions complete", ["t: 1 of 2, waiting for a", "s: 1 of 2, waiting for b", "r: 1 of 2, waiting for b", "and 2 more wait: b for 2"]),
-    "one is requested": ("[x,y]; d(a, b) = all", "a/x b/x a/y .", "1 of 2 partitions complete", ["requested: x", "y: 1 of 2, waiting for b"]),
+    "one is requested": ("[x,y]; d(a, b) = all", "a/x b/x a/y .", "1 of 2 partitions complete", ["complete: x", "y: 1 of 2, waiting for b"]),
     "one is held": ("[x,y]; d(a, b) = all(wait=True)", "a/x b/x . a/x b/x a/y .", "1 of 2 partitions complete", ["x: complete, downstream still running", "y: 1 of 2, waiting for b"]),
     "one never started": ("[x,y]; d(a, b) = all", "a/x b/x . d/x^ . a/y .", "0 of 1 partitions complete", ["x: requested and never started: run ", "y: 1 of 2, waiting for b"]),
-    "impossible": ("[daily]; b[daily@3]; d(a, b:time?) = all", "a/d1 a/d4 .", "1 of 2 partitions complete", ["b has no partition for ", "requested: ", ": 1 of 2, waiting for b"]),
+    "impossible": ("[daily]; b[daily@3]; d(a, b:time?) = all", "a/d1 a/d4 .", "1 of 2 partitions complete", ["b has no partition for ", "complete: ", ": 1 of 2, waiting for b"]),
     "one without partitions": ("[x,y]; c[]; d(a, c) = all", "a/x .", "0 of 1 partitions complete", ["x: 1 of 2, waiting for c", "c: never materialized"]),
 }
 # fmt: on

@@ -286,7 +286,7 @@ def test_the_lines_name_the_partitions_that_wait():
         world.done("b", "it", "pl")
         world.fired()
         assert world.lines == [
-            "requested: it",
+            "complete: it",
             "us: 1 of 2, waiting for b",
             "pl: 1 of 2, waiting for a",
             "fr: 1 of 2, waiting for b",
