@@ -33,6 +33,7 @@ check: setup ## Lint, check the format, the imports, the types, the pages, and t
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/mypy
+	@$(BIN)/mypy --config-file= --python-version 3.11 --check-untyped-defs project
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
 	@$(MAKE) --no-print-directory docs

@@ -53,11 +53,8 @@ class MartTranslator(DagsterDbtTranslator):
         self, group_name: str, automation_condition: dg.AutomationCondition | None = None
     ) -> None:
         super().__init__()
-        self._attributes = {
-            "group_name": group_name,
-            "owners": OWNERS,
-            "automation_condition": automation_condition,
-        }
+        self._group_name = group_name
+        self._automation_condition = automation_condition
 
     def get_asset_spec(
         self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
@@ -65,7 +62,11 @@ class MartTranslator(DagsterDbtTranslator):
         spec = super().get_asset_spec(manifest, unique_id, project)
         if unique_id.startswith("source."):
             return spec  # A feed, which describes itself.
-        return spec.replace_attributes(**self._attributes)
+        return spec.replace_attributes(
+            group_name=self._group_name,
+            owners=OWNERS,
+            automation_condition=self._automation_condition,
+        )
 
     def get_partitions_def(
         self, dbt_resource_props: Mapping[str, Any]

@@ -144,7 +144,8 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
 
         def ended() -> list[dg.DagsterRun] | None:
             runs = [self.instance.get_run_by_id(run_id) for run_id in run_ids]
-            return runs if all(run and run.is_finished for run in runs) else None
+            finished = [run for run in runs if run and run.is_finished]
+            return finished if len(finished) == len(run_ids) else None
 
         return wait_until(ended, f"runs {', '.join(r[:8] for r in run_ids)} to end", timeout)
 
@@ -171,7 +172,7 @@ class LocalDagster(AbstractContextManager["LocalDagster"]):
         )
 
 
-def wait_until(ask: Callable[[], Answer], what: str, timeout: float) -> Answer:
+def wait_until(ask: Callable[[], Answer | None], what: str, timeout: float) -> Answer:
     """Returns the first answer that is not None or False.
 
     Raises LocalDagsterError after ``timeout`` seconds, naming ``what`` was waited for.

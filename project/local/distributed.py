@@ -95,6 +95,8 @@ class DistributedDagster(LocalDagster):
 
 
 class DistributedDemo(Demo):
+    dagster: DistributedDagster
+
     def play(self) -> None:
         super().play()
         self.say(f"{self.dagster.kill_a_worker()} is killed; one is left")
@@ -120,7 +122,7 @@ def main() -> int:
             dagster = DistributedDagster(folder / "home", folder / "data", postgres, redis, log)
             demo = DistributedDemo(stack.enter_context(dagster), console)
             demo.play()
-            console.print(demo.what_happened())
+            demo.account()
         except (LocalDagsterError, LocalPostgresError) as error:
             console.print(f"[red]{error}[/red]")
             if log_path.exists():

@@ -128,7 +128,7 @@ class LocalPostgres(AbstractContextManager["LocalPostgres"]):
         secret = self.folder / "password"
         secret.write_text(self.password)
         # fmt: off
-        command = [
+        command: list[str | Path] = [
             self.programs / "initdb", "-D", self.folder / "data", "-U", USER, "-E", "UTF8",
             "--locale=C", "--auth=scram-sha-256", "--pwfile", secret, "--no-sync",
         ]

@@ -18,10 +18,10 @@ def install(package: str) -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return
     print(f"Installing {package} with apt-get ...", file=sys.stderr)
-    quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "capture_output": True}
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # Whether that worked, whoever needs the program finds out.
-    subprocess.run(["apt-get", "update"], **quiet)
-    subprocess.run(["apt-get", "install", "-y", package], **quiet)
+    for command in (["apt-get", "update"], ["apt-get", "install", "-y", package]):
+        subprocess.run(command, env=environment, capture_output=True)
 
 
 def free_port() -> int:

@@ -30,6 +30,7 @@ class LocalRedis(AbstractContextManager["LocalRedis"]):
             stdout=subprocess.DEVNULL,
             preexec_fn=stopped_with_parent(signal.SIGTERM),
         )
+        assert self.process.stdin
         with self.process.stdin as stdin:
             stdin.write("\n".join(config).encode())
         try:
