@@ -5,7 +5,7 @@ enumerates which of them make a key. A function maps a key to a key, and says no
 back.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
@@ -83,7 +83,7 @@ class KeyMap:
         # A day counts its hours before it is over, when Dagster has it.
         later = at + BEYOND if by_time else at
         found = self._mapped_down(partition, later, instance)
-        if self._is_fixed:
+        if self.is_fixed:
             self._keys[partition] = found
         return found
 
@@ -104,7 +104,7 @@ class KeyMap:
         if key in self._enumerated:
             return self._enumerated[key]
         found = self._enumerate(key, at, instance)
-        if self._is_fixed and not found.to_come:
+        if self.is_fixed and not found.to_come:
             self._enumerated[key] = found
         return found
 
@@ -128,7 +128,7 @@ class KeyMap:
         return self.theirs, self.ours
 
     @property
-    def _is_fixed(self) -> bool:
+    def is_fixed(self) -> bool:
         """True if what is mapped never changes, but for what is still to come."""
         kinds = (dg.TimeWindowPartitionsDefinition, dg.StaticPartitionsDefinition)
         return all(p is None or isinstance(p, kinds) for p in self._both)
@@ -158,6 +158,16 @@ class KeyMaps:
         self.at, self.instance = at, instance
         self.failed: dict[str, str] = {}
         """Why runs of upstreams count for no key, where a function fails."""
+        self._enumerated: dict[tuple[str, Key], Enumerated] = {}
+
+    def as_of(self, at: datetime) -> "KeyMaps":
+        """Returns the same at another time."""
+        return KeyMaps(self.maps, self.functions, self.rolled, at, self.instance)
+
+    @property
+    def are_fixed(self) -> bool:
+        """True if what is mapped never changes, but for what is still to come."""
+        return all(of_upstream.is_fixed for of_upstream in self.maps.values())
 
     def keys_of(self, upstream: str, tags: Mapping[str, str], tag: str | None) -> Sequence[Key]:
         """Returns the keys that a run of an upstream counts for; none if it is of no partition, or
@@ -186,7 +196,15 @@ class KeyMaps:
 
     def enumerate(self, upstream: str, key: Key) -> Enumerated:
         """Returns the partitions of an upstream that make a key."""
-        return self.maps[upstream].enumerate(key, self.at, self.instance)
+        known = self._enumerated.get((upstream, key))
+        if known is None:
+            known = self.maps[upstream].enumerate(key, self.at, self.instance)
+            self._enumerated[upstream, key] = known
+        return known
+
+    def absent(self, key: Key) -> Set[str]:
+        """Returns the upstreams that have no partition for a key, and need have none."""
+        return {name for name in self.rolled if self.enumerate(name, key).is_nothing}
 
     def partitions_of(self, keys: Collection[Key]) -> list[str]:
         """Returns the partitions of the mapped upstreams that count for some keys."""

@@ -310,6 +310,24 @@ def partition_end(partitions: dg.PartitionsDefinition, key: str) -> datetime | N
         return None  # It is no partition, or no more.
 
 
+def comes_at(partitions: dg.PartitionsDefinition | None, key: str) -> datetime | None:
+    """Returns from when on Dagster has a partition of time, in UTC: when it ends, unless an offset
+    moves that; None if it is none, or no stretch of time."""
+    if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        return None
+    if partition_end(partitions, key) is None:
+        return None
+    window: Any = partitions.time_window_for_partition_key(key)
+    for _ in range(abs(partitions.end_offset)):
+        if partitions.end_offset > 0:
+            window = partitions.get_prev_partition_window(window.start, respect_bounds=False)
+        else:
+            window = partitions.get_next_partition_window(window.end, respect_bounds=False)
+    comes = in_utc(window.end)
+    with dg.partition_loading_context(comes):
+        return comes if partitions.has_partition_key(key) else None
+
+
 def are_times(partitions: dg.PartitionsDefinition | None) -> bool:
     """True if partitions are stretches of time, or one of their two dimensions is."""
     if isinstance(partitions, dg.MultiPartitionsDefinition):

@@ -1,6 +1,6 @@
 """What the job path knows at a tick, as the skeleton of a tick asks for it."""
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -13,7 +13,6 @@ from .catch_up import KEYS_AT_ONCE, CatchUp
 from .compat.python import UTC
 from .cursor import RolledMark, SensorState
 from .evaluate import Holds
-from .gathering import Enumerated
 from .messages import MOST_NAMED, plain, words_of
 from .pace import requests_since
 from .partition_maps import are_times, partition_end
@@ -79,7 +78,6 @@ class RunFacts:
             spec, context, at, self.runs, self.used, ever=self._partitions_of_time is not None
         )
         self._known: SensorState | None = None
-        self._rolled: dict[tuple[str, str | None], Enumerated] = {}
         self._used_elsewhere: Mapping[str | None, Mapping[str, Used]] = {}
 
     @property
@@ -156,7 +154,7 @@ class RunFacts:
         return [
             key
             for key, of_key in unused
-            if of_key and names - self._absent(key) <= upstreams_of(of_key)
+            if of_key and names - self.runs.key_maps.absent(key) <= upstreams_of(of_key)
         ]
 
     @property
@@ -195,15 +193,15 @@ class RunFacts:
         of_key, elsewhere = state.of(key), self._used_elsewhere.get(key, {})
         if elsewhere:
             of_key = replace(of_key, used=merge_used(of_key.used, elsewhere))
-        absent = self._absent(key)
+        maps = self.runs.key_maps
+        absent = maps.absent(key)
         decision = decide(
             at=self.at,
             upstreams=[name for name in self.spec.names if name not in absent] or self.spec.names,
             completions=of_key.completions,
             used=of_key.used,
             rolled={
-                name: rollup_of(name, self._enumerated(name, key), of_key)
-                for name in self.runs.key_maps.rolled
+                name: rollup_of(name, maps.enumerate(name, key), of_key) for name in maps.rolled
             },
             terms=self.spec,
             key=key,
@@ -220,18 +218,6 @@ class RunFacts:
         return replace(
             decision, statuses=tuple(self._with_note(state, s) for s in decision.statuses)
         )
-
-    def _enumerated(self, upstream: str, key: str | None) -> Enumerated:
-        """Returns the partitions of an upstream that is rolled up which make a key."""
-        known = self._rolled.get((upstream, key))
-        if known is None:
-            known = self._rolled[upstream, key] = self.runs.key_maps.enumerate(upstream, key)
-        return known
-
-    def _absent(self, key: str | None) -> Set[str]:
-        """Returns the upstreams that have no partition for a key, and need have none."""
-        rolled = self.runs.key_maps.rolled
-        return {name for name in rolled if self._enumerated(name, key).is_nothing}
 
     def rolled_marks(self, key: str | None) -> Mapping[str, RolledMark]:
         """Returns how far a request of a key uses up the partitions that are rolled up."""

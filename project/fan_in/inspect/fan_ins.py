@@ -68,6 +68,8 @@ class FanInSpec:
         others: What else its condition asks, which is no part of a fan-in: replay takes it as
             true.
         partitions: The partitions that the keys are, if they are stretches of time.
+        mapped: The upstream jobs whose keys are mapped to its own, those that are rolled up among
+            them.
         definition: The sensor, or the condition.
     """
 
@@ -81,6 +83,7 @@ class FanInSpec:
     home: Home | None = None
     others: tuple[str, ...] = ()
     partitions: Any = field(default=None, repr=False, compare=False)
+    mapped: frozenset[str] = frozenset()
     definition: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -180,6 +183,7 @@ def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
         if fan_in.tag and fan_in.job_name in repository.job_names
         else None,
         jobs=fan_in.by_name,
+        mapped=frozenset({*fan_in.mapped, *fan_in.mapped_by_function}),
         assets={name: keys for name, keys in assets.items() if keys},
     )
 

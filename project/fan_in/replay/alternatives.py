@@ -149,6 +149,8 @@ class Alternative:
             raise FanInError(
                 f"{self.name}: the example has no {' and no '.join(given)}: it has within and zone"
             )
+        if fan_in.mapped:
+            raise FanInError(f"{self.name}: the example has no keys {_mapped_words(fan_in)}")
         within = rule.within if self.within is not None else ONE_DAY
         if within is not None and not isinstance(within, timedelta):
             raise FanInError(f"{self.name}: the example's window is a duration, or none")
@@ -232,6 +234,8 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
     if kind == fan_in.kind:
         return fan_in.rule
     rule = fan_in.rule
+    if fan_in.mapped:
+        raise FanInError(f"a condition has no keys {_mapped_words(fan_in)}: only the sensor has")
     if rule.rollup:
         raise FanInError("replay plays a rollup on the path that has it alone")
     names = _names_on_other_path(fan_in)
@@ -245,6 +249,10 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
         count={o: number for name, number in rule.count.items() for o in names.get(name, ())},
         manual_runs="consume" if kind == "condition" else "ignore",
     )
+
+
+def _mapped_words(fan_in: FanInSpec) -> str:
+    return f"that are mapped, as those of {', '.join(sorted(fan_in.mapped))} are"
 
 
 def _names_on_other_path(fan_in: FanInSpec) -> Mapping[str, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 from ..inspect.fan_ins import Kind
@@ -136,18 +137,20 @@ class _Side:
 
     def __init__(self) -> None:
         self.waiting: OrderedDict[int, _Waiting] = OrderedDict()
-        self.by_work: dict[str, int] = {}
+        self.by_work: dict[str, set[int]] = {}
+        """Of each work the requests; for several keys there may be several."""
         self.count = 0
 
     def add(self, waiting: _Waiting) -> None:
         self.count += 1
         self.waiting[self.count] = waiting
-        self.by_work |= dict.fromkeys(waiting.firing.work, self.count)
+        for work in waiting.firing.work:
+            self.by_work.setdefault(work, set()).add(self.count)
 
     def take(self, firing: Firing) -> _Waiting | None:
         """Returns the oldest request that shares work with this one, and no longer keeps it."""
-        numbers = {self.by_work[work] for work in firing.work if work in self.by_work}
-        for number in sorted(numbers):
+        numbers = (self.by_work.get(work, ()) for work in firing.work)
+        for number in sorted(set(chain.from_iterable(numbers))):
             waiting = self.waiting[number]
             same_key = None in (waiting.firing.key, firing.key) or waiting.firing.key == firing.key
             if same_key and waiting.firing.early == firing.early:
@@ -169,7 +172,8 @@ class _Side:
         waiting = self.waiting.pop(number)
         waiting.gone = True
         for work in waiting.firing.work:
-            if self.by_work.get(work) == number:
+            self.by_work[work].discard(number)
+            if not self.by_work[work]:
                 del self.by_work[work]
 
 

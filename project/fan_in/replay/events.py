@@ -36,21 +36,42 @@ class Started:
     counts: bool = True
 
 
+@dataclass(slots=True, kw_only=True)
+class WorkDone:
+    """What is told of work that is done, on either path.
+
+    Args:
+        partition: Its own partition, if many of them make a key.
+        whole: Told with the first of a key, and when it changes: the partitions that make the key.
+        never: Told with it: those that it lacks for good.
+        to_come: Told with it: those that do not exist yet, and when they will, if that is known.
+        absent: Told like it, of upstreams that are rolled up: those that have no partition for the
+            key, and need have none.
+        counts: Whether it counts, as the fan-in's function says.
+    """
+
+    partition: str | None = None
+    whole: tuple[str, ...] | None = None
+    never: tuple[str, ...] = ()
+    to_come: tuple[tuple[str, Time | None], ...] = ()
+    absent: tuple[str, ...] | None = None
+    counts: bool = True
+
+
 @dataclass(slots=True)
-class Ended:
-    """A run of an upstream job ended.
+class Ended(WorkDone):
+    """A run of an upstream job ended; one that counts for several keys, once for each.
 
     Args:
         at: When it ended (event time).
         upstream: The upstream's name: of the job.
         run_id: The run.
         success: Whether it succeeded.
-        key: The value of the tag that holds the key.
+        key: The key that it counts for.
         elsewhere: The code location, if the job only has the name of an upstream.
         seen: When it became visible, if that is known to be later.
         canceled: Whether it did not succeed since it was canceled.
         retried: Whether it failed and Dagster retries it.
-        counts: Whether it counts, as the fan-in's function says.
     """
 
     at: Time
@@ -62,7 +83,6 @@ class Ended:
     seen: Time | None = None
     canceled: bool = False
     retried: bool = False
-    counts: bool = True
 
     @property
     def ended(self) -> End:
@@ -73,7 +93,7 @@ class Ended:
 
 
 @dataclass(slots=True)
-class Materialized:
+class Materialized(WorkDone):
     """An upstream asset was materialized (or a new data version of it observed).
 
     Args:
@@ -83,10 +103,6 @@ class Materialized:
         run_id: The run that did it, or None if it was reported from outside.
         key: The key that it counts for; None for all of them.
         seen: When it became visible, if that is known to be later.
-        partition: Its own partition, if many of them make a key.
-        whole: Told with the first of a key: the partitions that make it.
-        never: Told with it: those that it lacks for good.
-        counts: Whether it counts, as the fan-in's function says.
     """
 
     at: Time
@@ -95,10 +111,6 @@ class Materialized:
     run_id: str | None = None
     key: str | None = None
     seen: Time | None = None
-    partition: str | None = None
-    whole: tuple[str, ...] | None = None
-    never: tuple[str, ...] = ()
-    counts: bool = True
 
 
 REPORT = "report "

@@ -1,15 +1,16 @@
 """Mechanisms, to be played: each takes what happens and, at a tick, tells what it requests."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..rule import Completion, Decision
 from ..windows import longest_window, window_of
-from .events import Ended, Event, Materialized, work_of
+from .events import Ended, Event, Materialized, Requested, work_of
 
 LAST = chr(0x10FFFF)
 """Greater than any run's id."""
@@ -76,8 +77,8 @@ class Mechanism:
     def take(self, event: Event) -> None:
         """Takes an event that is no completion."""
 
-    def expect(self, event: Materialized) -> None:
-        """Takes which partitions of an upstream make a key, told with the first of them."""
+    def expect(self, event: Ended | Materialized) -> None:
+        """Takes what an event tells of the partitions that make its key."""
 
     def counts(self, event: Ended | Materialized) -> bool:
         """Returns True if an event is a completion for it; by default, what succeeds."""
@@ -106,6 +107,18 @@ class Mechanism:
         names = (self.fan_in.assets if kind == "sensor" else self._jobs).get(upstream, ())
         return [name for name in names if name in self.names]
 
+    def used_by(self, event: Requested) -> Mapping[str, Any]:
+        """Returns how far a real request used up the upstreams, by the names that it knows."""
+        own, positions = self.kind == self.fan_in.kind, dict[str, Any]()
+        for used in event.used:
+            last: Any = LAST if self.kind == "sensor" else 0
+            if own:
+                last = used.id if self.kind == "sensor" else int(used.id)
+            for name in self.names_of(used.upstream, self.fan_in.kind):
+                position = (used.completed_at, last)
+                positions[name] = max(position, positions.get(name, position))
+        return positions
+
 
 def longest_of(*rules: Rule) -> timedelta | None:
     """Returns an age at which a completion is outside every window of these rules, and a request
@@ -126,6 +139,6 @@ def completion_of(event: Ended | Materialized) -> Completion:
         position=(event.at, own),
         run_id=event.run_id,
         key=event.key,
-        partition=event.partition if isinstance(event, Materialized) else None,
+        partition=event.partition,
         ended=event.ended if isinstance(event, Ended) else None,
     )

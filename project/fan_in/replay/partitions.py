@@ -1,6 +1,8 @@
-"""Which keys of a fan-in a materialization of an upstream asset counts for."""
+"""Which keys of a fan-in the work of an upstream counts for: a materialization, or a run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -8,8 +10,11 @@ import dagster as dg
 from ..errors import FanInError
 from ..gathering import Enumerated
 from ..inspect.fan_ins import FanInSpec
-from ..partition_maps import Pairing, PartitionMap
+from ..key_maps import KeyMaps
+from ..partition_maps import Pairing, PartitionMap, comes_at
+from ..run_reader import PARTITION_TAG, RunReader, Upstream
 from ..terms import rolled_up
+from .events import Ended
 
 
 class KeysOfPartitions:
@@ -68,3 +73,55 @@ class KeysOfPartitions:
             return []
         with dg.partition_loading_context(self._view.effective_dt, self._view.instance):
             return sorted(self._map.children(self._view, partition))
+
+
+class KeysOfRuns:
+    """Maps the runs of one upstream job to the keys of a fan-in, as its sensor does at the time.
+
+    Args:
+        runs: Reads the runs.
+        upstream: The upstream job.
+        ours: The partitions of the downstream job, if it has some.
+    """
+
+    def __init__(
+        self, runs: RunReader, upstream: Upstream, ours: dg.PartitionsDefinition | None
+    ) -> None:
+        self._runs, self._upstream = runs, upstream
+        # Of partitions of time it depends on the time of the tick, of dynamic ones nothing tells.
+        self._ours = ours if isinstance(ours, dg.StaticPartitionsDefinition) else None
+        self._told: dict[str | None, Any] = {}
+
+    def of(self, record: dg.RunRecord, at: datetime) -> Sequence[str | None]:
+        """Returns the keys that a run counts for, as of a time; none for which the downstream
+        cannot be requested."""
+        tags, tag, ours = record.dagster_run.tags, self._runs.tag, self._ours
+        keys = self._runs.key_maps.as_of(at).keys_of(self._upstream.name, tags, tag)
+        return [key for key in keys if key is None or ours is None or ours.has_partition_key(key)]
+
+    def ended(self, ended: Ended, record: dg.RunRecord) -> Iterator[Ended]:
+        """Yields the end of a run for each key that it counts for."""
+        maps = self._runs.key_maps.as_of(ended.at)
+        is_part = self._upstream.name in maps.rolled
+        partition = record.dagster_run.tags.get(PARTITION_TAG) if is_part else None
+        for key in self.of(record, ended.at):
+            yield self._telling(replace(ended, key=key, partition=partition), maps)
+
+    def _telling(self, ended: Ended, maps: KeyMaps) -> Ended:
+        """Returns the end of a run with what makes its key, if that was not told."""
+        key, name = ended.key, self._upstream.name
+        if (key is None and self._runs.tag is not None) or (key in self._told and maps.are_fixed):
+            return ended
+        absent, whole = tuple(sorted(maps.absent(key))), None
+        if name in maps.rolled:
+            whole = maps.enumerate(name, key)
+        before = self._told.get(key, ((), None))
+        self._told[key] = told = absent, whole and (whole.partitions, whole.never)
+        if told == before:
+            return ended
+        ended.absent = absent
+        if whole is not None:
+            theirs = maps.maps[name].theirs
+            ended.whole, ended.never = whole.partitions, whole.never
+            ended.to_come = tuple((p, comes_at(theirs, p)) for p in sorted(whole.to_come))
+        return ended

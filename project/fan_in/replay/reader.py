@@ -21,7 +21,6 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from ..compat.python import UTC
 from ..cursor import CONSUME_TAG, SensorRequest
-from ..errors import FanInError
 from ..evaluation_records import record_behind
 from ..event_rows import Body
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
@@ -46,7 +45,7 @@ from .events import (
 )
 from .infer_batches import OF_ANOTHER, paired
 from .mechanisms import longest_of
-from .partitions import KeysOfPartitions
+from .partitions import KeysOfPartitions, KeysOfRuns
 from .stored_ticks import PAGE, StoredTicks
 
 SENSOR_NAME_TAG = "dagster/sensor_name"
@@ -56,12 +55,6 @@ LONGEST_RUN = timedelta(days=2)
 """How long a run of the downstream may have gone on before all that is read, to be known of."""
 
 PATHS: Collection[Kind] = ("sensor", "condition")
-
-
-def _maps_keys(sensor: dg.SensorDefinition | None) -> bool:
-    """True if a fan-in sensor maps the keys of its upstreams to its own."""
-    spec = None if sensor is None else fan_in_of(sensor)
-    return spec is not None and bool(spec.mapped or spec.partition_mappings)
 
 
 def read_history(
@@ -86,11 +79,6 @@ def read_history(
         paths: On which paths there will be mechanisms: what none of them sees is not read.
         requested_by: Another sensor, whose requests are taken for the fan-in's.
     """
-    if fan_in.kind == "sensor" and _maps_keys(fan_in.definition):
-        raise FanInError(
-            f"{fan_in.name} maps the keys of its upstream jobs, and replay does not play such a"
-            " sensor yet: ask fan-in explain"
-        )
     rules = [fan_in.rule, *rules]
     idle: list[Kind] = ["sensor" for rule in rules if rule.idle]
     length = longest_of(*rules)
@@ -111,26 +99,47 @@ def read_history(
                 instance=instance,
                 asset_graph=repository.asset_graph,
             ),
-            runs=RunReader(
-                instance,
-                upstreams=fan_in.jobs,
-                by_job={},
-                downstream=fan_in.downstream,
-                home=fan_in.home,
-                tag=fan_in.key_tag,
-                repository=repository,
-                at=until,
-                ended=fan_in.rule.ended,
-                counts=fan_in.rule.counts,
-            ),
+            runs=_runs(instance, repository, fan_in, until),
+            partitions=_partitions_of_job(repository, fan_in),
             ticks=ticks,
             begins=begins,
             until=until,
-            paths={fan_in.kind, *paths, *idle},
+            paths={fan_in.kind, *idle, *(() if fan_in.mapped else paths)},
             requested_by=requested_by,
         ),
         requested_by=requested_by,
     )
+
+
+def _runs(
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    fan_in: FanInSpec,
+    until: datetime,
+) -> RunReader:
+    """Returns a reader of the runs of a fan-in's jobs: a sensor's is its own."""
+    sensor = fan_in_of(fan_in.definition) if fan_in.kind == "sensor" else None
+    if sensor is not None:
+        return sensor.runs(instance, fan_in.home, repository, at=until)
+    return RunReader(
+        instance,
+        upstreams=fan_in.jobs,
+        by_job={},
+        downstream=fan_in.downstream,
+        home=fan_in.home,
+        tag=fan_in.key_tag,
+        repository=repository,
+        at=until,
+        counts=fan_in.rule.counts,
+    )
+
+
+def _partitions_of_job(
+    repository: dg.RepositoryDefinition, fan_in: FanInSpec
+) -> dg.PartitionsDefinition | None:
+    """Returns the partitions of a sensor's downstream job, if they are its keys."""
+    by_key = fan_in.kind == "sensor" and fan_in.key_tag is not None
+    return repository.get_job(fan_in.downstream).partitions_def if by_key else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +149,7 @@ class HistoryReader(Iterable[Event]):
     fan_in: FanInSpec
     view: Any  # The assets, at the end of the period.
     runs: RunReader
+    partitions: dg.PartitionsDefinition | None  # Of the downstream job, if they are the keys.
     ticks: Iterable[Tick]
     begins: datetime | None
     until: datetime
@@ -192,18 +202,20 @@ class HistoryReader(Iterable[Event]):
 
     def _runs_of(self, name: str, upstream: Upstream) -> Iterator[tuple[datetime, Sequence[Event]]]:
         """Yields what happened to the runs of an upstream job."""
+        keys = KeysOfRuns(self.runs, upstream, self.partitions)
         for record in self._created(upstream.job_name):
-            run, key, elsewhere = record.dagster_run, self.runs.key(record), None
-            events: list[Event] = []
-            if self.runs.is_of(upstream, record):
-                would_count = self.runs.ends.would_count(name, record, key)
-                started = Started(record.create_timestamp, name, run.run_id, key, would_count)
-                events.append(started)
-            else:
+            created, run_id, end = record.create_timestamp, record.dagster_run.run_id, _end(record)
+            if not self.runs.is_of(upstream, record):
                 elsewhere, _ = origin_of(record) or ("nowhere", "")
-            if (end := _end(record)) is not None:
-                events.append(ended_run(self.runs, record, end, name, elsewhere))
-            yield record.create_timestamp, events
+                ended = end and ended_run(self.runs, record, end, name, elsewhere)
+                yield created, [ended] if ended else []
+                continue
+            counts = self.runs.ends.would_count(name, record, self.runs.key(record))
+            of_run = keys.of(record, end or self.until)
+            events: list[Event] = [Started(created, name, run_id, key, counts) for key in of_run]
+            if end is not None:
+                events += keys.ended(ended_run(self.runs, record, end, name, None), record)
+            yield created, events
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -215,7 +227,8 @@ class HistoryReader(Iterable[Event]):
                 yield record.create_timestamp, [requested, *_ended(record, requested)]
 
     def _by_sensor(self, record: dg.RunRecord) -> Requested:
-        run, created, key = record.dagster_run, record.create_timestamp, self.runs.key(record)
+        run, created = record.dagster_run, record.create_timestamp
+        key = self.runs.key_of_downstream(record)
         if run.parent_run_id is not None:
             return Requested(created, run.run_id, key, again=True)
         if self._is_by_another(run):

@@ -249,15 +249,23 @@ def _partitions_to_data(partitions: Any) -> Any:
     """Returns partitions of time as files have them; of others, nothing depends on their ends."""
     if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         return None
-    names = ("cron_schedule", "timezone", "fmt")
-    return {"start": partitions.start.isoformat(), **{n: getattr(partitions, n) for n in names}}
+    names = ("cron_schedule", "timezone", "fmt", "end_offset")
+    times = {"start": partitions.start, "end": partitions.end}
+    return {
+        **{name: time.isoformat() for name, time in times.items() if time is not None},
+        **{name: getattr(partitions, name) for name in names},
+    }
 
 
 def _partitions_from_data(data: Any) -> Any:
     if data is None:
         return None
-    start = datetime.fromisoformat(data["start"]).replace(tzinfo=None)
-    return dg.TimeWindowPartitionsDefinition(**{**data, "start": start})
+    times = {
+        name: datetime.fromisoformat(data[name]).replace(tzinfo=None)
+        for name in ("start", "end")
+        if name in data
+    }
+    return dg.TimeWindowPartitionsDefinition(**{**data, **times})
 
 
 def _when_from_data(data: Any) -> Requirement | None:
@@ -345,6 +353,7 @@ class _Header(BaseModel):
     partitions: Annotated[
         Any, PlainValidator(_partitions_from_data), PlainSerializer(_partitions_to_data)
     ] = None
+    mapped: frozenset[str] = frozenset()
     assets: dict[str, tuple[str, ...]]
     others: tuple[str, ...]
     since: Time

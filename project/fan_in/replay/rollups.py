@@ -3,8 +3,9 @@
 So what is newest and what is used is kept for each, as for any upstream.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from ..cursor import KeyState
@@ -14,7 +15,7 @@ from ..rollup import Rollup, part_name, whole_name
 from ..rule import Completion
 from ..run_rollups import rollup_of, upstreams_of
 from ..terms import rolled_up
-from .events import Materialized
+from .events import Ended, Materialized, WorkDone
 
 
 class SimulatedRollups:
@@ -26,12 +27,19 @@ class SimulatedRollups:
 
     def __init__(self, rule: Rule) -> None:
         self.names = frozenset(rolled_up(rule, rule.upstreams))
-        self._wholes: dict[tuple[str | None, str], Enumerated] = {}
+        self._wholes: dict[tuple[str | None, str], WorkDone] = {}
+        self._absent: dict[str | None, Set[str]] = {}
 
-    def expect(self, event: Materialized) -> None:
-        """Takes which partitions make a key."""
-        if event.upstream in self.names and event.whole is not None:
-            self._wholes[event.key, event.upstream] = Enumerated(event.whole, never=event.never)
+    def expect(self, event: Ended | Materialized) -> None:
+        """Takes what an event tells of the partitions that make its key."""
+        if event.absent is not None:
+            self._absent[event.key] = frozenset(event.absent)
+        if event.whole is not None and event.upstream in self.names:
+            self._wholes[event.key, event.upstream] = event
+
+    def absent(self, key: str | None) -> Set[str]:
+        """Returns the upstreams that have no partition for a key, and need have none."""
+        return self._absent.get(key, frozenset())
 
     def apart(self, completion: Completion) -> Completion:
         """Returns a completion as one of its partition, if that is rolled up."""
@@ -39,7 +47,7 @@ class SimulatedRollups:
             return completion
         return replace(completion, upstream=part_name(completion.upstream, completion.partition))
 
-    def upstreams_of(self, names: Iterable[str]) -> Collection[str]:
+    def upstreams_of(self, names: Iterable[str]) -> Set[str]:
         """Returns the upstreams that some of a state's are, or are partitions of."""
         return upstreams_of(names) if self.names else set(names)
 
@@ -55,10 +63,15 @@ class SimulatedRollups:
         others = {n: position for n, position in positions.items() if n not in self.names}
         return {**others, **known}
 
-    def of(self, key: str | None, state: KeyState) -> Mapping[str, Rollup]:
-        """Returns the partitions of each upstream that is rolled up for a key."""
+    def of(self, key: str | None, state: KeyState, at: datetime) -> Mapping[str, Rollup]:
+        """Returns the partitions of each upstream that is rolled up for a key, at a time."""
         return {
-            name: rollup_of(name, self._wholes[key, name], state)
+            name: rollup_of(name, _enumerated(self._wholes[key, name], at), state)
             for name in self.names
             if (key, name) in self._wholes
         }
+
+
+def _enumerated(told: WorkDone, at: datetime) -> Enumerated:
+    to_come = frozenset(p for p, comes in told.to_come if comes is None or comes > at)
+    return Enumerated(told.whole or (), to_come, told.never)

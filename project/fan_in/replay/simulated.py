@@ -6,19 +6,18 @@ time here. Only keys that can be complete are asked about, as the sensor's own t
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import Any
 
+import dagster as dg
+
 from ..catch_up import KEYS_AT_ONCE
-from ..cursor import KeyState, SensorRequest, SensorState
+from ..cursor import KeyState, SensorRequest
 from ..evaluate import Holds, evaluate
-from ..history import Histories
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
-from ..pace import requests_since
-from ..partition_maps import partition_end
+from ..partition_maps import comes_at, partition_end
 from ..requirement import Not, Requirement
 from ..rule import Completion, Decision, decide
 from ..run_facts import oldest
@@ -32,56 +31,9 @@ from .events import (
     counts_for,
 )
 from .in_progress import DownstreamRuns, InProgressRuns
-from .mechanisms import LAST, Firing, Mechanism, longest_of
+from .mechanisms import LAST, NEVER, Firing, Mechanism, longest_of
 from .rollups import SimulatedRollups
-
-SLACK = timedelta(minutes=5)
-"""For how long a key is remembered of which everything is used up: for what is seen late."""
-
-MOST_FORGOTTEN_LATER = 1000
-"""How many keys there may be before it is looked for some to forget."""
-
-NOTHING = KeyState()
-
-
-class NewCompletions:
-    """What completed since it was last taken into the state, by key: the newest of each upstream,
-    and all where their history is kept.
-
-    Args:
-        histories: What is kept of each upstream before its newest completion.
-    """
-
-    def __init__(self, histories: Histories) -> None:
-        self.histories = histories
-        self.newest: dict[str | None, dict[str, Completion]] = {}
-        self._all: dict[str | None, list[Completion]] = {}
-
-    def begin(self, key: str | None, shared: KeyState) -> None:
-        """Begins with what counts for every key."""
-        self.newest[key] = {c.upstream: replace(c, key=key) for c in shared.newest.values()}
-        self._all[key] = [replace(c, key=key) for cs in shared.earlier.values() for c in cs]
-
-    def add(self, completion: Completion) -> bool:
-        """Adds a completion; returns False if it changes nothing."""
-        new, upstream = self.newest[completion.key], completion.upstream
-        kept = upstream in self.histories
-        if kept:
-            self._all[completion.key].append(completion)
-        known = new.get(upstream)
-        if known is not None and completion.position <= known.position:
-            return kept
-        new[upstream] = completion
-        return True
-
-    def of(self, key: str | None) -> Set[str]:
-        """Returns the upstreams that have completed for a key."""
-        return self.newest.get(key, {}).keys()
-
-    def taken_into(self, state: KeyState, key: str | None) -> KeyState:
-        """Returns the state of a key with what is new, which is new no longer."""
-        completions = chain(self._all.pop(key, ()), self.newest.pop(key).values())
-        return state.with_completions(completions, self.histories)
+from .states import KeyStates
 
 
 class SimulatedFanIn(Mechanism):
@@ -118,10 +70,7 @@ class SimulatedFanIn(Mechanism):
         self.rollups = SimulatedRollups(rule)
         self.downstream = DownstreamRuns(kind == "condition", patience, runs_last)
         self.busy = InProgressRuns(kind == "condition")
-        self._states: dict[str | None, KeyState] = {}
-        self._new = NewCompletions(rule.histories(rule.upstreams))
-        self.shared = NOTHING
-        """Completions of no partition, on the declarative path: they count for every one."""
+        self.states = KeyStates(rule)
         self._look_at: set[str | None] = set()
         self._held: set[str | None] = set()
         """The keys that wait for a run to end."""
@@ -130,7 +79,6 @@ class SimulatedFanIn(Mechanism):
         self._may_lose = rule.when is not None and _has_not(rule.when)
         self._adopted: dict[str, datetime] = {}
         """Runs of which a real request used a completion on the other path, and when."""
-        self._forget_at = MOST_FORGOTTEN_LATER
 
     # --- completions -------------------------------------------------------------------------
 
@@ -148,52 +96,26 @@ class SimulatedFanIn(Mechanism):
         elif key is not None:
             self._add(completion)
         elif self.kind == "condition":
-            self.shared = self.shared.with_completions([completion], self._new.histories)
-            for key in self.keys:
+            self.states.share(completion)
+            for key in self.states.keys:
                 self._add(replace(completion, key=key))
 
-    def expect(self, event: Materialized) -> None:
+    def expect(self, event: Ended | Materialized) -> None:
         self.rollups.expect(event)
 
     def _add(self, completion: Completion) -> None:
         completion = self.rollups.apart(completion)
         self._begin(completion.key)
-        if self._new.add(completion):
+        if self.states.add(completion):
             self._look_at.add(completion.key)
 
     def _begin(self, key: str | None) -> None:
-        if key not in self._new.newest:
-            many = len(self._new.newest) + len(self._states) >= self._forget_at
-            if many and not self.rollups.names:  # Of a rollup, completions of any age matter.
-                self._forget()
-            if key not in self._states and self.shared.newest:
-                self._look_at.add(key)  # What counts for every key may be a batch of a new one.
-            self._new.begin(key, NOTHING if key in self._states else self.shared)
-
-    def _forget(self) -> None:
-        """Forgets the keys of which nothing can count any more."""
-        horizon = None if self.longest_window is None else self.now - self.longest_window
-        states = {key: self.state(key) for key in self.keys}
-        known = SensorState(owner=self.name, keys=states)
-        kept = dict(known.forgetting(self.now - SLACK, horizon).keys)
-        paced = requests_since(self.rule.no_sooner_than, self.now)
-        for key, state in states.items():
-            if paced and state.last.used_at and state.last.used_at >= paced:
-                kept[key] = state
-        self._states = kept
-        self._forget_at = max(MOST_FORGOTTEN_LATER, 2 * len(self._states))
-
-    @property
-    def keys(self) -> Collection[str | None]:
-        """The keys of which anything is known."""
-        return {**self._states, **self._new.newest}.keys()
+        if self.states.begin(key, self.now):
+            self._look_at.add(key)  # What counts for every key may be a batch of a new one.
 
     def state(self, key: str | None) -> KeyState:
         """Returns what is known of a key by now."""
-        known = self._states.get(key, NOTHING)
-        if key in self._new.newest:
-            known = self._states[key] = self._new.taken_into(known, key)
-        return known
+        return self.states.of(key)
 
     # --- ticks -------------------------------------------------------------------------------
 
@@ -235,18 +157,18 @@ class SimulatedFanIn(Mechanism):
     def _may_be_complete(self, key: str | None) -> bool:
         if self.rule.when is None and self.rule.otherwise is None:
             # Most keys still wait: told by the names alone, before what is new is taken in.
-            there = self._states.get(key, NOTHING).unused.keys() | self._new.of(key)
-            return self._is_of_all(there) and self._is_of_all(self.state(key).unused)
+            there, needed = self.states.unused_of(key), self.names - self.rollups.absent(key)
+            if not needed <= self.rollups.upstreams_of(there):
+                return False
+            return needed <= self.rollups.upstreams_of(self.state(key).unused)
         return bool(self.state(key).unused)
-
-    def _is_of_all(self, names: Iterable[str]) -> bool:
-        return len(self.rollups.upstreams_of(names)) == len(self.names)
 
     def _fire(self, decision: Decision) -> Firing:
         key, batch = decision.key, decision.batch
         assert batch is not None
-        request = SensorRequest.of(decision, batch)
-        self._states[key] = self.state(key).with_request(request, remembers=self._has_deadline)
+        state, request = self.state(key), SensorRequest.of(decision, batch)
+        request = replace(request, positions=self.rollups.spread(state, request.positions))
+        self.states.put(key, state.with_request(request, remembers=self._has_deadline))
         self._held.discard(key)
         self.downstream.request(decision.at, key)
         return Firing(decision.at, key, batch.completions, batch.early)
@@ -262,6 +184,16 @@ class SimulatedFanIn(Mechanism):
             self._held.add(decision.key)
         if decision.unsettled or decision.held_until or self._has_deadline:
             self._timers.set(decision.changes_at, decision.key)
+        if decision.impossible:
+            self._timers.set(self.possible_from(decision.key), decision.key)
+
+    def possible_from(self, key: str | None) -> datetime | None:
+        """Returns from when on a key can be requested: it may be a partition that is still to come,
+        where keys are mapped; None if never."""
+        partitions = self.fan_in.partitions if self.fan_in.mapped else None
+        if key is None or not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+            return NEVER
+        return comes_at(partitions, key)
 
     def _look_again(self, keys: Iterable[str | None]) -> None:
         held = self._held.intersection(keys)
@@ -321,22 +253,12 @@ class SimulatedFanIn(Mechanism):
         if self._has_deadline and event.batch is not None:
             names = {n for c in event.batch for n in self.names_of(c.upstream, self.fan_in.kind)}
             self._begin(key)
-            self._states[key] = self.state(key).with_last(
-                event.at, frozenset(names), early=event.early
-            )
+            state = self.state(key).with_last(event.at, frozenset(names), early=event.early)
+            self.states.put(key, state)
         if event.early:
             return
-        own = self.kind == self.fan_in.kind
-        positions: dict[str, Any] = {}
-        for used in event.used:
-            last: Any = LAST if self.kind == "sensor" else 0
-            if own:
-                last = used.id if self.kind == "sensor" else int(used.id)
-            for name in self.names_of(used.upstream, self.fan_in.kind):
-                position = (used.completed_at, last)
-                positions[name] = max(position, positions.get(name, position))
-        self._use(key, positions, event.at)
-        if not own:
+        self._use(key, self.used_by(event), event.at)
+        if self.kind != self.fan_in.kind:
             # On the other path, what its runs completed may be a little later.
             runs = {used.run_id for used in event.used if used.run_id is not None}
             known = [c for c in self.state(key).newest.values() if c.run_id in runs]
@@ -353,7 +275,7 @@ class SimulatedFanIn(Mechanism):
         """Uses up the completions of a key to these positions, never less than before."""
         self._begin(key)
         state = self.state(key)
-        self._states[key] = state.with_used(self.rollups.spread(state, positions), at)
+        self.states.put(key, state.with_used(self.rollups.spread(state, positions), at))
 
 
 class _Timers:
@@ -385,23 +307,24 @@ class SimulatedFacts:
 
     def __init__(self, fan_in: SimulatedFanIn, at: datetime, keys: Collection[str | None]) -> None:
         self.fan_in = fan_in
-        rule = fan_in.rule
-        of_keys = ((key, fan_in.state(key)) for key in keys)
-        self.decisions = {
-            key: decide(
-                at=at,
-                upstreams=rule.upstreams,
-                completions=of_key.completions,
-                used=of_key.used,
-                rolled=fan_in.rollups.of(key, of_key),
-                terms=rule,
-                key=key,
-                **of_key.last.facts,
-                ends_at=self._ends_at(key),
-                shared=fan_in.shared.newest.keys() if rule.by_key else (),
-            )
-            for key, of_key in of_keys
-        }
+        self.at = at
+        self.decisions = {key: self._decide(key) for key in keys}
+
+    def _decide(self, key: str | None) -> Decision:
+        fan_in, rule = self.fan_in, self.fan_in.rule
+        of_key, absent = fan_in.state(key), fan_in.rollups.absent(key)
+        return decide(
+            at=self.at,
+            upstreams=[name for name in rule.upstreams if name not in absent] or rule.upstreams,
+            completions=of_key.completions,
+            used=of_key.used,
+            rolled=fan_in.rollups.of(key, of_key, self.at),
+            terms=rule,
+            key=key,
+            **of_key.last.facts,
+            ends_at=self._ends_at(key),
+            shared=fan_in.states.shared.newest.keys() if rule.by_key else (),
+        )
 
     def _ends_at(self, key: str | None) -> datetime | None:
         """Returns when a key ends, if it is a partition of time."""
@@ -420,8 +343,10 @@ class SimulatedFacts:
             busy = fan_in.busy.of(key) if fan_in.rule.idle else ()
             if fan_in.rule.idle and fan_in.kind == "condition" and key is not None:
                 busy += fan_in.busy.of(None)
-            if running or busy:
-                holds[key] = Holds(running=running, busy=busy)
+            comes = fan_in.possible_from(key)
+            impossible = None if comes is not None and comes <= self.at else "not a partition yet"
+            if running or busy or impossible:
+                holds[key] = Holds(running=running, busy=busy, impossible=impossible)
         return holds
 
     def read_used(self, keys: Collection[str | None]) -> None:

@@ -68,7 +68,7 @@ class Simulation:
         if seen_by and isinstance(event, Ended | Materialized):
             completion, elsewhere = completion_of(event), getattr(event, "elsewhere", None)
             for mechanism in seen_by:
-                if isinstance(event, Materialized) and event.whole is not None:
+                if event.whole is not None or event.absent is not None:
                     mechanism.expect(event)
                 if mechanism.counts(event):
                     mechanism.complete(completion, elsewhere is not None)
