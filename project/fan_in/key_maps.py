@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from .compat.python import UTC
-from .enumerations import BEYOND, Enumerator
+from .enumerations import BEYOND, BY_WINDOW, Enumerator
 from .errors import FanInError
 from .gathering import Enumerated
 from .partition_maps import partition_end
@@ -79,9 +79,8 @@ class KeyMap:
             return (None,) if partition in self.enumerate(None, at, instance).partitions else ()
         if partition in self._keys:
             return self._keys[partition]
-        by_time = all(isinstance(p, dg.TimeWindowPartitionsDefinition) for p in self._both)
         # A day counts its hours before it is over, when Dagster has it.
-        later = at + BEYOND if by_time else at
+        later = at + BEYOND if self._are_times else at
         found = self._mapped_down(partition, later, instance)
         if self.is_fixed:
             self._keys[partition] = found
@@ -128,10 +127,15 @@ class KeyMap:
         return self.theirs, self.ours
 
     @property
+    def _are_times(self) -> bool:
+        return all(isinstance(p, dg.TimeWindowPartitionsDefinition) for p in self._both)
+
+    @property
     def is_fixed(self) -> bool:
         """True if what is mapped never changes, but for what is still to come."""
-        kinds = (dg.TimeWindowPartitionsDefinition, dg.StaticPartitionsDefinition)
-        return all(p is None or isinstance(p, kinds) for p in self._both)
+        if self._are_times:
+            return isinstance(self.mapping, BY_WINDOW)
+        return all(p is None or isinstance(p, dg.StaticPartitionsDefinition) for p in self._both)
 
 
 class KeyMaps:

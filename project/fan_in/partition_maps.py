@@ -13,6 +13,7 @@ An upstream that is no upstream by the graph pairs by the same partitions, or no
 
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
@@ -310,6 +311,7 @@ def partition_end(partitions: dg.PartitionsDefinition, key: str) -> datetime | N
         return None  # It is no partition, or no more.
 
 
+@lru_cache(maxsize=4096)
 def comes_at(partitions: dg.PartitionsDefinition | None, key: str) -> datetime | None:
     """Returns from when on Dagster has a partition of time, in UTC: when it ends, unless an offset
     moves that; None if it is none, or no stretch of time."""

@@ -49,18 +49,24 @@ names = st.text(min_size=1, max_size=5)
 keys = st.none() | names
 times = st.timedeltas(timedelta(0), timedelta(days=30)).map(lambda since: START + since)
 members = st.builds(completed, names, times, names, st.none() | names)
+several = st.lists(names, max_size=2).map(tuple)
+told = {
+    "partition": keys,
+    "whole": st.none() | several,
+    "never": several,
+    "to_come": st.lists(st.tuples(names, st.none() | times), max_size=2).map(tuple),
+    "absent": st.none() | several,
+    "counts": st.booleans(),
+}
 events = st.one_of(
     st.builds(Started, times, names, names, keys, st.booleans()),
     st.builds(
         Ended,
         *(times, names, names, st.booleans(), keys, keys, st.none() | times),
-        *(st.booleans(), st.booleans(), st.booleans()),
+        *(st.booleans(), st.booleans()),
+        **told,
     ),
-    st.builds(
-        Materialized,
-        *(times, names, st.integers(0), keys, keys, st.none() | times, keys),
-        counts=st.booleans(),
-    ),
+    st.builds(Materialized, *(times, names, st.integers(0), keys, keys, st.none() | times), **told),
     st.builds(DownstreamEnded, times, names, st.booleans(), keys),
     st.builds(Tick, times),
     st.builds(

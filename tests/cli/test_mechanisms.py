@@ -28,8 +28,9 @@ from project.fan_in.replay.events import (
     moment,
 )
 from project.fan_in.replay.mechanisms import Firing, completion_of
-from project.fan_in.replay.simulated import MOST_FORGOTTEN_LATER, SimulatedFanIn
+from project.fan_in.replay.simulated import SimulatedFanIn
 from project.fan_in.replay.simulation import Simulation
+from project.fan_in.replay.states import MOST_FORGOTTEN_LATER
 from project.fan_in.requirement import AtLeast, Needs
 from project.fan_in.rule import Used, decide, merge_used
 from tests.support.generated import expressions
@@ -355,7 +356,7 @@ def test_what_is_remembered_does_not_grow_with_the_history(within):
     fired, most = [], 0
     for happened in Simulation(lived, [player]).run():
         fired += [happened[1].key] if isinstance(happened, tuple) else []
-        most = max(most, len(player.keys))
+        most = max(most, len(player.states.keys))
     assert (len(fired), len(set(fired))) == (10_000, 10_000)
     assert most <= MOST_FORGOTTEN_LATER + 1
     assert len(player.downstream._ends) < 10

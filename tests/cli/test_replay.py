@@ -84,6 +84,11 @@ NAMES = (
 )
 LIVED = [
     *(named.timeline for named in NAMED if named.name in NAMES),
+    *(
+        t.timeline
+        for t in NAMED
+        if t.timeline.rollups and not any(s.late for s in t.timeline.steps)
+    ),
     parse("window=day/Europe/Berlin settle=1h idle=yes: A+ B@1 .@2.5 A-@3 .@3.5 .@4 .@4.1 B@5 ."),
     parse("{A,B,C} when=2 overlap=no: A B . C D! . A . B . Dx ."),
     parse("{A,B,C} when=A&(B|~C): A . C . B . D! A ."),

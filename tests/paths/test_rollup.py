@@ -368,10 +368,6 @@ def test_a_day_job_is_requested_once_its_24_hours_have_run_and_again_for_a_repai
         assert fired_after(world) == []
         assert fired_after(world, *hours(FIRST, 17)) == [FIRST]
         found = json.loads(ask(world, status, "--json").stdout)
-        repository = world.definitions.get_repository_def()
-        (fan_in,) = fan_ins_of(repository, "here")
-        with pytest.raises(FanInError, match="replay does not play such a sensor yet"):
-            read_history(world.instance, repository, fan_in, START, world.now)
         (upstream,) = found["fan_ins"][0]["pending"][0]["upstreams"]
         assert (upstream["partitions"]["of"], upstream["partitions"]["there"]) == (24, 1)
 
@@ -413,6 +409,19 @@ def test_regions_make_a_job_that_has_no_partitions():
         assert "2 of 3 partitions; missing fr" in world.skip_reason
         assert fired_after(world, "fr") == [None]
         assert fired_after(world) == []
+
+
+def test_a_job_without_partitions_needs_each_day_that_there_is_by_now():
+    """What a mapping without an end enumerates grows while the process lives."""
+    mappings = {"hourly_job": dg.AllPartitionMapping()}
+    more = {"rollup": True, "partition_mappings": mappings, "correlate_by": None}
+    with job_world(dg.DailyPartitionsDefinition(start_date=FIRST), None, **more) as world:
+        world.at(48)
+        assert fired_after(world, FIRST, SECOND) == [None]
+        world.wait(hours=24)
+        assert fired_after(world, SECOND) == []
+        assert "2 of 3 partitions; missing 2026-01-07" in world.skip_reason
+        assert fired_after(world, "2026-01-07") == [None]
 
 
 def test_the_hours_that_a_day_waits_for_are_read_in_as_many_statements_as_one():
