@@ -330,6 +330,17 @@ def comes_at(partitions: dg.PartitionsDefinition | None, key: str) -> datetime |
         return comes if partitions.has_partition_key(key) else None
 
 
+def next_comes_at(partitions: dg.PartitionsDefinition, at: datetime) -> datetime | None:
+    """Returns when, after a time, Dagster has the next partition of time, in UTC; None if it never
+    has one more, or if they are no stretches of time."""
+    if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        return None
+    with dg.partition_loading_context(at):
+        last = partitions.get_last_partition_window()
+    starts = (partitions.start if last is None else last.end).timestamp()
+    return comes_at(partitions, partitions.get_partition_key_for_timestamp(starts))
+
+
 def are_times(partitions: dg.PartitionsDefinition | None) -> bool:
     """True if partitions are stretches of time, or one of their two dimensions is."""
     if isinstance(partitions, dg.MultiPartitionsDefinition):

@@ -198,11 +198,11 @@ class RunReader:
         )
         limit = number
         while True:
-            # Ordered by end, which paging cannot follow. To ask for more there are four reasons:
-            # runs of a job with the same name elsewhere, runs of a part, runs that ended later, and
-            # what does not count.
+            # Ordered by end, which paging cannot follow. To ask for more there are five reasons:
+            # runs of a job with the same name elsewhere, runs of a part, runs that ended later,
+            # what does not count, and what counts for no key.
             records = self.instance.get_run_records(filters, limit=limit, order_by="end_time")
-            found = [c for r in records if (c := self._completion_of(upstream, r)) is not None]
+            found = [c for r in records for c in self._completions_of(upstream, r)]
             if len(found) >= number or len(records) < limit or limit >= MOST_SEARCHED:
                 return found[:number]
             limit *= 10

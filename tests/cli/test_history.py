@@ -55,6 +55,7 @@ told = {
     "whole": st.none() | several,
     "never": several,
     "to_come": st.lists(st.tuples(names, st.none() | times), max_size=2).map(tuple),
+    "then": st.none() | st.tuples(times, several),
     "absent": st.none() | several,
     "counts": st.booleans(),
 }

@@ -188,6 +188,7 @@ def test_days_of_a_job_without_partitions_are_those_that_there_were(tmp_path):
     with story({"daily": EVERY_DAY}, None, begins=48.5, **more) as told:
         told.done("daily", FIRST, SECOND)
         assert told.tick() == [None]
+        told.done("daily", FIRST)
         told.tick(hours=24)
         told.done("daily", SECOND)
         assert told.tick() == []

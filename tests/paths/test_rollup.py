@@ -424,6 +424,18 @@ def test_a_job_without_partitions_needs_each_day_that_there_is_by_now():
         assert fired_after(world, "2026-01-07") == [None]
 
 
+def test_a_region_that_the_mapping_does_not_name_never_counts():
+    """Nor where the last success is looked for, however old."""
+    mappings = {"hourly_job": dg.SpecificPartitionsPartitionMapping(["fr"])}
+    more = {"partition_mappings": mappings, "correlate_by": None}
+    with job_world(COUNTRIES, None, **more) as world:
+        assert fired_after(world, "us") == []
+        world.lose_state()
+        assert fired_after(world) == []
+        assert "waiting for hourly_job: never succeeded" in world.skip_reason
+        assert fired_after(world, "fr") == [None]
+
+
 def test_the_hours_that_a_day_waits_for_are_read_in_as_many_statements_as_one():
     """Whether there are hours of one day or of many."""
 

@@ -45,6 +45,7 @@ class WorkDone:
         whole: Told with the first of a key, and when it changes: the partitions that make the key.
         never: Told with it: those that it lacks for good.
         to_come: Told with it: those that do not exist yet, and when they will, if that is known.
+        then: Told with it: which they are from when on, if what makes the key changes by itself.
         absent: Told like it, of upstreams that are rolled up: those that have no partition for the
             key, and need have none.
         counts: Whether it counts, as the fan-in's function says.
@@ -54,6 +55,7 @@ class WorkDone:
     whole: tuple[str, ...] | None = None
     never: tuple[str, ...] = ()
     to_come: tuple[tuple[str, Time | None], ...] = ()
+    then: tuple[Time, tuple[str, ...]] | None = None
     absent: tuple[str, ...] | None = None
     counts: bool = True
 

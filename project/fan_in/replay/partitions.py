@@ -11,7 +11,7 @@ from ..errors import FanInError
 from ..gathering import Enumerated
 from ..inspect.fan_ins import FanInSpec
 from ..key_maps import KeyMaps
-from ..partition_maps import Pairing, PartitionMap, comes_at
+from ..partition_maps import Pairing, PartitionMap, comes_at, next_comes_at
 from ..run_reader import PARTITION_TAG, RunReader, Upstream
 from ..terms import rolled_up
 from .events import Ended
@@ -121,7 +121,12 @@ class KeysOfRuns:
             return ended
         ended.absent = absent
         if whole is not None:
-            theirs = maps.maps[name].theirs
+            of_upstream = maps.maps[name]
             ended.whole, ended.never = whole.partitions, whole.never
-            ended.to_come = tuple((p, comes_at(theirs, p)) for p in sorted(whole.to_come))
+            to_come = sorted(whole.to_come)
+            ended.to_come = tuple((p, comes_at(of_upstream.theirs, p)) for p in to_come)
+            changes = None if of_upstream.is_fixed else next_comes_at(of_upstream.theirs, ended.at)
+            if changes is not None:
+                then = maps.as_of(changes).enumerate(name, key).partitions
+                ended.then = (changes, then) if then != whole.partitions else None
         return ended

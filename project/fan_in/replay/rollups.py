@@ -73,5 +73,7 @@ class SimulatedRollups:
 
 
 def _enumerated(told: WorkDone, at: datetime) -> Enumerated:
+    if told.then is not None and at >= told.then[0]:
+        return Enumerated(told.then[1])
     to_come = frozenset(p for p, comes in told.to_come if comes is None or comes > at)
     return Enumerated(told.whole or (), to_come, told.never)
