@@ -442,6 +442,8 @@ def _cause(
             return DUPLICATE if again else AFTERWARDS
         too_old = any(status.state is State.TOO_OLD for status in decision.missing)
         return STALE if too_old else EARLY
+    if decision.impossible:
+        return EARLY
     if decision.running:
         return RUNNING
     if decision.still_busy:

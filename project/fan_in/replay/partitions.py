@@ -110,7 +110,8 @@ class KeysOfRuns:
     def _telling(self, ended: Ended, maps: KeyMaps) -> Ended:
         """Returns the end of a run with what makes its key, if that was not told."""
         key, name = ended.key, self._upstream.name
-        if (key is None and self._runs.tag is not None) or (key in self._told and maps.are_fixed):
+        without_key = key is None and self._runs.tag is not None
+        if not maps.rolled or without_key or (key in self._told and maps.are_fixed):
             return ended
         absent, whole = tuple(sorted(maps.absent(key))), None
         if name in maps.rolled:

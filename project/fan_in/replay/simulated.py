@@ -167,7 +167,8 @@ class SimulatedFanIn(Mechanism):
         key, batch = decision.key, decision.batch
         assert batch is not None
         state, request = self.state(key), SensorRequest.of(decision, batch)
-        request = replace(request, positions=self.rollups.spread(state, request.positions))
+        if self.rollups.names:
+            request = replace(request, positions=self.rollups.spread(state, request.positions))
         self.states.put(key, state.with_request(request, remembers=self._has_deadline))
         self._held.discard(key)
         self.downstream.request(decision.at, key)
