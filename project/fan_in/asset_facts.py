@@ -1,7 +1,7 @@
 """The known events of one asset, and which of them to read."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from .counts import Counts
@@ -74,37 +74,40 @@ class AssetFacts:
 
     def copy(self) -> "AssetFacts":
         """Returns a copy that may be changed."""
-        return AssetFacts(
+        return replace(
+            self,
             done=dict(self.done),
             earlier=dict(self.earlier),
             planned=dict(self.planned),
             reported=dict(self.reported),
-            newest=self.newest,
             versions=dict(self.versions),
-            last_id=self.last_id,
-            long_ago=self.long_ago,
-            journal=self.journal,
             counted={counts: facts.copy() for counts, facts in self.counted.items()},
             uncounted=dict(self.uncounted),
-            newest_uncounted=self.newest_uncounted,
         )
 
     def recent(self, since: float) -> "AssetFacts":
         """Returns the facts without the partitions of which nothing is as young."""
         done = {p: fact for p, fact in self.done.items() if fact.at > since}
-        return AssetFacts(
+        return replace(
+            self,
             done=done,
             earlier={p: facts for p, facts in self.earlier.items() if p in done},
             planned={p: tuple(_recent_plans(plans, since)) for p, plans in self.planned.items()},
-            reported=self.reported,
-            newest=self.newest,
-            versions=self.versions,
-            last_id=self.last_id,
-            long_ago=self.long_ago,
+            journal=[],
             counted={counts: facts.recent(since) for counts, facts in self.counted.items()},
             uncounted={p: one for p, one in self.uncounted.items() if one.fact.at > since},
-            newest_uncounted=self.newest_uncounted,
         )
+
+    @property
+    def run_ids(self) -> set[str]:
+        """The runs of all these events."""
+        return {
+            *(fact.run_id for fact in self.done.values()),
+            *(fact.run_id for facts in self.earlier.values() for fact in facts),
+            *(plan.run_id for plans in self.planned.values() for plan in plans),
+            *([self.newest.run_id] if self.newest is not None else ()),
+            *(run_id for counted in self.counted.values() for run_id in counted.run_ids),
+        }
 
     def complete(self, partition: str | None, fact: StoredCompletion, history: History) -> None:
         """Adds a completion; one that is older than the known one changes nothing, unless those are

@@ -26,13 +26,12 @@ from .condition_parts import (
     running_of,
 )
 from .counts import Counts, check_counts, name_of
-from .downstreams import known_partitions, lacking_partitions
 from .errors import FanInError
 from .evaluation_lines import FanInResult, subset_of
-from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .pace import Pace, pace_words
 from .partition_maps import is_mapped, rollup_fault, upstreams_of
+from .recorded import record
 from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
 from .rule import Decision, Uncounted
 from .terms import Terms, check_numbers, check_times, count_words
@@ -423,7 +422,7 @@ class _RuleCondition(FanInCondition):
             lines=lines.of(context, standing),
             whole=standing.whole,
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
-            metadata=lambda: _record(context, tick, part) if records else {},
+            metadata=lambda: record(part, _requested(context), tick) if records else {},
             part=part,
         )
 
@@ -771,30 +770,6 @@ def _beside(context: dg.AutomationContext[dg.AssetKey], part: Part) -> str | Non
         if subset is not None and not subset.is_empty:
             return key.to_user_string()
     return None
-
-
-def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -> Mapping[str, Any]:
-    """Returns the metadata that records what the tick knew for each requested partition."""
-    requested = _requested(context)
-    if not requested:
-        return {}
-    with tick.lock:
-        downstream = part.downstream.as_of(tick)
-        batches = tick.early.get(downstream.key, {})
-        early = {p: batches[p] for p in requested if p in batches}
-        seen = {p: downstream.seen(p, tick, early.get(p)) for p in requested}
-        rolled = known_partitions(downstream, requested, tick)
-        lacking = lacking_partitions(downstream, early, tick)
-    return record_metadata(
-        seen,
-        asked=downstream.upstreams,
-        since=tick.since_of(downstream.key),
-        to=tick.known_to,
-        at=tick.at.timestamp(),
-        early={p: batch.without or () for p, batch in early.items()},
-        rolled=rolled,
-        lacking=lacking,
-    )
 
 
 # --- arguments -----------------------------------------------------------------------------------

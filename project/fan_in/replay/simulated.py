@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from ..catch_up import KEYS_AT_ONCE
 from ..cursor import KeyState, SensorRequest, SensorState
 from ..evaluate import Holds, evaluate
 from ..history import Histories
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..pace import requests_since
 from ..partition_maps import partition_end
+from ..recall import KEYS_AT_ONCE
 from ..requirement import Not, Requirement
 from ..rule import Completion, Decision, decide
 from ..run_facts import oldest
