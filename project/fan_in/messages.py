@@ -163,14 +163,15 @@ def explain_held_back(decision: Decision, *, words: Words, at: datetime | None =
         return f"downstream still running: {runs}"
     if decision.still_busy:
         return f"upstreams still running: {some([*map(plain, decision.still_busy)], ', ')}"
-    if decision.unsettled and decision.terms.settle is not None:
+    if decision.settled_at is not None and decision.terms.settle is not None:
         ages = [
             f"{plain(s.upstream)} {words_of(s.last, words).completed}"
             f" {_moment(s.last.completed_at, at)}"
             for s in decision.unsettled
             if s.last
         ]
-        return f"settling for {format_duration(decision.terms.settle)}: {some(ages)}"
+        quiet = format_duration(decision.terms.settle)
+        return f"settling until {format_time(decision.settled_at)} ({quiet} of quiet): {some(ages)}"
     return _held_words(decision) if decision.held_until is not None else ""
 
 
