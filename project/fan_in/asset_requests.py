@@ -6,7 +6,7 @@ materialization that a person reports is one, too: it uses up all that was store
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -334,13 +334,6 @@ class AssetRequests:
                 anything.append(partition)
         tick.read_unplanned(unplanned)
         return anything
-
-    def lost(self, tick: "AssetTick") -> Iterator[tuple[str | None, AssetRequest]]:
-        """Yields each partition's newest request if that is lost."""
-        for partition in {*self.facts.planned, *self.by_ticks}:
-            newest = next(iter(self.of(partition, tick)), None)
-            if newest is not None and newest.is_lost:
-                yield partition, newest
 
 
 def _by_report(reported: StoredCompletion) -> AssetRequest:

@@ -342,9 +342,11 @@ class FanInCondition(NamesUpstreams):
         launch that was; a request that gave its batch back is not among them."""
         tick, plan = tick_and_plan(context)
         with tick.lock:
-            downstream = plan.downstream(context.root_context.key)
-            downstream.follow(tick)
-            return {p: request.launch for p, request in downstream.requests.lost(tick)}
+            part = self.part(plan, context.root_context.key, context.key)
+            if part is None:
+                return {}
+            part.follow(tick)
+            return {**part.lost}
 
 
 class _UpstreamsCondition(FanInCondition):
