@@ -1,7 +1,6 @@
 """``counts``: a function of the user's own says which completions count, on both paths."""
 
 import functools
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +20,7 @@ from project.fan_in import (
     with_fan_in,
 )
 from project.fan_in.sensor import fan_in_of
-from project.paths import ROOT
+from tests.support import pages
 from tests.support.drivers import (
     DATA_VERSION_TAG,
     ENV_TAG,
@@ -33,7 +32,6 @@ from tests.support.drivers import (
 )
 from tests.support.mechanisms import of_production
 
-RULE = ROOT / "docs" / "rule.md"
 DEV = {ENV_TAG: "dev"}
 
 
@@ -564,10 +562,9 @@ class Revenue(DeclarativeWorld):
 def test_data_that_must_not_be_read_is_held_by_a_blocking_check():
     """The block of docs/rule.md: nothing is requested while the check of an upstream fails, and
     what came meanwhile counts once it passes."""
-    (block,) = re.findall(r"^```python\n(.*?)^```", RULE.read_text(), flags=re.S | re.M)
+    (block,) = pages.blocks("docs/rule.md")
     counted = [0]
-    names: dict[str, Any] = {"count_orders": lambda: counted[0]}
-    exec(compile(block, str(RULE), "exec"), names)
+    names = pages.executed(block, count_orders=lambda: counted[0])
 
     @dg.asset
     def orders() -> None: ...
