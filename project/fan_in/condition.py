@@ -488,10 +488,10 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
-            + (f", as {name_of(self.counts)} counts" if self.counts else "")
+            + (f", counted by {name_of(self.counts)}" if self.counts else "")
             + (f"; rolled up: {self._rollup_words}" if self.rollup else "")
             + "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
-            + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
+            + (f"; count: {count_words(dict(self.count))}" if self.count else "")
             + "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
         )
 
@@ -576,14 +576,14 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         if not upstreams:
             return "no upstream assets: give it deps, or remove the condition"
         if self.at_least is not None and self.at_least > len(upstreams):
-            return f"at least {self.at_least} of {len(upstreams)} upstreams can never be"
+            return f"at least {self.at_least} of {len(upstreams)} upstreams can never be ready"
         if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
         for key in upstreams:
             if dict(self.count).get(key.to_user_string(), 1) > 1 and is_mapped(graph, key, target):
                 return (
                     f"count of {key.to_user_string()}: its partitions are mapped to those of this"
-                    " asset, so that a number of them says nothing: take it out of count"
+                    " asset, so a number of them means nothing: take it out of count"
                 )
         try:  # Only now are the upstreams known that a mapping leaves with one day.
             windows = [own for (own,) in self.windows(graph, target).values()]
@@ -687,7 +687,7 @@ class DownstreamRunning(FanInCondition):
 
     @property
     def description(self) -> str:
-        return "An unfinished run or backfill has this asset to make"
+        return "An unfinished run or backfill targets this asset"
 
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
         return {}
@@ -718,7 +718,7 @@ class UpstreamsRunning(_UpstreamsCondition):
 
     @property
     def description(self) -> str:
-        return "An unfinished run or backfill has an upstream of this asset to make"
+        return "An unfinished run or backfill targets an upstream of this asset"
 
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
         return {key: () for key in self.upstreams(graph, target)}

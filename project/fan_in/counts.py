@@ -73,7 +73,7 @@ def why_not(counts: Counts | None, work: UpstreamWork) -> str | None:
     if counts is None:
         return None
     try:
-        return None if counts(work) else f"{name_of(counts)} is false of it"
+        return None if counts(work) else f"{name_of(counts)} returned False for it"
     except Exception as error:  # Any error: the tick still evaluates its other fan-ins.
         first = next(iter(str(error).splitlines()), "")
         return f"{name_of(counts)} raised {type(error).__name__}: {first}"[:LONGEST_ERROR]
@@ -108,17 +108,17 @@ def _fault(counts: object) -> str | None:
     of_call = getattr(counts, "__call__", None)  # noqa: B004 (asked of what is callable)
     for kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction):
         if kind(counts) or kind(of_call):
-            return "is asynchronous, so that what it returns is always true"
+            return "is asynchronous, so its result is always true"
     if inspect.isgeneratorfunction(counts) or inspect.isgeneratorfunction(of_call):
-        return "is a generator, so that what it returns is always true"
+        return "is a generator, so its result is always true"
     try:
         hash(counts)
     except TypeError:
-        return "is not hashable, so it can be no part of a condition"
+        return "is not hashable, so it cannot be part of a condition"
     try:
         signature = inspect.signature(counts)
     except ValueError:
-        return None  # Written in C, and says nothing of itself.
+        return None  # Written in C: its signature is not known.
     try:
         signature.bind(object())
     except TypeError:
@@ -152,7 +152,7 @@ def check_ended(ended: object, upstreams: Iterable[str]) -> Mapping[str, frozens
                 else f"ended[{name!r}]={ends!r} is not a set of ends: give some of {allowed}"
             )
         if not ends or not all(end in ENDS for end in ends):
-            fault = "has an end that there is not" if ends else "is empty, so nothing could count"
+            fault = "has an unknown end" if ends else "is empty, so nothing could count"
             raise FanInError(f"ended[{name!r}]={ends!r} {fault}: give some of {allowed}")
         checked[name] = frozenset(cast(Collection[End], ends))
     return {name: ends for name, ends in checked.items() if ends != SUCCESS_ALONE}

@@ -32,8 +32,8 @@ def check_arguments(spec: SensorConfig) -> None:
         )
     if spec.alarm_on is not None and spec.deadline is None:
         raise FanInError(
-            f"alarm_on={spec.alarm_on.to_user_string()!r} is told only past a deadline, and there"
-            " is none: give deadline="
+            f"alarm_on={spec.alarm_on.to_user_string()!r} needs a deadline, and there is none:"
+            " give deadline="
         )
 
 
@@ -59,8 +59,8 @@ def check_mappings(spec: SensorConfig) -> None:
             )
         if name in rolled and name not in spec.mapped_by_mapping:
             raise FanInError(
-                f"rollup of {name!r} asks which partitions make a key, and a function cannot tell:"
-                f" give partition_mappings={{{name!r}: …}} a PartitionMapping"
+                f"rollup of {name!r} needs the partitions of a key, and a function cannot list"
+                f" them: give partition_mappings={{{name!r}: …}} a PartitionMapping"
             )
     if spec.mapped_by_function and spec.tag is None:
         raise FanInError(
@@ -70,8 +70,8 @@ def check_mappings(spec: SensorConfig) -> None:
     for name in sorted(spec.mapped):
         if spec.tag not in (None, PARTITION_TAG):
             raise FanInError(
-                f"correlate_by={spec.tag!r} beside partitions of {name!r} that are mapped: the keys"
-                f" are partitions then: give correlate_by={PARTITION_TAG!r}"
+                f"correlate_by={spec.tag!r}, but the partitions of {name!r} are mapped, so the keys"
+                f" are partitions: give correlate_by={PARTITION_TAG!r}"
             )
         if spec.by_name[name].location is not None:
             raise FanInError(
@@ -80,8 +80,8 @@ def check_mappings(spec: SensorConfig) -> None:
             )
         if name in rolled and name in spec.count:
             raise FanInError(
-                f"count of {name!r}, of which many partitions are rolled up, so that a number of"
-                " them says nothing: take it out of count"
+                f"count of {name!r}: many of its partitions are rolled up, so a number of them"
+                " means nothing: take it out of count"
             )
 
 
@@ -92,8 +92,8 @@ def check_alarm(spec: SensorConfig, job: object) -> None:
         return
     if not job.asset_layer.executable_asset_keys:
         raise FanInError(
-            f"sensor {spec.name!r} has a deadline, and {spec.job_name!r} makes no asset whose check"
-            " could tell that it has passed: name the asset that stands for it, alarm_on='my_asset'"
+            f"sensor {spec.name!r} has a deadline, and {spec.job_name!r} makes no asset for the"
+            " check of it: name the asset that stands for the job, alarm_on='my_asset'"
         )
 
 
@@ -164,8 +164,8 @@ def check_maps(
             )
         if partitions is None and spec.tag is not None:
             raise FanInError(
-                f"sensor {spec.name!r} correlates by partition, and {spec.job_name!r} has none, so"
-                f" that those of {name} make no key: take correlate_by out"
+                f"sensor {spec.name!r} correlates by partition, but {spec.job_name!r} has none, so"
+                f" those of {name} make no key: take correlate_by out"
             )
 
 

@@ -231,7 +231,7 @@ def key_map(
     if isinstance(mapping, dg.TimeWindowPartitionMapping) and zones[0] != zones[1]:
         raise FanInError(
             f"the partitions of {upstream} are of the zone {zones[0]}, those of {downstream} of"
-            f" {zones[1]}, so that no mapping serves: give both one zone"
+            f" {zones[1]}, so no mapping works: give both the same zone"
         )
     try:
         if ours is not None:

@@ -103,7 +103,7 @@ class _Checks(Location):
             if condition is not None and holds_fan_in(condition):
                 name = f"{check.name} of {_name(check.asset_key)}"
                 yield Finding(
-                    f"the asset check {name} has a fan-in as its condition, which is never true of"
+                    f"the asset check {name} has a fan-in as its condition, which is never true for"
                     " a check: set it on an asset"
                 )
         for name, condition in job_conditions(self.repository, self.sensors).items():
@@ -181,7 +181,7 @@ class _Checks(Location):
                 )
             elif one.check not in self.graph.asset_check_keys:
                 yield Finding(
-                    f"{one.name!r} has a deadline, and no check tells that it has passed: wrap the"
+                    f"{one.name!r} has a deadline, but no check fails when it passes: wrap the"
                     " definitions in with_fan_in",
                     False,
                 )

@@ -90,7 +90,7 @@ class PartitionMap:
             if self.theirs != self.ours:
                 raise FanInError(
                     f"{self.upstream.to_user_string()} is no upstream of"
-                    f" {self.downstream.to_user_string()} and has other partitions, so that they"
+                    f" {self.downstream.to_user_string()} and has other partitions, so they"
                     " cannot be paired: add it to the deps"
                 )
             return Pairing.SAME
@@ -104,8 +104,8 @@ class PartitionMap:
         if isinstance(mapping, dg.TimeWindowPartitionMapping) and zones[0] != zones[1]:
             raise FanInError(
                 f"the partitions of {self.upstream.to_user_string()} are of the zone {zones[0]},"
-                f" those of {self.downstream.to_user_string()} of {zones[1]}, so that no mapping"
-                " serves: give both one zone"
+                f" those of {self.downstream.to_user_string()} of {zones[1]}, so no mapping"
+                " works: give both the same zone"
             )
 
     def _direct(self) -> Any | None:

@@ -99,5 +99,6 @@ def check_missing_at_most(
         )
     if deadline is None:
         raise FanInError(
-            f"{what} holds from a deadline on, and there is none: give a deadline, or leave it out"
+            f"{what} applies only past a deadline, and there is none: give a deadline, or leave"
+            " it out"
         )

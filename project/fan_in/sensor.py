@@ -247,7 +247,7 @@ def _check_counts(counts: object) -> None:
     check_counts(counts)
     if counts is data_version_changed:
         raise FanInError(
-            "counts=data_version_changed: a run has no data version, so that every run would count:"
+            "counts=data_version_changed: a run has no data version, so every run would count:"
             " use all_upstreams_updated(counts=data_version_changed) on the downstream asset, or a"
             " function of the run's tags and config"
         )

@@ -87,14 +87,14 @@ class SensorConfig(Terms):
         pace = "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         count = f" ({count_words(self.count)})" if self.count else ""
         wait = "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
-        counts = f" Only what {name_of(self.counts)} counts." if self.counts else ""
+        counts = f" Only what {name_of(self.counts)} accepts counts." if self.counts else ""
         ends = "".join(
-            f" What counts of {name}: {' or '.join(end for end in ENDS if end in own)}."
+            f" Ends of {name} that count: {' or '.join(end for end in ENDS if end in own)}."
             for name, own in sorted(self.ended.items())
         )
         return (
             f"Requests {self.job_name} once per batch{per}: after {enough}{count} since the"
-            f" batch before{window}{quiet}{pace}{wait}. Upstreams: {names}.{ends}{counts}"
+            f" previous batch{window}{quiet}{pace}{wait}. Upstreams: {names}.{ends}{counts}"
             f" What it waits for: `fan-in status {self.name}`."
         )
 

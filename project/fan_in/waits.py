@@ -151,4 +151,4 @@ def wait_words(deadline: Deadline | None, otherwise: Requirement | None) -> list
 def check_has_deadline(deadline: Deadline | None, what: str) -> None:
     """Raises FanInError if an argument needs a deadline and there is none."""
     if deadline is None:
-        raise FanInError(f"{what} is asked only past a deadline, and there is none: give deadline=")
+        raise FanInError(f"{what} applies only past a deadline, and there is none: give deadline=")

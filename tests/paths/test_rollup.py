@@ -227,7 +227,10 @@ def show(world: Partitioned, partition: str, *, visible: bool) -> None:
         ({"rollup": [""]}, r"key='' is empty"),
         ({"rollup": True, "missing_at_most": 0}, r"missing_at_most=0 lets none be missing"),
         ({"rollup": True, "missing_at_most": True}, r"is no number of partitions"),
-        ({"rollup": True, "missing_at_most": 2}, r"holds from a deadline on, and there is none"),
+        (
+            {"rollup": True, "missing_at_most": 2},
+            r"applies only past a deadline, and there is none",
+        ),
         ({"missing_at_most": 2}, r"no upstream is rolled up: name some in rollup"),
     ],
 )
@@ -285,7 +288,7 @@ BERLIN = dg.DailyPartitionsDefinition(start_date=FIRST, timezone="Europe/Berlin"
     ("hourly", "daily", "arguments", "words"),
     [
         (HOURS, DAYS, {"rollup": ["x_job"]}, "'x_job', which is not among the upstreams"),
-        (HOURS, BERLIN, {"rollup": True}, "so that no mapping serves: give both one zone"),
+        (HOURS, BERLIN, {"rollup": True}, "so no mapping works: give both the same zone"),
         (COUNTRIES, DAYS, {"rollup": True}, r"partition_mappings=\{'hourly_job': …\}"),
         (
             HOURS,
