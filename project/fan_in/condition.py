@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import dagster as dg
 
-# Private, since Dagster asks its own conditions by their class whether they can be restricted to a
+# Private: Dagster looks at the class of a condition to see whether it can be restricted to a
 # selection of dependencies.
 from dagster._core.definitions.declarative_automation.operators import DepsAutomationCondition
 

@@ -38,7 +38,7 @@ def check_arguments(spec: SensorConfig) -> None:
 
 
 def check_mappings(spec: SensorConfig) -> None:
-    """Raises FanInError for a rollup or a mapping that cannot be, as far as can be told before the
+    """Raises FanInError for an impossible rollup or mapping, as far as is known before the
     definitions are loaded."""
     mappings, rolled = spec.partition_mappings, rolled_up(spec, spec.names)
     if not isinstance(mappings, Mapping):
@@ -86,8 +86,8 @@ def check_mappings(spec: SensorConfig) -> None:
 
 
 def check_alarm(spec: SensorConfig, job: object) -> None:
-    """Raises FanInError for a deadline whose alarm has nowhere to go, as far as can be told before
-    the definitions are loaded."""
+    """Raises FanInError for a deadline whose alarm has nowhere to go, as far as is known before the
+    definitions are loaded."""
     if spec.deadline is None or spec.alarm_on is not None or not isinstance(job, dg.JobDefinition):
         return
     if not job.asset_layer.executable_asset_keys:
@@ -104,8 +104,8 @@ def check_code_location(
 
     Args:
         spec: The sensor's arguments.
-        repository: The definitions; None if they are not at hand.
-        home: Their code location and repository, if these are known.
+        repository: The definitions; None if not available.
+        home: Their code location and repository, if known.
     """
     if home and any(
         (u.location, u.repository, u.job_name) == (*home, spec.job_name) for u in spec.upstreams
@@ -145,7 +145,7 @@ def check_maps(
     partitions: dg.PartitionsDefinition | None,
     of_upstreams: Mapping[str, dg.PartitionsDefinition | None],
 ) -> None:
-    """Raises FanInError for partitions of upstreams that nothing maps to those of the downstream.
+    """Raises FanInError for upstream partitions that nothing maps to those of the downstream.
 
     Args:
         spec: The sensor's arguments.
@@ -174,7 +174,7 @@ def check_partitions(
     partitions: dg.PartitionsDefinition | None,
     of_upstreams: Mapping[str, dg.PartitionsDefinition | None],
 ) -> None:
-    """Raises FanInError for a downstream job whose partitions the keys cannot be.
+    """Raises FanInError if the keys cannot be the partitions of the downstream job.
 
     Args:
         spec: The sensor's arguments.
@@ -205,8 +205,8 @@ def check_partitions(
 
 
 def _has_keys_of(others: Any, partitions: Any) -> bool:
-    """True when the keys of some partitions are keys of others, too, as far as that can be told
-    without loading them. Time partitions may start and end at other times."""
+    """True if the keys of some partitions are also keys of others, as far as is known without
+    loading them. Time partitions may start and end at other times."""
     if others == partitions:
         return True
     if isinstance(partitions, dg.TimeWindowPartitionsDefinition):

@@ -177,7 +177,10 @@ def test_the_reason_says_that_it_came_and_why_it_does_not_count():
         world.run("A", tags=DEV)
         assert world.wait(minutes=1).tick() == 0
         assert "a_job: last success already used at" in world.skip_reason
-        assert "; succeeded 60 s ago, which does not count: of_production is" in world.skip_reason
+        assert (
+            "; succeeded 60 s ago, which does not count: of_production returned"
+            in world.skip_reason
+        )
 
 
 def test_the_reason_says_it_of_keys():
@@ -190,10 +193,10 @@ def test_the_reason_says_it_of_keys():
         assert world.wait(minutes=1).tick() == 0
         assert world.skip_reason == (
             "nothing new for any day"
-            " | a_job, of day mon: succeeded 2 min ago, which does not count: of_production is"
-            " false of it"
-            " | b_job, of day tue: succeeded 60 s ago, which does not count: of_production is"
-            " false of it"
+            " | a_job, of day mon: succeeded 2 min ago, which does not count: of_production"
+            " returned False for it"
+            " | b_job, of day tue: succeeded 60 s ago, which does not count: of_production"
+            " returned False for it"
         )
         world.run("B", key="mon")
         assert world.wait(minutes=1).tick() == 0
@@ -210,8 +213,8 @@ def test_the_line_says_that_it_came_and_why_it_does_not_count():
         world.run("A", tags=DEV)
         world.tick()
         assert line_of(world, "a") == (
-            "materialized at 2026-01-05 00:00:00 UTC, which does not count: of_production is false"
-            " of it"
+            "materialized at 2026-01-05 00:00:00 UTC, which does not count: of_production"
+            " returned False for it"
         )
         assert line_of(world, "b") == "never materialized"
         (evaluation,) = world.evaluations

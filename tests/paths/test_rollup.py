@@ -294,7 +294,7 @@ BERLIN = dg.DailyPartitionsDefinition(start_date=FIRST, timezone="Europe/Berlin"
             HOURS,
             DAYS,
             {"rollup": True, "partition_mappings": {"hourly_job": lambda key: key[:10]}},
-            "a function cannot tell",
+            "a function cannot list them",
         ),
         (HOURS, DAYS, {"partition_mappings": {"hourly_job": 3}}, "neither a PartitionMapping nor"),
         (HOURS, DAYS, {"partition_mappings": {"x": ALL}}, "not among the upstreams"),
@@ -313,7 +313,7 @@ BERLIN = dg.DailyPartitionsDefinition(start_date=FIRST, timezone="Europe/Berlin"
             {"rollup": True, "missing_at_most": 24, "deadline": timedelta(hours=1)},
             "missing_at_most=24 lets all 24 partitions of hourly_job be missing",
         ),
-        (HOURS, DAYS, {"rollup": True, "missing_at_most": 2}, "from a deadline on, and there is"),
+        (HOURS, DAYS, {"rollup": True, "missing_at_most": 2}, "only past a deadline, and there is"),
     ],
 )
 def test_a_sensor_refuses_what_can_roll_nothing_up(hourly, daily, arguments, words):
