@@ -87,7 +87,7 @@ class SensorConfig(Terms):
         pace = "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         count = f" ({count_words(self.count)})" if self.count else ""
         wait = "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
-        counts = f" Only what {name_of(self.counts)} accepts counts." if self.counts else ""
+        counts = f" Counts only what {name_of(self.counts)} accepts." if self.counts else ""
         ends = "".join(
             f" Ends of {name} that count: {' or '.join(end for end in ENDS if end in own)}."
             for name, own in sorted(self.ended.items())

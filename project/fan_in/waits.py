@@ -94,8 +94,8 @@ def passes_at(
 ) -> datetime:
     """Returns when the deadline of a wait passes, in UTC.
 
-    A time of day passes on the first local day on which no whole batch was requested, after the
-    wait began: a re-run after today's batch has until tomorrow.
+    A time of day is the first one after the wait began, on a local day without a request of a whole
+    batch: a re-run after today's batch has until tomorrow.
     """
     begins = since if ends_at is None else max(since, in_utc(ends_at))
     if isinstance(deadline, timedelta):

@@ -704,7 +704,7 @@ def test_functions_of_one_argument_of_any_make_are_taken():
         definitions = job_path_definitions(counts=counts)
         sensor = definitions.get_repository_def().get_sensor_def("sensor")
         assert fan_in_of(sensor).counts is counts
-        assert f"Only what {expected_name(counts)} accepts counts." in sensor.description
+        assert f"Counts only what {expected_name(counts)} accepts." in sensor.description
         all_upstreams_updated(counts=counts)
 
 
