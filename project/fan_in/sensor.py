@@ -162,8 +162,8 @@ def fan_in_sensor(
         correlate_by: A run tag, such as "dagster/partition": only successes with the same value
             make a batch, and the downstream is requested with that value. If the downstream has
             partitions, the value is the partition. A success without the tag is ignored.
-        manual_runs: What a run of the downstream uses up that this sensor did not request: all that
-            had completed when the run was created ("consume"), or nothing ("ignore").
+        manual_runs: What a downstream run that this sensor did not request uses up: all that had
+            completed when the run was created ("consume"), or nothing ("ignore").
         run_config: A function that takes the batch and returns the run config of its request.
         minimum_interval_seconds: The minimum number of seconds between ticks.
         default_status: Whether the sensor starts as running. The default is stopped.
