@@ -425,7 +425,7 @@ def test_what_came_and_does_not_count_is_told_with_why(kind, path, did):
         "declarative": with_condition(all_upstreams_updated(counts=of_production)),
     }[path]
     a = "a_job" if path == "job" else "a"
-    why = "which does not count: of_production is false of it"
+    why = "which does not count: of_production returned False for it"
     with kind(definitions) as world:
         daemon = Daemon(world)
         world.run("A")
@@ -442,7 +442,7 @@ def test_what_came_and_does_not_count_is_told_with_why(kind, path, did):
             "run_id": run_id,
             "key": None,
             "ended": "success" if path == "job" else None,
-            "why": "of_production is false of it",
+            "why": "of_production returned False for it",
         }
         assert (other["counts"], other["completed_at"]) == (False, None)
         explained = re.sub(

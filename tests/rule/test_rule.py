@@ -344,4 +344,4 @@ def test_the_most_recent_keys_are_told_of_and_the_others_counted():
         " | day k3: 1 of 2 upstreams ready; waiting for B: no success within 24 h"
         " | and 2 more wait"
     )
-    assert explain_keys([ask(key="idle")], tag="day") == "nothing new of any day"
+    assert explain_keys([ask(key="idle")], tag="day") == "nothing new for any day"
