@@ -111,7 +111,7 @@ def all_upstreams_updated(
         count: How many materializations an upstream needs to be ready, by asset key: all of them
             unused and inside its window. The other upstreams need one. For an asset without
             partitions, each partition of an upstream counts. An upstream whose partitions are
-            mapped to others cannot be counted.
+            mapped to others, or rolled up, cannot be counted.
         deadline: How long a batch may wait: a timedelta from the oldest completion that no request
             has used, or a TimeOfDay. Past it, ``fan-in status`` says who is missing, and a batch
             waits neither for a quiet period nor for running upstreams. For a time partition, it
@@ -581,9 +581,13 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
         for key in upstreams:
-            if dict(self.count).get(key.to_user_string(), 1) > 1 and is_mapped(graph, key, target):
+            if dict(self.count).get(key.to_user_string(), 1) == 1:
+                continue
+            is_rolled_up = graph.get(key).partitions_def and key in self.rolled_up(graph, target)
+            if is_rolled_up or is_mapped(graph, key, target):
+                how = "rolled up into" if is_rolled_up else "mapped to"
                 return (
-                    f"count of {key.to_user_string()}: its partitions are mapped to those of this"
+                    f"count of {key.to_user_string()}: its partitions are {how} those of this"
                     " asset, so a number of them means nothing: take it out of count"
                 )
         try:  # Only now are the upstreams known that a mapping leaves with one day.
