@@ -41,19 +41,19 @@ check: setup ## Lint, check the format, the imports, the types, the pages, and t
 docs: setup ## Build the site of docs/ into site/, and check its links.
 	@$(BIN)/sphinx-build -q -E -W --keep-going docs site
 
-comparison: setup ## Play what docs/comparison.md has not, and write the tables; COMPARISON=--all plays all.
+comparison: setup ## Play what docs/comparison.md lacks, and write the tables; COMPARISON=--all plays all.
 	@$(BIN)/python -m tests.support.comparison $(COMPARISON)
 	@$(BIN)/python -m tests.support.features
 	@$(BIN)/python -m tests.support.peers
 	@$(BIN)/python -m tests.support.crash_points
 
-fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" goes on for longer.
+fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" runs longer.
 	@$(BIN)/python -m tests.support.fuzz $(FUZZ)
 
 mutants: setup ## Show which timelines catch which small wrong rule.
 	@$(BIN)/python -m tests.support.mutants
 
-graphs: setup ## Play a whole day of each real graph; GRAPHS="shop schools" is over in minutes.
+graphs: setup ## Play a whole day of each real graph; GRAPHS="shop schools" takes minutes.
 	@$(BIN)/python -m tests.graphs.days $(GRAPHS)
 
 compat: setup ## Play the wheel on Dagster 1.12 to the newest; COMPAT="--releases 1.12.0 newest".
@@ -62,7 +62,7 @@ compat: setup ## Play the wheel on Dagster 1.12 to the newest; COMPAT="--release
 stranger: setup ## Install the wheel in someone else's scaffolded projects, and run each form there.
 	@$(BIN)/python -m tests.stranger $(STRANGER)
 
-ui: setup ## Look at the UI in Chromium, which it installs if it may.
+ui: setup ## Check the UI in Chromium, which it installs if it can.
 	@$(BIN)/python -m pytest -n 0 -m browser tests/example/test_ui.py
 
 pictures: setup ## Take the pictures that the pages show, of the UI and of a replay.
@@ -75,7 +75,7 @@ distributed: setup ## The demo on Postgres, Redis and two Celery workers, one of
 chaos: setup ## Kill a live Dagster at random, judge its history; CHAOS="--storage Postgres --seed 7".
 	@$(BIN)/python -m tests.chaos $(CHAOS)
 
-benchmarks: setup ## Measure a tick of every mechanism; BENCHMARKS="--quick" is over in seconds.
+benchmarks: setup ## Measure a tick of every mechanism; BENCHMARKS="--quick" takes seconds.
 	@$(BIN)/python -m benchmarks $(BENCHMARKS)
 
 load: setup ## Measure a tick after bursts, after a stop and with many keys; LOAD="--scale 50" is quick.
@@ -96,7 +96,7 @@ lock: setup ## Resolve pyproject.toml anew into requirements.lock.
 		--generate-hashes --no-strip-extras --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
 
-clean: ## Remove what was landed, built and logged here; the virtual environment stays.
+clean: ## Remove all landed data, builds and logs here; the virtual environment stays.
 	@rm -rf site .data .dagster_home dbt_project/target dbt_project/logs .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(INSTALLED): requirements.lock

@@ -1,8 +1,8 @@
 """The alarm of a deadline: a check on the downstream asset, and the companion sensor that fails it.
 
-The check is a step of the runs that make the asset, so a run of the whole batch passes it. While
-nothing runs, the companion evaluates it: an automation sensor cannot, and the sensor of a job may
-be off.
+The check is a step of the runs that make the asset, so the run of a whole batch passes it. While
+nothing runs, the companion evaluates it: an automation sensor cannot, and a job's sensor may be
+off.
 """
 
 import json
@@ -21,7 +21,7 @@ from .run_reader import Home
 ALARMS_METADATA_KEY = "fan_in/alarms"
 
 MOST_PLANNED = 20
-"""The most runs with the check still to come, among which its last evaluation is looked for."""
+"""Of a check's last executions, how many are read to find one that has been evaluated."""
 
 
 def with_alarms(
@@ -30,8 +30,8 @@ def with_alarms(
     default_status: dg.DefaultSensorStatus,
     minimum_interval_seconds: int | None,
 ) -> dg.Definitions:
-    """Returns the definitions with the check of each fan-in that has a deadline, and the sensor
-    that evaluates them; as they are if none has one.
+    """Returns the definitions with a check for each fan-in that has a deadline, and the sensor
+    that evaluates the checks; unchanged if none has a deadline.
 
     Raises:
         FanInError: The job of a sensor with a deadline stands for no asset.
@@ -122,7 +122,7 @@ def _tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         left[_name(one)] = before
         try:
             change, decisions = _change(one, moment, before)
-        # Whatever it is, it is this fan-in's alone.
+        # Whatever the error is, it concerns this fan-in alone.
         except Exception as error:
             context.log.warning(f"{one.name} cannot be watched: {error}")
             failed.append(f"{plain(one.name)} cannot be watched: {type(error).__name__}: {error}")
@@ -162,8 +162,8 @@ def _change(
 def _last_alarms(
     instance: dg.DagsterInstance, found: Sequence[Watched]
 ) -> Mapping[dg.AssetCheckKey, alarms.Alarms]:
-    """Returns the alarms that the last evaluation of each check told."""
-    # Private, since the public call reads one check, and has nothing of one that a run has yet to
+    """Returns the alarms in the last evaluation of each check."""
+    # Private: the public call reads one check, and returns nothing for one that a run has yet to
     # evaluate.
     storage = instance.event_log_storage
     records = storage.get_latest_asset_check_execution_by_key([one.check for one in found])
@@ -178,7 +178,7 @@ def _last_alarms(
 
 
 def _told(record: Any) -> alarms.Alarms | None:
-    """Returns the alarms that an evaluation of a check told; None if it told nothing yet."""
+    """Returns the alarms in an execution of a check; None if it has not been evaluated."""
     metadata = getattr(record.evaluation, "metadata", {})
     value = getattr(metadata.get(ALARMS_METADATA_KEY), "value", None)
     return alarms.from_data(value.get("alarms")) if isinstance(value, Mapping) else None
@@ -193,7 +193,7 @@ def _to_cursor(left: Mapping[str, alarms.Alarms]) -> str:
 
 
 def _from_cursor(cursor: str | None) -> dict[str, alarms.Alarms] | None:
-    """Returns the alarms that a cursor holds; None if there is none, or it is not ours."""
+    """Returns the alarms in a cursor; None if there is no cursor, or it is not ours."""
     try:
         data = json.loads(cursor or "")
     except ValueError:

@@ -1,5 +1,5 @@
-"""The fan-ins with a deadline, and what is decided of those that are late: read by the companion
-sensor, and by the check when it runs itself.
+"""The fan-ins with a deadline, and the decisions for those that are late: read by the companion
+sensor, and by the check when it runs.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-# Private, since only Dagster's own evaluator makes a view of the asset graph.
+# Private: only Dagster's own evaluator makes a view of the asset graph.
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.definitions.temporal_context import TemporalContext
 
@@ -28,18 +28,18 @@ from .sensor import FanInSensor, fan_in_of
 CHECK_NAME = "fan_in_deadline"
 
 SLOWEST = timedelta(seconds=30)
-"""The interval of a sensor that gives none."""
+"""The interval of a sensor that sets none."""
 
 Key = str | None
 
 
 class Moment:
-    """A time at which fan-ins are looked at, and what is read once for all of them.
+    """A time at which fan-ins are evaluated, and what is read once for all of them.
 
     Args:
         instance: Whose storages are read.
         repository: The definitions.
-        home: Their code location and repository, if these are known.
+        home: Their code location and repository, if known.
         at: The time.
     """
 
@@ -80,7 +80,7 @@ class Watched:
     Args:
         name: The sensor's name, or the downstream asset's key.
         check: The check that its alarm fails.
-        words: How its path speaks of completions.
+        words: The words of its path for completions.
         patience: How long a batch that nothing holds back may wait for the tick that requests it.
     """
 
@@ -90,11 +90,11 @@ class Watched:
     patience: timedelta
 
     def decisions(self, moment: Moment, keys: Collection[Key]) -> Mapping[Key, Decision]:
-        """Returns what is decided now of every key that is past its deadline, and of these."""
+        """Returns the decision now for these keys and every key that is past its deadline."""
         raise NotImplementedError
 
     def gone(self, moment: Moment, keys: Collection[Key]) -> Collection[Key]:
-        """Returns those of these keys that are no partitions any more."""
+        """Returns those of these keys that are no longer partitions."""
         partitions = self.partitions(moment)
         if partitions is None:
             return ()
@@ -102,7 +102,7 @@ class Watched:
             return [k for k in keys if k is not None and not partitions.has_partition_key(k)]
 
     def partitions(self, moment: Moment) -> dg.PartitionsDefinition | None:
-        """Returns the partitions that the keys are, if they are some."""
+        """Returns the partitions definition of the keys, if they are partitions."""
         raise NotImplementedError
 
 
@@ -139,7 +139,7 @@ class WatchedCondition(Watched):
         key: The asset.
         condition: Its condition.
         part: The part of it that has the deadline.
-        target: The asset that the part is asked of.
+        target: The asset that the part is evaluated on.
     """
 
     key: dg.AssetKey
@@ -209,13 +209,13 @@ def watched(repository: dg.RepositoryDefinition) -> Sequence[Watched]:
                         target=target,
                     )
                 )
-                break  # What is given twice is never true, and says so.
+                break  # Given twice, it is never true, and its line says so.
     return found
 
 
 def alarm_asset(fan_in: FanInSensor, repository: dg.RepositoryDefinition) -> dg.AssetKey:
-    """Returns the asset that a sensor's alarm goes to: the one that it names, or else the one that
-    its job makes.
+    """Returns the asset that a sensor's alarm goes to: the one that it names, or the one that its
+    job makes.
 
     Raises:
         FanInError: It names none, and its job does not make exactly one.

@@ -1,8 +1,8 @@
 """Alarms: which waits have passed their deadline, and when the check that says so changes.
 
-A wait raises one alarm, which is answered by the request of a whole batch: not by an early one, and
-not when the half batch is let go. The check fails when a key joins those with an alarm, and passes
-when the last has left.
+A wait raises one alarm. The request of a whole batch answers it; an early request, or letting the
+half batch go, does not. The check fails when a key joins those with an alarm, and passes when the
+last has left.
 """
 
 import hashlib
@@ -43,11 +43,11 @@ Alarms = Mapping[Key, Alarm]
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What has become of a fan-in's alarms.
+    """A change of a fan-in's alarms.
 
     Args:
-        alarms: Those that are not answered.
-        before: Those that were not answered before.
+        alarms: The alarms that are not answered now.
+        before: The alarms that were not answered before.
     """
 
     alarms: Alarms
@@ -55,7 +55,7 @@ class Change:
 
     @property
     def is_told(self) -> bool:
-        """True if the check is to be evaluated: a key has joined, or the last has left."""
+        """True if the check must be evaluated: a key has joined, or the last has left."""
         joined = any(self.before.get(key) != alarm for key, alarm in self.alarms.items())
         return joined or (bool(self.before) and not self.alarms)
 
@@ -74,14 +74,14 @@ def change(
     patience: timedelta,
     gone: Collection[Key] = (),
 ) -> Change:
-    """Returns what has become of the alarms at a time.
+    """Returns the change of the alarms at a time.
 
     Args:
         before: The alarms that were not answered.
-        decisions: What is decided now, of every key that is past its deadline or has an alarm.
+        decisions: The decision for every key that is past its deadline or has an alarm.
         at: The time.
         patience: How long a batch that nothing holds back may wait for the tick that requests it.
-        gone: Keys with an alarm that are partitions no more.
+        gone: Keys with an alarm that are no longer partitions.
     """
     alarms = {
         key: alarm
@@ -103,8 +103,8 @@ def _is_answered(alarm: Alarm, decision: Decision | None) -> bool:
 
 
 def _is_late(decision: Decision, at: datetime, patience: timedelta) -> bool:
-    """True if the deadline has passed, and the batch is not about to be requested whole: pace alone
-    is no alarm."""
+    """True if the deadline has passed, and the whole batch is not about to be requested; false if
+    only pace holds it."""
     if not decision.past_deadline or decision.deadline_at is None:
         return False
     if decision.only_paced:
@@ -124,9 +124,9 @@ def _complete_since(decision: Decision) -> datetime:
 
 
 def alarm_words(change: Change, decisions: Mapping[Key, Decision], *, words: Words) -> str:
-    """Returns what the check says: what is missing for each of the keys that wait longest."""
+    """Returns the check's text: what is missing for each of the keys that wait longest."""
     if not change.alarms:
-        return "The batch that was waited for has been requested."
+        return "The whole batch has been requested."
     oldest = sorted(change.alarms.items(), key=lambda item: (item[1].since, str(item[0])))
     lines = [_line(key, alarm, decisions.get(key), words) for key, alarm in oldest[:MOST_NAMED]]
     if None in change.alarms:
@@ -138,7 +138,7 @@ def alarm_words(change: Change, decisions: Mapping[Key, Decision], *, words: Wor
 def _line(key: Key, alarm: Alarm, decision: Decision | None, words: Words) -> str:
     name = "" if key is None else f"{key}: "
     if decision is None or decision.waiting_since is None:
-        lacked = f": it lacked {some(list(map(plain, alarm.missing)), ', ')}" * bool(alarm.missing)
+        lacked = f"; missing: {some(list(map(plain, alarm.missing)), ', ')}" * bool(alarm.missing)
         return f"{name}a batch of {format_time(alarm.since)} was let go, not requested{lacked}"
     if decision.whole and decision.fires:
         since = format_time(_complete_since(decision))
@@ -150,7 +150,7 @@ def _line(key: Key, alarm: Alarm, decision: Decision | None, words: Words) -> st
 
 
 def to_data(alarms: Alarms) -> Any:
-    """Returns alarms as JSON has them."""
+    """Returns alarms as JSON data."""
     return [
         [key, alarm.since.timestamp(), alarm.raised_at.timestamp(), list(alarm.missing)]
         for key, alarm in alarms.items()
@@ -158,7 +158,7 @@ def to_data(alarms: Alarms) -> Any:
 
 
 def from_data(data: Any) -> Alarms:
-    """Returns the alarms that JSON holds; none if it holds something else."""
+    """Returns the alarms in JSON data; none if it is something else."""
     try:
         return {
             key: Alarm(

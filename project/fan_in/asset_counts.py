@@ -1,7 +1,8 @@
-"""Which completions of assets count by a function of the user's: it is asked about each, once.
+"""Which completions of assets count by a user's function, which is called once for each.
 
-The data version before one is that of the event stored before it, in its partition, however old.
-Bodies of events are read only for the upstreams of fan-ins that ask: one statement a tick for all.
+The data version before a completion is that of the event stored before it, in its partition,
+however old. Event bodies are read only for upstreams of fan-ins with such a function: one statement
+a tick for all.
 """
 
 from collections import defaultdict
@@ -27,14 +28,13 @@ Rows = Mapping[str, Sequence[Row]]
 
 
 def count_materialized(facts: AssetFacts, scope: ReadScope, row: Row, body: Body) -> None:
-    """Adds a materialization to the facts of each function that is asked about it, and its data
-    version."""
+    """Adds a materialization to the facts of each function that judges it, and its data version."""
     before = facts.take_version(row.partition, row.id, body.data_version)
     count(facts, scope, row, body, before)
 
 
 def count(facts: AssetFacts, scope: ReadScope, row: Row, body: Body, before: str | None) -> None:
-    """Adds a completion to the facts of each function that is asked about it."""
+    """Adds a completion to the facts of each function that judges it."""
     if not scope.counts:
         return
     key = dg.AssetKey.from_db_string(row.asset)
@@ -57,7 +57,7 @@ def count(facts: AssetFacts, scope: ReadScope, row: Row, body: Body, before: str
 
 
 def bodies_of(rows: AnyRows, scopes: Scopes, by_asset: Rows) -> Mapping[int, Body]:
-    """Reads the bodies of the completions that cannot be judged without: one statement."""
+    """Reads the bodies of the completions that need one to be judged: one statement."""
     wanted = [
         row
         for asset, of_asset in by_asset.items()
@@ -69,7 +69,7 @@ def bodies_of(rows: AnyRows, scopes: Scopes, by_asset: Rows) -> Mapping[int, Bod
 
 
 def versions_before(rows: AnyRows, scopes: Scopes, by_asset: Rows) -> Mapping[str, Set[Row]]:
-    """Reads the materializations before the window that had the data version before one inside
+    """Reads the materializations before the window with the previous data versions of those inside
     it."""
     inside = {
         asset: {row.partition for row in of_asset if row.kind == MATERIALIZED}
@@ -87,7 +87,7 @@ def versions_before(rows: AnyRows, scopes: Scopes, by_asset: Rows) -> Mapping[st
 def newest_before(
     rows: AnyRows, kind: str, assets: Collection[str], scopes: Scopes, by_asset: Rows
 ) -> list[Row]:
-    """Reads the events of a kind of assets from before their windows: the newest of each partition,
+    """Reads one kind of events of assets from before their windows: the newest of each partition,
     and those that were stored since."""
     since = min(s for asset in assets if (s := scopes[asset].since) is not None)
     ids = [row.id for asset in assets for row in by_asset[asset] if row.kind == kind]

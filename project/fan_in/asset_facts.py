@@ -1,7 +1,7 @@
-"""The known events of one asset, and which of them to read."""
+"""The known events of one asset, and which events to read."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from .counts import Counts
@@ -13,7 +13,7 @@ _UNSEEN = object()
 
 class StoredCompletion(NamedTuple):
     """A completion of an asset or partition: its event time in epoch seconds, its event id, its
-    run. The newer of two is the greater."""
+    run. A newer one is greater."""
 
     at: float
     id: int
@@ -32,7 +32,7 @@ class Plan:
 
 
 class LeftOut(NamedTuple):
-    """A completion that a function of the user's does not count."""
+    """A completion that a user's function does not count."""
 
     fact: StoredCompletion
     partition: str | None
@@ -45,18 +45,18 @@ class AssetFacts:
 
     Args:
         done: The newest completion of each partition; None stands for events without a partition.
-        earlier: Those before it, the oldest first; only where they are asked for.
+        earlier: The completions before it, oldest first; only where a term needs them.
         planned: The planned materializations of each partition, oldest first; downstreams only.
         reported: The last materialization of each partition that no run made; downstreams only.
         newest: The newest completion of any partition.
-        versions: The last data version of each partition, in the order in which they were stored;
-            of an observed asset, and where ``counts`` asks for it.
-        last_id: The newest event of which the data version was added.
-        long_ago: The partitions that were planned before all that was read, where that is asked.
+        versions: The last data version of each partition in the order of storage; for an observed
+            asset, and where ``counts`` needs it.
+        last_id: The newest event whose data version was added.
+        long_ago: The partitions that were planned before all that was read, where this is needed.
         journal: The partitions that changed, in order; each follower keeps its place in it.
-        counted: The same facts as each function that is asked about them counts them.
-        uncounted: There, the newest completion of each partition that it leaves out.
-        newest_uncounted: The newest of them.
+        counted: The same facts as counted by each user's function.
+        uncounted: In those facts, the newest completion of each partition that does not count.
+        newest_uncounted: The newest of these.
     """
 
     done: dict[str | None, StoredCompletion] = field(default_factory=dict)
@@ -74,41 +74,44 @@ class AssetFacts:
 
     def copy(self) -> "AssetFacts":
         """Returns a copy that may be changed."""
-        return AssetFacts(
+        return replace(
+            self,
             done=dict(self.done),
             earlier=dict(self.earlier),
             planned=dict(self.planned),
             reported=dict(self.reported),
-            newest=self.newest,
             versions=dict(self.versions),
-            last_id=self.last_id,
-            long_ago=self.long_ago,
-            journal=self.journal,
             counted={counts: facts.copy() for counts, facts in self.counted.items()},
             uncounted=dict(self.uncounted),
-            newest_uncounted=self.newest_uncounted,
         )
 
     def recent(self, since: float) -> "AssetFacts":
-        """Returns the facts without the partitions of which nothing is as young."""
+        """Returns the facts without partitions that have nothing since a time."""
         done = {p: fact for p, fact in self.done.items() if fact.at > since}
-        return AssetFacts(
+        return replace(
+            self,
             done=done,
             earlier={p: facts for p, facts in self.earlier.items() if p in done},
             planned={p: tuple(_recent_plans(plans, since)) for p, plans in self.planned.items()},
-            reported=self.reported,
-            newest=self.newest,
-            versions=self.versions,
-            last_id=self.last_id,
-            long_ago=self.long_ago,
+            journal=[],
             counted={counts: facts.recent(since) for counts, facts in self.counted.items()},
             uncounted={p: one for p, one in self.uncounted.items() if one.fact.at > since},
-            newest_uncounted=self.newest_uncounted,
         )
 
+    @property
+    def run_ids(self) -> set[str]:
+        """The runs of all these events."""
+        return {
+            *(fact.run_id for fact in self.done.values()),
+            *(fact.run_id for facts in self.earlier.values() for fact in facts),
+            *(plan.run_id for plans in self.planned.values() for plan in plans),
+            *([self.newest.run_id] if self.newest is not None else ()),
+            *(run_id for counted in self.counted.values() for run_id in counted.run_ids),
+        }
+
     def complete(self, partition: str | None, fact: StoredCompletion, history: History) -> None:
-        """Adds a completion; one that is older than the known one changes nothing, unless those are
-        kept, too."""
+        """Adds a completion. An older one than the known one changes nothing, unless earlier ones
+        are kept."""
         known = self.done.get(partition)
         older = fact
         if known is None or fact > known:
@@ -124,7 +127,7 @@ class AssetFacts:
             self.newest = fact
 
     def leave_out(self, partition: str | None, fact: StoredCompletion, why: str) -> None:
-        """Adds a completion that does not count, to be told."""
+        """Adds a completion that does not count, for messages."""
         one, known = LeftOut(fact, partition, why), self.uncounted.get(partition)
         if known is None or fact > known.fact:
             self.uncounted[partition] = one
@@ -160,7 +163,7 @@ class AssetFacts:
             self.journal.append(row.partition)
 
     def report(self, row: Row) -> None:
-        """Adds a materialization that no run made: the last by the order of storage stays."""
+        """Adds a materialization that no run made; the last one in the order of storage stays."""
         known = self.reported.get(row.partition)
         if known is None or row.id > known.id:
             self.reported[row.partition] = StoredCompletion(row.at, row.id, "")
@@ -191,7 +194,7 @@ class ReadScope:
             assets for that partition.
         history: How many completions before the newest of a partition are kept.
         ever: Whether to read which partitions were planned before that, however long ago.
-        counts: The functions that are asked which of its completions count; their bodies are read.
+        counts: The functions that say which of its completions count; they need the event bodies.
     """
 
     since: float | None

@@ -18,10 +18,10 @@ from .asset_tick import AssetMemory, AssetTick
 from .compat.releases import parents_through_views
 from .condition_parts import Part
 from .counts import Counts
-from .downstreams import Downstream
+from .downstreams import Asked, Downstream
 from .evaluation_lines import EvaluationLines
 from .history import NO_HISTORY, SPREAD, History
-from .named_upstreams import given_twice, named_upstreams
+from .named_upstreams import NamesUpstreams, given_twice, named_upstreams
 from .partition_maps import Pairing, PartitionMap
 from .standing import Standing
 from .windows import MOST_CLOCK_SKEW, ONE_DAY, Window, longest_window
@@ -54,44 +54,24 @@ class AssetPlan:
                 self._add(key, condition)
 
     def _add(self, key: dg.AssetKey, condition: dg.AutomationCondition[Any]) -> None:
-        windows: dict[dg.AssetKey, tuple[Window, ...]] = {}
-        via: dict[dg.AssetKey, dg.AssetKey] = {}
-        rolled: dict[dg.AssetKey, tuple[Window, ...]] = {}
+        asked, once = Asked(), set[str]()
         lengths: list[Window] = []
         paces: list[Window] = []
-        histories: dict[str, History] = {}
-        needed: dict[str, int] = {}
-        counts: Counts | None = None
-        once: set[str] = set()
         for part, target in named_upstreams(self.graph, key, condition):
-            rolls_up, terms = part.rolled_up(self.graph, target), part.terms_on(self.graph, target)
-            counts, once = counts or terms.counts, once.union(part.once)
-            for upstream, own in part.windows(self.graph, target).items():
-                windows.setdefault(upstream, ())
-                of_kind = rolled if upstream in rolls_up else windows
-                of_kind[upstream] = tuple({*of_kind.get(upstream, ()), *own})
-                if upstream not in via or self._asks_nearer(target, upstream, key, via[upstream]):
-                    via[upstream] = target
-                name = upstream.to_user_string()
-                if terms.needs_history and (kept := terms.history_of(name)):
-                    histories[name] = kept.with_more(histories.get(name, NO_HISTORY))
-                if own:  # Asked whether it is ready: by the part that asks for least.
-                    count = terms.count.get(name, 1)
-                    needed[name] = min(count, needed.get(name, count))
+            once = once.union(part.once)
+            self._ask(asked, key, part, target)
             lengths += part.longest()
             paces += part.paces()
         self._conditions[key] = condition
         self.given_twice[key] = given_twice(self.graph, key, condition)
-        if not windows and not lengths:
+        if not asked.windows and not lengths:
             return
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
         # For pace, its own requests may matter for longer than the completions.
         of_requests = longest_window([self.look_backs[key], *paces])
         both = (self.longest, of_requests)
         self.longest = None if None in both else max(x for x in both if x is not None)
-        self._downstreams[key] = Downstream(
-            self.graph, key, windows, via, rolled, histories, needed, counts
-        )
+        self._downstreams[key] = Downstream(self.graph, key, asked)
         ever = False
         if "deadline" in once:
             # Of a partition of time, any request matters; of others, those of the day on which the
@@ -99,18 +79,36 @@ class AssetPlan:
             ever = self._downstreams[key].has_ends
             of_requests = None if of_requests is None else of_requests + 2 * ONE_DAY
         self._look_at(key, of_requests, planned=True, ever=ever)
-        for upstream in windows:
-            kept = histories.get(upstream.to_user_string(), NO_HISTORY)
+        for upstream in asked.windows:
+            kept = asked.histories.get(upstream.to_user_string(), NO_HISTORY)
             # A launch may withhold some of those that are counted, so that older ones matter.
             more = History(spread=SPREAD) if kept else NO_HISTORY
             self._look_at(
                 upstream,
                 # Of what is rolled up, completions of any age are needed.
-                None if upstream in rolled else self.look_backs[key],
+                None if upstream in asked.rolled else self.look_backs[key],
                 planned=False,
                 history=kept.with_more(more),
-                counts=counts,
+                counts=asked.counts,
             )
+
+    def _ask(self, asked: Asked, key: dg.AssetKey, part: NamesUpstreams, on: dg.AssetKey) -> None:
+        """Adds what a part of a downstream's condition asks on an asset."""
+        rolls_up, terms = part.rolled_up(self.graph, on), part.terms_on(self.graph, on)
+        asked.counts = asked.counts or terms.counts
+        for upstream, own in part.windows(self.graph, on).items():
+            asked.windows.setdefault(upstream, ())
+            of_kind = asked.rolled if upstream in rolls_up else asked.windows
+            of_kind[upstream] = tuple({*of_kind.get(upstream, ()), *own})
+            known = asked.via.get(upstream)
+            if known is None or self._asks_nearer(on, upstream, key, known):
+                asked.via[upstream] = on
+            name = upstream.to_user_string()
+            if terms.needs_history and (kept := terms.history_of(name)):
+                asked.histories[name] = kept.with_more(asked.histories.get(name, NO_HISTORY))
+            if own:  # Asked whether it is ready: by the part that asks for least.
+                count = terms.count.get(name, 1)
+                asked.needed[name] = min(count, asked.needed.get(name, count))
 
     def _asks_nearer(
         self, target: dg.AssetKey, upstream: dg.AssetKey, key: dg.AssetKey, known: dg.AssetKey

@@ -325,13 +325,7 @@ class AssetReader:
     @property
     def run_ids(self) -> set[str]:
         """The runs of all known events."""
-        facts = [one for all_ in self.facts.values() for one in (all_, *all_.counted.values())]
-        return {
-            *(fact.run_id for asset in facts for fact in asset.done.values()),
-            *(fact.run_id for asset in facts for cs in asset.earlier.values() for fact in cs),
-            *(asset.newest.run_id for asset in facts if asset.newest is not None),
-            *(p.run_id for asset in facts for plans in asset.planned.values() for p in plans),
-        }
+        return set().union(*(facts.run_ids for facts in self.facts.values()))
 
     # --- what is no longer needed ----------------------------------------------------------
 

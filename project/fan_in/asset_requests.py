@@ -2,11 +2,11 @@
 
 A request is what one launch does for one partition of the downstream. It is read from the planned
 materializations of the launch's runs or, before there are any, from the tick that requested it. A
-materialization that a person reports is one, too: it uses up all that was stored before it.
+materialization that a person reports is also a request: it uses up all that was stored before it.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -41,8 +41,8 @@ class AssetRequest:
         ended: When the downstream's run ended, if that materialized nothing.
         never_started: Whether the launch is over without having started the downstream.
         given_back: Whether that is because an upstream failed in it; then it used up nothing.
-        early: The upstreams that it was requested without, past its deadline; None if it was whole,
-            or if its own launch makes them.
+        early: The upstreams that were missing in an early request; None if it was whole, or if its
+            own launch makes them.
     """
 
     at: float
@@ -66,18 +66,18 @@ class AssetRequest:
 
     @property
     def decided_at(self) -> float:
-        """When its tick was, if its record tells that: its run is planned a little later."""
+        """When its tick was, if its record says so: its run is planned a little later."""
         known = self.record.at if self.record is not None else None
         return self.at if known is None else known
 
     @property
     def uses(self) -> bool:
-        """True if it used up what there was when it was requested."""
+        """True if it used up all that was there when it was requested."""
         knows = self.record is not None or self.uses_before
         return knows and not self.given_back and self.early is None
 
     def members(self, partition: str | None) -> frozenset[str] | None:
-        """Returns the upstreams in its batch; None if no record tells."""
+        """Returns the upstreams in its batch; None if no record says."""
         if self.record is None:
             return None
         marks = self.record.of(partition)
@@ -97,8 +97,8 @@ class AssetRequest:
     def has_used_by_request(
         self, partition: str | None, upstream: str, fact: StoredCompletion
     ) -> bool:
-        """True if it used a completion when it was requested, or knew it if it was early; given
-        back or not."""
+        """True if it used a completion when it was requested (or, if early, knew it), given back or
+        not."""
         if self.record is not None:
             return self.record.has_used(partition, upstream, fact.at, fact.id)
         if self.order:
@@ -219,7 +219,7 @@ class AssetRequests:
         request = replace(request, early=self._early(record, launch, partition, tick))
         if launch is None:
             return request
-        own = self.facts.done.get(partition)  # Without a plan, nothing else says it was made.
+        own = self.facts.done.get(partition)  # Without a plan, only this says that it was made.
         if own is not None and tick.launches.of_run(own.run_id) == name:
             return replace(request, made=own.id)
         if not launch.over:
@@ -259,8 +259,7 @@ class AssetRequests:
         lacking: frozenset[str] | None,
         tick: "AssetTick",
     ) -> bool:
-        """True if a launch has an upstream among its targets; of one that is rolled up, all that
-        was lacking of it."""
+        """True if a launch targets an upstream; for a rollup, all of its missing partitions."""
         key = dg.AssetKey.from_user_string(upstream)
         asset = key.to_string()
         theirs = {p for run in launch.runs.values() for one, p in run.targets if one == asset}
@@ -308,7 +307,7 @@ class AssetRequests:
     @cached_property
     def _relatives(self) -> Mapping[str, PartitionMap | None]:
         """Every upstream in the graph, by the storage's form of its key. An upstream that only the
-        condition names does not keep Dagster from starting the downstream."""
+        condition names does not stop Dagster from starting the downstream."""
         maps: dict[str, PartitionMap | None] = {}
         for key in upstreams_of(self.graph, self.key):
             try:
@@ -335,16 +334,9 @@ class AssetRequests:
         tick.read_unplanned(unplanned)
         return anything
 
-    def lost(self, tick: "AssetTick") -> Iterator[tuple[str | None, AssetRequest]]:
-        """Yields each partition's newest request if that is lost."""
-        for partition in {*self.facts.planned, *self.by_ticks}:
-            newest = next(iter(self.of(partition, tick)), None)
-            if newest is not None and newest.is_lost:
-                yield partition, newest
-
 
 def _by_report(reported: StoredCompletion) -> AssetRequest:
-    """Returns what a reported materialization of the downstream is: a request by hand."""
+    """Returns a reported materialization of the downstream as a request by hand."""
     return AssetRequest(
         at=reported.at,
         order=reported.id,

@@ -1,8 +1,8 @@
 """One tick of the declarative path, read once for all downstreams.
 
 ``AssetMemory`` keeps what was read of one storage between ticks. ``AssetTick`` belongs to one
-evaluation. Creating it runs the statements that ``asset_reader`` and ``launches`` name; what only a
-complete batch needs is read when the first one asks.
+evaluation. Creating it runs the statements of ``asset_reader`` and ``launches``; what only a
+complete batch needs is read for the first one.
 """
 
 import threading
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .asset_plan import AssetPlan
 
 LONGEST_LOOK_BACK = timedelta(days=2)
-"""How far back the ticks' requests are read where a window has no end."""
+"""How far back the ticks' requests are read if a window has no end."""
 
 
 class AssetMemory:
@@ -57,11 +57,11 @@ class AssetTick:
     Args:
         view: The evaluation's view of the asset graph.
         memory: What was known before.
-        plan: What the graph asks of every tick.
+        plan: What the graph needs at every tick.
     """
 
     def __init__(self, view: Any, memory: AssetMemory, plan: "AssetPlan") -> None:
-        # Weakly, since it is kept for as long as the view is there, and no longer.
+        # A weak reference: the tick is kept only as long as the view.
         self.view = proxy(view)
         self.instance: dg.DagsterInstance = view.instance
         self.at: datetime = view.effective_dt
@@ -78,7 +78,7 @@ class AssetTick:
         self.read_more()
 
     def read_more(self) -> None:
-        """Reads the events that the plan asks for, which may have become more."""
+        """Reads the events that the plan needs, which may have grown."""
         self._read()
         self._facts = dict(self._memory.assets.facts)
         self.known_to = self._memory.assets.newest_id
@@ -125,15 +125,15 @@ class AssetTick:
         return name is None or self.launches.launches[name].over
 
     def read_unplanned(self, run_ids: Collection[str]) -> None:
-        """Reads runs that ticks requested and that planned nothing yet, at each tick until they are
-        over."""
+        """Reads runs that ticks requested and that have planned nothing yet, at each tick until
+        they are over."""
         unknown = [run_id for run_id in run_ids if self.launches.runs.get(run_id) is None]
         if unknown:
             self.launches.refresh(self.instance, self.at, unknown, ())
         self._memory.unplanned |= {run_id for run_id in run_ids if not self._is_over(run_id)}
 
     def _want_records(self) -> None:
-        """Reads what the evaluations knew that requested what is newly planned."""
+        """Reads what evaluations knew that requested the newly planned materializations."""
         assets = self._memory.assets
         plans, assets.new_plans = assets.new_plans, []
         for asset, partition, run_id in plans:
@@ -148,8 +148,8 @@ class AssetTick:
         self.records.read(self.instance)
 
     def facts(self, asset: str, counts: Counts | None = None) -> AssetFacts:
-        """Returns what is known of an asset, by its key as the storage has it: of what counts, if
-        a function says so."""
+        """Returns what is known of an asset, by the storage's form of its key; with a function,
+        only what counts."""
         facts = self._facts[asset]
         return facts if counts is None else facts.counted[counts]
 

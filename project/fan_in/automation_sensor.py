@@ -21,8 +21,8 @@ class FanInAutomationSensor(dg.AutomationConditionSensorDefinition):
     """
 
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
-        """Returns what the tick of Dagster's own sensor does, with a reason if it requests nothing:
-        the fan-ins that wait, those that need attention first."""
+        """Returns the result of Dagster's own sensor, with a reason if it requests nothing: the
+        fan-ins that wait, those that need attention first."""
         data = super().evaluate_tick(context)
         repository = context.repository_def
         if data.run_requests or repository is None:
@@ -31,7 +31,7 @@ class FanInAutomationSensor(dg.AutomationConditionSensorDefinition):
         storage = context.instance.event_log_storage
         targets = caches.of_object(graph, ("targets", self.name), lambda: self._evaluated(graph))
         found = {key: of for key, of in standings(graph, storage).items() if key in targets}
-        # Dagster makes it nowhere but here, and has no way to change it.
+        # Dagster makes this result only here, and has no way to change it.
         return type(data)(
             run_requests=data.run_requests,
             skip_message=reason(found),
@@ -48,7 +48,7 @@ class FanInAutomationSensor(dg.AutomationConditionSensorDefinition):
 
 
 def reason(found: Mapping[dg.AssetKey, Iterable[Standing]]) -> str:
-    """Returns in one line what fan-ins wait for, those that need attention first."""
+    """Returns what fan-ins wait for in one line, those that need attention first."""
     worst = {key: min(of, key=lambda one: one.urgency) for key, of in found.items()}
     waiting = sorted(
         (key for key, one in worst.items() if one.urgency is not Urgency.NOTHING_NEW),

@@ -20,13 +20,13 @@ def batch_of(
     """Returns the batch that the current run was requested for: each upstream's run or
     materialization, with its time and key.
 
-    It is None if no fan-in requested the run, for example a manual run. A re-execution has the
-    batch of its parent run.
+    It is None if no fan-in requested the run, as for a manual run. A re-execution has the batch of
+    its parent run.
 
     Args:
         context: The context of the executing asset or op.
         asset_key: On the declarative path, the asset whose condition requested the run; by
-            default the first of the run's assets that has a batch.
+            default, the first asset of the run that has a batch.
     """
     if asset_key is not None:
         keys = [dg.AssetKey.from_coercible(asset_key)]
@@ -44,15 +44,17 @@ def batch_of_run(
     asset_key: dg.AssetKey | None = None,
     partitions: Collection[str] | None = None,
 ) -> Batch | None:
-    """Returns the batch that a run was requested for, or None if no fan-in requested it or its
-    evaluation is no longer stored. A run over a partition range has the completions of each.
+    """Returns the batch that a run was requested for; None if no fan-in requested it, or its
+    evaluation is no longer stored. A run over a partition range has the completions of each
+    partition.
 
     Args:
         instance: The instance that ran it.
         run: The run.
         asset_key: On the declarative path, the asset whose condition requested the run; by
-            default the first of the run's assets that has a batch.
-        partitions: The partitions of a run over a range; by default all requested together.
+            default, the first asset of the run that has a batch.
+        partitions: The partitions of a run over a range; by default, all that were requested
+            together.
     """
     by_sensor = requested_batch(run.tags)
     if by_sensor is not None:
@@ -74,7 +76,7 @@ def batch_of_run(
 
 
 def batch_of_record(record: Record, partition: str | None) -> Batch | None:
-    """Returns the batch of one partition, or None, as its evaluation wrote it down."""
+    """Returns the batch of one partition from the record of its evaluation; None if it has none."""
     completions = tuple(_completions(record, partition))
     if not completions:
         return None

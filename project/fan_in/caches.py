@@ -42,7 +42,7 @@ def of_object(owner: Any, name: Any, make: Callable[[], Kept]) -> Kept:
         if name in kept:
             found: Kept = kept[name]
             return found
-    made = make()  # Outside the lock, since it may ask for something else that is kept.
+    made = make()  # Outside the lock, since it may need something else that is kept.
     with _lock:
         found = kept.setdefault(name, made)
         return found
@@ -81,15 +81,14 @@ sensor_ticks: Cache[str, Any] = Cache(16)
 """What the last ticks of sensors knew, by the cursors that they left."""
 
 steps_of_plans: Cache[str, frozenset[str]] = Cache(1000)
-"""The steps of execution plans, by the ids of their snapshots, which are made from what they hold.
-"""
+"""The steps of execution plans, by the ids of their snapshots (hashes of the content)."""
 
 nodes_of_jobs: Cache[str, frozenset[str]] = Cache(1000)
 """The nodes of jobs, by the ids of their snapshots."""
 
 
 def clear() -> None:
-    """Forgets everything, as a new process has."""
+    """Forgets everything, as in a new process."""
     with _lock:
         _of_storage.clear()
         _of_object.clear()

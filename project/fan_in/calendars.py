@@ -1,8 +1,8 @@
-"""Calendars: periods and times of day as the clocks of a time zone show them.
+"""Calendars: periods and times of day by the clocks of a time zone.
 
-A wall time that a change of the clocks skips is the first moment after the gap; one that comes
-twice is the first of the two. So a day has 23 or 25 hours when the clocks change, and an hour that
-comes twice is one of two hours.
+If the clocks skip a wall time, it means the first moment after the gap; if it comes twice, the
+first of the two. So a day has 23 or 25 hours when the clocks change, and an hour that comes twice
+is one period of two hours.
 """
 
 import re
@@ -24,7 +24,7 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 
 @dataclass(frozen=True)
 class Calendar:
-    """A division of time into periods, by the clocks of a time zone: base of the others.
+    """A division of time into periods by the clocks of a time zone; the base class.
 
     Args:
         zone: The name of the time zone, such as "Europe/Berlin".
@@ -36,7 +36,7 @@ class Calendar:
     zone: str
 
     kind: ClassVar[str]
-    """What it is called where it is written as text, as in day/Europe/Berlin."""
+    """Its name in text, as in day/Europe/Berlin."""
 
     def __post_init__(self) -> None:
         _check_zone(f"{type(self).__name__}({self.zone!r})", self.zone)
@@ -52,28 +52,28 @@ class Calendar:
 
     @property
     def longest(self) -> timedelta:
-        """No period since 1970 lasts longer, whatever the clocks did."""
+        """The length of the longest period since 1970, whatever the clocks did."""
         raise NotImplementedError
 
     @property
     def shortest(self) -> timedelta:
-        """No period lasts less, but for a change of the clocks."""
+        """The length of the shortest period, apart from changes of the clocks."""
         raise NotImplementedError
 
     @property
     def since(self) -> str:
-        """When a period starts, in words, where that has to be said."""
+        """When a period starts, in words; empty for the usual start."""
         return ""
 
     @property
     def words(self) -> str:
-        """The period of now, as in "not today in Europe/Berlin"."""
+        """The current period, as in "not today in Europe/Berlin"."""
         this = "today" if self.kind == "day" else f"this {self.kind}"
         return f"{this}{self.since} in {self.zone}"
 
     @property
     def each(self) -> str:
-        """Any of the periods, as in "once a day in Europe/Berlin"."""
+        """A period, as in "once a day in Europe/Berlin"."""
         return f"{'an' if self.kind == 'hour' else 'a'} {self.kind}{self.since} in {self.zone}"
 
     def start(self, at: datetime) -> datetime:
@@ -94,7 +94,7 @@ class Calendar:
 class CalendarDay(Calendar):
     """The tick's own day in a time zone: a completion counts if it is of the same day.
 
-    A completion does not count after the day's end, even if it is a minute old. A day on which the
+    It does not count after the end of that day, even if it is only a minute old. A day on which the
     clocks change has 23 or 25 hours. A completion dated after the tick counts.
 
     Args:
@@ -138,7 +138,7 @@ class CalendarDay(Calendar):
 class CalendarHour(Calendar):
     """The tick's own hour in a time zone: a completion counts if it is of the same hour.
 
-    A completion does not count once the next hour has begun.
+    It does not count once the next hour has begun.
 
     Args:
         zone: The name of the time zone, such as "Europe/Berlin".
@@ -165,7 +165,7 @@ class CalendarHour(Calendar):
 class CalendarWeek(Calendar):
     """The tick's own week in a time zone: a completion counts if it is of the same week.
 
-    A completion does not count once the next week has begun.
+    It does not count once the next week has begun.
 
     Args:
         zone: The name of the time zone, such as "Europe/Berlin".
@@ -212,7 +212,7 @@ class CalendarWeek(Calendar):
 class CalendarMonth(Calendar):
     """The tick's own month in a time zone: a completion counts if it is of the same month.
 
-    A completion does not count once the next month has begun.
+    It does not count once the next month has begun.
 
     Args:
         zone: The name of the time zone, such as "Europe/Berlin".
@@ -241,7 +241,7 @@ class TimeOfDay:
     """A time of day in a time zone.
 
     Args:
-        time: Such as "09:00".
+        time: The time, such as "09:00".
         zone: The name of the time zone, such as "Europe/Berlin".
 
     Raises:
@@ -257,11 +257,11 @@ class TimeOfDay:
         object.__setattr__(self, "time", _checked_time(self.time, whose))
 
     def on_day_of(self, at: datetime) -> datetime:
-        """Returns when it is this time on the local day of ``at``, in UTC."""
+        """Returns the moment of this time on the local day of ``at``, in UTC."""
         return self._on(self.midnight(at).astimezone(ZoneInfo(self.zone)).date())
 
     def after(self, at: datetime) -> datetime:
-        """Returns when it is this time for the first time after ``at``, in UTC."""
+        """Returns the first moment of this time after ``at``, in UTC."""
         today = at.astimezone(ZoneInfo(self.zone)).date()
         moments = (self._on(today + timedelta(days=number)) for number in range(-1, 4))
         return next(moment for moment in moments if moment > at)
@@ -294,8 +294,8 @@ class TimeOfDay:
 
 @lru_cache(maxsize=4096)
 def _starts_around(calendar: Calendar, day: date) -> Sequence[datetime]:
-    """Returns when periods begin, in order: from before that of a date's first moment to after that
-    of its last one."""
+    """Returns when periods begin, in order, around a date: from the period before its first moment
+    to the period after its last."""
     reach = calendar.longest.days
     days = [day + timedelta(days=number) for number in range(-reach, reach + 1)]
     return sorted({wall_moment(d, at, calendar.zone) for d in days for at in calendar.starts(d)})
@@ -303,8 +303,8 @@ def _starts_around(calendar: Calendar, day: date) -> Sequence[datetime]:
 
 @lru_cache(maxsize=4096)
 def wall_moment(day: date, at: time, zone: str) -> datetime:
-    """Returns when the clocks of a zone first show a time on a day, in UTC; of a time that they
-    skip, the first moment after the gap."""
+    """Returns when the clocks of a zone first show a time on a day, in UTC; if they skip it, the
+    first moment after the gap."""
     wall = datetime.combine(day, at, ZoneInfo(zone))
     moment = wall.astimezone(UTC)
     if moment.astimezone(wall.tzinfo).replace(tzinfo=None) == wall.replace(tzinfo=None):

@@ -4,23 +4,23 @@ The cursor holds what the last tick knew. Everything else is read again: complet
 runs, what was used from downstream runs and the sensor's ticks.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain, islice
-from typing import Any
 
 import dagster as dg
 
 from .caches import sensor_ticks
 from .compat.python import UTC
 from .counts import Counts
-from .cursor import KeyState, SensorRequest, SensorState
+from .cursor import KeyState, SensorState
 from .pace import requests_since
+from .recall import Recall
 from .rollup import whole_name
 from .rule import Completion
-from .run_reader import PARTITION_TAG, Burst, RunReader
-from .sensor_config import SENSOR_TAG, SensorConfig
+from .run_reader import Burst, RunReader
+from .sensor_config import SensorConfig
 from .stored_order import StoredEnds
 from .used_by_runs import MOST_RUNS_SEARCHED, TicksRead, UsedReader
 from .windows import MOST_CLOCK_SKEW
@@ -32,16 +32,6 @@ A run has the end time of its host's clock and may become visible late, so neith
 seen nor the last tick's time is a safe start. Reading a run twice changes nothing. Runs that are
 later still are found by ``stored_order``.
 """
-
-KEYS_AT_ONCE = 100
-"""How many keys one query covers, and how many batches one tick requests."""
-
-PARTITIONS_AT_ONCE = 1000
-"""How many partitions of a rollup one query covers."""
-
-MOST_KEY_QUERIES = 2
-"""How many such queries a tick makes. Each one scans the window, so that more of them take longer
-than reading all of it once."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +83,7 @@ class CatchUp:
         self.horizon = None if longest is None else at - longest
         # And before it, no request matters, either, but those of partitions of time.
         self.requests_from = spec.requests_since(at)
-        self._ever = ever
+        self._recall = Recall(spec, runs, used, self.horizon, self.requests_from, ever=ever)
         self._burst: Burst | None = None
         self._last_tick: LastTick | None = sensor_ticks.get(context.cursor or "")
         if self._last_tick is not None:
@@ -247,9 +237,9 @@ class CatchUp:
             new: list[str | None] = [None] if anew else []
             if self.spec.tag is not None:
                 new = [key for key in completions if anew or key not in state.keys]
-            state = self._recall(state, new)
+            state = self._recall.into(state, new)
         elif self.spec.tag is not None:
-            state = self._recall(state, [key for key in completions if key not in state.keys])
+            state = self._recall.into(state, [key for key in completions if key not in state.keys])
         state = state.with_keys(
             {
                 key: state.of(key).with_completions(cs, self.spec.kept)
@@ -292,69 +282,3 @@ class CatchUp:
         if burst is None or not (since and state.read_to):
             return None
         return burst if since <= burst.updated_at else None
-
-    def _recall(self, state: SensorState, keys: Sequence[str | None]) -> SensorState:
-        """Returns the state with what is stored about keys that it lacks: new or forgotten ones."""
-        if not keys:
-            return state
-        missing = [key for key in keys if key is not None]
-        recalled: dict[str | None, KeyState] = {key: state.of(key) for key in keys}
-        parts: list[list[str]] = [
-            missing[start : start + KEYS_AT_ONCE] for start in range(0, len(missing), KEYS_AT_ONCE)
-        ]
-        if self.horizon is not None and len(parts) > MOST_KEY_QUERIES:
-            parts = [[]]  # Whatever the key.
-        found: dict[str | None, list[Completion]] = {key: [] for key in keys}
-        for completion in self._completions_for(keys, parts):
-            if completion.key in found:
-                found[completion.key].append(completion)
-        for key, completions in found.items():
-            recalled[key] = recalled[key].with_completions(completions, self.spec.kept)
-        for some in parts or [[]]:
-            for record in self._runs_for(some, missing):
-                if (key := self.runs.key_of_downstream(record)) not in recalled:
-                    continue
-                request = SensorRequest.from_tags(record.dagster_run.tags)
-                of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
-                if of_sensor and request is not None:
-                    recalled[key] = recalled[key].with_request(
-                        request.rolling_up(self.runs.key_maps.rolled),
-                        remembers=self.spec.deadline is not None,
-                    )
-                elif self.spec.manual_runs_consume and self.used.is_by_hand(record):
-                    recalled[key] = self.used.used_by_hand(recalled[key], record)
-        return state.with_keys(recalled)
-
-    def _completions_for(
-        self, keys: Collection[str | None], parts: Sequence[Sequence[str]]
-    ) -> Iterator[Completion]:
-        """Yields what completed for keys that are not remembered; of a rollup, of any age."""
-        maps, since = self.runs.key_maps, self.horizon
-        if maps.functions:
-            parts = [[]]  # Nothing tells which keys a function maps to these.
-        elif maps.maps:
-            parts = []
-        found = [self.runs.completed(since, some) for some in parts]
-        if maps.maps:
-            own = [] if maps.functions else [key for key in keys if key is not None]
-            wanted = list(dict.fromkeys([*own, *maps.partitions_of(keys)]))
-            since = None if maps.rolled else since
-            for start in range(0, len(wanted), PARTITIONS_AT_ONCE):
-                some = wanted[start : start + PARTITIONS_AT_ONCE]
-                found.append(self.runs.completed(since, some))
-        for runs in found:
-            for _, of_run in islice(runs, MOST_RUNS_SEARCHED if since is None else None):
-                yield from of_run
-
-    def _runs_for(self, some: Sequence[str], missing: Sequence[str]) -> Iterator[dg.RunRecord]:
-        """Yields the runs of the downstream for some keys, or for all those missing."""
-        tags: dict[str, Any] = {str(self.spec.tag): some} if some else {}
-        if self._ever:
-            # Every run of a partition has it in a tag, and no other run is of interest.
-            for start in range(0, len(some or missing), KEYS_AT_ONCE):
-                tags = {PARTITION_TAG: list((some or missing)[start : start + KEYS_AT_ONCE])}
-                yield from self.runs.of_downstream(tags=tags)
-            return
-        if self.spec.manual_runs_consume and self.spec.tag != PARTITION_TAG:
-            tags = {}  # A manual run may have its partition, but not the key's tag.
-        yield from self.runs.of_downstream(tags=tags, created_after=self.requests_from)

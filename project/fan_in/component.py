@@ -1,4 +1,4 @@
-"""The job form of a fan-in as a component, so that it can be written in YAML."""
+"""The job form of a fan-in as a component, to be written in YAML."""
 
 import re
 from collections.abc import Mapping
@@ -34,8 +34,8 @@ WINDOW = rf"^({DURATION}|{CALENDAR}|none|{TEMPLATE})$"
 
 
 def _checked(pattern: str, **schema: Any) -> Any:
-    """Returns how dg checks a field: where it is text, by a pattern, since dg allows text in every
-    field for the sake of templates."""
+    """Returns a field that dg checks by a pattern if it is text: dg allows text in every field, for
+    templates."""
     return Field(json_schema_extra={"pattern": pattern, **schema})
 
 
@@ -51,14 +51,14 @@ def _as_rendered(description: str) -> dg.Resolver:
 
 
 class FanInSensorParams(BaseModel):
-    """What ``dg scaffold defs`` may be given."""
+    """The parameters of ``dg scaffold defs``."""
 
     job: str = "downstream_job"
     upstream_jobs: list[str] = ["first_upstream_job", "second_upstream_job"]
 
 
 class FanInSensorScaffolder(dg.Scaffolder[FanInSensorParams]):
-    """Writes a component with what is required: a sensor that is named like its folder."""
+    """Writes a component with its required attributes. The sensor has the name of the folder."""
 
     @classmethod
     def get_scaffold_params(cls) -> type[FanInSensorParams]:
@@ -79,7 +79,7 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
     job: Annotated[str, _described("The downstream job to request."), _checked(NAME)]
     upstream_jobs: Annotated[
         list[str],
-        _described("The jobs to wait for; job@location for one of another code location."),
+        _described("The jobs to wait for; job@location for a job in another code location."),
         _checked(ONLY_TEMPLATE, items={"type": "string", "pattern": UPSTREAM}, minItems=1),
     ]
     within: Annotated[
@@ -87,17 +87,17 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         dg.Resolver(
             lambda context, value: within_of(context.resolve_value(value)),
             model_field_type=str | dict[str, str | None] | None,
-            description="How recent a success must be: 12h, 1h30m, a calendar's period such as"
-            " day/Europe/Berlin, day/Europe/Berlin@06:00, hour/UTC, week/UTC@sunday or month/UTC,"
-            " or null for any; or a mapping of upstream jobs to windows.",
+            description="The window: how recent a success must be. 12h, 1h30m, a calendar period"
+            " such as day/Europe/Berlin, day/Europe/Berlin@06:00, hour/UTC, week/UTC@sunday or"
+            " month/UTC, or null for any age; or a mapping of upstream jobs to windows.",
         ),
         _checked(WINDOW, additionalProperties={"type": ["string", "null"], "pattern": WINDOW}),
     ] = ONE_DAY
     when: Annotated[
         Any,
         _as_rendered(
-            "Which upstreams are enough, if not all: '{{ at_least(2) }}', or all_of, any_of,"
-            " none_of of upstream_succeeded('a_job')."
+            "Which upstreams are enough, if not all: '{{ at_least(2) }}', or"
+            " upstream_succeeded('a_job') combined with all_of, any_of, none_of."
         ),
         _checked(ONLY_TEMPLATE),
     ] = None
@@ -122,21 +122,22 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
     ] = ()
     missing_at_most: Annotated[
         int | None,
-        _described("How many partitions of a rollup may be missing from the deadline on."),
+        _described("How many partitions of a rollup may be missing past the deadline."),
         _checked(ONLY_TEMPLATE, minimum=1),
     ] = None
     partition_mappings: Annotated[
         dict[str, Any] | None,
         _described(
-            "For upstream jobs whose key is not the downstream's: a template variable of yours, a"
-            " PartitionMapping or a function from key to key."
+            "For upstream jobs whose key is not the downstream's: your template variable, a"
+            " PartitionMapping or a function from the upstream's key to the downstream's."
         ),
         _checked(ONLY_TEMPLATE),
     ] = None
     counts: Annotated[
         Any,
         _as_rendered(
-            "A template variable of yours: a function from an UpstreamWork to whether it counts."
+            "Your template variable: a function that takes an UpstreamWork and returns whether it"
+            " counts."
         ),
         _checked(ONLY_TEMPLATE),
     ] = None
@@ -144,7 +145,7 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         dict[str, list[str]] | None,
         _described(
             "For some upstream jobs, which ends of their runs are completions: success, failure,"
-            " canceled. Default: success."
+            " canceled. Default: success alone."
         ),
         _checked(
             ONLY_TEMPLATE,
@@ -160,8 +161,8 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         dg.Resolver(
             lambda context, value: pace_of(value),
             model_field_type=str | None,
-            description="How soon after the last request a batch may be requested: 6h; or a"
-            " calendar's period in which there is at most one request, such as day/Europe/Berlin.",
+            description="The pace: how long after the last request a batch may be requested, such"
+            " as 6h; or a calendar period with at most one request, such as day/Europe/Berlin.",
         ),
         _checked(f"^({DURATION}|{CALENDAR}|{TEMPLATE})$"),
     ] = None
@@ -170,14 +171,14 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         dg.Resolver(
             lambda context, value: time_of_day_of(value),
             model_field_type=str | None,
-            description="From which time of day on a batch may be requested, such as"
+            description="The time of day before which no batch is requested, such as"
             " 09:00/Europe/Berlin.",
         ),
         _checked(rf"^(\d\d:\d\d(:\d\d)?/.+|{TEMPLATE})$"),
     ] = None
     count: Annotated[
         dict[str, int] | None,
-        _described("With how many successes an upstream is ready, where that is more than one."),
+        _described("How many successes an upstream needs to be ready; one if it is not named."),
         _checked(ONLY_TEMPLATE, additionalProperties={"type": "integer", "minimum": 1}),
     ] = None
     deadline: Annotated[
@@ -185,22 +186,22 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
         dg.Resolver(
             lambda context, value: deadline_of(value),
             model_field_type=str | None,
-            description="How long a batch may be waited for, from its first success: 2h; or until"
-            " what time of day: 09:00/Europe/Berlin.",
+            description="How long a batch may wait, from its first success: 2h; or until which time"
+            " of day: 09:00/Europe/Berlin.",
         ),
         _checked(rf"^({DURATION}|\d\d:\d\d(:\d\d)?/.+|{TEMPLATE})$"),
     ] = None
     otherwise: Annotated[
         Any,
         _as_rendered(
-            "Which upstreams are enough past the deadline, in the form of when; such an early"
+            "Which upstreams are enough past the deadline, in the form of when. Such an early"
             " request uses up nothing."
         ),
         _checked(ONLY_TEMPLATE),
     ] = None
     alarm_on: Annotated[
         str | None,
-        _described("The asset that stands for the job, on which a check tells the deadline."),
+        _described("The asset that stands for the job and has the check of the deadline."),
     ] = None
     wait_while_running: Annotated[bool, _checked(ONLY_TEMPLATE)] = True
     wait_while_upstreams_run: Annotated[bool, _checked(ONLY_TEMPLATE)] = False
@@ -208,7 +209,7 @@ class FanInSensorComponent(dg.Component, dg.Model, dg.Resolvable):
     manual_runs: Annotated[str, _checked(f"^(ignore|consume|{TEMPLATE})$")] = "ignore"
     run_config: Annotated[
         Any,
-        _as_rendered("A template variable of yours: a function from the batch to run config."),
+        _as_rendered("Your template variable: a function from the batch to the run config."),
         _checked(ONLY_TEMPLATE),
     ] = None
     minimum_interval_seconds: Annotated[int, _checked(ONLY_TEMPLATE, minimum=1)] = 30

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import dagster as dg
 
-# Private, since Dagster asks its own conditions by their class whether they can be restricted to a
+# Private: Dagster looks at the class of a condition to see whether it can be restricted to a
 # selection of dependencies.
 from dagster._core.definitions.declarative_automation.operators import DepsAutomationCondition
 
@@ -26,13 +26,12 @@ from .condition_parts import (
     running_of,
 )
 from .counts import Counts, check_counts, name_of
-from .downstreams import known_partitions, lacking_partitions
 from .errors import FanInError
 from .evaluation_lines import FanInResult, subset_of
-from .evaluation_records import record_metadata
 from .named_upstreams import NamesUpstreams
 from .pace import Pace, pace_words
 from .partition_maps import is_mapped, rollup_fault, upstreams_of
+from .recorded import record
 from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
 from .rule import Decision, Uncounted
 from .terms import Terms, check_numbers, check_times, count_words
@@ -73,65 +72,67 @@ def all_upstreams_updated(
     """Returns an AutomationCondition that is true if every upstream asset has been materialized
     since this asset was last requested, each of them within the window.
 
-    It is not true while an upstream has nothing new within its window, while one has completed
-    within the quiet period, while an unfinished run or backfill targets this asset, or sooner than
-    its pace allows.
+    It is not true while an upstream has nothing new within its window, during the quiet period
+    after a completion, while an unfinished run or backfill targets this asset, or sooner than its
+    pace allows.
 
-    The upstreams come from the asset graph, with views (virtual assets) looked through. For an
+    The upstreams come from the asset graph; views (virtual assets) are looked through. For an
     observable source asset, each new data version counts. Each partition of this asset is evaluated
     by itself, on the upstream partitions that Dagster's partition mappings map to it; an upstream
     without partitions counts for every partition.
 
     Args:
-        within: How recent a materialization must be at the tick: a timedelta, a calendar's period
-            (CalendarDay, CalendarHour, CalendarWeek, CalendarMonth), or None for no window. A
-            mapping by asset key gives upstreams their own windows; one that it does not name has
-            one day.
-        at_least: How many upstreams are enough, from 1; by default all. A request uses the
+        within: The window: how recent a materialization must be at the tick. A timedelta, a
+            calendar period (CalendarHour, CalendarDay, CalendarWeek, CalendarMonth), or None for no
+            window. A mapping by asset key gives upstreams their own windows; the others have one
+            day.
+        at_least: How many upstreams are enough, from 1; by default, all. A request uses the
             completions of every upstream; one that arrives after it counts for the next batch.
         optional: Upstreams that need not be updated. A request uses their completions, too.
         settle: The quiet period: a batch waits until no upstream has been materialized for this
             long.
-        counts: A function that says of each materialization (an ``UpstreamWork``: upstream, time,
-            partition, metadata, data version and the one before) whether it counts, such as
-            ``data_version_changed``. What does not count, or makes it raise, does not exist for
-            this asset, and its line says so. It must answer by what it is given alone. It holds for
-            all of the asset's condition: no other part may bring its own.
-        ended: Of no use here: which ends of a run count is asked by ``fan_in_sensor``.
-        no_sooner_than: How soon after the last request of this asset (and partition), or the last
-            run by hand, it may be requested: a timedelta, or a calendar's period in which there is
-            at most one request. A batch that waits for it keeps growing old.
-        not_before: From which time of day on it may be requested; a batch that is complete later in
-            the day does not wait.
+        counts: A function that takes a materialization (an ``UpstreamWork``: upstream, time,
+            partition, metadata, data version and the one before) and returns whether it counts,
+            such as ``data_version_changed``. The condition ignores a materialization that does not
+            count, or for which the function raises, and its line says so. The function must use
+            only what it is given. It holds for the asset's whole condition: no other part may bring
+            its own.
+        ended: Not allowed here: only runs end in different ways. Use ``fan_in_sensor``.
+        no_sooner_than: The pace: how long after the last request of this asset (and partition), or
+            the last run by hand, it may be requested (a timedelta), or a calendar period with at
+            most one request in each. A batch that is held keeps growing old.
+        not_before: The time of day before which it is not requested. A batch that is complete later
+            in the day does not wait.
         rollup: The upstreams of which many partitions make one of this asset, such as the hours of
-            its day: each that Dagster's partition mapping enumerates must have been materialized,
-            whenever that was, and at least one of them is to be new. True for all upstreams.
+            a day. Each partition that Dagster's partition mapping enumerates must have been
+            materialized, at any time, and at least one of them must be new. True for all upstreams.
             Without it, any hour counts for its day.
-        missing_at_most: From the deadline on, how many of these partitions may be missing.
-        count: With how many materializations an upstream is ready, by asset key: none of them
-            used, all inside its window. An upstream that it does not name is ready with one. For an
-            asset without partitions, each partition of an upstream counts. An upstream whose
-            partitions are mapped to others cannot be counted.
-        deadline: How long a batch may be waited for: a timedelta from the oldest completion that no
-            request has used, or a TimeOfDay. Past it, ``fan-in status`` says who is missing, and a
-            batch waits neither for a quiet period nor for running upstreams. A partition of time
-            has until after its end, and no deadline once it was requested.
+        missing_at_most: How many of these partitions may be missing past the deadline.
+        count: How many materializations an upstream needs to be ready, by asset key: all of them
+            unused and inside its window. The other upstreams need one. For an asset without
+            partitions, each partition of an upstream counts. An upstream whose partitions are
+            mapped to others, or rolled up, cannot be counted.
+        deadline: How long a batch may wait: a timedelta from the oldest completion that no request
+            has used, or a TimeOfDay. Past it, ``fan-in status`` says who is missing, and a batch
+            waits neither for a quiet period nor for running upstreams. For a time partition, it
+            counts from the partition's end if that is later; a partition that was requested has
+            none.
         otherwise: Which upstreams are enough past the deadline: ``at_least(1)``, or
             ``upstream_updated("a") | upstream_updated("b")``. Such an early request is made once in
-            a wait and uses up nothing: when the late ones come, the whole batch is requested.
+            a wait. It uses up nothing: when the late upstreams come, the whole batch is requested.
         wait_while_running: Whether a batch waits while an unfinished run or backfill targets this
             asset (and partition).
         wait_while_upstreams_run: Whether a batch waits while an unfinished run or backfill targets
             an upstream.
 
     Raises:
-        FanInError: A window, ``at_least``, ``settle`` or ``missing_at_most`` is not positive,
-            ``settle`` is not shorter than a window, no batch outlives ``no_sooner_than`` or
-            ``not_before`` in its window, a count is not from 1 to 1,000, a key is empty, both
-            ``at_least`` and ``optional`` are given, ``deadline`` is not positive or not shorter
-            than a window, ``otherwise`` is no requirement or comes without a deadline,
-            ``missing_at_most`` comes without a rollup or a deadline, ``counts`` is no function of
-            one argument, or ``ended`` is given.
+        FanInError: A window, ``at_least``, ``settle`` or ``missing_at_most`` is not positive;
+            ``settle`` or ``deadline`` is not shorter than a window; ``no_sooner_than`` or
+            ``not_before`` holds every batch until it is too old; a count is not from 1 to 1,000; a
+            key is empty; both ``at_least`` and ``optional`` are given; ``deadline`` is not
+            positive; ``otherwise`` is no requirement or has no deadline; ``missing_at_most`` has no
+            rollup or no deadline; ``counts`` is not a function of one argument; or ``ended`` is
+            given.
     """
     optional = _keys("optional", optional)
     rolled_up = rollup if isinstance(rollup, bool) else _keys("rollup", rollup)
@@ -203,8 +204,8 @@ def upstream_updated(key: Key, within: Window = ONE_DAY) -> "UpstreamUpdated":
 
     Args:
         key: The upstream's asset key.
-        within: How recent a materialization must be at the tick: a timedelta, a calendar's period,
-            or None for no window.
+        within: The window: how recent a materialization must be at the tick. A timedelta, a
+            calendar period, or None for no window.
 
     Raises:
         FanInError: ``within`` is not positive, or ``key`` is empty.
@@ -217,10 +218,9 @@ def upstreams_settled(quiet: timedelta) -> "UpstreamsSettled":
     """Returns an AutomationCondition that is true if no upstream asset has been materialized within
     the quiet period.
 
-    It is not true after any recent materialization, used or not. It does not ask for anything new:
-    combine it, as in ``upstream_updated("a") & upstreams_settled(quiet)``;
-    ``all_upstreams_updated`` has it as ``settle``. To wait for running upstreams too, add
-    ``~upstreams_running()``.
+    It is not true after any recent materialization, used or not. It needs nothing new, so combine
+    it, as in ``upstream_updated("a") & upstreams_settled(quiet)``. ``all_upstreams_updated`` has
+    it as ``settle``. To wait for running upstreams too, add ``~upstreams_running()``.
 
     Args:
         quiet: The quiet period, shorter than the window that it is combined with.
@@ -236,8 +236,8 @@ def downstream_running() -> "DownstreamRunning":
     """Returns an AutomationCondition that is true if an unfinished run or backfill, or a failed run
     that Dagster will retry, targets this asset (and partition).
 
-    It is not true for runs of other assets. Unlike Dagster's ``in_progress()`` it sees every
-    unfinished run, even behind a newer one. Negate it to make an expression wait, as in
+    It is not true for runs of other assets. Unlike Dagster's ``in_progress()``, it sees every
+    unfinished run, not the newest alone. Negate it to make an expression wait, as in
     ``upstream_updated("a") & ~downstream_running()``; ``all_upstreams_updated`` waits by default.
     """
     return DownstreamRunning()
@@ -262,7 +262,7 @@ class FanInCondition(NamesUpstreams):
     label: str | None = None
 
     fan_in_library: ClassVar[str] = str(__package__)
-    """By this the command knows a copy of this library."""
+    """The command recognizes a copy of this library by it."""
 
     def with_label(self, label: str | None) -> Any:
         """Returns a copy of this condition with a human-readable label."""
@@ -276,7 +276,8 @@ class FanInCondition(NamesUpstreams):
         return False
 
     def part(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Any:
-        """Returns the part that decides it for a downstream; None if it does not use the rule."""
+        """Returns the part that decides for a downstream; None if the condition does not use the
+        rule."""
         return None
 
     def evaluate(
@@ -321,7 +322,7 @@ class FanInCondition(NamesUpstreams):
         partitions: Collection[Partition],
         until: Any = None,
     ) -> Mapping[Partition, tuple[str, ...]]:
-        """Returns the unfinished runs and backfills that have the downstream to make."""
+        """Returns the unfinished runs and backfills that target the downstream."""
         tick, plan = tick_and_plan(context, until)
         with tick.lock:
             downstream = plan.downstream(context.root_context.key)
@@ -339,18 +340,20 @@ class FanInCondition(NamesUpstreams):
             return downstream.uncounted
 
     def lost(self, context: dg.AutomationContext[dg.AssetKey]) -> Mapping[Partition, str]:
-        """Returns, for each partition whose newest request never started and stays used, which
-        launch that was; a request that gave its batch back is not among them."""
+        """Returns the launch of each partition's newest request, if it never started the downstream
+        and its batch stays used. A request that gave its batch back is not among them."""
         tick, plan = tick_and_plan(context)
         with tick.lock:
-            downstream = plan.downstream(context.root_context.key)
-            downstream.follow(tick)
-            return {p: request.launch for p, request in downstream.requests.lost(tick)}
+            part = self.part(plan, context.root_context.key, context.key)
+            if part is None:
+                return {}
+            part.follow(tick)
+            return {**part.lost}
 
 
 class _UpstreamsCondition(FanInCondition):
     """Base of the conditions on all upstreams in the asset graph. ``allow`` and ``ignore`` restrict
-    them, as with Dagster's ``any_deps_match``."""
+    these, as in Dagster's ``any_deps_match``."""
 
     allow_selection: Any = field(default=None, hash=False)
     ignore_selection: Any = field(default=None, hash=False)
@@ -423,7 +426,7 @@ class _RuleCondition(FanInCondition):
             lines=lines.of(context, standing),
             whole=standing.whole,
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
-            metadata=lambda: _record(context, tick, part) if records else {},
+            metadata=lambda: record(part, _requested(context), tick) if records else {},
             part=part,
         )
 
@@ -486,10 +489,10 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             f"{who} been materialized since this asset was last requested,"
             f" {within_words(_as_within(self.within))}"
             + (f", and none for {format_duration(self.settle)}" if self.settle else "")
-            + (f", as {name_of(self.counts)} counts" if self.counts else "")
+            + (f", counted by {name_of(self.counts)}" if self.counts else "")
             + (f"; rolled up: {self._rollup_words}" if self.rollup else "")
             + "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
-            + (f"; so often: {count_words(dict(self.count))}" if self.count else "")
+            + (f"; count: {count_words(dict(self.count))}" if self.count else "")
             + "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
         )
 
@@ -574,16 +577,20 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         if not upstreams:
             return "no upstream assets: give it deps, or remove the condition"
         if self.at_least is not None and self.at_least > len(upstreams):
-            return f"at least {self.at_least} of {len(upstreams)} upstreams can never be"
+            return f"at least {self.at_least} of {len(upstreams)} upstreams can never be ready"
         if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
         for key in upstreams:
-            if dict(self.count).get(key.to_user_string(), 1) > 1 and is_mapped(graph, key, target):
+            if dict(self.count).get(key.to_user_string(), 1) == 1:
+                continue
+            is_rolled_up = graph.get(key).partitions_def and key in self.rolled_up(graph, target)
+            if is_rolled_up or is_mapped(graph, key, target):
+                how = "rolled up into" if is_rolled_up else "mapped to"
                 return (
-                    f"count of {key.to_user_string()}: its partitions are mapped to those of this"
-                    " asset, so that a number of them says nothing: take it out of count"
+                    f"count of {key.to_user_string()}: its partitions are {how} those of this"
+                    " asset, so a number of them means nothing: take it out of count"
                 )
-        try:  # Those that a mapping does not name have a day, which was not known before.
+        try:  # Only now are the upstreams known that a mapping leaves with one day.
             windows = [own for (own,) in self.windows(graph, target).values()]
             check_times(self.terms_on(graph, target), windows)
             if self.otherwise is not None:
@@ -685,7 +692,7 @@ class DownstreamRunning(FanInCondition):
 
     @property
     def description(self) -> str:
-        return "An unfinished run or backfill has this asset to make"
+        return "An unfinished run or backfill targets this asset"
 
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
         return {}
@@ -716,7 +723,7 @@ class UpstreamsRunning(_UpstreamsCondition):
 
     @property
     def description(self) -> str:
-        return "An unfinished run or backfill has an upstream of this asset to make"
+        return "An unfinished run or backfill targets an upstream of this asset"
 
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
         return {key: () for key in self.upstreams(graph, target)}
@@ -773,30 +780,6 @@ def _beside(context: dg.AutomationContext[dg.AssetKey], part: Part) -> str | Non
     return None
 
 
-def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -> Mapping[str, Any]:
-    """Returns the metadata that records what the tick knew for each requested partition."""
-    requested = _requested(context)
-    if not requested:
-        return {}
-    with tick.lock:
-        downstream = part.downstream.as_of(tick)
-        batches = tick.early.get(downstream.key, {})
-        early = {p: batches[p] for p in requested if p in batches}
-        seen = {p: downstream.seen(p, tick, early.get(p)) for p in requested}
-        rolled = known_partitions(downstream, requested, tick)
-        lacking = lacking_partitions(downstream, early, tick)
-    return record_metadata(
-        seen,
-        asked=downstream.upstreams,
-        since=tick.since_of(downstream.key),
-        to=tick.known_to,
-        at=tick.at.timestamp(),
-        early={p: batch.without or () for p, batch in early.items()},
-        rolled=rolled,
-        lacking=lacking,
-    )
-
-
 # --- arguments -----------------------------------------------------------------------------------
 
 
@@ -804,7 +787,7 @@ def requirement_of(otherwise: Any) -> Requirement:
     """Returns ``otherwise`` as a requirement of asset keys.
 
     Raises:
-        FanInError: It is none, or is met by nothing.
+        FanInError: It is no requirement, or is met when nothing has completed.
     """
     needed = _requirement(otherwise)
     if needed is None:

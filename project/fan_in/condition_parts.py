@@ -1,7 +1,7 @@
 """The decisions of one part of a condition, for each partition of its downstream.
 
-A tick decides only the partitions to which something happened, and those of which a completion has
-left its window since: ``_expiries`` says when that is.
+A tick decides again only the partitions to which something happened, and those with a completion
+that has left its window since; ``_expiries`` holds those times.
 """
 
 import heapq
@@ -33,15 +33,15 @@ class Question:
 
     Args:
         windows: The upstreams, with their windows.
-        at_least: How many are enough; None if all that are required are needed.
+        at_least: How many are enough; None if all required ones are needed.
         optional: Those that are not required.
         settle: The quiet period that a batch waits for; None for none.
         no_sooner_than: How soon after the last request a batch may be requested.
-        not_before: From which time of day on it may.
+        not_before: The time of day before which no batch is requested.
         rollup: Those of which many partitions make one of the downstream.
-        missing_at_most: How many of these may be missing from the deadline on.
-        count: With how many completions an upstream is ready, where that is more than one.
-        deadline: How long a batch may be waited for; None for ever.
+        missing_at_most: How many of these may be missing past the deadline.
+        count: How many completions an upstream needs to be ready, where that is more than one.
+        deadline: How long a batch may wait; None for ever.
         otherwise: What is enough past the deadline.
         waits: Whether a batch waits for the downstream's unfinished runs.
         waits_for_upstreams: Whether it waits for those of the upstreams.
@@ -68,7 +68,7 @@ class Question:
         return list(self.windows)
 
     def terms(self, absent: Collection[str] = ()) -> Terms:
-        """Returns what it asks of completions, without upstreams absent for a partition."""
+        """Returns the terms, without upstreams that are absent for a partition."""
         return Terms(
             within=self.windows,
             when=self.when(absent),
@@ -83,7 +83,7 @@ class Question:
         )
 
     def when(self, absent: Collection[str] = ()) -> Requirement | None:
-        """Returns which upstreams are enough, without those absent for a partition."""
+        """Returns which upstreams are enough, without those that are absent for a partition."""
         if self.at_least is not None:
             return AtLeast((), self.at_least)
         if not self.optional:
@@ -105,17 +105,18 @@ class Part:
         self.ready: dict[str, set[Partition]] = {name: set() for name in question.windows}
         self.used: dict[str, set[Partition]] = defaultdict(set)
         self.waiting: set[Partition] = set()
-        """The partitions of which something counts, and that are not complete."""
+        """The partitions with something that counts that are not complete."""
         self.complete: dict[Partition, Decision] = {}
         self.late: dict[Partition, Decision] = {}
         """The partitions whose deadline has passed."""
         self.lost: dict[Partition, str] = {}
-        """The launches of newest requests that never started and stay used."""
+        """For each partition, the launch of its newest request, if that never started and stays
+        used."""
         self.only: Decision | None = None
-        """Without partitions, what is decided."""
+        """The decision of a downstream without partitions."""
         self.absent: dict[str, set[Partition]] = defaultdict(set)
         self.version = 0
-        """Grows with whatever is decided anew."""
+        """Grows with each new decision."""
         self._epoch = -1
         self._place = 0
         self.decided_at = datetime.min.replace(tzinfo=UTC)
@@ -170,8 +171,8 @@ class Part:
         return partitions | self._newly_shared(tick)
 
     def _newly_shared(self, tick: AssetTick) -> set[Partition]:
-        """Returns partitions of which nothing of their own is known, and for which upstreams
-        without partitions make a batch all the same."""
+        """Returns partitions without completions of their own, for which upstreams without
+        partitions are enough."""
         if self.downstream.partitions_def is None or not self._shared_are_enough():
             return set()
         signature = tick.signatures.of(self.downstream.partitions_def)
@@ -192,7 +193,7 @@ class Part:
 
     @cached_property
     def _shared(self) -> Collection[str]:
-        """The upstreams without partitions of a downstream with some, which begin no wait."""
+        """The upstreams without partitions of a partitioned downstream; they begin no wait."""
         if self.downstream.partitions_def is None:
             return ()
         upstreams = self.downstream.upstreams
@@ -280,7 +281,7 @@ class Part:
 
         Args:
             tick: The tick.
-            beside: Returns an upstream that this tick requests, if it does request one.
+            beside: Returns an upstream that this tick requests, if there is one.
         """
         return evaluate(PartFacts(self, tick, beside))
 
@@ -323,7 +324,7 @@ class PartFacts:
         known = {key: decision for key, decision in again.items() if decision is not None}
         complete = [key for key, decision in known.items() if decision.complete]
         beside = self._beside_what(complete)
-        for key in complete:  # What is read only now of a request may hold its batch back, too.
+        for key in complete:  # A request that was read only now may hold its batch back, too.
             waits = self._part.question.waits
             running = to_be_retried(self._part.downstream, self._tick, key) if waits else ()
             known[key] = replace(known[key], beside=beside.get(key), running=running)
@@ -349,7 +350,7 @@ class PartFacts:
         }
 
     def _beside_what(self, keys: Collection[Partition]) -> Mapping[Partition, str | None]:
-        """Returns, for what was given back, the upstream that this tick requests, if it does."""
+        """Returns, for each key given back, an upstream that this tick requests, if any."""
         downstream = self._part.downstream
         given_back = [key for key in keys if downstream.of(key, self._tick).given_back]
         beside = self._beside() if given_back else None
@@ -382,8 +383,7 @@ def to_be_retried(downstream: Downstream, tick: AssetTick, partition: Partition)
 def busy_of(
     downstream: Downstream, names: Collection[str], tick: AssetTick, partitions: Iterable[Partition]
 ) -> Mapping[Partition, tuple[str, ...]]:
-    """Returns the upstreams of which an unfinished run or backfill makes what counts for each of
-    these partitions."""
+    """Returns, for each partition, the upstreams with an unfinished run or backfill for it."""
     running = {name: any_upstream_running(downstream, [name], tick) for name in names}
     return {
         partition: tuple(
@@ -396,8 +396,8 @@ def busy_of(
 def any_upstream_running(
     downstream: Downstream, names: Collection[str], tick: AssetTick
 ) -> set[Partition] | None:
-    """Returns the partitions of the downstream of which an upstream has an unfinished run or
-    backfill; None if one has that counts for every partition."""
+    """Returns the partitions of the downstream for which an upstream has an unfinished run or
+    backfill; None if one counts for every partition."""
     partitions: set[Partition] = set()
     for upstream in map(downstream.upstreams.__getitem__, names):
         theirs = upstream.map.theirs if upstream.map else None

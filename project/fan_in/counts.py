@@ -1,7 +1,7 @@
-"""What counts: which ends of an upstream's runs are completions, and a function of the user's own.
+"""What counts: which ends of an upstream's runs are completions, and a function of the user.
 
-Whatever does not count does not exist for the rule: it is not the newest, holds no batch open, and
-hides nothing older. It is only told.
+What does not count does not exist for the rule: it is not the newest, holds no batch back, and
+hides nothing older. Reasons only mention it.
 """
 
 import inspect
@@ -19,29 +19,29 @@ ENDS: tuple[End, ...] = get_args(End)
 SUCCESS_ALONE: frozenset[End] = frozenset(["success"])
 
 Ended = Mapping[str, Collection[End]]
-"""For each upstream job that it names, which ends are completions; of others, success alone."""
+"""For each named upstream job, which ends are completions; for the others, success alone."""
 
 LONGEST_ERROR = 200
-"""The most characters that are told of an error."""
+"""How many characters of an error are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpstreamWork:
-    """One unit of upstream work, as ``counts`` is asked about it: a run of an upstream job, or a
+    """One unit of upstream work, the argument of ``counts``: a run of an upstream job, or a
     materialization (or new data version) of an upstream asset. What a path lacks is empty.
 
     Args:
         upstream: The name of the job or asset.
-        completed_at: When the work finished, in UTC; None while it is unfinished, which only
-            ``wait_while_upstreams_run`` asks about.
+        completed_at: When the work finished, in UTC; None while it is unfinished (only with
+            ``wait_while_upstreams_run``).
         key: The value of the sensor's ``correlate_by`` tag, or the upstream asset's partition.
         run_id: The run that did the work, if a run did.
         ended: How the run ended; None for an asset, and while it is unfinished.
-        run_tags: The tags of the run. Of jobs only.
-        run_config: The config of the run. Of jobs only.
-        metadata: The metadata of the materialization or observation. Of assets only.
-        data_version: Its data version, if it has one. Of assets only.
-        data_version_before: The data version that the asset (the partition) had before, if any.
+        run_tags: The tags of the run. For jobs only.
+        run_config: The config of the run. For jobs only.
+        metadata: The metadata of the materialization or observation. For assets only.
+        data_version: Its data version, if it has one. For assets only.
+        data_version_before: The previous data version of the asset (of the partition), if any.
     """
 
     upstream: str
@@ -57,29 +57,30 @@ class UpstreamWork:
 
 
 Counts = Callable[[UpstreamWork], bool]
-"""Says of one unit of upstream work whether it counts. It must answer by what it is given alone:
-it is asked again whenever Dagster's storage is read again."""
+"""Returns whether one unit of upstream work counts. It must use only what it is given: it is called
+again whenever Dagster's storage is read again."""
 
 
 def data_version_changed(work: UpstreamWork) -> bool:
-    """For ``counts``: a materialization counts unless it has the data version that the asset (the
-    partition) had before, as a rebuild without change has."""
+    """For ``counts``: true if a materialization has a new data version. False for a rebuild without
+    change: the asset (or partition) had the same data version before.
+    """
     return work.data_version is None or work.data_version != work.data_version_before
 
 
 def why_not(counts: Counts | None, work: UpstreamWork) -> str | None:
-    """Returns why a unit of work does not count, in words; None if it does."""
+    """Returns why a unit of work does not count, in words; None if it counts."""
     if counts is None:
         return None
     try:
-        return None if counts(work) else f"{name_of(counts)} is false of it"
-    except Exception as error:  # Whatever it is: the other fan-ins of the tick are still evaluated.
+        return None if counts(work) else f"{name_of(counts)} returned False for it"
+    except Exception as error:  # Any error: the tick still evaluates its other fan-ins.
         first = next(iter(str(error).splitlines()), "")
         return f"{name_of(counts)} raised {type(error).__name__}: {first}"[:LONGEST_ERROR]
 
 
 def name_of(counts: Counts) -> str:
-    """Returns what a function is called."""
+    """Returns the name of a function."""
     counts = getattr(counts, "func", counts)  # Of a partial.
     return str(getattr(counts, "__name__", None) or type(counts).__name__)
 
@@ -90,8 +91,7 @@ def ends_of(ended: Ended, upstream: str) -> Collection[End]:
 
 
 def check_counts(counts: object) -> None:
-    """Raises FanInError unless this is None, or a function that can be asked about one unit of
-    upstream work."""
+    """Raises FanInError unless this is None, or a function of one argument."""
     if counts is None:
         return
     fault = _fault(counts)
@@ -108,17 +108,17 @@ def _fault(counts: object) -> str | None:
     of_call = getattr(counts, "__call__", None)  # noqa: B004 (asked of what is callable)
     for kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction):
         if kind(counts) or kind(of_call):
-            return "is asynchronous, so that what it returns is always true"
+            return "is asynchronous, so its result is always true"
     if inspect.isgeneratorfunction(counts) or inspect.isgeneratorfunction(of_call):
-        return "is a generator, so that what it returns is always true"
+        return "is a generator, so its result is always true"
     try:
         hash(counts)
     except TypeError:
-        return "is not hashable, so it can be no part of a condition"
+        return "is not hashable, so it cannot be part of a condition"
     try:
         signature = inspect.signature(counts)
     except ValueError:
-        return None  # Written in C, and says nothing of itself.
+        return None  # Written in C: its signature is not known.
     try:
         signature.bind(object())
     except TypeError:
@@ -127,11 +127,10 @@ def _fault(counts: object) -> str | None:
 
 
 def check_ended(ended: object, upstreams: Iterable[str]) -> Mapping[str, frozenset[End]]:
-    """Returns the ends that are completions, of the upstreams for which these are not success
-    alone.
+    """Returns the ends that are completions, for the upstreams that have others than success alone.
 
     Raises:
-        FanInError: It is no mapping, names what is no upstream, or an end that there is not.
+        FanInError: It is no mapping, or names an unknown upstream or end.
     """
     if not isinstance(ended, Mapping):
         raise FanInError(
@@ -153,7 +152,7 @@ def check_ended(ended: object, upstreams: Iterable[str]) -> Mapping[str, frozens
                 else f"ended[{name!r}]={ends!r} is not a set of ends: give some of {allowed}"
             )
         if not ends or not all(end in ENDS for end in ends):
-            fault = "has an end that there is not" if ends else "is empty, so nothing could count"
+            fault = "has an unknown end" if ends else "is empty, so nothing could count"
             raise FanInError(f"ended[{name!r}]={ends!r} {fault}: give some of {allowed}")
         checked[name] = frozenset(cast(Collection[End], ends))
     return {name: ends for name, ends in checked.items() if ends != SUCCESS_ALONE}

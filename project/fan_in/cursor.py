@@ -3,7 +3,7 @@
 It holds at most two entries per key and upstream, and earlier completions if the terms need any, as
 many as ``history`` keeps. It drops a key when nothing of it can count any more. It is a cache:
 completions can be read again from the run storage, and what was used from the tags of the
-downstream's runs. So a missing, corrupt, foreign or older cursor is discarded.
+downstream's runs. So a missing, corrupt, foreign or older cursor is simply discarded.
 """
 
 import hashlib
@@ -30,32 +30,32 @@ from .windows import MOST_CLOCK_SKEW
 VERSION = 3
 
 CHECK = ',"check":'
-"""What stands between a cursor and its checksum. A cursor that was damaged and can still be read
-would use up what no batch used, or give back what one did."""
+"""Separates a cursor from its checksum. A damaged cursor that can still be read would use up what
+no batch used, or give back what a batch used."""
 
 REQUEST_TAG = ".dagster/fan_in_request"
-"""The sensor's memory in the runs that it requests. Dagster shows no tag of this prefix, finds runs
-by it, and keeps it in a re-execution."""
+"""The sensor's memory in the runs that it requests. Dagster hides tags with this prefix, finds runs
+by them, and keeps them in a re-execution."""
 
 REQUEST_TAG_BEFORE = "fan_in/request"
-"""As the releases before wrote it, in plain text."""
+"""The same as earlier releases wrote it, in plain text."""
 
 CONSUME_TAG = "fan_in/consume"
-"""With the value "true", on a launch of the downstream job by hand: it uses up what had ended."""
+"""With the value "true" on a launch by hand of the downstream job: it uses up what had ended."""
 
 LAST_ID = chr(0x10FFFF)
-"""Comes after every run id, of those that ended at one time."""
+"""Sorts after every run id among those that ended at one time."""
 
 LONGEST_TAG = 2000
 """The most characters in one tag: Postgres refuses an index entry of more than 2,704 bytes."""
 
 LONGEST_REQUEST = 10_000_000
-"""The most bytes in which a request is looked for."""
+"""The most bytes that a request may unpack to."""
 
 NO_HISTORIES: Mapping[str, Any] = MappingProxyType({})
 
 MOST_KEYS = 2000
-"""How many keys the state remembers, the most recent first. A forgotten key is read again when an
+"""How many keys the state remembers, most recent first. A forgotten key is read again when an
 upstream completes with it."""
 
 
@@ -64,8 +64,8 @@ class RolledMark:
     """How far the partitions of one upstream are used up for a key.
 
     Args:
-        to: What ended by then is used, of whatever partition, in epoch seconds.
-        except_for: The partitions of which newer runs are used, each with the newest of them.
+        to: Runs of any partition that ended up to then are used, in epoch seconds.
+        except_for: The partitions with newer used runs, each with its newest used run.
     """
 
     to: float
@@ -75,8 +75,8 @@ class RolledMark:
     def of(state: "KeyState", upstream: str, at: datetime) -> "RolledMark":
         """Returns the mark of a request of all that a key's state knows.
 
-        What ended shortly before the request may become visible only later, so that for those
-        partitions it is told what was known.
+        A run that ended shortly before the request may become visible only later. For such
+        partitions, the mark says what was known.
         """
         to = (at - MOST_CLOCK_SKEW).timestamp()
         known = {
@@ -87,7 +87,7 @@ class RolledMark:
         return RolledMark(to=to, except_for=known)
 
     def positions_of(self, upstream: str) -> Mapping[str, tuple[float, str]]:
-        """Returns the positions up to which it is used: of the upstream, and of its partitions."""
+        """Returns the positions up to which the upstream and its partitions are used."""
         return {upstream: (self.to, LAST_ID), **self.except_for}
 
 
@@ -99,7 +99,7 @@ class SensorRequest:
         batch_id: The batch's identifier.
         at: The time of the tick.
         positions: What it uses up: for each upstream the end time and the id of a run.
-        key: The batch's key, where there are keys.
+        key: The batch's key, if there are keys.
         members: The upstreams in the batch; the others of ``positions`` were not ready.
         ended: How the runs of some upstreams ended, if not in success.
         without: The upstreams that were missing, if it was requested early: then it uses up
@@ -123,13 +123,13 @@ class SensorRequest:
         last_request: datetime | None = None,
         rolled: "Mapping[str, RolledMark]" = NO_HISTORIES,
     ) -> "SensorRequest":
-        """Returns the request for a batch that was decided on.
+        """Returns the request for a batch.
 
         Args:
             decision: The decision.
             batch: Its batch.
-            last_request: When the sensor last requested the key. It names an early request, so that
-                evaluators that know of different completions request it once.
+            last_request: When the sensor last requested the key. It names an early request:
+                evaluators that know of different completions then request it once.
             rolled: How far it uses up the partitions of upstreams that are rolled up.
         """
         batch_id, used = batch.id, decision.consumed
@@ -150,7 +150,7 @@ class SensorRequest:
 
     @property
     def uses(self) -> Mapping[str, tuple[float, str]]:
-        """What it uses up, of each partition that is rolled up on its own."""
+        """What it uses up; for a rollup, of each partition by itself."""
         if not self.rolled:
             return self.positions
         marks = (mark.positions_of(name) for name, mark in self.rolled.items())
@@ -158,7 +158,7 @@ class SensorRequest:
         return dict(chain(others.items(), *(of.items() for of in marks)))
 
     def rolling_up(self, names: Collection[str]) -> "SensorRequest":
-        """Returns the request as it is for a sensor that rolls only these upstreams up."""
+        """Returns the request for a sensor that rolls up only these upstreams."""
         if self.rolled.keys() <= set(names):
             return self
         return replace(self, rolled={n: mark for n, mark in self.rolled.items() if n in names})
@@ -190,7 +190,7 @@ class SensorRequest:
 
     @staticmethod
     def from_tags(tags: Mapping[str, str]) -> "SensorRequest | None":
-        """Returns the request that a run's tags hold, or None if they hold none."""
+        """Returns the request in a run's tags; None if there is none."""
         packed, plain = _joined(tags, REQUEST_TAG), _joined(tags, REQUEST_TAG_BEFORE)
         try:
             text = _unpacked(packed) if packed else plain
@@ -207,7 +207,7 @@ def _joined(tags: Mapping[str, str], name: str) -> str:
 
 
 def _unpacked(text: str) -> bytes:
-    # No more than a request can be: what somebody made up may unpack to anything.
+    # Limited to the size of a request: a forged tag may unpack to anything.
     return zlib.decompressobj().decompress(b64decode(text, validate=True), LONGEST_REQUEST)
 
 
@@ -222,9 +222,9 @@ class LastRequests:
     Args:
         used_at: When completions were last used up, by a whole batch or by hand, whatever upstreams
             there are now; None if that is not known.
-        at: When the sensor last requested a whole batch, if a deadline asks.
-        members: The upstreams in it.
-        early_at: When it last requested one early, if a deadline asks.
+        at: When the sensor last requested a whole batch, if a deadline needs it.
+        members: The upstreams in that batch.
+        early_at: When the sensor last made an early request, if a deadline needs it.
     """
 
     used_at: datetime | None = None
@@ -254,7 +254,7 @@ class LastRequests:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What ``decide`` is told of them."""
+        """The arguments of ``decide`` about them."""
         return {
             "requested_at": self.used_at,
             "requested_early_at": self.early_at,
@@ -272,7 +272,7 @@ class KeyState:
     Args:
         newest: For each upstream that completed, its newest completion.
         used: How far the completions of each upstream are used up.
-        earlier: The unused completions before the newest, the oldest first, of upstreams whose
+        earlier: The unused completions before the newest, oldest first, for upstreams whose
             history is kept.
         last: Its last requests.
     """
@@ -290,8 +290,8 @@ class KeyState:
     def with_completions(
         self, completions: Iterable[Completion], histories: Histories = NO_HISTORIES
     ) -> "KeyState":
-        """Returns the state with these completions known; the newest of each upstream is kept, and
-        what its history keeps of the others."""
+        """Returns the state with these completions: the newest of each upstream, and those of the
+        others that its history keeps."""
         newer: dict[str, Completion] = {}
         others: list[Completion] = []
         for completion in completions:
@@ -321,7 +321,8 @@ class KeyState:
         return self if earlier == self.earlier else replace(self, earlier=earlier)
 
     def with_used(self, positions: Mapping[str, Any], at: datetime) -> "KeyState":
-        """Returns the state with completions used up to these positions, never less than before."""
+        """Returns the state with completions used up to these positions; what was used stays
+        used."""
         more = {name: Used(position=position, at=at) for name, position in positions.items()}
         used = merge_used(self.used, more)
         return replace(
@@ -339,8 +340,8 @@ class KeyState:
         return replace(self, earlier={})._with_earlier(others, histories)
 
     def with_request(self, request: SensorRequest, *, remembers: bool) -> "KeyState":
-        """Returns the state with what a request used up, and with the request itself if it
-        ``remembers`` requests."""
+        """Returns the state with what a request used up and, if it ``remembers`` requests, with the
+        request."""
         state = self if request.early else self.with_used(request.uses, request.at)
         if not remembers:
             return state
@@ -351,7 +352,7 @@ class KeyState:
         return replace(self, last=self.last.with_request(at, members, early=early))
 
     def knows(self, request: SensorRequest) -> bool:
-        """True when what a request used up is used."""
+        """True if what a request used up is used in this state."""
         if request.early:
             return self.last.early_at is not None and self.last.early_at >= request.at
         return all(
@@ -370,12 +371,12 @@ class KeyState:
 
     @cached_property
     def text(self) -> str:
-        """The state as JSON; made once, since most of it stays as it is from tick to tick."""
+        """The state as JSON; made once, since most of it is the same from tick to tick."""
         return _dump(_key_to_data(self))
 
     @cached_property
     def unused(self) -> Mapping[str, Completion]:
-        """For each upstream its newest completion, where no batch has used that."""
+        """For each upstream, its newest completion, unless a batch has used it."""
         return {
             name: completion
             for name, completion in self.newest.items()
@@ -402,24 +403,24 @@ class SensorState:
     Args:
         owner: Whose memory this is; a cursor of another owner is foreign.
         upstreams: The upstreams whose completions were read.
-        reach: How far back, in seconds, they were read; None for all of history.
+        reach: How far back they were read, in seconds; None for all of history.
         read_to: Epoch seconds up to which runs have been read.
         keys: What is known of each key; of the key None if there are no keys.
-        unsure: Upstreams without a completion inside ``reach``; older ones were not looked for.
-        keyless: The newest run of each upstream that was ignored, since it has no key.
+        unsure: Upstreams without a completion inside ``reach``; older ones were not searched.
+        keyless: The newest run of each upstream that was ignored because it has no key.
         requested: The last tick's requests, until their runs have been seen.
         places: How far the event log was read, for what becomes visible late.
-        parts: The newest run of each upstream that was ignored, since it was of a part of the job.
-        elsewhere: Upstreams whose runs were seen in another repository of the location that was
-            named, each with the repository that was looked for, and that one.
-        ended: Of which upstreams the completions are not successes alone, and which ends are.
+        parts: The newest run of each upstream that was ignored because it was a part of the job.
+        elsewhere: Upstreams whose runs were seen in another repository of the named location, each
+            with the expected repository and that one.
+        ended: The upstreams whose completions are not successes alone, with their ends.
         undecided: Failed runs of upstreams that may still be retried.
-        counted: Whether a function said what counts. It may be another one in the next process, so
-            a cursor says nothing of it, and not what it left out.
-        uncounted: The newest run of each upstream that it left out.
-        histories: What is kept of the completions before the newest.
+        counted: Whether a function said what counts. The next process may have another function, so
+            a cursor does not hold what it left out.
+        uncounted: The newest run of each upstream that the function left out.
+        histories: Which completions before the newest are kept.
         known_since: Since when it is known what was used, in epoch seconds; None in a cursor of a
-            release that did not keep it.
+            release that did not store it.
     """
 
     owner: str
@@ -443,8 +444,8 @@ class SensorState:
     def covers(
         self, upstreams: Iterable[str], reach: float | None, histories: Histories = NO_HISTORIES
     ) -> bool:
-        """True when the completions of all these upstreams were read at least that far back, and
-        as many of them were kept."""
+        """True if the completions of all these upstreams were read at least that far back, and at
+        least as many of them were kept."""
         if not self.upstreams.issuperset(upstreams):
             return False
         kept = self.histories
@@ -457,11 +458,11 @@ class SensorState:
         return self.keys.get(key, _NOTHING)
 
     def with_key(self, key: str | None, state: KeyState) -> "SensorState":
-        """Returns the state with something else known of a key."""
+        """Returns the state with another state of a key."""
         return self.with_keys({key: state})
 
     def with_keys(self, states: Mapping[str | None, KeyState]) -> "SensorState":
-        """Returns the state with something else known of some keys."""
+        """Returns the state with other states of some keys."""
         return replace(self, keys={**self.keys, **states})
 
     def only(self, upstreams: Iterable[str]) -> "SensorState":
@@ -483,7 +484,7 @@ class SensorState:
         )
 
     def without_completions(self) -> "SensorState":
-        """Returns the state with what was used alone: what had completed is to be read again."""
+        """Returns the state with only what was used: completions must be read again."""
         return SensorState(
             owner=self.owner,
             read_to=self.read_to,
@@ -493,20 +494,20 @@ class SensorState:
         )
 
     def keeping(self, histories: Histories) -> "SensorState":
-        """Returns the state with as much of the completions before the newest as these histories
-        keep; what was not kept before is not there."""
+        """Returns the state with only those completions before the newest that these histories
+        keep; what was not kept before is missing."""
         if histories == self.histories:
             return self
         keys = {key: state.keeping(histories) for key, state in self.keys.items()}
         return replace(self, histories=histories, keys=keys)
 
     def forgetting(self, seen_after: datetime, counts_after: datetime | None) -> "SensorState":
-        """Returns the state without the keys of which nothing can count any more.
+        """Returns the state without keys of which nothing can count any more.
 
         Args:
-            seen_after: Completions since then may be read again, so that it must be remembered
-                whether they were used.
-            counts_after: What completed before is outside every window; None if nothing is.
+            seen_after: Completions since then may be read again, so the state must remember whether
+                they were used.
+            counts_after: Completions before then are outside every window; None if none are.
         """
         kept = {request.key for request in self.requested}
         for key, state in self.keys.items():
@@ -517,7 +518,7 @@ class SensorState:
         return replace(self, keys={key: s for key, s in self.keys.items() if key in kept})
 
     def bounded(self, keep: Collection[str | None]) -> "SensorState":
-        """Returns the state with no more keys than ``MOST_KEYS`` and those to be kept."""
+        """Returns the state with at most ``MOST_KEYS`` keys, besides those to be kept."""
         if len(self.keys) <= MOST_KEYS:
             return self
         recent = sorted(self.keys, key=lambda key: self.keys[key].latest, reverse=True)
@@ -551,7 +552,7 @@ class SensorState:
 
     @staticmethod
     def from_json(text: str | None, owner: str) -> "SensorState | None":
-        """Returns the state that the cursor holds, or None if it is another's or unreadable."""
+        """Returns the state in a cursor; None if it is another sensor's, or unreadable."""
         text = text or ""
         try:
             data = json.loads(text)
@@ -571,7 +572,7 @@ class SensorState:
                 unsure=frozenset(map(_text, data["unsure"])),
                 keyless=_completions_from_data(data["keyless"], None),
                 requested=tuple(_request_from_data(request) for request in data["requested"]),
-                # Not in the cursors of earlier releases, which are good for all the rest.
+                # Not in the cursors of earlier releases; the rest of them is good.
                 places=tuple(
                     Place(_time(at).timestamp(), int(number))
                     for at, number in data.get("places", ())
@@ -596,7 +597,7 @@ class SensorState:
             return None
 
 
-# What reading hostile bytes as this module's JSON can raise; RecursionError for deep nesting.
+# What reading hostile bytes as JSON can raise here; RecursionError for deep nesting.
 _UNREADABLE = (
     ValueError,
     TypeError,
@@ -642,7 +643,7 @@ def _unused(
 
 
 def is_unused(completion: Completion, used: Mapping[str, Used]) -> bool:
-    """True if a completion is not used up, by a mark of its own or, of a partition, by that of its
+    """True if a completion is not used up by its own mark or, for a partition, by the mark of its
     upstream."""
     name = completion.upstream
     marks = used.get(name), used.get(whole_name(name))
@@ -655,8 +656,8 @@ def _histories_to_data(histories: Histories) -> dict[str, Any]:
 
 
 def _key_to_data(state: KeyState) -> tuple[Any, ...]:
-    """What is used up and is the newest, as most is, is written once; earlier completions, and
-    the last requests, only where there are any that what is used does not tell."""
+    """Returns a key's state as JSON data. A completion that is both the newest and used (as most
+    are) is written once; earlier completions and last requests only if they add anything."""
     used: dict[str, Any] = {}
     for name, mark in state.used.items():
         at = mark.at.timestamp() if mark.at else None
@@ -768,7 +769,7 @@ def _dump(data: Any) -> str:
 
 
 def _name(key: str | None) -> str:
-    """Returns a key as JSON; there may be thousands, and one encoder for all is not made anew."""
+    """Returns a key as JSON, with one encoder for all: there may be thousands of keys."""
     return "null" if key is None else encode_basestring_ascii(key)
 
 
@@ -783,7 +784,7 @@ def _completions_to_data(completions: Mapping[str, Completion]) -> dict[str, Any
 
 
 def _completion_to_data(completion: Completion) -> list[Any]:
-    """How a run ended is written if that is not in success."""
+    """Returns a completion as JSON data; the end of a run only if it is not success."""
     ended = [] if completion.ended in (None, "success") else [completion.ended]
     return [*completion.position, *ended]
 

@@ -32,13 +32,13 @@ def check_arguments(spec: SensorConfig) -> None:
         )
     if spec.alarm_on is not None and spec.deadline is None:
         raise FanInError(
-            f"alarm_on={spec.alarm_on.to_user_string()!r} is told only past a deadline, and there"
-            " is none: give deadline="
+            f"alarm_on={spec.alarm_on.to_user_string()!r} needs a deadline, and there is none:"
+            " give deadline="
         )
 
 
 def check_mappings(spec: SensorConfig) -> None:
-    """Raises FanInError for a rollup or a mapping that cannot be, as far as can be told before the
+    """Raises FanInError for an impossible rollup or mapping, as far as is known before the
     definitions are loaded."""
     mappings, rolled = spec.partition_mappings, rolled_up(spec, spec.names)
     if not isinstance(mappings, Mapping):
@@ -59,8 +59,8 @@ def check_mappings(spec: SensorConfig) -> None:
             )
         if name in rolled and name not in spec.mapped_by_mapping:
             raise FanInError(
-                f"rollup of {name!r} asks which partitions make a key, and a function cannot tell:"
-                f" give partition_mappings={{{name!r}: …}} a PartitionMapping"
+                f"rollup of {name!r} needs the partitions of a key, and a function cannot list"
+                f" them: give partition_mappings={{{name!r}: …}} a PartitionMapping"
             )
     if spec.mapped_by_function and spec.tag is None:
         raise FanInError(
@@ -70,8 +70,8 @@ def check_mappings(spec: SensorConfig) -> None:
     for name in sorted(spec.mapped):
         if spec.tag not in (None, PARTITION_TAG):
             raise FanInError(
-                f"correlate_by={spec.tag!r} beside partitions of {name!r} that are mapped: the keys"
-                f" are partitions then: give correlate_by={PARTITION_TAG!r}"
+                f"correlate_by={spec.tag!r}, but the partitions of {name!r} are mapped, so the keys"
+                f" are partitions: give correlate_by={PARTITION_TAG!r}"
             )
         if spec.by_name[name].location is not None:
             raise FanInError(
@@ -80,20 +80,20 @@ def check_mappings(spec: SensorConfig) -> None:
             )
         if name in rolled and name in spec.count:
             raise FanInError(
-                f"count of {name!r}, of which many partitions are rolled up, so that a number of"
-                " them says nothing: take it out of count"
+                f"count of {name!r}: many of its partitions are rolled up, so a number of them"
+                " means nothing: take it out of count"
             )
 
 
 def check_alarm(spec: SensorConfig, job: object) -> None:
-    """Raises FanInError for a deadline whose alarm has nowhere to go, as far as can be told before
-    the definitions are loaded."""
+    """Raises FanInError for a deadline whose alarm has nowhere to go, as far as is known before the
+    definitions are loaded."""
     if spec.deadline is None or spec.alarm_on is not None or not isinstance(job, dg.JobDefinition):
         return
     if not job.asset_layer.executable_asset_keys:
         raise FanInError(
-            f"sensor {spec.name!r} has a deadline, and {spec.job_name!r} makes no asset whose check"
-            " could tell that it has passed: name the asset that stands for it, alarm_on='my_asset'"
+            f"sensor {spec.name!r} has a deadline, and {spec.job_name!r} makes no asset for the"
+            " check of it: name the asset that stands for the job, alarm_on='my_asset'"
         )
 
 
@@ -104,8 +104,8 @@ def check_code_location(
 
     Args:
         spec: The sensor's arguments.
-        repository: The definitions; None if they are not at hand.
-        home: Their code location and repository, if these are known.
+        repository: The definitions; None if not available.
+        home: Their code location and repository, if known.
     """
     if home and any(
         (u.location, u.repository, u.job_name) == (*home, spec.job_name) for u in spec.upstreams
@@ -145,7 +145,7 @@ def check_maps(
     partitions: dg.PartitionsDefinition | None,
     of_upstreams: Mapping[str, dg.PartitionsDefinition | None],
 ) -> None:
-    """Raises FanInError for partitions of upstreams that nothing maps to those of the downstream.
+    """Raises FanInError for upstream partitions that nothing maps to those of the downstream.
 
     Args:
         spec: The sensor's arguments.
@@ -164,8 +164,8 @@ def check_maps(
             )
         if partitions is None and spec.tag is not None:
             raise FanInError(
-                f"sensor {spec.name!r} correlates by partition, and {spec.job_name!r} has none, so"
-                f" that those of {name} make no key: take correlate_by out"
+                f"sensor {spec.name!r} correlates by partition, but {spec.job_name!r} has none, so"
+                f" those of {name} make no key: take correlate_by out"
             )
 
 
@@ -174,7 +174,7 @@ def check_partitions(
     partitions: dg.PartitionsDefinition | None,
     of_upstreams: Mapping[str, dg.PartitionsDefinition | None],
 ) -> None:
-    """Raises FanInError for a downstream job whose partitions the keys cannot be.
+    """Raises FanInError if the keys cannot be the partitions of the downstream job.
 
     Args:
         spec: The sensor's arguments.
@@ -205,8 +205,8 @@ def check_partitions(
 
 
 def _has_keys_of(others: Any, partitions: Any) -> bool:
-    """True when the keys of some partitions are keys of others, too, as far as that can be told
-    without loading them. Time partitions may start and end at other times."""
+    """True if the keys of some partitions are also keys of others, as far as is known without
+    loading them. Time partitions may start and end at other times."""
     if others == partitions:
         return True
     if isinstance(partitions, dg.TimeWindowPartitionsDefinition):

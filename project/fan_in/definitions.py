@@ -24,42 +24,41 @@ def with_fan_in(
     minimum_interval_seconds: int | None = None,
     run_tags: Mapping[str, str] | None = None,
 ) -> dg.Definitions:
-    """Returns the definitions with an automation sensor for the fan-ins on assets, which Dagster's
-    default sensor skips without a word: it evaluates only Dagster's own conditions.
+    """Returns the definitions with an automation sensor that evaluates the fan-ins on assets.
+    Dagster's default sensor skips them without a word: it evaluates only Dagster's own conditions.
 
-    The sensor runs in user code and targets every asset whose condition has a fan-in and that none
-    of your own automation sensors targets, together with the conditioned assets that are connected
-    to it: what one tick can request now, one tick can request afterwards. All others stay with the
-    default sensor; no asset is evaluated by both. Conditions of Dagster's own that move begin anew,
-    as in any new sensor; a fan-in keeps nothing in a sensor, and loses nothing.
+    The sensor runs in user code. It targets every asset whose condition has a fan-in, unless one of
+    your own automation sensors targets it, and the conditioned assets that are connected to it:
+    what one tick could request before, one tick can still request. All others stay with the default
+    sensor; no asset is evaluated by both. Dagster's own conditions that move begin anew, as in any
+    new sensor. A fan-in keeps nothing in a sensor, so it loses nothing.
 
-    Above 500 conditioned assets and checks, which is as many as Dagster lets a sensor in user code
-    evaluate, there are several: ``name``, ``name_2`` and so on, which may divide the assets anew
-    when the graph changes. Parts that are connected stay together as far as there is room. Never
-    parted are the assets of a multi-asset that cannot be subset, and an asset from an upstream with
-    which it shares an upstream.
+    Dagster lets a sensor in user code evaluate at most 500 conditioned assets and checks. Above
+    that there are several sensors (``name``, ``name_2`` and so on), and a change of the graph may
+    divide the assets anew. Connected assets stay together as far as there is room. Two things are
+    never parted: a multi-asset that cannot be subset, and an asset and its upstream if they share
+    an upstream.
 
-    A fan-in with a ``deadline``, a sensor's too, gets a check on its downstream asset,
-    ``fan_in_deadline`` (of a sensor, its name and ``_deadline``), and all of them a companion
-    sensor, which fails the check, as a warning, when a wait passes its deadline. The check is a
-    step of the runs that make the asset, and passes when the whole batch has been requested.
+    Each fan-in with a ``deadline``, on an asset or a sensor, gets a check on its downstream asset,
+    ``fan_in_deadline`` (for a sensor, its name and ``_deadline``). One companion sensor fails these
+    checks, as a warning, when a wait passes its deadline. The check is a step of the runs that make
+    the asset. It passes when the whole batch has been requested.
 
     Args:
         defs: All definitions of the code location, as from ``dg.load_from_defs_folder``.
         name: The name of the sensor.
         alarm_sensor: The name of the companion sensor.
-        default_status: Whether it starts as running. The default is stopped, as of every sensor:
-            if the default sensor was switched on, switch this one on, too.
-        minimum_interval_seconds: The minimum number of seconds between its ticks; 30 by default.
-        run_tags: The tags of the runs that it requests.
+        default_status: Whether both start as running. The default is stopped, as for every sensor:
+            if the default sensor was on, switch this one on, too.
+        minimum_interval_seconds: The minimum number of seconds between ticks; 30 by default.
+        run_tags: The tags of the runs that the sensor requests.
 
     Raises:
-        FanInError: A fan-in can never work: an upstream job is no job of the code location and
-            names no other, a condition names an asset that is none, sits on a check or a job, or is
-            left to a sensor that cannot evaluate it, a sensor's target holds part of a
-            multi-asset or more than 500, or the job of a sensor with a deadline stands for no
-            asset. What may be wrong is a warning. ``fan-in check`` tells the
-            same.
+        FanInError: A fan-in can never work: an upstream job is not in the code location and names
+            no other location; a condition names an asset that does not exist, is set on a check or
+            a job, or is left to a sensor that cannot evaluate it; a sensor's target holds part of a
+            multi-asset, or more than 500; or the job of a sensor with a deadline stands for no
+            asset. What may be wrong is a warning. ``fan-in check`` finds the same.
     """
     if not isinstance(defs, dg.Definitions):
         raise FanInError(
@@ -84,7 +83,7 @@ def with_fan_in(
 def _sensors(
     defs: dg.Definitions, name: str, arguments: Mapping[str, Any]
 ) -> Sequence[AutomationSensor]:
-    """Returns the sensors that are missing; the arguments are those of each."""
+    """Returns the sensors that are missing, each with these arguments."""
     graph = defs.get_repository_def().asset_graph
     own = automation_sensors(defs.sensors or ())
     return [
@@ -109,8 +108,8 @@ def _sensor(name: str, **arguments: Any) -> AutomationSensor:
 
 
 def _candidates(graph: Any, own: Sequence[AutomationSensor]) -> Mapping[str, Candidate]:
-    """Returns the conditioned assets that no sensor of the user's own targets, and what is only
-    made together with them."""
+    """Returns the conditioned assets that no sensor of the user targets, and the assets that are
+    only made together with them."""
     taken = set().union(*(sensor.asset_selection.resolve(graph) for sensor in own))
     checked = set().union(*(sensor.asset_selection.resolve_checks(graph) for sensor in own))
     sizes: dict[dg.AssetKey, int] = {}
@@ -143,7 +142,7 @@ def _names(keys: set[dg.AssetKey]) -> frozenset[str]:
 
 
 def _target(keys: Sequence[str], own: Sequence[AutomationSensor]) -> dg.AssetSelection:
-    """Returns the selection of assets and of their checks, without checks that another sensor
+    """Returns the selection of the assets and their checks, without checks that another sensor
     targets."""
     selection: dg.AssetSelection = dg.AssetSelection.assets(
         *map(dg.AssetKey.from_user_string, keys)

@@ -5,7 +5,7 @@ condition decides only those again.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -19,13 +19,12 @@ from .asset_requests import AssetRequest, AssetRequests
 from .compat.python import UTC
 from .counts import Counts
 from .errors import FanInError
-from .evaluation_records import KnownPartitions, Seen
 from .gathering import Gathering, Verdict
-from .history import Histories
+from .history import History
 from .partition_maps import Pairing, PartitionMap, are_times, partition_end
 from .rollup import Rollup
-from .rule import NOTHING, Batch, Completion, Uncounted, Used
-from .windows import MOST_CLOCK_SKEW, Window, in_window
+from .rule import NOTHING, Completion, Uncounted, Used
+from .windows import Window
 
 if TYPE_CHECKING:
     from .asset_tick import AssetTick
@@ -230,36 +229,58 @@ class Upstream:
         return None if anew else changed
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class KeyFacts:
     """The rule's input for one partition of a downstream.
 
     Args:
+        requested_at: When a whole batch was last requested for it.
+        requested_with: The upstreams in that; None if it was by hand, or nothing tells.
+        requested_early_at: When it was last requested early.
+        lost: The launch of the newest request, if that never started.
+        uncounted: The newest completions that do not count.
         completions: The newest of each upstream.
         earlier: Those before the newest that are not used, of upstreams whose history is kept.
         used: Those of the newest that are used up.
         withheld: Those that an unfinished launch withholds, by upstream and id, and that launch.
         given_back: True if one of them was used up by a request that gave it back.
-        requested_at: When a whole batch was last requested for it.
-        requested_with: The upstreams in that; None if it was by hand, or nothing tells.
-        requested_early_at: When it was last requested early.
         absent: Upstreams that have no partition for it.
         rolled: The partitions of upstreams that are rolled up.
-        uncounted: The newest completions that do not count.
     """
 
-    completions: Sequence[Completion]
-    earlier: Sequence[Completion]
-    used: Mapping[str, Used]
-    withheld: Mapping[str, Mapping[str, str]]
+    requested_at: datetime | None
+    requested_with: frozenset[str] | None
+    requested_early_at: datetime | None
+    lost: str | None
+    uncounted: Mapping[str, Uncounted]
+    completions: list[Completion] = field(default_factory=list)
+    earlier: list[Completion] = field(default_factory=list)
+    used: dict[str, Used] = field(default_factory=dict)
+    withheld: dict[str, dict[str, str]] = field(default_factory=dict)
     given_back: bool = False
-    requested_at: datetime | None = None
-    requested_with: frozenset[str] | None = None
-    requested_early_at: datetime | None = None
-    absent: frozenset[str] = frozenset()
-    rolled: Mapping[str, Rollup] = field(default_factory=dict)
-    lost: str | None = None
-    uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+    rolled: dict[str, Rollup] = field(default_factory=dict)
+
+
+@dataclass
+class Asked:
+    """What the parts of a condition ask of its upstreams, all together.
+
+    Args:
+        windows: The upstreams that are named anywhere, with their windows there.
+        via: Of which asset each of them is asked: the downstream itself, or a dependency.
+        rolled: The windows of parts that roll an upstream up.
+        histories: What is kept of their completions before the newest.
+        needed: How many completions each of them is ready with.
+        counts: Says which of their completions count; None if all do.
+    """
+
+    windows: dict[dg.AssetKey, tuple[Window, ...]] = field(default_factory=dict)
+    via: dict[dg.AssetKey, dg.AssetKey] = field(default_factory=dict)
+    rolled: dict[dg.AssetKey, tuple[Window, ...]] = field(default_factory=dict)
+    histories: dict[str, History] = field(default_factory=dict)
+    needed: dict[str, int] = field(default_factory=dict)
+    counts: Counts | None = None
 
 
 class Downstream:
@@ -268,32 +289,18 @@ class Downstream:
     Args:
         graph: The asset graph.
         key: The downstream.
-        windows: The upstreams that its condition names anywhere, with their windows there.
-        via: Of which asset each of them is asked: the downstream itself, or a dependency.
-        rolled: The windows of parts that roll an upstream up.
-        histories: What is kept of their completions before the newest.
-        needed: How many completions each of them is ready with, where that is more than one.
-        counts: Says which of their completions count; None if all do.
+        asked: What its condition asks.
     """
 
-    def __init__(
-        self,
-        graph: Any,
-        key: dg.AssetKey,
-        windows: Mapping[dg.AssetKey, Collection[Window]],
-        via: Mapping[dg.AssetKey, dg.AssetKey],
-        rolled: Mapping[dg.AssetKey, Collection[Window]],
-        histories: Histories,
-        needed: Mapping[str, int],
-        counts: Counts | None = None,
-    ) -> None:
-        self.graph, self.key, self.windows, self.via = graph, key, windows, via
-        self.rolled, self.histories, self.needed, self.counts = rolled, histories, needed, counts
+    def __init__(self, graph: Any, key: dg.AssetKey, asked: Asked) -> None:
+        self.graph, self.key, self.asked = graph, key, asked
         self.asset = key.to_string()
         self.partitions_def = graph.get(key).partitions_def
         self.upstreams = {
-            k.to_user_string(): Upstream(graph, k, key, via[k], k in rolled, counts)
-            for k in sorted(windows)
+            k.to_user_string(): Upstream(
+                graph, k, key, asked.via[k], k in asked.rolled, asked.counts
+            )
+            for k in sorted(asked.windows)
         }
         self.facts = AssetFacts()
         self.journal: list[str | None] = []
@@ -359,16 +366,7 @@ class Downstream:
         """Returns the downstream as a tick knew it, even if another tick has followed since."""
         if self._followed is tick.token:
             return self
-        then = Downstream(
-            self.graph,
-            self.key,
-            self.windows,
-            self.via,
-            self.rolled,
-            self.histories,
-            self.needed,
-            self.counts,
-        )
+        then = Downstream(self.graph, self.key, self.asked)
         then.follow(tick)
         then.read_used(self.requests.by_ticks, tick)
         return then
@@ -400,65 +398,73 @@ class Downstream:
 
     def _of(self, partition: str | None, tick: "AssetTick") -> KeyFacts:
         requests = self.requests.of(partition, tick)
-        completions: list[Completion] = []
-        earlier: list[Completion] = []
-        used: dict[str, Used] = {}
-        withheld: dict[str, dict[str, str]] = {}
-        rolled: dict[str, Rollup] = {}
-        given_back, absent = False, set()
-        for name, upstream in self.upstreams.items():
-            verdict_on = partial(self._verdict, name, requests, partition, tick)
-            if (gathering := upstream.gathering(partition, tick)) is not None:
-                if gathering.enumerated.is_nothing and partition is not None:
-                    absent.add(name)
-                    continue
-                gathering.judge(requests, verdict_on)
-                rolled[name] = rollup_of(name, gathering, partition)
-                if name in self.histories:  # A wait may begin with any of them.
-                    facts = sorted(gathering.all(upstream.facts.earlier))
-                    unused = (f for f in facts if verdict_on(f).used_at is None)
-                    begins = tuple(completion_of(name, fact, partition) for fact in unused)
-                    rolled[name] = replace(rolled[name], unused=begins)
-                given_back |= gathering.given_back
-            fact = upstream.fact(partition)
-            if fact is None:
-                if upstream.map is not None and not upstream.map.exists_for(tick.view, partition):
-                    absent.add(name)
-                continue
-            completions.append(completion_of(name, fact, partition))
-            before = upstream.facts_before(partition) if name in self.histories else ()
-            for each in (fact, *before):
-                verdict = verdict_on(each)
-                if verdict.used_at is not None:
-                    used[name] = Used(position=position_of(each), at=_datetime(verdict.used_at))
-                    break  # What is older is used up with it.
-                if each is not fact:
-                    earlier.append(completion_of(name, each, partition))
-                if verdict.launch is not None:
-                    withheld.setdefault(name, {})[str(each.id)] = verdict.launch
-                given_back |= verdict.given_back
         whole = next((r for r in requests if r.uses), None)
         early = next((r for r in requests if r.early is not None and not r.given_back), None)
-        return KeyFacts(
-            completions=completions,
-            earlier=earlier,
-            used=used,
-            withheld=withheld,
-            given_back=given_back,
+        known = KeyFacts(
             requested_at=_datetime(whole.decided_at) if whole else self._long_ago(partition),
             requested_with=whole.members(partition) if whole else None,
             requested_early_at=_datetime(early.decided_at) if early else None,
-            absent=frozenset(absent),
-            rolled=rolled,
             lost=requests[0].launch if requests and requests[0].is_lost else None,
-            uncounted={
-                name: one
-                for name, upstream in self.upstreams.items()
-                if (one := upstream.uncounted(partition)) is not None
-            }
-            if self.counts
-            else NOTHING,
+            uncounted=self._uncounted_of(partition) if self.asked.counts else NOTHING,
         )
+        for name, upstream in self.upstreams.items():
+            verdict_on = partial(self._verdict, name, requests, partition, tick)
+            gathering = upstream.gathering(partition, tick)
+            if gathering is not None:
+                if gathering.enumerated.is_nothing and partition is not None:
+                    known.absent.add(name)
+                    continue
+                gathering.judge(requests, verdict_on)
+                self._add_rolled(known, name, gathering, partition, verdict_on)
+            if upstream.fact(partition) is not None:
+                self._add_newest(known, name, partition, verdict_on)
+            elif upstream.map is not None and not upstream.map.exists_for(tick.view, partition):
+                known.absent.add(name)
+        return known
+
+    def _add_rolled(
+        self,
+        known: KeyFacts,
+        name: str,
+        gathering: Gathering,
+        partition: str | None,
+        verdict_on: Callable[[StoredCompletion], Verdict],
+    ) -> None:
+        rollup = rollup_of(name, gathering, partition)
+        if name in self.asked.histories:  # A wait may begin with any of them.
+            facts = sorted(gathering.all(self.upstreams[name].facts.earlier))
+            unused = (fact for fact in facts if verdict_on(fact).used_at is None)
+            begins = tuple(completion_of(name, fact, partition) for fact in unused)
+            rollup = replace(rollup, unused=begins)
+        known.rolled[name] = rollup
+        known.given_back |= gathering.given_back
+
+    def _add_newest(
+        self,
+        known: KeyFacts,
+        name: str,
+        partition: str | None,
+        verdict_on: Callable[[StoredCompletion], Verdict],
+    ) -> None:
+        upstream = self.upstreams[name]
+        fact = upstream.fact(partition)
+        assert fact is not None
+        known.completions.append(completion_of(name, fact, partition))
+        before = upstream.facts_before(partition) if name in self.asked.histories else ()
+        for each in (fact, *before):
+            verdict = verdict_on(each)
+            if verdict.used_at is not None:
+                known.used[name] = Used(position=position_of(each), at=_datetime(verdict.used_at))
+                break  # What is older is used up with it.
+            if each is not fact:
+                known.earlier.append(completion_of(name, each, partition))
+            if verdict.launch is not None:
+                known.withheld.setdefault(name, {})[str(each.id)] = verdict.launch
+            known.given_back |= verdict.given_back
+
+    def _uncounted_of(self, partition: str | None) -> Mapping[str, Uncounted]:
+        each = {name: upstream.uncounted(partition) for name, upstream in self.upstreams.items()}
+        return {name: one for name, one in each.items() if one is not None}
 
     def _verdict(
         self,
@@ -517,45 +523,6 @@ class Downstream:
         for partition in self.requests.read_ticks(partitions, tick):
             self._known.pop(partition, None)
 
-    # --- what is recorded ----------------------------------------------------------------
-
-    def seen(self, partition: str | None, tick: "AssetTick", early: Batch | None = None) -> Seen:
-        """Returns the newest completion of each upstream for a partition, and whether it is ready
-        by any part of the condition: what a request of the partition uses up.
-
-        Args:
-            partition: The partition.
-            tick: The tick.
-            early: The batch that is requested of it, if that is early.
-        """
-        facts = self.of(partition, tick)
-        in_batch = {c.upstream for c in early.completions} if early is not None else ()
-        seen: dict[str, tuple[int, float, str, bool]] = {}
-        for newest in facts.completions:
-            name, c = newest.upstream, newest
-            ready = self._is_ready(facts, newest, tick.at)
-            rollup, windows = facts.rolled.get(name), self.rolled.get(self.upstreams[name].key, ())
-            is_enough = rollup is not None and (rollup.is_whole() or name in in_batch)
-            if is_enough and rollup is not None and _is_young(rollup.new, windows, tick.at):
-                c, ready = rollup.new or c, True
-            seen[name] = c.position[1], c.position[0].timestamp(), c.run_id or "", ready
-        return seen
-
-    def _is_ready(self, facts: KeyFacts, newest: Completion, at: datetime) -> bool:
-        name, upstream = newest.upstream, self.upstreams[newest.upstream]
-        windows = self.windows[upstream.key]
-        if not upstream.rolls_up:  # It has one partition for each of the downstream, or none.
-            windows = (*windows, *self.rolled.get(upstream.key, ()))
-        used, withheld = facts.used.get(name), facts.withheld.get(name, {})
-        if newest.id in withheld or (used is not None and newest.position <= used.position):
-            return False
-        counted = [c for c in (newest, *facts.earlier) if c.upstream == name]
-        counted = [c for c in counted if c.id not in withheld]
-        return any(
-            sum(in_window(window, c.completed_at, at) for c in counted) >= self.needed.get(name, 1)
-            for window in windows
-        )
-
 
 MOST_JOURNAL = 50_000
 """How many changed partitions the journal holds; after that all are decided again."""
@@ -599,41 +566,6 @@ def rollup_of(name: str, gathering: Gathering, partition: str | None) -> Rollup:
         launch=launch,
         used_at=None if used_at is None else _datetime(used_at),
     )
-
-
-def lacking_partitions(
-    downstream: Downstream, early: Mapping[str | None, Batch], tick: "AssetTick"
-) -> Mapping[str | None, Mapping[str, frozenset[str]]]:
-    """Returns, for each upstream that an early batch lacks some of, the missing ones of its own
-    partitions; by the downstream's partition."""
-
-    def missing(partition: str | None, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
-        of = ((name, downstream.upstreams[name].gathering(partition, tick)) for name in names)
-        return {name: g.all_missing for name, g in of if g is not None and g.missing}
-
-    return {
-        partition: missing(partition, batch.without or ()) for partition, batch in early.items()
-    }
-
-
-def known_partitions(
-    downstream: Downstream, partitions: Collection[str | None], tick: "AssetTick"
-) -> KnownPartitions | None:
-    """Returns what is known of the partitions that are rolled up into these; None if none are."""
-    rolled = {name: of for name, of in downstream.upstreams.items() if of.rolls_up}
-    if not rolled:
-        return None
-    young_from = (tick.at - MOST_CLOCK_SKEW).timestamp()
-    recent: dict[str, dict[str | None, frozenset[int]]] = {}
-    for name, upstream in rolled.items():
-        gatherings = ((p, upstream.gathering(p, tick)) for p in partitions)
-        known = {p: frozenset(g.known_since(young_from)) for p, g in gatherings if g}
-        recent[name] = {partition: ids for partition, ids in known.items() if ids}
-    return KnownPartitions(young_from, recent)
-
-
-def _is_young(of: Completion | None, windows: Iterable[Window], at: datetime) -> bool:
-    return of is not None and any(in_window(window, of.completed_at, at) for window in windows)
 
 
 def _datetime(seconds: float) -> datetime:

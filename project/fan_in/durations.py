@@ -1,9 +1,9 @@
-"""Times as people write them, in YAML, for the command, and in recordings.
+"""Times as people write them: in YAML, for the command, and in recordings.
 
 | what | text |
 | --- | --- |
 | a duration | 30s, 12h, 1h30m, and ISO 8601 such as PT1H30M |
-| a calendar's period | day/Europe/Berlin, day/UTC@06:00, hour/UTC, week/UTC@sunday, month/UTC |
+| a calendar period | day/Europe/Berlin, day/UTC@06:00, hour/UTC, week/UTC@sunday, month/UTC |
 | a time of day | 09:00/Europe/Berlin |
 """
 
@@ -26,10 +26,10 @@ _TIMEDELTA = TypeAdapter(timedelta)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Returns the duration that a text such as 30s, 10m, 12h, 7d, 1h30m or PT1H30M stands for.
+    """Returns the duration in a text such as 30s, 10m, 12h, 7d, 1h30m or PT1H30M.
 
     Raises:
-        FanInError: It stands for none, or for no time at all.
+        FanInError: It is no duration, or not positive.
     """
     try:
         duration = _TIMEDELTA.validate_python(_as_iso(text))
@@ -43,19 +43,19 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_window(text: str) -> Window:
-    """Returns the window that a text stands for: a duration, a calendar's period, or none.
+    """Returns the window in a text: a duration, a calendar period, or none.
 
     Raises:
-        FanInError: It stands for none of them.
+        FanInError: It is none of them.
     """
     return None if text == "none" else parse_pace(text)
 
 
 def parse_pace(text: str) -> timedelta | Calendar:
-    """Returns the duration or the calendar's period that a text stands for.
+    """Returns the duration or calendar period in a text.
 
     Raises:
-        FanInError: It stands for none of them.
+        FanInError: It is neither.
     """
     kind, slash, zone = text.partition("/")
     if not slash:
@@ -77,10 +77,10 @@ def parse_pace(text: str) -> timedelta | Calendar:
 
 
 def parse_time_of_day(text: str) -> TimeOfDay:
-    """Returns the time of day that a text such as 09:00/Europe/Berlin stands for.
+    """Returns the time of day in a text such as 09:00/Europe/Berlin.
 
     Raises:
-        FanInError: It stands for none.
+        FanInError: It is no time of day.
     """
     time, slash, zone = text.partition("/")
     if not slash:
@@ -89,10 +89,10 @@ def parse_time_of_day(text: str) -> TimeOfDay:
 
 
 def parse_deadline(text: str) -> timedelta | TimeOfDay:
-    """Returns the duration or the time of day that a text stands for.
+    """Returns the duration or the time of day in a text.
 
     Raises:
-        FanInError: It stands for neither.
+        FanInError: It is neither.
     """
     return parse_time_of_day(text) if "/" in text else parse_duration(text)
 
@@ -100,6 +100,6 @@ def parse_deadline(text: str) -> timedelta | TimeOfDay:
 def _as_iso(text: str) -> str:
     days, day, time = text.rpartition("d")
     if text != text.lower() or set("hms") & set(days):
-        # ISO 8601 already, or none: an M before the days would be months.
+        # ISO 8601 already, or no duration: an M before the days would mean months.
         return text
     return f"P{days}{day}{time and 'T'}{time}".upper()

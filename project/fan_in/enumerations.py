@@ -1,8 +1,8 @@
 """Which partitions of an upstream a mapping enumerates for one key of a downstream.
 
-Dagster's mappings speak of the partitions that exist. A day whose hours are not over has all of
-them here: those still to come are enumerated by asking the mapping as of a later time. A mapping
-that would then enumerate without end, as that of all partitions does, is asked as of now.
+Dagster's mappings know only the partitions that exist. Here, a day has all of its hours: those
+still to come are enumerated by applying the mapping at a later time. A mapping that would then
+enumerate without end, such as that of all partitions, is applied now.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -16,10 +16,10 @@ from .compat.releases import is_virtual
 from .gathering import Enumerated, partitions_in_order
 
 BEYOND = timedelta(days=400)
-"""How far beyond the end of a key its upstream's partitions may lie."""
+"""How far beyond the end of a key the upstream's partitions may lie."""
 
 BY_WINDOW = (dg.TimeWindowPartitionMapping, dg.IdentityPartitionMapping)
-"""The mappings between time partitions that have an end for each key."""
+"""The mappings between time partitions that enumerate a limited number for each key."""
 
 
 class Enumerator:
@@ -29,7 +29,7 @@ class Enumerator:
         graph: The asset graph.
         upstream: The upstream.
         downstream: The downstream.
-        via: The dependency through which the upstream is asked; the downstream itself if none is.
+        via: The dependency through which the upstream is reached, or the downstream itself.
     """
 
     def __init__(
@@ -39,8 +39,8 @@ class Enumerator:
 
     @property
     def is_unnamed(self) -> bool:
-        """True if the downstream has no partitions, and no mapping that somebody named says which
-        of the upstream's are meant."""
+        """True if the downstream has no partitions, and no named mapping says which partitions of
+        the upstream are meant."""
         return any(
             theirs is not None and ours is None and not is_named
             for _, theirs, ours, is_named in self._mappings()
@@ -48,7 +48,7 @@ class Enumerator:
 
     @property
     def fixed_count(self) -> int | None:
-        """How many partitions a key has, if that is the same for every key."""
+        """How many partitions a key has, if the number is the same for every key."""
         steps = list(self._mappings())
         if len(steps) != 1:
             return None
@@ -81,15 +81,15 @@ class Enumerator:
 
     @property
     def _are_fixed(self) -> bool:
-        """True if the upstream's partitions are those that there will ever be."""
+        """True if the upstream will never have other partitions."""
         theirs = self.graph.get(self.upstream).partitions_def
         return isinstance(theirs, dg.StaticPartitionsDefinition)
 
     def _above(
         self, asset: dg.AssetKey, keys: Collection[str | None], at: datetime, instance: Any
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Returns the upstream's partitions for some of an asset between, and those that the
-        mapping requires and that are none."""
+        """Returns the upstream's partitions for some of an asset in between, and those that the
+        mapping requires but that do not exist."""
         found: dict[str, None] = {}
         never: dict[str, None] = {}
         for parent in sorted(self.graph.get(asset).parent_keys):
@@ -133,8 +133,8 @@ class Enumerator:
     # --- what is still to come -----------------------------------------------------------------
 
     def _later(self, key: str | None, at: datetime) -> datetime | None:
-        """Returns a time at which all of the partitions for a key exist that ever will; None if
-        that is now, or if there is no such time."""
+        """Returns a time at which all partitions for a key exist; None if that is now, or if there
+        is no such time."""
         ends = [window.end.astimezone(UTC) for window in self._windows(key)]
         if not ends or not all(map(_has_an_end, self._mappings())):
             return None
@@ -142,7 +142,7 @@ class Enumerator:
         return last + BEYOND
 
     def _windows(self, key: str | None) -> Iterator[Any]:
-        """Yields the time that a key stands for, if it stands for one."""
+        """Yields the time window of a key, if it has one."""
         ours = self.graph.get(self.downstream).partitions_def
         if key is None or ours is None:
             return
@@ -156,7 +156,7 @@ class Enumerator:
 
     def _mappings(self) -> Iterator[tuple[Any, Any, Any, bool]]:
         """Yields the mappings on the way up, each with the partitions above and below, and whether
-        somebody named it."""
+        it is named."""
         frontier = [self.downstream]
         while frontier:
             child = frontier.pop()
@@ -177,12 +177,11 @@ _COUNTS: Mapping[Any, int] = {
     (dg.HourlyPartitionsDefinition, dg.DailyPartitionsDefinition): 24,
     (dg.DailyPartitionsDefinition, dg.WeeklyPartitionsDefinition): 7,
 }
-"""How many partitions of a kind make one of another, on most days."""
+"""How many partitions of one kind make one of another, on most days."""
 
 
 def _has_an_end(step: tuple[Any, Any, Any, bool]) -> bool:
-    """True if a mapping enumerates no more partitions for a key the later it is asked, once its
-    time is over."""
+    """True if a mapping enumerates the same partitions for a key at any time after its end."""
     mapping, theirs, ours, _ = step
     if isinstance(theirs, dg.TimeWindowPartitionsDefinition):
         of_multi = isinstance(mapping, dg.MultiToSingleDimensionPartitionMapping)

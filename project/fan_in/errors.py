@@ -1,13 +1,13 @@
-"""The errors that a fan-in raises, all of one kind."""
+"""The errors that a fan-in raises, with one base class."""
 
 
 class FanInError(ValueError):
-    """Raised when a fan-in is defined or asked in a way that can have no answer."""
+    """Raised when a fan-in cannot work as it is defined, or a question about it has no answer."""
 
 
 class NoHistory(FanInError):
-    """Raised when nothing happened in the period that is asked about."""
+    """Raised when nothing happened in the period in question."""
 
 
 class DamagedFile(FanInError):
-    """Raised for a file that is no exported history, or no longer."""
+    """Raised for a file that is not an exported history, or a damaged one."""

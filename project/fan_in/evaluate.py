@@ -49,11 +49,12 @@ class Facts(Protocol[Key]):
     """What one path knows at one tick. Each key is decided by itself."""
 
     def decide(self, keys: Collection[Key] | None = None) -> Mapping[Key, Decision]:
-        """Returns what the rule decides for these keys, on what is known now; of what turned out
-        only now to have been given back, also beside what it must not be requested.
+        """Returns what the rule decides for these keys, on what is known now. For a batch that
+        turns out only now to have been given back, the decision also names the upstream beside
+        which it must not be requested.
 
-        Without ``keys``, for all of which anything is known. Those that cannot be complete may be
-        left out, and so may those that come after as many as one tick requests.
+        Without ``keys``, for all keys of which anything is known. Keys that cannot be complete may
+        be omitted, and so may keys beyond the number that one tick requests.
         """
         ...
 
@@ -62,8 +63,8 @@ class Facts(Protocol[Key]):
         ...
 
     def read_used(self, keys: Collection[Key]) -> None:
-        """Reads what was used for these keys from every record, for ``decide`` to take into
-        account from now on."""
+        """Reads what was used for these keys from every record; ``decide`` then takes it into
+        account."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""How a condition is shown and stored: lines of where it stands, and what the tick knew."""
+"""How a condition is shown and stored: the lines of its state, and what the tick knew."""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-# Private, since what an evaluation is stored as has no public maker.
+# Private: nothing public makes what Dagster stores of an evaluation.
 from dagster._core.asset_graph_view.serializable_entity_subset import SerializableEntitySubset
 from dagster._core.definitions.declarative_automation.serialized_objects import (
     AutomationConditionEvaluation,
@@ -22,15 +22,15 @@ from .rule import Decision
 from .standing import DecideNow, Standing, Text, standing_of
 
 LINE_CLASS = "UpstreamStanding"
-"""What Dagster stores as the class of a line."""
+"""The class name that Dagster stores for a line."""
 
 
 class Line(dg.AutomationResult[dg.AssetKey]):
-    """One line of an evaluation: a result without a context, so that it can be kept.
+    """One line of an evaluation: a result without a context, which can be kept.
 
     Args:
         text: What it says.
-        context: What the condition was evaluated in.
+        context: The context of the evaluation.
         parent: The unique id of the line above.
     """
 
@@ -90,17 +90,17 @@ class Line(dg.AutomationResult[dg.AssetKey]):
 
 
 class FanInResult(dg.AutomationResult[dg.AssetKey]):
-    """The result of a condition that asks the rule.
+    """The result of a condition that applies the rule.
 
     Args:
-        context: What it was evaluated in.
-        true_subset: What it is true of.
+        context: The context of the evaluation.
+        true_subset: The subset for which it is true.
         lines: Its lines.
-        whole: How it stands as a whole, in a few words; its own description if that is empty.
-        stamp: Returns what sets this evaluation apart from others with the same outcome.
-        metadata: Returns what is stored with it. Asked after the whole tick, when it is known what
-            is requested.
-        part: What it was decided by; None if it was not.
+        whole: Its state in a few words; empty for its own description.
+        stamp: Returns what distinguishes this evaluation from others with the same outcome.
+        metadata: Returns what is stored with it. Called after the whole tick, when the requests are
+            known.
+        part: The part that decided it; None if none did.
     """
 
     def __init__(
@@ -129,13 +129,13 @@ class FanInResult(dg.AutomationResult[dg.AssetKey]):
 
     @cached_property
     def serializable_evaluation(self) -> Any:
-        # What Dagster's own result stores as its metadata; its parameter is given too early.
+        # Dagster's own result stores this as its metadata; its parameter would come too early.
         self._metadata = self._late_metadata()
         evaluation = super().serializable_evaluation
         snapshot = evaluation.condition_snapshot
         if not self._whole or snapshot.label is not None:
             return evaluation
-        # Without a label, Dagster's page repeats those of all lines.
+        # Without a label, Dagster's page repeats the labels of all lines.
         return replace(evaluation, condition_snapshot=snapshot._replace(label=self._whole))
 
 
@@ -153,16 +153,16 @@ class EvaluationLines:
 
     @property
     def downstream(self) -> dg.AssetKey:
-        """The downstream that the part is of."""
+        """The part's downstream."""
         return self._part.downstream.key
 
     @property
     def last(self) -> Standing | None:
-        """Where it stood when it was last asked."""
+        """Its state at the last evaluation."""
         return self._standing[1] if self._standing is not None else None
 
     def standing(self, decisions: Mapping[Partition, Decision], decide: DecideNow) -> Standing:
-        """Returns where the part stands at a tick; what holds a batch may change by itself."""
+        """Returns the state of the part at a tick; what holds a batch may change by itself."""
         version = self._part.version
         if decisions or self._standing is None or self._standing[0] != version:
             self._standing = version, standing_of(self._part, decisions, decide)
@@ -188,7 +188,7 @@ def _is_everything(candidates: Any) -> bool:
 def _serializable(
     context: dg.AutomationContext[dg.AssetKey], of: Collection[Partition] | None
 ) -> Any:
-    """Returns of what a line was asked, as it is stored."""
+    """Returns the subset that a line was evaluated on, as it is stored."""
     if of is not None and context.partitions_def is not None:
         return _there(context, of).convert_to_serializable_subset()
     if context.partitions_def is not None and _is_everything(context.candidate_subset):
@@ -211,8 +211,8 @@ def _there(context: dg.AutomationContext[dg.AssetKey], of: Collection[Partition]
 
 
 def subset_of(context: dg.AutomationContext[dg.AssetKey], partitions: Collection[Partition]) -> Any:
-    """Returns the part of the asset under evaluation with these partitions, of those that there
-    are; all of it if None is among them."""
+    """Returns the subset of the evaluated asset with those of these partitions that exist; the
+    whole asset if None is among them."""
     if None in partitions:
         return context.asset_graph_view.get_full_subset(key=context.key)
     of_asset = context.partitions_def

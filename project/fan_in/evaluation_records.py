@@ -1,8 +1,8 @@
-"""What a tick knew, stored with the evaluation that made a request, and read back from there.
+"""What a tick knew: it is stored with the evaluation that made a request, and read back from there.
 
-A request uses what its tick knew, which the run's creation time cannot tell: a completion may land
-between the evaluation and the run. Dagster stores the evaluation under an id, and the run carries
-that id in a tag.
+A request uses what its tick knew. The run's creation time does not show that, since a completion
+may land between the evaluation and the run. Dagster stores the evaluation under an id, and the run
+has that id in a tag.
 
 This is the only reader of stored evaluations.
 """
@@ -17,8 +17,8 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
-# Private, since the records of many assets can be read by no public call at once, and what Dagster
-# raises on a record that it cannot read has no public name.
+# Private: no public call reads the records of many assets at once, and the error that Dagster
+# raises for an unreadable record has no public name.
 from dagster._core.storage.schedules.schema import AssetDaemonAssetEvaluationsTable as Evaluations
 from dagster_shared.serdes.errors import DeserializationError
 
@@ -35,7 +35,7 @@ EVALUATION_ID_TAG = "dagster/asset_evaluation_id"
 TICK_ID_TAG = "dagster/tick"
 
 EVALUATIONS_READ = 50
-"""How many evaluations one statement reads to find the newest by a time."""
+"""How many evaluations one statement reads to find the newest up to a time."""
 
 Position = tuple[datetime, int]
 
@@ -61,14 +61,14 @@ class Record:
     Args:
         marks: For each partition that it requested, or None, the newest completion of each
             upstream; under the key ``EVERY``, those that stand for every partition.
-        asked: Every upstream that its condition named; None if that was not written down.
-        since: What completed before was not looked at, in epoch seconds; None if everything was.
+        asked: Every upstream that its condition named; None if that was not recorded.
+        since: Since when completions were read, in epoch seconds; None if all were.
         to: The id of the newest event that it knew.
-        at: When it was made, in epoch seconds; None if that was not written down.
+        at: When it was made, in epoch seconds; None if that was not recorded.
         early: For each partition that it requested early, the upstreams that were missing.
         rolled: What it knew of rollups; None if there were none.
-        lacking: For a partition that it requested early and an upstream, the missing ones of the
-            upstream's partitions, if these are rolled up.
+        lacking: For a partition that it requested early and an upstream that is rolled up, the
+            missing partitions of the upstream.
     """
 
     marks: Mapping[str | None, Mapping[str, RecordedCompletion]]
@@ -106,11 +106,11 @@ class Record:
 class KnownPartitions:
     """Which completions of the partitions of rollups an evaluation knew.
 
-    It knew every event up to the newest, but for those that a transaction had yet to commit. So the
-    ids are written down of those alone that were young.
+    It knew every event up to the newest, except for those that a transaction had yet to commit. So
+    only the ids of young events are recorded.
 
     Args:
-        young_from: From when on completions were young, in epoch seconds.
+        young_from: Since when completions were young, in epoch seconds.
         recent: The ids of the young ones that it knew: by upstream, and by its own partition.
     """
 
@@ -118,12 +118,12 @@ class KnownPartitions:
     recent: Mapping[str, Mapping[str | None, frozenset[int]]]
 
     def has(self, partition: str | None, upstream: str, at: float, storage_id: int) -> bool:
-        """True if a completion was known, of those up to the newest event."""
+        """True if a completion up to the newest event was known."""
         of_upstream = self.recent[upstream]
         return at <= self.young_from or storage_id in of_upstream.get(partition, frozenset())
 
     def to_json(self) -> Mapping[str, Any]:
-        """Returns it as JSON: of each list of ids the first, and then the differences."""
+        """Returns it as JSON: for each list of ids the first, and then the differences."""
         return {
             "young_from": self.young_from,
             "recent": {
@@ -169,18 +169,18 @@ def record_metadata(
     rolled: KnownPartitions | None = None,
     lacking: Mapping[str | None, Mapping[str, Collection[str]]] = MappingProxyType({}),
 ) -> Mapping[str, dg.JsonMetadataValue]:
-    """Returns what an evaluation stores of what it knew.
+    """Returns what an evaluation stores about what it knew.
 
     Args:
         seen: For each partition that is requested, or None.
         asked: The upstreams that the condition names.
-        since: From when on completions were looked at, in epoch seconds; None for ever.
+        since: Since when completions were read, in epoch seconds; None for ever.
         to: The id of the newest event that was known.
         at: The time of the tick, in epoch seconds.
         early: For each partition that is requested early, the upstreams that are missing.
         rolled: What was known of rollups; None if there are none.
-        lacking: Which partitions are missing of upstreams that are rolled up, for each that is
-            requested early.
+        lacking: For each partition that is requested early, the missing partitions of upstreams
+            that are rolled up.
     """
     marks: dict[str, list[Any]] = {}
     every = _the_same(seen)
@@ -209,15 +209,14 @@ def record_metadata(
 
 
 def _the_same(seen: Mapping[str | None, Seen]) -> Seen:
-    """Returns what is the same for several partitions: written once, it takes no more room for
-    thousands of them."""
+    """Returns what is the same for several partitions; it is written once, even for thousands."""
     first, *others = seen.values()
     return {u: c for u, c in first.items() if others and all(o.get(u) == c for o in others)}
 
 
 def evaluation_id_of(tags: Mapping[str, str]) -> int | None:
-    """Returns the evaluation, or else the tick, that requested a run; None if none did, or the tag
-    holds no such number: no database takes a greater one."""
+    """Returns the evaluation, or else the tick, that requested a run; None if none did, or if the
+    tag holds no number that a database can have."""
     text = tags.get(EVALUATION_ID_TAG) or tags.get(TICK_ID_TAG, "")
     return int(text) if text.isdecimal() and len(text) < 19 else None
 
@@ -225,8 +224,8 @@ def evaluation_id_of(tags: Mapping[str, str]) -> int | None:
 class RecordReader:
     """Reads the records of evaluations, and keeps them: they never change.
 
-    A request of an asset by an evaluation is named by both, and by what came of it (a run, a
-    backfill, a tick) at its time, since ids begin anew when a storage is wiped.
+    The name of a request has the asset, the evaluation and the result (a run, a backfill, a tick)
+    with its time, since ids begin anew when a storage is wiped.
     """
 
     MOST_KEPT = 20_000
@@ -280,8 +279,8 @@ class Evaluation:
 def records_of(
     instance: dg.DagsterInstance, wanted: Collection[tuple[dg.AssetKey, int]]
 ) -> Mapping[tuple[dg.AssetKey, int], Record | None]:
-    """Returns the records of assets' evaluations; those that are gone are left out, and one that
-    cannot be read is None."""
+    """Returns the records of assets' evaluations; lost ones are left out, unreadable ones are
+    None."""
     return {
         name: _record(root) if (root := _root(body)) is not None else None
         for name, (_, body) in _stored(instance, wanted).items()
@@ -291,10 +290,10 @@ def records_of(
 def _stored(
     instance: dg.DagsterInstance, wanted: Collection[tuple[dg.AssetKey, int]]
 ) -> Mapping[tuple[dg.AssetKey, int], tuple[int, str]]:
-    """Returns the bodies of evaluations, each with the id that it is stored under."""
+    """Returns the bodies of evaluations, each with its stored id."""
     stored = _bodies(instance, wanted)
-    # A tick that failed with its runs reserved is carried on as another one, of the same runs: what
-    # was evaluated is stored under the first.
+    # If a tick fails with its runs reserved, another tick continues with the same runs; the
+    # evaluations are stored under the first.
     first = {
         evaluation: first_tick_id(instance, evaluation)
         for evaluation in {e for key, e in wanted if (key, e) not in stored}
@@ -325,7 +324,7 @@ def _bodies(
 def newest_evaluation(
     instance: dg.DagsterInstance, key: dg.AssetKey, until: datetime
 ) -> Evaluation | None:
-    """Returns the newest evaluation of an asset that had been made by a time and can be read."""
+    """Returns the newest readable evaluation of an asset up to a time."""
     storage: Any = instance.schedule_storage
     query = _select().where(Evaluations.c.asset_key == key.to_db_string())
     query = query.order_by(Evaluations.c.evaluation_id.desc()).limit(EVALUATIONS_READ)
@@ -358,8 +357,8 @@ def _evaluation(number: int, body: str) -> Evaluation | None:
 
 
 def _root(body: str) -> Any:
-    """Returns a stored evaluation of a whole condition; None if it was written by another version
-    of Dagster, or is damaged: that is as good as gone."""
+    """Returns a stored evaluation of a whole condition; None if another version of Dagster wrote
+    it, or it is damaged: it counts as gone."""
     try:
         stored: Any = dg.deserialize_value(body)
         root = getattr(stored, "evaluation", stored)
@@ -388,7 +387,7 @@ def _record(root: Any) -> Record | None:
         if knew is None:
             return Record(marks) if marks else None
         named = {name for of_partition in marks.values() for name in of_partition}
-        since, at = knew["since"], knew.get("at")  # Earlier releases did not write when.
+        since, at = knew["since"], knew.get("at")  # Earlier releases did not record the time.
         return Record(
             marks,
             asked=frozenset(named | set(map(str, knew["nothing"]))),
@@ -414,8 +413,8 @@ def completions_seen(
     run_tags: Mapping[str, str],
     partition: str | None = None,
 ) -> Mapping[str, RecordedCompletion] | None:
-    """Returns each upstream's newest completion as the evaluation that requested a run saw it, or
-    None if no evaluation requested the run, or its record is gone.
+    """Returns each upstream's newest completion as the evaluation that requested a run saw it; None
+    if no evaluation requested the run, or its record is gone.
 
     Args:
         instance: The instance that ran it.
@@ -430,7 +429,7 @@ def completions_seen(
 def record_behind(
     instance: dg.DagsterInstance, key: dg.AssetKey, run_tags: Mapping[str, str]
 ) -> Record | None:
-    """Returns what the evaluation knew that requested a run, or None if none did, or its record is
+    """Returns what the evaluation that requested a run knew; None if none did, or its record is
     gone."""
     evaluation = evaluation_id_of(run_tags)
     if evaluation is None:
@@ -441,7 +440,7 @@ def record_behind(
 def evaluation_behind(
     instance: dg.DagsterInstance, key: dg.AssetKey, run_tags: Mapping[str, str]
 ) -> Evaluation | None:
-    """Returns the evaluation that requested a run, or None if none did, or it is gone."""
+    """Returns the evaluation that requested a run; None if none did, or it is gone."""
     evaluation = evaluation_id_of(run_tags)
     if evaluation is None:
         return None

@@ -1,8 +1,8 @@
 """The rows of the event log that concern assets: the only statements about them.
 
-Public calls read them by the asset, or with their bodies: 40 to 70 microseconds a row, and a
-statement for each asset. So these are the storage's own tables, which have been the same in every
-release since 1.12.0. All rows of all assets have ids in one order.
+Public calls read them asset by asset, or with their bodies: 40 to 70 microseconds a row, and one
+statement for each asset. So this reads the storage's own tables, which are the same in every
+release since 1.12.0. The ids of all rows of all assets are in one order.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -55,14 +55,14 @@ class Row(NamedTuple):
 
 
 class Body(NamedTuple):
-    """What the body of a materialization or observation tells of it."""
+    """What is read from the body of a materialization or observation."""
 
     data_version: str | None = None
     metadata: Mapping[str, Any] = MappingProxyType({})
 
     @staticmethod
     def of(entry: dg.EventLogEntry) -> "Body":
-        """Returns the body of an event; an empty one if it is none of an asset's."""
+        """Returns the body of an event; an empty one if it is no event of an asset."""
         event = entry.asset_materialization or entry.asset_observation
         if event is None:
             return Body()
@@ -71,7 +71,7 @@ class Body(NamedTuple):
 
 
 class EventRows:
-    """Reads rows over one connection: on Postgres that costs more than a statement.
+    """Reads rows over one connection; on Postgres, a connection costs more than a statement.
 
     Args:
         connection: To the storage's index.
@@ -112,10 +112,10 @@ class EventRows:
     def _of_each(self, assets: list[str], where: Collection[Any]) -> Any:
         if self._connection.dialect.name != "postgresql":
             return _select(Events.c.asset_key.in_(assets), *where)
-        # Postgres scans the whole log for many assets at once: it guesses that each has as many
-        # rows as any other. So it looks into the index for one after the other, in one statement;
-        # the offset keeps the planner from turning it into a join. By the same guess it would
-        # compile the statement first, for twenty times as long as it takes.
+        # For many assets at once, Postgres scans the whole log: it guesses that each asset has as
+        # many rows as any other. So this reads the index for one asset after another, in one
+        # statement; the offset keeps the planner from turning it into a join. By the same guess,
+        # Postgres would first compile the statement, which takes twenty times as long.
         self._connection.exec_driver_sql(
             "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'"
         )
@@ -142,7 +142,7 @@ class EventRows:
         self, assets: Collection[str], until: float
     ) -> Mapping[str, Mapping[str, float]]:
         """Returns, for each asset, the partitions that were planned until a time, and when each was
-        planned last, in epoch seconds."""
+        last planned, in epoch seconds."""
         found: dict[str, dict[str, float]] = {}
         for some in pages(assets):
             query = (
@@ -158,13 +158,13 @@ class EventRows:
     def planned_before(
         self, asset: str, partition: str | None, until: float | None, before: int | None
     ) -> list[Row]:
-        """Returns a page of an asset's planned materializations, the newest first.
+        """Returns a page of an asset's planned materializations, newest first.
 
         Args:
             asset: Which asset's.
             partition: Of this partition only; None for all.
             until: Before this time only, in epoch seconds.
-            before: With a smaller id only: the last one of the page before.
+            before: Only those with a smaller id: the last id of the previous page.
         """
         where = [Events.c.dagster_event_type == PLANNED, Events.c.asset_key == asset]
         where += [] if partition is None else [Events.c.partition == partition]
@@ -176,7 +176,7 @@ class EventRows:
     def newest_before(
         self, kind: str, assets: Collection[str], until: float, first: int
     ) -> list[Row]:
-        """Returns, of the events of a kind of assets until a time, the newest of each partition
+        """Returns, from one kind of events of assets until a time, the newest of each partition
         with an id below ``first``, and all that were stored later."""
         until_then = (
             Events.c.asset_key.in_(list(assets)),
@@ -211,8 +211,8 @@ class EventRows:
     def bodies(self, rows: Collection[Row]) -> Mapping[int, Body]:
         """Returns the bodies of materializations and observations, by their ids.
 
-        Data versions are read from them, too: not every storage indexes the tag, and where one
-        does, it commits it after the event.
+        Data versions are read from them, too: not every storage indexes the tag, and those that do
+        commit it after the event.
         """
         bodies: dict[int, Body] = {}
         for some in pages(row.id for row in rows):
@@ -222,8 +222,7 @@ class EventRows:
         return bodies
 
     def wiped(self, _assets: Collection[str]) -> Mapping[str, float]:
-        """Returns when each wiped asset was wiped, of all that there are. Their rows stay where
-        they are."""
+        """Returns when each wiped asset was wiped, for all assets. The rows stay."""
         query = sa.select(Assets.c.asset_key, Assets.c.wipe_timestamp).where(
             Assets.c.wipe_timestamp.is_not(None)
         )

@@ -1,6 +1,7 @@
 """The partitions of one upstream that together make one key of a downstream, kept between ticks.
 
-What changes is taken in partition by partition: a tick costs what happened, and not what is known.
+Changes are taken in partition by partition: the cost of a tick depends on what happened, not on
+what is known.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,9 +18,9 @@ class Enumerated:
     """The partitions of an upstream that a mapping enumerates for one key.
 
     Args:
-        partitions: Those that there are or will be, in order.
+        partitions: Those that exist or will exist, in order.
         to_come: Those of them that do not exist yet.
-        never: Those that the upstream can never have, and that the mapping requires.
+        never: Those that the mapping requires and the upstream can never have.
     """
 
     partitions: tuple[str, ...]
@@ -28,7 +29,7 @@ class Enumerated:
 
     @property
     def is_nothing(self) -> bool:
-        """True if the upstream has no partition for the key, and need have none."""
+        """True if the upstream has no partition for the key, and needs none."""
         return not self.partitions and not self.never
 
     @property
@@ -39,7 +40,7 @@ class Enumerated:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of the newest completion of one partition.
+    """The state of the newest completion of one partition.
 
     Args:
         used_at: When a request used it, in epoch seconds; None if none has.
@@ -53,7 +54,7 @@ class Verdict:
 
 
 class Gathering:
-    """The newest completion of each partition, and what became of it.
+    """The newest completion of each partition, and its state.
 
     Args:
         enumerated: The partitions.
@@ -79,7 +80,7 @@ class Gathering:
     # --- what is there -------------------------------------------------------------------------
 
     def complete(self, partition: str, fact: StoredCompletion) -> None:
-        """Takes in the newest completion of a partition; others than its own are ignored."""
+        """Takes in the newest completion of a partition; other partitions are ignored."""
         if partition in self._missing:
             del self._missing[partition]
         elif self._facts.get(partition, fact) == fact:
@@ -95,17 +96,17 @@ class Gathering:
 
     @property
     def first_missing(self) -> tuple[str, ...]:
-        """The first few of them."""
+        """The first few missing partitions."""
         return tuple(islice(self._missing, MOST_MISSING_NAMED))
 
     @property
     def all_missing(self) -> frozenset[str]:
-        """All of them."""
+        """All missing partitions."""
         return frozenset(self._missing)
 
     @property
     def to_come(self) -> int:
-        """How many of them do not exist yet."""
+        """How many missing partitions do not exist yet."""
         return sum(partition in self._missing for partition in self.enumerated.to_come)
 
     def known_since(self, at: float) -> Iterator[int]:
@@ -125,11 +126,11 @@ class Gathering:
     def judge(
         self, requests: Sequence[Any], verdict_on: Callable[[StoredCompletion], Verdict]
     ) -> None:
-        """Finds out what became of the completions of which that may have changed.
+        """Judges again the completions whose state may have changed.
 
         Args:
-            requests: Those of the downstream's key.
-            verdict_on: Says what became of a completion.
+            requests: The requests of the downstream's key.
+            verdict_on: Returns the state of a completion.
         """
         if requests != self._requests:
             self._requests = requests
@@ -174,5 +175,5 @@ def _mark(partitions: set[str], partition: str, belongs: bool) -> None:
 
 
 def partitions_in_order(keys: Collection[str]) -> tuple[str, ...]:
-    """Returns partition keys in the order of a listing, or sorted if they are in none."""
+    """Returns partition keys in the order of a listing; sorted if there is none."""
     return tuple(keys if isinstance(keys, list | tuple) else sorted(keys))

@@ -1,10 +1,10 @@
-"""How many completions of an upstream are kept, beside its newest one.
+"""How many completions of an upstream are kept, besides its newest one.
 
-By default the newest stands for all, and nothing else is kept. Some terms look at earlier ones,
-which are kept within two bounds. Those that are counted are kept exactly: so many of the newest. Of
-those before them, a wait needs only when the oldest completed: of too many, those go that are
-closest to their neighbours in time. So the oldest stays, and nothing that is kept is farther from
-the next than about the window divided by the bound.
+By default the newest stands for all, and nothing else is kept. Some terms need earlier completions,
+which are kept within two bounds. For a count, exactly that many of the newest are kept. For a wait,
+only the time of the oldest matters: if there are too many, those closest to their neighbours in
+time are dropped. So the oldest stays, and the gap between two kept ones is at most about the window
+divided by the bound.
 """
 
 from bisect import bisect_left
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 SPREAD = 100
-"""How many completions before the counted ones are kept at most where they are needed."""
+"""How many completions before the counted ones are kept at most, where a term needs them."""
 
 CompletionT = TypeVar("CompletionT")
 
@@ -23,8 +23,8 @@ class History:
     """How many completions of one upstream before its newest one are kept.
 
     Args:
-        newest: How many of the newest, exactly.
-        spread: How many of those before them, spread over time.
+        newest: Exactly how many of the newest.
+        spread: How many before these, spread over time.
     """
 
     newest: int = 0
@@ -54,10 +54,10 @@ class History:
         position: Callable[[CompletionT], Any],
         seconds: Callable[[CompletionT], float],
     ) -> tuple[CompletionT, ...]:
-        """Returns the kept completions with one more, the oldest first, and none of them twice.
+        """Returns the kept completions with one more, oldest first, and none twice.
 
         Args:
-            earlier: Those that are kept so far.
+            earlier: The completions kept so far.
             completion: One more; it may be kept already.
             position: Where a completion stands among those of its upstream.
             seconds: When a completion's work ended, in epoch seconds.
@@ -75,10 +75,10 @@ class History:
 NO_HISTORY = History()
 
 Histories = Mapping[str, History]
-"""What is kept of each upstream of which anything is."""
+"""Which completions are kept, for each upstream that needs any."""
 
 
 def _closest(times: list[float]) -> int:
-    """Returns which of these times, but for the first and last, leaves the smallest gap when it
-    goes; the second of two."""
+    """Returns the index of the time (not the first or last) that leaves the smallest gap when it is
+    dropped; of two equal ones, the second."""
     return min(range(1, len(times) - 1), key=lambda i: times[i + 1] - times[i - 1], default=1)

@@ -24,8 +24,8 @@ class InProgress:
         return (record for record in runs if self.runs.is_at_home(record))
 
     def to_be_retried(self, at: datetime) -> Iterator[RunRecord]:
-        """Yields the runs of the downstream that have failed and will be retried, as far as is
-        known at a time, and whose retry has not been created."""
+        """Yields the failed runs of the downstream that will be retried, as far as is known at a
+        time, and whose retry has not been created."""
         retries = self.instance.run_retries_enabled
         filters = RunsFilter(
             job_name=self.runs.downstream,
@@ -60,7 +60,7 @@ class InProgress:
         return self.runs.ends.would_count(upstream.name, record, self.runs.key(record))
 
     def _unfinished(self, job_name: str | None) -> Iterator[RunRecord]:
-        """Yields the unfinished runs of a job, by default of all."""
+        """Yields the unfinished runs of a job; by default, of all jobs."""
         for filters in unfinished_runs(self.runs.until, job_name):
             for record in self.runs.pages(filters):
                 if was_unfinished(record, self.runs.until):

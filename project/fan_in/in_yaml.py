@@ -1,8 +1,8 @@
-"""Conditions and requirements as the templates of YAML write them.
+"""Conditions and requirements in YAML templates.
 
 Jinja has no ``&``, ``|`` and ``~``, so ``all_of``, ``any_of`` and ``none_of`` stand for them. Its
-``and``, ``or`` and ``not`` look right and are not: of ``a and b`` it keeps b alone, and the asset
-is requested without regard to a. So they are errors here.
+``and``, ``or`` and ``not`` look right but are not: of ``a and b`` it keeps only b, so the asset is
+requested whatever a is. So they are errors here.
 """
 
 import sys
@@ -32,41 +32,41 @@ INSTEAD_OF = {
     nodes.Or: ("or", "any_of"),
     nodes.Not: ("not", "none_of"),
 }
-"""Jinja's operators, and what stands for them."""
+"""Jinja's operators, and what replaces them."""
 
 DAGSTERS = ("dg", "automation_condition")
-"""The variables by which YAML names Dagster's own conditions."""
+"""The variables that give YAML Dagster's own conditions."""
 
 
 def window_of(value: Any) -> Any:
-    """Returns the window that a text stands for; others as they are."""
+    """Returns the window in a text; other values unchanged."""
     return parse_window(value) if isinstance(value, str) else value
 
 
 def within_of(value: Any) -> Any:
-    """Returns the window that a text stands for, or those of a mapping; others as they are."""
+    """Returns the window in a text, or the windows of a mapping; other values unchanged."""
     if isinstance(value, Mapping):
         return {name: window_of(window) for name, window in value.items()}
     return window_of(value)
 
 
 def duration_of(value: Any) -> timedelta | None:
-    """Returns the duration that a text stands for; others as they are."""
+    """Returns the duration in a text; other values unchanged."""
     return parse_duration(value) if isinstance(value, str) else value
 
 
 def pace_of(value: Any) -> Any:
-    """Returns the duration or the calendar's period that a text stands for; others as they are."""
+    """Returns the duration or calendar period in a text; other values unchanged."""
     return parse_pace(value) if isinstance(value, str) else value
 
 
 def time_of_day_of(value: Any) -> Any:
-    """Returns the time of day that a text stands for; others as they are."""
+    """Returns the time of day in a text; other values unchanged."""
     return parse_time_of_day(value) if isinstance(value, str) else value
 
 
 def deadline_of(value: Any) -> Any:
-    """Returns the duration or the time of day that a text stands for; others as they are."""
+    """Returns the duration or the time of day in a text; other values unchanged."""
     return parse_deadline(value) if isinstance(value, str) else value
 
 
@@ -77,7 +77,7 @@ IN_TEXT: Mapping[str, Callable[[Any], Any]] = {
     "not_before": time_of_day_of,
     "deadline": deadline_of,
 }
-"""The arguments that YAML writes as text, and what the text stands for."""
+"""The arguments that YAML writes as text, and how the text is read."""
 
 
 def _all_upstreams_updated(within: Any = ONE_DAY, **arguments: Any) -> Any:
@@ -126,14 +126,14 @@ CONDITIONS: Functions = {
     "at_least": requirement.at_least,
     **COMBINATIONS,
 }
-"""What makes the condition of an asset."""
+"""The functions for the condition of an asset."""
 
 REQUIREMENTS: Functions = {
     "upstream_succeeded": requirement.Needs,
     "at_least": requirement.at_least,
     **COMBINATIONS,
 }
-"""What makes the ``when`` of a sensor; its upstreams are named by text."""
+"""The functions for the ``when`` of a sensor; text names its upstreams."""
 
 
 def in_template(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -153,9 +153,9 @@ def in_template(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _text_of_template() -> str:
-    """Returns the template that is being rendered; an empty text outside of one."""
-    # Jinja gives a function no text, and no value tells: of "a and b", b alone is left. Private:
-    # the text is where Dagster renders it.
+    """Returns the template that is being rendered; empty outside of one."""
+    # Jinja does not give a function its text, and the value does not show it: of "a and b", only b
+    # is left. Private: the text is where Dagster renders it.
     frame: Any = sys._getframe()
     while frame is not None and frame.f_code.co_name != "_resolve_inner_value":
         frame = frame.f_back
@@ -163,7 +163,7 @@ def _text_of_template() -> str:
 
 
 def _operators(text: str) -> Iterator[tuple[str, str]]:
-    """Yields the operators that a template has between conditions, and what stands for them."""
+    """Yields the operators between conditions in a template, and what replaces them."""
     for node in Environment().parse(text).find_all(tuple(INSTEAD_OF)):
         if any(map(_is_condition, node.iter_child_nodes())):
             yield INSTEAD_OF[type(node)]

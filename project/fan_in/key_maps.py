@@ -1,8 +1,7 @@
-"""For which keys of a fan-in sensor a run of an upstream job counts, where its own key is another.
+"""The keys of a fan-in sensor for which a run of an upstream job counts, if its own key differs.
 
 A ``PartitionMapping`` maps the partitions of the upstream job to those of the downstream job, and
-enumerates which of them make a key. A function maps a key to a key, and says nothing of the way
-back.
+enumerates which of them make a key. A function maps a key to a key, in one direction only.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
@@ -21,7 +20,7 @@ from .gathering import Enumerated
 from .partition_maps import partition_end
 
 KeyFunction = Callable[[str], str | None]
-"""Returns the key that a run with another key counts for; None for none."""
+"""Returns the key for which a run with another key counts; None for no key."""
 
 Mapped = dg.PartitionMapping | KeyFunction
 """How the key of an upstream job becomes that of the downstream."""
@@ -34,7 +33,7 @@ _UP, _DOWN = dg.AssetKey("upstream"), dg.AssetKey("downstream")
 
 
 class _TwoJobs:
-    """Two jobs, as an asset graph has two assets."""
+    """Two jobs in the form of an asset graph with two assets."""
 
     def __init__(self, mapping: dg.PartitionMapping, theirs: Any, ours: Any) -> None:
         self.mapping = mapping
@@ -73,13 +72,13 @@ class KeyMap:
         self._enumerated: dict[str | None, Enumerated] = {}
 
     def keys(self, partition: str, at: datetime, instance: Any) -> Sequence[str | None]:
-        """Returns the keys for which a partition of the upstream counts, also those that are no
-        partitions yet."""
+        """Returns the keys for which a partition of the upstream counts, including those that are
+        not partitions yet."""
         if self.ours is None:
             return (None,) if partition in self.enumerate(None, at, instance).partitions else ()
         if partition in self._keys:
             return self._keys[partition]
-        # A day counts its hours before it is over, when Dagster has it.
+        # The hours of a day count before the day is over; Dagster has the day only then.
         later = at + BEYOND if self._are_times else at
         found = self._mapped_down(partition, later, instance)
         if self.is_fixed:
@@ -98,8 +97,8 @@ class KeyMap:
             return sorted(found.get_partition_keys())
 
     def enumerate(self, key: str | None, at: datetime, instance: Any) -> Enumerated:
-        """Returns the partitions of the upstream that together make a key; none if it can be no
-        partition of the downstream."""
+        """Returns the partitions of the upstream that together make a key; none if the key cannot
+        be a partition of the downstream."""
         if key in self._enumerated:
             return self._enumerated[key]
         found = self._enumerate(key, at, instance)
@@ -110,7 +109,7 @@ class KeyMap:
     def _enumerate(self, key: str | None, at: datetime, instance: Any) -> Enumerated:
         if key is None or self.ours is None:
             return self.enumerator.enumerate(None, at, instance)
-        # Dagster has a day once it is over.
+        # Dagster has a day only when it is over.
         there_at = max(at, partition_end(self.ours, key) or at)
         with dg.partition_loading_context(there_at, instance):
             if not self.ours.has_partition_key(key):
@@ -132,7 +131,7 @@ class KeyMap:
 
     @property
     def is_fixed(self) -> bool:
-        """True if what is mapped never changes, but for what is still to come."""
+        """True if what is mapped never changes, except for partitions still to come."""
         if self._are_times:
             return isinstance(self.mapping, BY_WINDOW)
         return all(p is None or isinstance(p, dg.StaticPartitionsDefinition) for p in self._both)
@@ -143,9 +142,9 @@ class KeyMaps:
     at one time.
 
     Args:
-        maps: Those that a mapping maps.
-        functions: Those that a function maps.
-        rolled: Those of which many partitions make one key.
+        maps: The mappings, by upstream.
+        functions: The functions, by upstream.
+        rolled: The upstreams of which many partitions make one key.
         at: The time.
         instance: Knows dynamic partitions.
     """
@@ -161,21 +160,21 @@ class KeyMaps:
         self.maps, self.functions, self.rolled = maps, functions, rolled
         self.at, self.instance = at, instance
         self.failed: dict[str, str] = {}
-        """Why runs of upstreams count for no key, where a function fails."""
+        """For each function that fails, why the upstream's runs count for no key."""
         self._enumerated: dict[tuple[str, Key], Enumerated] = {}
 
     def as_of(self, at: datetime) -> "KeyMaps":
-        """Returns the same at another time."""
+        """Returns the same maps at another time."""
         return KeyMaps(self.maps, self.functions, self.rolled, at, self.instance)
 
     @property
     def are_fixed(self) -> bool:
-        """True if what is mapped never changes, but for what is still to come."""
+        """True if what is mapped never changes, except for partitions still to come."""
         return all(of_upstream.is_fixed for of_upstream in self.maps.values())
 
     def keys_of(self, upstream: str, tags: Mapping[str, str], tag: str | None) -> Sequence[Key]:
-        """Returns the keys that a run of an upstream counts for; none if it is of no partition, or
-        of one that maps to no key.
+        """Returns the keys for which a run of an upstream counts; none if it has no partition, or
+        one that maps to no key.
 
         Args:
             upstream: The upstream.
@@ -226,17 +225,17 @@ def key_map(
     ours: dg.PartitionsDefinition | None,
     downstream: str,
 ) -> KeyMap:
-    """Returns what maps the partitions of an upstream job to those of the downstream.
+    """Returns the map from the partitions of an upstream job to those of the downstream.
 
     Args:
         upstream: The upstream.
-        mapping: The mapping that was named; None for that of partitions of time.
+        mapping: The named mapping; None for the mapping of time partitions.
         theirs: The partitions of the upstream.
         ours: Those of the downstream; None if it has none.
         downstream: The downstream job.
 
     Raises:
-        FanInError: No mapping serves.
+        FanInError: No mapping works.
     """
     if theirs is None:
         raise FanInError(
@@ -253,7 +252,7 @@ def key_map(
     if isinstance(mapping, dg.TimeWindowPartitionMapping) and zones[0] != zones[1]:
         raise FanInError(
             f"the partitions of {upstream} are of the zone {zones[0]}, those of {downstream} of"
-            f" {zones[1]}, so that no mapping serves: give both one zone"
+            f" {zones[1]}, so no mapping works: give both the same zone"
         )
     try:
         if ours is not None:

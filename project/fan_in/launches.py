@@ -368,8 +368,8 @@ class Unfinished:
             for record in instance.get_run_records(filters)
             if was_unfinished(record, until)
         ]
-        # A run of a whole job has no selection, and a re-execution of some steps has its parent's:
-        # their planned materializations say what they target.
+        # A run of a whole job has no selection, and a re-execution of some steps has its parent's.
+        # Their planned materializations say what they target.
         unclear = [run.run_id for run in runs if not run.asset_selection or run.parent_run_id]
         planned = set(self._read_planned(instance, unclear) if unclear else ())
         for run in runs:

@@ -30,8 +30,8 @@ class Location:
 
     @cached_property
     def fan_ins(self) -> Mapping[dg.AssetKey, dg.AutomationCondition[Any]]:
-        """The conditions of assets in which there is a fan-in: their own, or the default one of
-        the sensor that targets them, which is meant for those that have upstreams."""
+        """The conditions of assets that have a fan-in: their own, or the default one of the sensor
+        that targets them, for assets with upstreams."""
         graph = self.graph
         found = {
             key: condition
@@ -53,8 +53,8 @@ def automation_sensors(sensors: Iterable[Any]) -> Sequence[AutomationSensor]:
 
 
 def is_in_user_code(sensor: AutomationSensor) -> bool:
-    """True when a sensor evaluates its conditions in user code, not in the daemon, which evaluates
-    none but Dagster's own."""
+    """True if a sensor evaluates its conditions in user code; false if in the daemon, which
+    evaluates only Dagster's own."""
     return sensor.sensor_type.value == "AUTOMATION"
 
 

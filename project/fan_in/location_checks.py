@@ -1,7 +1,7 @@
-"""What is wrong with the fan-ins of a code location, as far as its definitions tell.
+"""What is wrong with the fan-ins of a code location, from its definitions alone.
 
-An error is a fan-in that can never work as it is written. A warning is one that may: an upstream
-that another code location may define, a condition that is set on many assets and suits most.
+An error is a fan-in that can never work as it is written. A warning is one that may work: an
+upstream that another code location may define, or a condition on many assets that suits most.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ class FaultyFanIns(FanInError):
     """Raised for definitions with fan-ins that can never work.
 
     Args:
-        findings: All that was found, warnings too.
+        findings: All findings, with warnings.
     """
 
     def __init__(self, findings: Sequence[Finding]) -> None:
@@ -97,13 +97,13 @@ class _Checks(Location):
                     )
 
     def of_misplaced_conditions(self) -> Iterator[Finding]:
-        """Yields the fan-ins on what is no asset."""
+        """Yields the fan-ins that are not on assets."""
         for check in sorted(self.graph.asset_check_keys):
             condition = self.graph.get(check).automation_condition
             if condition is not None and holds_fan_in(condition):
                 name = f"{check.name} of {_name(check.asset_key)}"
                 yield Finding(
-                    f"the asset check {name} has a fan-in as its condition, which is never true of"
+                    f"the asset check {name} has a fan-in as its condition, which is never true for"
                     " a check: set it on an asset"
                 )
         for name, condition in job_conditions(self.repository, self.sensors).items():
@@ -134,7 +134,7 @@ class _Checks(Location):
                 )
 
     def of_conditions(self) -> Iterator[Finding]:
-        """Yields the conditions that can never be true, and those that wait for what may not be."""
+        """Yields the conditions that can never be true, and those with undefined upstreams."""
         graph = self.graph
         never: dict[str, list[dg.AssetKey]] = {}
         undefined: dict[dg.AssetKey, list[dg.AssetKey]] = {}
@@ -166,7 +166,7 @@ class _Checks(Location):
             )
 
     def of_deadlines(self) -> Iterator[Finding]:
-        """Yields the deadlines whose alarm has nowhere to go, or that nobody tells."""
+        """Yields the deadlines whose alarm has nowhere to go, or that have no check."""
         try:
             found = watched(self.repository)
         except FanInError as error:
@@ -181,7 +181,7 @@ class _Checks(Location):
                 )
             elif one.check not in self.graph.asset_check_keys:
                 yield Finding(
-                    f"{one.name!r} has a deadline, and no check tells that it has passed: wrap the"
+                    f"{one.name!r} has a deadline, but no check fails when it passes: wrap the"
                     " definitions in with_fan_in",
                     False,
                 )

@@ -21,13 +21,13 @@ MOST_KEYS_NAMED = 3
 MOST_PARTITIONS_NAMED = 3
 """How many missing partitions of a rollup a line names before it counts the rest."""
 PAST_DEADLINE = "PAST DEADLINE: "
-"""What a line begins with that a person has to see first."""
+"""The beginning of a line that a person must see first."""
 
 LONGEST_NAME = 80
 """The most characters of a name or key in a one-line explanation; a longer one is cut."""
 
 LONGEST_WHY = 200
-"""The most characters of why a completion does not count."""
+"""The most characters of the reason why a completion does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ ASSET_WORDS = Words(completion="materialization", completed="materialized")
 def explain_upstream(
     status: UpstreamStatus, *, words: Words, at: datetime | None = None, sure: bool = True
 ) -> str:
-    """Returns why an upstream counts or not, in words; times as ages when ``at`` is given.
+    """Returns why an upstream counts or not, in words; times as ages if ``at`` is given.
 
     Without ``at``, the words hold absolute times, so they change only when the facts do. ``sure``
     is False if nothing is known about the time before the window.
@@ -63,8 +63,7 @@ def explain_upstream(
 
 
 def does_not_count(uncounted: Uncounted, *, words: Words, at: datetime | None = None) -> str:
-    """Returns that a completion does not count, and why; its time as an age when ``at`` is
-    given."""
+    """Returns that a completion does not count, and why; its time as an age if ``at`` is given."""
     completion = uncounted.completion
     of = words_of(completion, words)
     when = _moment(completion.completed_at, at)
@@ -72,12 +71,12 @@ def does_not_count(uncounted: Uncounted, *, words: Words, at: datetime | None = 
 
 
 def words_of(completion: Completion, words: Words = RUN_WORDS) -> Words:
-    """Returns how to speak of a completion: a run by how it ended."""
+    """Returns the words for a completion: for a run, by how it ended."""
     return HOW_RUNS_END[completion.ended] if completion.ended else words
 
 
 def _of_ends(ended: Collection[End], words: Words) -> Words:
-    """Returns how to speak of what would be completions."""
+    """Returns the words for runs with these ends."""
     if ended == SUCCESS_ALONE:
         return words
     each = [HOW_RUNS_END[end] for end in ENDS if end in ended]
@@ -115,8 +114,8 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
         )
     if status.state is State.WITHHELD:
         return (
-            f"{words.completed} {_moment(newest.completed_at, at)} by {status.launch}, which has"
-            " yet to make the downstream, too"
+            f"{words.completed} {_moment(newest.completed_at, at)} by {status.launch}, which"
+            " still has to make the downstream"
         )
     last = f"last {words.completion} {_moment(newest.completed_at, at)}"
     if isinstance(window, Calendar):
@@ -126,7 +125,7 @@ def _why(status: UpstreamStatus, words: Words, at: datetime | None, sure: bool) 
 
 
 def explain_rollup(rollup: Rollup) -> str:
-    """Returns which partitions are missing, of those that together make a key."""
+    """Returns which partitions of a rollup are missing."""
     if rollup.never:
         return (
             "can never be complete: it will have no"
@@ -152,25 +151,26 @@ def _count_words(status: UpstreamStatus) -> str:
 
 
 def explain_held_back(decision: Decision, *, words: Words, at: datetime | None = None) -> str:
-    """Returns what holds a complete batch back, empty if nothing does; times as ages when ``at`` is
+    """Returns what holds a complete batch back, empty if nothing does; times as ages if ``at`` is
     given."""
     if decision.evaluating is not None:
         return f"another evaluation began {_moment(decision.evaluating, at)} and has not ended"
     if decision.beside is not None:
-        return f"given back by a launch of both, so not beside {decision.beside} at this tick"
+        return f"given back by a launch of both: not requested together with {decision.beside}"
     if decision.running:
         runs = ", ".join(run_id[:8] for run_id in decision.running[:MOST_NAMED])
         return f"downstream still running: {runs}"
     if decision.still_busy:
         return f"upstreams still running: {some([*map(plain, decision.still_busy)], ', ')}"
-    if decision.unsettled and decision.terms.settle is not None:
+    if decision.settled_at is not None and decision.terms.settle is not None:
         ages = [
             f"{plain(s.upstream)} {words_of(s.last, words).completed}"
             f" {_moment(s.last.completed_at, at)}"
             for s in decision.unsettled
             if s.last
         ]
-        return f"settling for {format_duration(decision.terms.settle)}: {some(ages)}"
+        quiet = format_duration(decision.terms.settle)
+        return f"settling until {format_time(decision.settled_at)} ({quiet} of quiet): {some(ages)}"
     return _held_words(decision) if decision.held_until is not None else ""
 
 
@@ -184,7 +184,7 @@ def _held_words(decision: Decision) -> str:
 
 
 def count_ready(decision: Decision) -> str:
-    """Returns how many upstreams are ready, and how many are needed if not all."""
+    """Returns how many upstreams are ready, and how many are needed, if not all."""
     whole = sum(status.whole for status in decision.statuses)
     line = f"{whole} of {len(decision.statuses)} upstreams ready"
     if decision.early:
@@ -203,8 +203,8 @@ def _enough_past_the_deadline(decision: Decision) -> str:
 
 
 def explain_let_go(decision: Decision, *, at: datetime | None = None) -> str:
-    """Returns that a half batch was let go within the last day, since all of it was too old, and
-    what it lacked; empty if none was. Times as ages when ``at`` is given."""
+    """Returns that a half batch was let go within the last day, and what was missing; empty if none
+    was. Times as ages if ``at`` is given."""
     if decision.let_go_at is None or decision.at - decision.let_go_at >= ONE_DAY:
         return ""
     lacked = [plain(s.upstream) for s in decision.asked_for if s.state is not State.TOO_OLD]
@@ -214,7 +214,7 @@ def explain_let_go(decision: Decision, *, at: datetime | None = None) -> str:
 
 def explain_deadline(decision: Decision, *, at: datetime | None = None) -> str:
     """Returns since when a batch is past its deadline, or that one with a deadline was let go;
-    empty if neither. Times as ages when ``at`` is given."""
+    empty if neither. Times as ages if ``at`` is given."""
     if decision.terms.deadline is not None and (let_go := explain_let_go(decision, at=at)):
         return let_go
     since, deadline_at = decision.waiting_since, decision.deadline_at
@@ -245,7 +245,7 @@ def explain_missing(decision: Decision, *, words: Words, sure: bool = True) -> s
 
 def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) -> str:
     """Returns the decision as one line: how many upstreams are ready, what is missing and why, and
-    last since when it is late."""
+    since when it is late."""
     line = f"{PAST_DEADLINE if decision.past_deadline else ''}{count_ready(decision)}"
     if not decision.complete:
         # A requirement with "not" may wait though every upstream that it names is ready.
@@ -260,8 +260,8 @@ def explain(decision: Decision, *, words: Words = RUN_WORDS, sure: bool = True) 
 
 
 def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_WORDS) -> str:
-    """Returns the decisions for all waiting keys as one line, in full those that are past their
-    deadline and the most recent."""
+    """Returns the decisions for all waiting keys as one line: first keys past their deadline, then
+    the most recent."""
 
     def newest(decision: Decision) -> datetime:
         return max(s.newest.completed_at for s in decision.statuses if s.newest)
@@ -276,7 +276,7 @@ def explain_keys(decisions: Iterable[Decision], *, tag: str, words: Words = RUN_
     if len(waiting) > MOST_KEYS_NAMED:
         lines.append(f"and {len(waiting) - MOST_KEYS_NAMED} more wait")
     lines += explain_keys_let_go(decisions, tag=tag)
-    return " | ".join(lines) or f"nothing new of any {tag}"
+    return " | ".join(lines) or f"nothing new for any {tag}"
 
 
 def explain_keys_let_go(decisions: Iterable[Decision], *, tag: str) -> list[str]:
@@ -294,7 +294,7 @@ def explain_keys_let_go(decisions: Iterable[Decision], *, tag: str) -> list[str]
 def explain_uncounted(
     uncounted: Mapping[str, Uncounted], *, tag: str, at: datetime | None, words: Words = RUN_WORDS
 ) -> list[str]:
-    """Returns what does not count, whatever its key, a line for each upstream."""
+    """Returns what does not count, for any key, a line for each upstream."""
     lines = []
     for name, one in sorted(uncounted.items()):
         key = one.completion.key
@@ -311,7 +311,7 @@ def plain(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def those_there_are(names: Collection[str], like: str) -> str:
-    """Returns names in one line, the five that are most like another first."""
+    """Returns names in one line: the five most similar to another name, and how many more."""
     nearest = get_close_matches(like, sorted(names), n=MOST_NAMED, cutoff=0)
     return some(nearest, ", ", more=len(names) - len(nearest)) or "none"
 

@@ -18,7 +18,7 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
         raise NotImplementedError
 
     def rolled_up(self, graph: Any, target: dg.AssetKey) -> Collection[dg.AssetKey]:
-        """Returns the upstreams of which it rolls the partitions up."""
+        """Returns the upstreams whose partitions it rolls up."""
         return ()
 
     def longest(self) -> list[Window]:
@@ -30,27 +30,28 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
         return []
 
     def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
-        """Returns what it asks of the upstreams' completions on an asset."""
+        """Returns its terms on an asset."""
         return ALL_WITHIN_A_DAY
 
     @property
     def once(self) -> Sequence[str]:
-        """The arguments that it gives and that a whole condition has once."""
+        """The arguments given here that a whole condition may have only once."""
         return []
 
     def strangers(self, graph: Any) -> Sequence[str]:
-        """Returns the keys that it names and must not, since they are no assets of the graph."""
+        """Returns the keys that it names and that are no assets of the graph."""
         return []
 
     def fault(self, graph: Any, target: dg.AssetKey) -> str | None:
-        """Returns why it can never be true on an asset, as far as the graph tells."""
+        """Returns why it can never be true on an asset, from the graph alone."""
         return None
 
 
 def given_twice(
     graph: Any, target: dg.AssetKey, condition: dg.AutomationCondition[Any]
 ) -> str | None:
-    """Returns why a condition can never be true, if several of its parts give what it has once."""
+    """Returns why a condition can never be true, if several parts give an argument that it may have
+    only once."""
     parts = dict.fromkeys(part for part, _ in named_upstreams(graph, target, condition))
     given = Counter(name for part in parts for name in part.once)
     twice = sorted(name for name, times in given.items() if times > 1)

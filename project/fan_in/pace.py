@@ -1,8 +1,8 @@
-"""Pace: how soon a fan-in may request its downstream again, and from what time of day on.
+"""Pace: how soon a fan-in may request its downstream again, and from which time of day.
 
-``no_sooner_than`` is a window on the last request: as long as that is inside it, the next batch is
-held. ``not_before`` holds every batch from local midnight to a time of day. A held batch keeps
-collapsing and growing old, as a settling one does.
+``no_sooner_than`` is a window on the last request: while that is inside it, the next batch is held.
+``not_before`` holds every batch from local midnight to a time of day. A held batch keeps collapsing
+and growing old, as a settling one does.
 """
 
 from collections.abc import Collection, Iterable
@@ -24,7 +24,7 @@ from .windows import (
 Pace = timedelta | Calendar
 
 A_YEAR = [datetime(2024, 1, 1, 12, tzinfo=UTC) + timedelta(days=number) for number in range(366)]
-"""A moment of each day, to find whether a window can begin between midnight and a time of day."""
+"""A moment of each day: can a window begin between midnight and a time of day?"""
 
 
 def held_until(
@@ -38,7 +38,7 @@ def held_until(
 
     Args:
         no_sooner_than: How soon it may follow the last request.
-        not_before: From what time of day on it may be requested.
+        not_before: The time of day before which it may not be requested.
         at: The time.
         requested_at: When the downstream was last requested, if it was.
     """
@@ -57,7 +57,7 @@ def let_go_at(
     at: datetime,
     requested_at: datetime | None,
 ) -> datetime | None:
-    """Returns until when batches were last held before a time, in UTC; None if they were not."""
+    """Returns until when batches were last held before a time, in UTC; None if none was held."""
     ends = []
     if no_sooner_than is not None and requested_at is not None:
         ends.append(falls_out(no_sooner_than, requested_at))
@@ -74,7 +74,7 @@ def requests_since(no_sooner_than: Pace | None, at: datetime) -> datetime | None
 
 
 def pace_words(no_sooner_than: Pace | None, not_before: TimeOfDay | None) -> list[str]:
-    """Returns what is asked of the time of a request, as phrases."""
+    """Returns what holds a request back, as phrases."""
     words = []
     if isinstance(no_sooner_than, Calendar):
         words.append(f"at most once {no_sooner_than.each}")
@@ -91,8 +91,8 @@ def pace_words(no_sooner_than: Pace | None, not_before: TimeOfDay | None) -> lis
 def check_pace(
     no_sooner_than: Pace | None, not_before: TimeOfDay | None, windows: Iterable[Window]
 ) -> None:
-    """Raises FanInError for what is no pace, and for one that a held batch cannot outlive in one of
-    the windows."""
+    """Raises FanInError if this is no pace, or if a batch that it holds is too old for one of the
+    windows when it may go."""
     windows = list(windows)
     if no_sooner_than is not None:
         _check_no_sooner_than(no_sooner_than, windows)
@@ -154,6 +154,6 @@ def _check_not_before(not_before: TimeOfDay, windows: Collection[Window]) -> Non
 
 @lru_cache
 def _begins_between_midnight_and(not_before: TimeOfDay, window: Calendar) -> bool:
-    """True if some period begins after local midnight, and by that time of day."""
+    """True if a period can begin after local midnight and by that time of day."""
     days = ((not_before.midnight(at), not_before.on_day_of(at)) for at in A_YEAR)
     return any(window.end(midnight) <= until for midnight, until in days)

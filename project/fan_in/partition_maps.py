@@ -8,7 +8,7 @@
 | partitioned | the same partitions, identity | the same partition |
 | partitioned | any other | by the mapping, through views |
 
-An upstream that is no upstream by the graph pairs by the same partitions, or not at all.
+An upstream that is not in the graph's dependencies pairs by the same partitions, or not at all.
 """
 
 from datetime import datetime
@@ -42,8 +42,7 @@ class PartitionMap:
         graph: The asset graph.
         upstream: The upstream.
         downstream: The downstream.
-        via: The downstream's dependency whose upstream it is; the downstream itself if it is its
-            own.
+        via: The dependency through which it is an upstream, or the downstream itself.
         rolls_up: Whether partitions of the upstream are rolled up.
 
     Raises:
@@ -91,7 +90,7 @@ class PartitionMap:
             if self.theirs != self.ours:
                 raise FanInError(
                     f"{self.upstream.to_user_string()} is no upstream of"
-                    f" {self.downstream.to_user_string()} and has other partitions, so that they"
+                    f" {self.downstream.to_user_string()} and has other partitions, so they"
                     " cannot be paired: add it to the deps"
                 )
             return Pairing.SAME
@@ -99,18 +98,18 @@ class PartitionMap:
         return Pairing.SAME if self._is_identity() else Pairing.MAPPED
 
     def _check_zones(self) -> None:
-        # Dagster checks it when definitions load, but not of an upstream in another code location.
+        # Dagster checks this at load, but not for an upstream in another code location.
         mapping = self._direct()
         zones = [getattr(of, "timezone", "") for of in (self.theirs, self.ours)]
         if isinstance(mapping, dg.TimeWindowPartitionMapping) and zones[0] != zones[1]:
             raise FanInError(
                 f"the partitions of {self.upstream.to_user_string()} are of the zone {zones[0]},"
-                f" those of {self.downstream.to_user_string()} of {zones[1]}, so that no mapping"
-                " serves: give both one zone"
+                f" those of {self.downstream.to_user_string()} of {zones[1]}, so no mapping"
+                " works: give both the same zone"
             )
 
     def _direct(self) -> Any | None:
-        """Returns the mapping, if the upstream is a parent and nothing is between."""
+        """Returns the mapping, if the upstream is a direct parent."""
         if self.upstream not in self.graph.get(self.downstream).parent_keys:
             return None
         return self.graph.get_partition_mapping(self.downstream, self.upstream)
@@ -132,8 +131,7 @@ class PartitionMap:
         return isinstance(mapping, dg.IdentityPartitionMapping)
 
     def refresh(self, signatures: "Signatures") -> bool:
-        """Returns True if partitions have come or gone, so that what was mapped must be mapped
-        anew."""
+        """Returns True if partitions have come or gone: then everything must be mapped again."""
         if self.pairing not in (Pairing.SOME, Pairing.MAPPED) and not self.rolls_up:
             return False
         signature = (signatures.of(self.theirs), signatures.of(self.ours))
@@ -145,7 +143,7 @@ class PartitionMap:
             self._children.clear()
             self._enumerated.clear()
             return True
-        # Time goes on: what has all come, and is not at the end of what there was, stays mapped.
+        # As time goes on, what is complete and not at the end stays mapped.
         last = before[1]
         self._children = {p: of for p, of in self._children.items() if of and last not in of}
         self._enumerated = {key: e for key, e in self._enumerated.items() if e.is_over}
@@ -165,11 +163,11 @@ class PartitionMap:
         return self._enumerated[partition]
 
     def children(self, view: Any, partition: str) -> frozenset[str]:
-        """Returns the downstream's partitions that one of the upstream maps to."""
+        """Returns the downstream's partitions that a partition of the upstream maps to."""
         if partition not in self._children:
             mapped = self._children[partition] = self._map_down(view, partition)
             if self.rolls_up and len(mapped) == 1 and self._is_by_time and not self._is_shifted:
-                # What lies within the time of one of the downstream maps to that alone.
+                # A partition within the time of one downstream partition maps only to that.
                 (ours,) = mapped
                 of_ours = self.enumerate(ours, view.effective_dt, view.instance)
                 self._children |= dict.fromkeys(of_ours.partitions[1:-1], mapped)
@@ -210,8 +208,7 @@ class PartitionMap:
         return mapped
 
     def exists_for(self, view: Any, partition: str | None) -> bool:
-        """True unless the upstream has no partition at all for one of the downstream, and need
-        have none."""
+        """True unless the upstream has no partition for one of the downstream, and needs none."""
         if partition is None or self.ours is None or self.pairing is not Pairing.MAPPED:
             return True
         if self._direct() is None:
@@ -241,7 +238,7 @@ def rollup_fault(
         graph: The asset graph.
         upstream: The upstream.
         downstream: The downstream.
-        is_named: Whether the rollup names it; otherwise it may have nothing to roll up.
+        is_named: Whether the rollup names it; if not, it may have nothing to roll up.
         missing_at_most: How many partitions may be missing, if any may.
     """
     name = upstream.to_user_string()
@@ -268,10 +265,10 @@ def rollup_fault(
 
 
 class Signatures:
-    """Tells, during one tick, whether partitions have come or gone.
+    """Shows, during one tick, whether partitions have come or gone.
 
     Args:
-        view: Of the tick.
+        view: The tick's view of the asset graph.
     """
 
     def __init__(self, view: Any) -> None:
@@ -279,7 +276,7 @@ class Signatures:
         self._known: dict[Any, Any] = {}
 
     def of(self, partitions: dg.PartitionsDefinition | None) -> Any:
-        """Returns something that stays equal as long as the partitions are the same."""
+        """Returns a value that is equal as long as the partitions are the same."""
         if partitions is None:
             return None
         if partitions not in self._known:
@@ -301,20 +298,20 @@ def _has(partitions: dg.PartitionsDefinition | None, key: str) -> bool:
 
 
 def partition_end(partitions: dg.PartitionsDefinition, key: str) -> datetime | None:
-    """Returns when a partition ends, in UTC, if it is a stretch of time."""
+    """Returns when a partition ends, in UTC, if it is a time window."""
     if not are_times(partitions):
         return None
     try:
         windows: Any = partitions
         return in_utc(windows.time_window_for_partition_key(key).end)
     except (dg.DagsterError, ValueError, KeyError, StopIteration):
-        return None  # It is no partition, or no more.
+        return None  # It is not, or no longer, a partition.
 
 
 @lru_cache(maxsize=4096)
 def comes_at(partitions: dg.PartitionsDefinition | None, key: str) -> datetime | None:
-    """Returns from when on Dagster has a partition of time, in UTC: when it ends, unless an offset
-    moves that; None if it is none, or no stretch of time."""
+    """Returns when a time partition begins to exist, in UTC: at its end, unless ``end_offset`` moves
+    that; None if it never does, or is no time partition."""
     if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         return None
     if partition_end(partitions, key) is None:
@@ -331,8 +328,8 @@ def comes_at(partitions: dg.PartitionsDefinition | None, key: str) -> datetime |
 
 
 def next_comes_at(partitions: dg.PartitionsDefinition, at: datetime) -> datetime | None:
-    """Returns when, after a time, Dagster has the next partition of time, in UTC; None if it never
-    has one more, or if they are no stretches of time."""
+    """Returns when, after a time, the next time partition begins to exist, in UTC; None if none
+    does."""
     if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         return None
     with dg.partition_loading_context(at):
@@ -342,7 +339,7 @@ def next_comes_at(partitions: dg.PartitionsDefinition, at: datetime) -> datetime
 
 
 def are_times(partitions: dg.PartitionsDefinition | None) -> bool:
-    """True if partitions are stretches of time, or one of their two dimensions is."""
+    """True if partitions are time windows, or one of their two dimensions is."""
     if isinstance(partitions, dg.MultiPartitionsDefinition):
         kinds = [type(one.partitions_def) for one in partitions.partitions_defs]
         return sum(issubclass(k, dg.TimeWindowPartitionsDefinition) for k in kinds) == 1
@@ -352,7 +349,7 @@ def are_times(partitions: dg.PartitionsDefinition | None) -> bool:
 def upstreams_of(graph: Any, key: dg.AssetKey) -> list[dg.AssetKey]:
     """Returns the upstreams of an asset that it can wait for, sorted.
 
-    Not those that can only be built together with it: they are never done before it.
+    It leaves out those that can only be built together with it: they are never done before it.
     """
     together = graph.get(key).execution_set_asset_keys
     return sorted(set(parents_through_views(graph, key)) - {key} - set(together))

@@ -12,7 +12,7 @@ import dagster as dg
 
 from .caches import nodes_of_jobs, steps_of_plans
 
-# Private: no public name says how a re-execution was asked for, or who made it.
+# Private: no public name says how a re-execution was requested, or who made it.
 RESUMES = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
 BACKFILL_TAG = "dagster/backfill"
 
@@ -44,25 +44,24 @@ class WholeRuns:
             self._parents |= {run.run_id: run for run in runs}
 
     def is_whole(self, run: dg.DagsterRun, *, here: bool) -> bool:
-        """True when the run is of all of its job; not when assets, ops or steps were selected,
-        unless what they leave out was done by the run whose failure it resumes.
+        """True if the run is of the whole job; false if assets, ops or steps were selected, unless
+        the run that it resumes did the rest.
 
         Args:
             run: The run.
-            here: Whether its job is one of the definitions' at hand.
+            here: Whether the loaded definitions have its job.
         """
         if _resumes(run):
             self.read_parents([run])
             parent = self._parents[str(run.parent_run_id)]
             if parent is not None:
                 return self.is_whole(parent, here=here)
-            # The parent is deleted, and with it the record of what it had done.
+            # The parent is deleted, and with it the record of what it did.
             return run.tags.get(RESUMES[0]) == "true" and self._has_all_assets(run, here)
         return not run.op_selection and self._has_all_steps(run) and self._has_all_assets(run, here)
 
     def _has_all_steps(self, run: dg.DagsterRun) -> bool:
-        # Steps are selected by re-executions and their backfills alone. Elsewhere they are listed,
-        # too, but all of them.
+        # Only re-executions and their backfills select steps. Other runs list all of their steps.
         reruns = run.parent_run_id is not None or BACKFILL_TAG in run.tags
         if run.step_keys_to_execute is None or not reruns:
             return True
@@ -77,8 +76,8 @@ class WholeRuns:
         return self._has_all_nodes(run)
 
     def _has_all_nodes(self, run: dg.DagsterRun) -> bool:
-        """True when the run's job has all nodes of the job that it was taken from: what can be
-        told of another code location's. Some assets of one node look like all of them."""
+        """True if the run's job has all nodes of the job that it comes from. For another code
+        location, only this is known: some assets of one node look like all of them."""
         snapshot_id = run.job_snapshot_id
         if snapshot_id is None or not self.instance.has_job_snapshot(snapshot_id):
             return True
@@ -109,7 +108,7 @@ class WholeRuns:
 
 
 def _resumes(run: dg.DagsterRun) -> bool:
-    """True when the run was asked for as a re-execution from failure."""
+    """True if the run was requested as a re-execution from failure."""
     if run.parent_run_id is None:
         return False
     return any(run.tags.get(tag) == "true" for tag in RESUMES)

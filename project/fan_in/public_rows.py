@@ -1,7 +1,7 @@
-"""Reads the rows of any storage: by statements where Dagster keeps tables, else by public calls.
+"""Reads the rows of any storage: by statements if Dagster keeps tables, else by public calls.
 
-The public calls are slower, since they read whole events and one asset after another; they answer
-the same.
+The public calls give the same answers. They are slower, since they read whole events, one asset
+after another.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-# Private, since there is no public base of the storages that keep tables.
+# Private: the storages that keep tables have no public base class.
 from dagster._core.storage.event_log import SqlEventLogStorage
 
 from .event_rows import (
@@ -30,7 +30,7 @@ PAGE = 1000
 
 @contextmanager
 def rows_of(instance: dg.DagsterInstance) -> Iterator["AnyRows"]:
-    """Yields what reads the rows of an instance's event log."""
+    """Yields a reader of the rows of an instance's event log."""
     storage = instance.event_log_storage
     if isinstance(storage, SqlEventLogStorage):
         with storage.index_connection() as connection:
@@ -89,7 +89,7 @@ class PublicRows:
     def planned_before(
         self, asset: str, partition: str | None, until: float | None, before: int | None
     ) -> list[Row]:
-        """Returns a page of an asset's planned materializations, the newest first."""
+        """Returns a page of an asset's planned materializations, newest first."""
         found = self._read(
             (PLANNED,),
             PLANNED_READ,
@@ -103,7 +103,7 @@ class PublicRows:
     def newest_before(
         self, kind: str, assets: Collection[str], until: float, first: int
     ) -> list[Row]:
-        """Returns, of the events of a kind of assets until a time, the newest of each partition
+        """Returns, from one kind of events of assets until a time, the newest of each partition
         with an id below ``first``, and all that were stored later."""
         newest: dict[tuple[str, str | None], Row] = {}
         later: list[Row] = []
@@ -128,7 +128,7 @@ class PublicRows:
         return sorted(rows)
 
     def last_times(self, assets: Collection[str]) -> Mapping[str, float]:
-        """Returns nothing: no public call tells it for less than the whole record."""
+        """Returns nothing: public calls would have to read whole records."""
         return {}
 
     def bodies(self, rows: Collection[Row]) -> Mapping[int, Body]:
@@ -143,8 +143,8 @@ class PublicRows:
         }
 
     def wiped(self, assets: Collection[str]) -> Mapping[str, float]:
-        """Returns when each of these assets was wiped, 0 for never; one that has no record since
-        was wiped after all of its events."""
+        """Returns when each of these assets was wiped, 0 for never; an asset without records was
+        wiped after all of its events."""
         times = dict.fromkeys(assets, math.inf)
         for record in self._instance.get_asset_records(_keys(assets)):
             details = record.asset_entry.asset_details
@@ -163,7 +163,7 @@ class PublicRows:
     def _records(
         self, kind: str, limit: int | None = None, **filters: Any
     ) -> Iterator[dg.EventLogRecord]:
-        """Yields the records of one kind, the newest first."""
+        """Yields the records of one kind, newest first."""
         left = limit
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)

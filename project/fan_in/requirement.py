@@ -1,4 +1,4 @@
-"""Requirements: which upstreams a batch needs, if not all of them.
+"""Requirements: which upstreams a batch needs, if not all.
 
 Examples: ``upstream_succeeded(a) & (upstream_succeeded(b) | upstream_succeeded(c))`` and
 ``at_least(2)``. An upstream that a requirement does not name is optional: it joins the batch if it
@@ -116,8 +116,14 @@ class AtLeast(_Parts):
 
 
 def at_least(count: int, *parts: Requirement) -> Requirement:
-    """Returns the requirement that at least ``count`` of the parts are met, or, without parts,
-    that at least ``count`` of all upstreams are ready.
+    """Returns a requirement that is met if at least ``count`` of the parts are met; without parts,
+    if at least ``count`` of all upstreams are ready.
+
+    It is not met by fewer.
+
+    Args:
+        count: How many, from 1.
+        parts: Requirements such as ``upstream_succeeded(a)``.
 
     Raises:
         FanInError: ``count`` is not from 1 to the number of parts.
@@ -127,7 +133,7 @@ def at_least(count: int, *parts: Requirement) -> Requirement:
 
 
 def check_count(count: int, of: int | None) -> None:
-    """Raises FanInError unless ``count`` is from 1 to ``of`` (if that is known)."""
+    """Raises FanInError unless ``count`` is from 1 to ``of`` (if it is known)."""
     if not isinstance(count, int) or count < 1 or (of is not None and count > of):
         most = f"to {of}" if of is not None else "up"
         raise FanInError(f"at least {count!r} is no quorum here: give a number from 1 {most}")
@@ -152,7 +158,7 @@ def check_requirement(when: Requirement, upstreams: Sequence[str], name: str = "
 
 
 def check_quorums(when: Requirement, of: int) -> None:
-    """Raises FanInError if it asks for more of all upstreams than there are."""
+    """Raises FanInError if a quorum is greater than the number of upstreams."""
     for part in _quorums(when):
         if not part.parts:
             check_count(part.count, of)

@@ -1,7 +1,7 @@
 """Rollups: many partitions of an upstream that together make one key of the downstream.
 
-The upstream is ready for the key when each of these partitions has a completion, of any age and
-used or not, and at least one of them is new. So a day is requested once its 24 hours are there, and
+The upstream is ready for the key when each of these partitions has a completion (of any age, used
+or not) and at least one of them is new. So a day is requested once its 24 hours are there, and
 again when one hour is repaired.
 """
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from .rule import Completion
 
 BETWEEN = "\0"
-"""Between the name of an upstream and of one of its partitions; no name has it."""
+"""Separates the name of an upstream from one of its partitions; no name contains it."""
 
 MOST_MISSING_NAMED = 5
-"""How many missing partitions a rollup names."""
+"""How many of the missing partitions a rollup names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,18 +27,18 @@ class Rollup:
     """What is known of the partitions of one upstream that together make one key.
 
     Args:
-        count: How many there are, with those that are still to come.
+        count: How many there are, including those still to come.
         missing: How many of them have no completion.
-        to_come: How many of those do not exist yet.
+        to_come: How many of the missing do not exist yet.
         first_missing: The first few that are missing, in order.
-        never: Partitions that belong to the key and that the upstream can never have.
+        never: Partitions of the key that the upstream can never have.
         newest: The newest completion of any partition.
-        new: The newest that is neither used nor withheld.
-        withheld: The newest that an unfinished launch withholds.
+        new: The newest completion that is neither used nor withheld.
+        withheld: The newest completion that an unfinished launch withholds.
         launch: That launch.
         used_at: When the newest completion was used, if it was.
-        unused: Those of any age that are not used, withheld ones included, the oldest first; where
-            a term asks for them.
+        unused: The unused completions of any age, oldest first, including withheld ones; only where
+            a term needs them.
     """
 
     count: int
@@ -62,7 +62,7 @@ class Rollup:
         """True if no partition is missing.
 
         Args:
-            spared: How many may be missing of those that exist; None if none may, nor may any be
+            spared: How many of those that exist may be missing; None if none may be missing or
                 still to come.
         """
         if spared is None:
@@ -71,12 +71,12 @@ class Rollup:
 
 
 def part_name(upstream: str, partition: str) -> str:
-    """Returns a name for one partition of an upstream, which is kept as an upstream of its own."""
+    """Returns the name under which one partition of an upstream is kept, as its own upstream."""
     return f"{upstream}{BETWEEN}{partition}"
 
 
 def whole_name(name: str) -> str:
-    """Returns the upstream of which a name is, or is of one of its partitions."""
+    """Returns the upstream of a name, which may be that of one of its partitions."""
     return name.partition(BETWEEN)[0]
 
 
@@ -99,5 +99,6 @@ def check_missing_at_most(
         )
     if deadline is None:
         raise FanInError(
-            f"{what} holds from a deadline on, and there is none: give a deadline, or leave it out"
+            f"{what} applies only past a deadline, and there is none: give a deadline, or leave"
+            " it out"
         )

@@ -25,7 +25,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from functools import cached_property
 from types import MappingProxyType
@@ -400,6 +400,12 @@ class Decision:
         return replace(self, at=at, statuses=tuple(statuses))
 
     @property
+    def settled_at(self) -> datetime | None:
+        """When the last of them will have settled, if none completes again; None if all have."""
+        last = [s.last.completed_at for s in self.unsettled if s.last]
+        return max(last) + self.terms.settle if last and self.terms.settle else None
+
+    @property
     def still_busy(self) -> tuple[str, ...]:
         """The upstreams whose runs the batch waits for, unless the deadline has passed."""
         return () if self.past_deadline else self.busy
@@ -412,8 +418,7 @@ class Decision:
         times = [status.ready_until for status in self.ready]
         few = [s for s in self.statuses if s.state is State.TOO_FEW]
         times += [falls_out(s.within, s.counted[0].completed_at) for s in few if s.counted]
-        settled = [s.last.completed_at for s in self.unsettled if s.last]
-        times += [max(settled) + (self.terms.settle or timedelta(0))] if settled else []
+        times += [self.settled_at] if self.settled_at else []
         if self.deadline_at is not None and self.wait is not None:
             times += [] if self.past_deadline else [self.deadline_at]
             times += [self.wait.leaves_at]

@@ -1,4 +1,4 @@
-"""Which ends of upstream runs are completions, and what was seen that is none."""
+"""Which ends of upstream runs are completions, and which runs were seen that are none."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -24,11 +24,11 @@ class RunEnds:
     """Decides which runs of upstreams are completions.
 
     Args:
-        instance: Whose runs.
+        instance: The instance that stores the runs.
         upstreams: The names of the upstreams.
-        at: As of when.
+        at: The time to decide at.
         ended: Which ends are completions.
-        counts: Says which of them count; None if all do.
+        counts: Whether a completion counts; None if all do.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class RunEnds:
         """The newest run of each upstream that does not count, and why."""
 
         self.unfinished: dict[str, str] = {}
-        """Of upstreams that have an unfinished run that would not count, why it would not."""
+        """For upstreams with an unfinished run that would not count, why it would not."""
 
     @property
     def statuses(self) -> list[DagsterRunStatus]:
@@ -77,7 +77,7 @@ class RunEnds:
         return end
 
     def count(self, completion: Completion, record: RunRecord) -> bool:
-        """Returns True if a completion counts; keeps it to be told if it does not."""
+        """Returns True if a completion counts; otherwise keeps it for messages."""
         why = why_not(self.counts, self._work(record, completion.upstream, completion))
         if why is None:
             return True

@@ -4,18 +4,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 import dagster as dg
 
 from .calendars import TimeOfDay
-from .catch_up import KEYS_AT_ONCE, CatchUp
+from .catch_up import CatchUp
 from .compat.python import UTC
 from .cursor import RolledMark, SensorState
 from .evaluate import Holds
+from .former_home import FormerHome, ticks_of
 from .messages import MOST_NAMED, plain, words_of
 from .pace import requests_since
 from .partition_maps import are_times, partition_end
+from .recall import KEYS_AT_ONCE
 from .rule import (
     Completion,
     Decision,
@@ -64,8 +65,9 @@ class RunFacts:
         self.home = home
         self.limited = limited
         self.runs = spec.runs(context.instance, home, context.repository_def, until, at)
-        self.ticks = TickReader(context.instance, self._is_this_sensor, until)
+        self.ticks = TickReader(context.instance, ticks_of(spec.name, home), until)
         self.used = UsedReader(spec, self.runs, self.ticks, context.log)
+        self.former_home = FormerHome(context.instance, spec.name, self.ticks, self.used)
         self.held = RunHolds(
             spec,
             context.instance,
@@ -185,7 +187,8 @@ class RunFacts:
         self._known = self.used.with_used(self.state, since, keys)
         if early := [key for key, decision in decisions.items() if decision.early]:
             self._known = self.used.with_last(self._known, early)
-        self._used_elsewhere = {key: used for key in keys if (used := self._before_the_move(key))}
+        used_there = ((key, self.former_home.used(key, self.state.of(key))) for key in keys)
+        self._used_elsewhere = {key: used for key, used in used_there if used}
 
     # --- the decision ----------------------------------------------------------------------------
 
@@ -216,7 +219,7 @@ class RunFacts:
         if not (state.elsewhere or state.parts):
             return decision
         return replace(
-            decision, statuses=tuple(self._with_note(state, s) for s in decision.statuses)
+            decision, statuses=tuple(_with_note(state, s, self.at) for s in decision.statuses)
         )
 
     def rolled_marks(self, key: str | None) -> Mapping[str, RolledMark]:
@@ -239,24 +242,6 @@ class RunFacts:
         """Returns when the sensor last requested a key, whole or early, if a deadline asks."""
         return self.state.of(key).last.any_at
 
-    def _with_note(self, state: SensorState, status: UpstreamStatus) -> UpstreamStatus:
-        """Returns the status of an upstream with what was seen of it and does not count."""
-        if status.ready:
-            return status
-        if status.state is State.NEVER and status.upstream in state.elsewhere:
-            looked_for, found = state.elsewhere[status.upstream]
-            return replace(
-                status,
-                note=f"looked for in repository {plain(looked_for)!r}, and its location has a job"
-                f" of that name in {plain(found)!r}: give the JobSelector that repository_name",
-            )
-        part = state.parts.get(status.upstream)
-        if part and (status.newest is None or part.position > status.newest.position):
-            age = format_duration(self.at - part.completed_at)
-            ended = words_of(part).completed
-            return replace(status, note=f"a run of a part of the job {ended} {age} ago")
-        return status
-
     def _look_further_back(self) -> None:
         """Reads the last success, however old, of the upstreams to be named.
 
@@ -276,47 +261,24 @@ class RunFacts:
         """Reads the last success, however old, of these upstreams."""
         self._known = self.catch_up.with_last(self.state, names)
 
-    # --- another code location -------------------------------------------------------------------
 
-    def _before_the_move(self, key: str | None) -> Mapping[str, Used]:
-        """Returns which of a key's completions the sensor used before its code location got its
-        name.
-
-        Only those that a request names: other runs of another code location say nothing. It is not
-        remembered, since what looks moved may turn out to be another location's sensor of the same
-        name, which was waiting to tick.
-        """
-        used: dict[str, Used] = {}
-        known = {(c.upstream, c.position) for c in self.state.of(key).completions}
-        for home, request in self.used.elsewhere:
-            named = {
-                name: Used(position=position, at=request.at)
-                for name, position in request.uses.items()
-                if request.key == key and (name, position) in known
-            }
-            if named and self._has_moved(home, request.at):
-                used = merge_used(used, named)
-        return used
-
-    def _has_moved(self, home: Home, requested_at: datetime) -> bool:
-        """True when the sensor seems to have been at another home when it made a request: it was
-        not evaluated here then, and has not been there since it is evaluated here."""
-
-        def is_other(state: Any) -> bool:
-            selector = state.selector
-            of_state = selector.name, selector.location_name, selector.repository_name
-            return of_state == (self.spec.name, *home)
-
-        if self.ticks.began(after=requested_at - MOST_CLOCK_SKEW, before=requested_at):
-            return False
-        here = self.ticks.began()
-        there = TickReader(self.context.instance, is_other, self.runs.until).began()
-        return here is None or here < requested_at or there is None or there < here
-
-    def _is_this_sensor(self, state: Any) -> bool:
-        selector = state.selector
-        home = selector.location_name, selector.repository_name
-        return (selector.name, home) == (self.spec.name, self.home)
+def _with_note(state: SensorState, status: UpstreamStatus, at: datetime) -> UpstreamStatus:
+    """Returns the status of an upstream with what was seen of it and does not count."""
+    if status.ready:
+        return status
+    if status.state is State.NEVER and status.upstream in state.elsewhere:
+        looked_for, found = state.elsewhere[status.upstream]
+        return replace(
+            status,
+            note=f"looked for in repository {plain(looked_for)!r}, and its location has a job"
+            f" of that name in {plain(found)!r}: give the JobSelector that repository_name",
+        )
+    part = state.parts.get(status.upstream)
+    if part and (status.newest is None or part.position > status.newest.position):
+        age = format_duration(at - part.completed_at)
+        ended = words_of(part).completed
+        return replace(status, note=f"a run of a part of the job {ended} {age} ago")
+    return status
 
 
 def _matters_since(decision: Decision) -> datetime:

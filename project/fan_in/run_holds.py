@@ -50,7 +50,7 @@ class RunHolds:
 
     @cached_property
     def partitions(self) -> dg.PartitionsDefinition | None:
-        """The partitions of the downstream job, of which the keys are some."""
+        """The partitions of the downstream job, if the keys are partitions."""
         if self.spec.tag is None or self.repository is None:
             return None
         return self.repository.get_job(self.spec.job_name).partitions_def
@@ -103,7 +103,7 @@ class RunHolds:
         return {key: tuple(names) for key, names in busy.items()}
 
     def _keys_of_downstream(self, record: dg.RunRecord) -> Collection[str | None]:
-        """Returns the keys that a run of the downstream is for: of a range of partitions, all."""
+        """Returns the keys of a run of the downstream; for a range of partitions, all of them."""
         tags = record.dagster_run.tags
         if self.partitions is None or RANGE_START_TAG not in tags:
             return [self.runs.key_of_downstream(record)]

@@ -1,4 +1,4 @@
-"""Runs as completions: what the job path reads of the run storage."""
+"""Runs as completions: what the job path reads from the run storage."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,10 +25,10 @@ MOST_SEARCHED = 10_000
 """How many runs of a job are searched for its newest completion."""
 
 MOST_IN_BURST = 100_000
-"""How many run ids are kept at most for the next tick, some 10 MB."""
+"""How many run ids are kept at most for the next tick (about 10 MB)."""
 
 REPOSITORY_TAG = ".dagster/repository"
-"""Where Dagster writes "repository@location" of a run that was launched from a code location."""
+"""The tag where Dagster writes "repository@location" for a run launched from a code location."""
 
 Home = tuple[str, str]
 """A code location and a repository in it."""
@@ -49,7 +49,7 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Burst:
-    """Ended runs that were read and will be found again by the next read, more than a page of them.
+    """More than a page of ended runs that were read and that the next read will find again.
 
     Args:
         updated: When each run was updated, in epoch seconds.
@@ -63,7 +63,7 @@ class Burst:
 
         Args:
             updated: When each run was updated, in epoch seconds.
-            since: After which time the next read looks.
+            since: The time after which the next read searches.
         """
         if since is None:
             return None
@@ -72,7 +72,7 @@ class Burst:
 
     @cached_property
     def updated_at(self) -> datetime:
-        """When the last of them was updated."""
+        """When the last of these runs was updated."""
         return datetime.fromtimestamp(max(self.updated.values()), UTC)
 
 
@@ -80,18 +80,17 @@ class RunReader:
     """Reads runs of upstreams and of the downstream, each of the right code location.
 
     Args:
-        instance: Whose runs.
+        instance: The instance that stores the runs.
         upstreams: The upstream jobs by their names.
         by_job: The same by the names of their jobs.
         downstream: The name of the downstream job.
-        home: The code location of the sensor, if it is known.
+        home: The code location of the sensor, if known.
         tag: The run tag whose value is the key; None if there are no keys.
-        repository: The definitions of the sensor's code location, if they are at hand.
-        until: What was known then: what had ended by then, and had been requested before; None for
-            now.
+        repository: The definitions of the sensor's code location, if available.
+        until: Read only what had ended by then and had been requested before; None for now.
         at: The time of the tick; by default the time of ``until``, or now.
         ended: Which ends of the upstreams' runs are completions.
-        counts: Says which of them count; None if all do.
+        counts: Whether a completion counts; None if all do.
         key_maps: Maps the keys of upstreams to those of the downstream.
     """
 
@@ -117,7 +116,7 @@ class RunReader:
         self.ends = RunEnds(instance, upstreams, at or until or datetime.now(UTC), ended, counts)
         self.whole = WholeRuns(instance, repository)
         self.elsewhere: dict[str, str] = {}
-        """The repository in which runs of an upstream were seen, where it is not the one named."""
+        """The repository in which an upstream's runs were seen, if it is not the named one."""
         self.parts: dict[str, Completion] = {}
         """The newest completion of a part of an upstream job."""
         self.downstream = downstream
@@ -131,22 +130,22 @@ class RunReader:
         return record.dagster_run.tags.get(self.tag) if self.tag else None
 
     def keys_of(self, upstream: Upstream, record: RunRecord) -> Sequence[str | None]:
-        """Returns the keys that a run of an upstream counts for: its own, or those it maps to."""
+        """Returns the keys for which a run of an upstream counts: its own, or those it maps to."""
         return self.key_maps.keys_of(upstream.name, record.dagster_run.tags, self.tag)
 
     def key_of_downstream(self, record: RunRecord) -> str | None:
-        """Returns the key of a run of the downstream. If that has partitions, they are the keys,
-        and a run by hand, or of a backfill, tells its partition and knows of no other tag."""
+        """Returns the key of a run of the downstream. If the downstream has partitions, they are
+        the keys: a run by hand, or of a backfill, has only the partition's tag."""
         tags = record.dagster_run.tags
         return tags.get(self.tag, tags.get(PARTITION_TAG)) if self.tag else None
 
     def completed(
         self, since: datetime | None, keys: Collection[str] = ()
     ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
-        """Yields all runs that ended since a time, or those of some keys only, each with what
-        it completed: nothing, if its job is no upstream, or its end none that counts.
+        """Yields all runs that ended since a time, or only those of some keys, each with what it
+        completed: nothing, if its job is no upstream or its end does not count.
 
-        One query for all upstreams: a filter by job name would take one for each.
+        One query serves all upstreams; a filter by job name would need one for each.
         """
         yield from self._completed(
             RunsFilter(
@@ -160,7 +159,7 @@ class RunReader:
     def completed_of(
         self, run_ids: Sequence[str]
     ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
-        """Yields those of these runs that have ended, each with what it completed."""
+        """Yields the ended ones of these runs, each with what it completed."""
         for start in range(0, len(run_ids), PAGE):
             some = list(run_ids[start : start + PAGE])
             yield from self._completed(RunsFilter(statuses=self.ends.statuses, run_ids=some))
@@ -176,10 +175,10 @@ class RunReader:
     def completed_beside(
         self, burst: Burst, since: datetime | None
     ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
-        """Yields the runs that ended since a time, but for those of a burst that have not been
-        updated since it was read, as they are when a tag is added.
+        """Yields the runs that ended since a time, except runs of a burst that were not updated
+        since it was read (a new tag is an update).
 
-        The ids are read first: to read a run takes a hundred times as long.
+        The ids are read first: reading a run takes a hundred times as long.
         """
         statuses = self.ends.statuses
         updated = RunsFilter(statuses=statuses, updated_after=burst.updated_at)
@@ -189,7 +188,7 @@ class RunReader:
         yield from self.completed_of(list(dict.fromkeys([*newer, *others])))
 
     def newest_completions(self, name: str, number: int) -> Sequence[Completion]:
-        """Returns the newest completions of an upstream, however old: so many, or all there are."""
+        """Returns the newest completions of an upstream, however old, up to a number."""
         upstream = self.upstreams[name]
         filters = RunsFilter(
             job_name=upstream.job_name,
@@ -198,9 +197,9 @@ class RunReader:
         )
         limit = number
         while True:
-            # Ordered by end, which paging cannot follow. To ask for more there are five reasons:
-            # runs of a job with the same name elsewhere, runs of a part, runs that ended later,
-            # what does not count, and what counts for no key.
+            # Ordered by end, which paging cannot follow. More are read for five reasons: runs of a
+            # job with the same name elsewhere, runs of a part, runs that ended later, runs that do
+            # not count, and runs that count for no key.
             records = self.instance.get_run_records(filters, limit=limit, order_by="end_time")
             found = [c for r in records for c in self._completions_of(upstream, r)]
             if len(found) >= number or len(records) < limit or limit >= MOST_SEARCHED:
@@ -214,9 +213,9 @@ class RunReader:
         created_after: datetime | None = None,
         everywhere: bool = False,
     ) -> Iterator[RunRecord]:
-        """Yields runs of the downstream, the newest created first, but not re-executions: those
-        carry the tags of the run they repeat, which stands further back. With ``everywhere``, also
-        those of jobs with its name in other code locations."""
+        """Yields runs of the downstream, newest created first, without re-executions: these have
+        the tags of the run that they repeat, which comes later. With ``everywhere``, also runs of
+        jobs with the same name in other code locations."""
         filters = RunsFilter(
             job_name=self.downstream,
             tags=tags or {},
@@ -230,15 +229,15 @@ class RunReader:
                 yield record
 
     def _was_requested(self, record: RunRecord) -> bool:
-        """True when a run had been requested, or created by hand, before the time that is asked
-        about: a request of that very moment is what the question is about."""
+        """True if a run had been requested, or created by hand, before the time to read. A request
+        at that very moment is the one in question, so it is left out."""
         if self.until is None:
             return True
         request = SensorRequest.from_tags(record.dagster_run.tags)
         return (request.at if request else record.create_timestamp) < self.until
 
     def pages(self, filters: RunsFilter, *, oldest_first: bool = False) -> Iterator[RunRecord]:
-        """Yields all matching runs, by default the newest created first, read a page at a time."""
+        """Yields all matching runs, by default newest created first, read page by page."""
         for page in self._by_page(filters, oldest_first):
             yield from page
 
@@ -255,18 +254,18 @@ class RunReader:
             cursor = records[-1].dagster_run.run_id
 
     def is_at_home(self, record: RunRecord) -> bool:
-        """True when the run is of a job in the sensor's own repository.
+        """True if the run is of a job in the sensor's own repository.
 
-        Not decided by name alone: other code locations may have a job of the same name. A run
+        The name alone does not decide: other code locations may have a job of the same name. A run
         without an origin was executed in process and belongs to whoever executed it, unless its
-        tag says otherwise. A sensor evaluated outside a code location (by hand, in a test) cannot
-        tell and takes the name.
+        tag says otherwise. A sensor that is evaluated outside a code location (by hand, in a test)
+        has only the name.
         """
         origin = origin_of(record)
         return origin is None or self.home is None or origin == self.home
 
     def is_whole(self, record: RunRecord) -> bool:
-        """True when a run of the downstream is of the whole job."""
+        """True if a run of the downstream is of the whole job."""
         return self.whole.is_whole(record.dagster_run, here=True)
 
     def is_of(self, upstream: Upstream, record: RunRecord) -> bool:
@@ -283,8 +282,8 @@ class RunReader:
         return self.whole.is_whole(record.dagster_run, here=upstream.location is None)
 
     def _completions_of(self, upstream: Upstream, record: RunRecord) -> Iterator[Completion]:
-        """Yields what a successful run completed of an upstream, for each key that it counts for;
-        of a rollup as one of its partition."""
+        """Yields the completions of an upstream by an ended run, one for each key for which it
+        counts; for a rollup, completions of its partition."""
         completion = self._completion_of(upstream, record)
         if completion is None:
             return
@@ -297,8 +296,8 @@ class RunReader:
                 yield completion if key == completion.key else replace(completion, key=key)
 
     def _completion_of(self, upstream: Upstream, record: RunRecord) -> Completion | None:
-        """Returns what an ended run completed of an upstream, or None if it is of another job or of
-        a part of it, or if its end does not count."""
+        """Returns the completion of an upstream by an ended run; None if the run is of another job
+        or a part of it, or if its end does not count."""
         if not self.is_of(upstream, record):
             return None
         # The update time moves when tags are added later; the end time does not.
@@ -318,9 +317,9 @@ class RunReader:
 
 
 def origin_of(record: RunRecord) -> Home | None:
-    """Returns where a run's job is defined; None if nothing tells.
+    """Returns where a run's job is defined; None if that is not known.
 
-    A run that was executed in process, as in a test, says it by the tag that Dagster writes on
+    A run that is executed in process, as in a test, can say it with the tag that Dagster writes on
     other runs: ``{".dagster/repository": "__repository__@elsewhere"}``.
     """
     origin = record.dagster_run.remote_job_origin

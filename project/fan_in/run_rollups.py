@@ -1,6 +1,6 @@
-"""Rollups on the job path: in a key's state, each partition of an upstream is one of its own.
+"""Rollups on the job path: in a key's state, each partition of an upstream is an upstream itself.
 
-So what is newest and what is used is kept for each, as for any upstream.
+So the newest completion and what is used are kept for each, as for any upstream.
 """
 
 from collections.abc import Collection, Iterable
@@ -13,12 +13,12 @@ from .rule import Completion
 
 
 def upstreams_of(names: Iterable[str]) -> set[str]:
-    """Returns the upstreams that some of a state's are, or are partitions of."""
+    """Returns the upstreams of names in a state, which may be names of their partitions."""
     return {whole_name(name) for name in names}
 
 
 def rollup_of(upstream: str, enumerated: Enumerated, state: KeyState) -> Rollup:
-    """Returns what a key's state knows of the partitions of an upstream that make the key."""
+    """Returns what a key's state knows about an upstream's partitions that make the key."""
     names = {p: part_name(upstream, p) for p in enumerated.partitions}
     missing = [p for p, name in names.items() if name not in state.newest]
     there = [state.newest[name] for name in names.values() if name in state.newest]

@@ -3,8 +3,8 @@
 A tick reads what succeeded since the last tick (one indexed query for all upstreams), evaluates the
 rule, and returns run requests or a skip reason.
 
-``@run_status_sensor`` would not do: it is called once per run and has no cursor, so it cannot wait
-for several upstreams.
+``@run_status_sensor`` cannot do this: it is called once per run and has no cursor, so it cannot
+wait for several upstreams.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -55,12 +55,12 @@ from .windows import ONE_DAY, Within, format_duration
 BATCH_TAG = "fan_in/batch"
 
 WITHOUT_TAG = "fan_in/without"
-"""Of a run that was requested early: the upstreams that were missing."""
+"""The tag of an early run that names the missing upstreams."""
 
 
 @dataclass(frozen=True)
 class JobName:
-    """A job of the same code location by its name alone, as YAML has it."""
+    """A job of the same code location, by name, as in YAML."""
 
     name: str
     partitions_def: None = None
@@ -101,10 +101,10 @@ def fan_in_sensor(
     """Returns a sensor that requests ``job`` exactly once per batch: after every upstream job has
     succeeded since the previous batch, each of them within the window.
 
-    It does not request the job for only some of the upstreams (unless ``when`` allows it) or twice
-    for one batch. It ignores runs that did not succeed, partial runs of a job (a selection of its
-    assets, ops or steps, except a re-execution from failure), and runs of a job with the same name
-    in another code location.
+    It does not request the job when only some upstreams have succeeded (unless ``when`` allows it),
+    or twice for one batch. It ignores runs that did not succeed, runs of a part of a job (some of
+    its assets, ops or steps; a re-execution from failure is no part), and runs of a job with the
+    same name in another code location.
 
     Args:
         name: The sensor's name.
@@ -113,69 +113,72 @@ def fan_in_sensor(
             such a job by executing one in process with the tag ``.dagster/repository``, as
             ``job.execute_in_process(tags={".dagster/repository": "__repository__@elsewhere"})``.
         job: The downstream job to request.
-        within: How recent a success must be when the sensor ticks: a timedelta, a calendar's period
-            (CalendarDay, CalendarHour, CalendarWeek, CalendarMonth), or None for no window. A
-            mapping by job name (or "name@location") gives upstreams their own windows; an upstream
-            that it does not name has one day.
-        when: Which upstreams are enough, as ``upstream_succeeded(a) & (upstream_succeeded(b) |
+        within: The window: how recent a success must be at the tick. A timedelta, a calendar period
+            (CalendarHour, CalendarDay, CalendarWeek, CalendarMonth), or None for no window. A
+            mapping by job name (or "name@location") gives upstreams their own windows; the others
+            have one day.
+        when: Which upstreams are enough, such as ``upstream_succeeded(a) & (upstream_succeeded(b) |
             upstream_succeeded(c))`` or ``at_least(2)``; None if all are needed. A batch uses
             the completions of all upstreams, needed or not.
         settle: The quiet period: a batch waits until no upstream has succeeded for this long.
-        counts: A function that says of each completion (an ``UpstreamWork``: upstream, time, key,
-            run tags and config) whether it counts, as ``lambda work: work.run_tags.get("env") ==
-            "prod"``. What does not count, or makes it raise, does not exist for the sensor, and the
-            reason says so. It must answer by what it is given alone.
-        ended: For some upstream jobs, which ends of their runs are completions, as ``{"a_job":
-            {"success", "failure", "canceled"}}``; success alone by default. A failure that Dagster
-            will retry is no end. Other ends do not exist for the sensor.
-        no_sooner_than: How soon after the last request of the same key a batch may be requested: a
-            timedelta, or a calendar's period in which there is at most one request. A batch that
-            waits for it keeps growing old.
-        not_before: From which time of day on a batch may be requested; one that is complete later
-            in the day does not wait.
-        rollup: The upstream jobs of which many partitions make one key, such as the hours of its
-            day: each that their mapping enumerates must have succeeded, whenever that was, and at
-            least one of them is to be new. True for all upstreams.
-        missing_at_most: From the deadline on, how many of these partitions may be missing.
+        counts: A function that takes a completion (an ``UpstreamWork``: upstream, time, key, run
+            tags and config) and returns whether it counts, such as ``lambda work:
+            work.run_tags.get("env") == "prod"``. The sensor ignores a completion that does not
+            count, or for which the function raises, and the reason says so. The function must use
+            only what it is given.
+        ended: For some upstream jobs, which ends of their runs are completions, such as
+            ``{"a_job": {"success", "failure", "canceled"}}``; by default, success alone. The sensor
+            ignores runs that end in another way, and failures that Dagster will retry.
+        no_sooner_than: The pace: how long after the last request of the same key a batch may be
+            requested (a timedelta), or a calendar period with at most one request in each. A batch
+            that is held keeps growing old.
+        not_before: The time of day before which no batch is requested. A batch that is complete
+            later in the day does not wait.
+        rollup: The upstream jobs of which many partitions make one key, such as the hours of a day.
+            Each partition that the mapping enumerates must have succeeded, at any time, and at
+            least one of them must be new. True for all upstreams.
+        missing_at_most: How many of these partitions may be missing past the deadline.
         partition_mappings: For upstream jobs whose key is not the downstream's: the
-            ``PartitionMapping`` between the partitions of both jobs, or a function from key to
-            key (None for no key). Partitions of time that are rolled up need none.
-        count: With how many successes an upstream is ready, by job name: none of them used, all
-            inside its window. An upstream that it does not name is ready with one.
-        deadline: How long a batch may be waited for: a timedelta from the oldest success that no
-            request has used, or a TimeOfDay. Past it, a check on the downstream asset fails, if
-            ``with_fan_in`` has wrapped the definitions, ``fan-in status`` says who is missing, and
-            a batch waits neither for a quiet period nor for running upstreams. A partition of time
-            has until after its end, and no deadline once it was requested.
+            ``PartitionMapping`` between the partitions of both jobs, or a function from the
+            upstream's key to the downstream's (None for no key). Time partitions that are rolled up
+            need none.
+        count: How many successes an upstream needs to be ready, by job name: all of them unused and
+            inside its window. The other upstreams need one.
+        deadline: How long a batch may wait: a timedelta from the oldest success that no request has
+            used, or a TimeOfDay. Past it, a check on the downstream asset fails (if
+            ``with_fan_in`` has wrapped the definitions), ``fan-in status`` says who is missing, and
+            a batch waits neither for a quiet period nor for running upstreams. For a time
+            partition, it counts from the partition's end if that is later; a partition that was
+            requested has none.
         otherwise: Which upstreams are enough past the deadline, in the form of ``when``. Such an
-            early request is made once in a wait and uses up nothing: when the late ones succeed,
-            the whole batch is requested. Its run has the tag ``fan_in/without``.
-        alarm_on: The asset that stands for ``job``, on which the check is; by default the one
-            asset that the job makes.
+            early request is made once in a wait, with the run tag ``fan_in/without``. It uses up
+            nothing: when the late upstreams succeed, the whole batch is requested.
+        alarm_on: The asset that stands for ``job`` and has the check; by default, the one asset
+            that the job makes.
         wait_while_running: Whether a batch waits while a run or backfill of the downstream is
             unfinished, or a failed run of it will be retried.
-        wait_while_upstreams_run: Whether a batch waits while a run of an upstream is unfinished,
-            and would count.
+        wait_while_upstreams_run: Whether a batch waits while an upstream has an unfinished run that
+            would count.
         correlate_by: A run tag, such as "dagster/partition": only successes with the same value
             make a batch, and the downstream is requested with that value. If the downstream has
             partitions, the value is the partition. A success without the tag is ignored.
-        manual_runs: Whether a run of the downstream that this sensor did not request uses what had
-            completed when it was created ("consume") or nothing ("ignore").
-        run_config: Returns the run config of the request for a batch.
+        manual_runs: What a downstream run that this sensor did not request uses up: all that had
+            completed when the run was created ("consume"), or nothing ("ignore").
+        run_config: A function that takes the batch and returns the run config of its request.
         minimum_interval_seconds: The minimum number of seconds between ticks.
         default_status: Whether the sensor starts as running. The default is stopped.
         description: Shown in the UI; by default, generated from the arguments.
 
     Raises:
-        FanInError: No upstream, an upstream that is not a job or is named twice, a downstream among
-            its own upstreams, a window, quiet period or interval that is not positive, a window,
-            count or requirement for an unknown upstream, a count that is not from 1 to 1,000,
-            ``counts`` that is no function of one argument, ``ended`` that names an unknown upstream
-            or end, a quiet period, pace or start of day that no batch outlives in its window, a
-            deadline that is not shorter than a window, ``otherwise`` without a deadline, a deadline
-            whose alarm has no asset to go to, a requirement that can never be met or is met by
-            nothing, a rollup that nothing maps to the key, an empty tag, an unknown
-            ``manual_runs``, or a downstream with partitions that is not correlated by them.
+        FanInError: There is no upstream; an upstream is not a job, is named twice, or is the
+            downstream; a window, quiet period or interval is not positive; a window, count,
+            requirement or ``ended`` names an unknown upstream; a count is not from 1 to 1,000;
+            ``counts`` is not a function of one argument; ``ended`` names an unknown end; a quiet
+            period, pace or time of day holds every batch until it is too old; a deadline is not
+            shorter than a window; ``otherwise`` has no deadline; a deadline has no asset for its
+            alarm; a requirement can never be met, or is met by nothing; nothing maps a rollup to
+            the key; a tag is empty; ``manual_runs`` is unknown; or the downstream has partitions
+            and the sensor does not correlate by them.
     """
     _checked_job("job", job)
     upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
@@ -232,7 +235,7 @@ def fan_in_sensor(
 def upstream_succeeded(job: UpstreamJob) -> Requirement:
     """Returns a requirement for ``when`` that is met if an upstream job has a success that counts.
 
-    It is not met by a success that is already used or outside the upstream's window.
+    It is not met if that success is already used or outside the upstream's window.
 
     Raises:
         FanInError: ``job`` is not a job or a ``dg.JobSelector``.
@@ -244,7 +247,7 @@ def _check_counts(counts: object) -> None:
     check_counts(counts)
     if counts is data_version_changed:
         raise FanInError(
-            "counts=data_version_changed: a run has no data version, so that every run would count:"
+            "counts=data_version_changed: a run has no data version, so every run would count:"
             " use all_upstreams_updated(counts=data_version_changed) on the downstream asset, or a"
             " function of the run's tags and config"
         )
@@ -278,7 +281,7 @@ class FanInSensor(SensorConfig):
     """The sensor's arguments; ``tick`` is its evaluation function."""
 
     fan_in_library: ClassVar[str] = str(__package__)
-    """By this the command knows a copy of this library."""
+    """The command recognizes a copy of this library by it."""
 
     def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
         return _Tick(self, context, datetime.now(UTC), _home(context)).evaluate()
@@ -293,10 +296,10 @@ class FanInSensor(SensorConfig):
         """Returns what a tick would decide, without requesting or storing anything.
 
         Args:
-            context: With the instance, the definitions, and the stored cursor or None.
+            context: The context, with the instance, the definitions, and the stored cursor or None.
             at: The time of the tick.
             home: The code location and repository of the sensor, if they are known.
-            until: On what was known then, without a cursor; None for now.
+            until: Decide on what was known then, without a cursor; None for now.
         """
         return _Tick(self, context, at, home, limited=False, until=until).read()
 
@@ -307,7 +310,7 @@ class TickPreview:
 
     Args:
         decisions: One for each known key; one for None without keys.
-        ignored: For each upstream, its newest completion that is ignored because it has no key.
+        ignored: For each upstream, its newest completion that was ignored: it has no key.
         uncounted: For each upstream, its newest run that ``counts`` leaves out.
     """
 
@@ -318,8 +321,8 @@ class TickPreview:
 
 def fan_in_of(sensor: dg.SensorDefinition) -> "FanInSensor | None":
     """Returns the arguments of a fan-in sensor, or None for any other sensor."""
-    # Private, since a sensor gives its function back in no public way. Its definition is copied
-    # when it is loaded, so that nothing else is left of what made it.
+    # Private: a sensor has no public way to its function. Dagster copies the definition when it
+    # loads it, and only the function is left of what made it.
     owner = getattr(sensor._raw_fn, "__self__", None)
     return owner if isinstance(owner, FanInSensor) else None
 
@@ -375,7 +378,7 @@ class _Tick:
         """Returns what the tick would decide."""
         decisions = evaluate(self.facts)
         if self.facts.state.unsure and self.fan_in.tag is None:
-            # A tick searches only for the upstreams that its reason names; a preview for all.
+            # A tick searches only for the upstreams that its reason names; a preview, for all.
             self.facts.search(self.facts.state.unsure)
             decisions = evaluate(self.facts)
         decisions = self.facts.decide(self.facts.known) | decisions
@@ -384,7 +387,7 @@ class _Tick:
         )
 
     def _log_let_go(self, keys: Collection[str | None]) -> None:
-        """Tells of keys that were let go, at a tick that requests others: it has no reason."""
+        """Logs keys that were let go at a tick that requests others, which has no skip reason."""
         gone = self.facts.decide(keys).values()
         for line in explain_keys_let_go(gone, tag=str(self.fan_in.tag)):
             self.context.log.info(line)
@@ -424,10 +427,8 @@ class _Tick:
 
 
 def requested_batch(run_tags: Mapping[str, str]) -> Batch | None:
-    """Returns the batch that made a run, from the run's tags.
-
-    It is None for a run that no fan-in sensor requested.
-    """
+    """Returns the batch that a run was requested for, from the run's tags; None if no fan-in sensor
+    requested it."""
     request = SensorRequest.from_tags(run_tags)
     return None if request is None else request.batch
 
@@ -449,8 +450,8 @@ def _home(context: dg.SensorEvaluationContext) -> Home | None:
 
 
 def _batch_words(request: SensorRequest, batch: Batch) -> str:
-    """Returns the runs that make a batch, as a person reads them and finds them in the UI: by the
-    first characters of their ids, and how each ended that did not succeed."""
+    """Returns the runs that make a batch, as a person finds them in the UI: by the first characters
+    of their ids, each with its end unless it succeeded."""
     runs = [
         " ".join(filter(None, [plain(c.upstream), request.ended.get(c.upstream), c.id[:8]]))
         for c in batch.completions

@@ -62,15 +62,15 @@ class SensorConfig(Terms):
 
     @cached_property
     def kept(self) -> Histories:
-        """What is kept of each upstream before its newest completion."""
+        """Which completions of each upstream are kept before its newest."""
         return self.histories(self.names)
 
     def requests_since(self, at: datetime) -> datetime | None:
-        """Returns from when on requests matter at a tick, for what they used up, for pace and for
-        the deadline; None if all do."""
+        """Returns since when requests matter at a tick, for what they used up, for pace and for the
+        deadline; None if all do."""
         if self.longest_window is None:
             return None
-        # One of the day on which the first completion was puts a time of day off.
+        # A request on the day of the first completion postpones a time of day.
         more = 2 * ONE_DAY if isinstance(self.deadline, TimeOfDay) else timedelta(0)
         since, paced = at - self.longest_window - more, requests_since(self.no_sooner_than, at)
         return since if paced is None else min(since, paced)
@@ -87,14 +87,14 @@ class SensorConfig(Terms):
         pace = "".join(f"; {words}" for words in pace_words(self.no_sooner_than, self.not_before))
         count = f" ({count_words(self.count)})" if self.count else ""
         wait = "".join(f"; {words}" for words in wait_words(self.deadline, self.otherwise))
-        counts = f" Only what {name_of(self.counts)} counts." if self.counts else ""
+        counts = f" Counts only what {name_of(self.counts)} accepts." if self.counts else ""
         ends = "".join(
-            f" What counts of {name}: {' or '.join(end for end in ENDS if end in own)}."
+            f" Ends of {name} that count: {' or '.join(end for end in ENDS if end in own)}."
             for name, own in sorted(self.ended.items())
         )
         return (
             f"Requests {self.job_name} once per batch{per}: after {enough}{count} since the"
-            f" batch before{window}{quiet}{pace}{wait}. Upstreams: {names}.{ends}{counts}"
+            f" previous batch{window}{quiet}{pace}{wait}. Upstreams: {names}.{ends}{counts}"
             f" What it waits for: `fan-in status {self.name}`."
         )
 
@@ -112,7 +112,7 @@ class SensorConfig(Terms):
             instance: The instance that stores the runs.
             home: The sensor's code location and repository, if known.
             repository: The loaded definitions, if available.
-            until: The time asked about; None for now.
+            until: The time to read; None for now.
             at: The time of the tick; by default that time, or now.
         """
         return RunReader(
@@ -136,7 +136,7 @@ class SensorConfig(Terms):
         repository: dg.RepositoryDefinition | None,
         at: datetime,
     ) -> KeyMaps:
-        """Returns what maps the keys of upstreams to those of the downstream, at a time."""
+        """Returns the maps from the keys of upstreams to those of the downstream, at a time."""
         if repository is None:  # Then only runs of the downstream are read.
             return KeyMaps({}, {}, (), at, instance)
         for name in self.mapped - self._maps.keys():
@@ -161,14 +161,14 @@ class SensorConfig(Terms):
 
     @cached_property
     def _maps(self) -> dict[str, KeyMap]:
-        """What has been mapped is kept."""
+        """The maps made so far."""
         return {}
 
     def map_of(self, name: str, repository: dg.RepositoryDefinition) -> KeyMap:
-        """Returns what maps the partitions of an upstream to those of the downstream.
+        """Returns the map from the partitions of an upstream to those of the downstream.
 
         Raises:
-            FanInError: Nothing can.
+            FanInError: There is no such map.
         """
         upstream, ours = self.by_name[name], repository.get_job(self.job_name).partitions_def
         theirs = repository.get_job(upstream.job_name).partitions_def

@@ -1,10 +1,10 @@
-"""How conditioned assets are divided among automation sensors, since one in user code evaluates at
-most 500.
+"""How conditioned assets are divided among automation sensors; one in user code evaluates at most
+500.
 
-Assets that are connected may be requested by one tick, in one run, so they share a sensor where
-there is room. Two kinds of neighbours are never parted: the assets of a multi-asset that cannot be
-subset, of which one alone cannot be requested; and an asset and its upstream that have an upstream
-in common, which in two sensors would run side by side, the downstream on old data.
+One tick may request connected assets in one run, so they share a sensor where there is room. Two
+kinds of neighbours are never parted: the assets of a multi-asset that cannot be subset, since one
+alone cannot be requested; and an asset and its upstream that share an upstream, since in two
+sensors they would run side by side, the downstream on old data.
 """
 
 from collections import Counter
@@ -26,8 +26,8 @@ class Candidate:
     Args:
         upstreams: Its upstreams, whether or not they need a sensor.
         together: The assets that are only made together with it.
-        size: How many conditions of it a sensor evaluates: its own, and those of its checks.
-        user_code: Whether one of them can be evaluated in user code only.
+        size: How many of its conditions a sensor evaluates: its own, and those of its checks.
+        user_code: Whether one of them can only be evaluated in user code.
     """
 
     upstreams: frozenset[str]
@@ -48,7 +48,7 @@ def targets(candidates: Candidates, limit: int = LIMIT) -> Sequence[Sequence[str
         limit: How many conditions a sensor evaluates.
 
     Raises:
-        FanInError: More than that cannot be parted.
+        FanInError: More than the limit cannot be parted.
     """
     pieces: list[Sequence[str]] = []
     for part in _connected(candidates, _neighbours(candidates)):
@@ -123,8 +123,8 @@ def _cut(part: Candidates, limit: int) -> Iterator[Sequence[str]]:
 def _grown(
     left: set[int], beside: Sequence[Counter[int]], sizes: Sequence[int], room: int
 ) -> Sequence[int]:
-    """Takes units out of those that are left, each time the one with most neighbours among what is
-    already taken, until there is no room for another; returns them."""
+    """Returns units taken from those that are left, until no other has room: each time the one with
+    the most neighbours among those already taken."""
     taken: list[int] = []
     ties: Counter[int] = Counter()
     nearest = [(0, min(left))]
@@ -144,7 +144,7 @@ def _grown(
 def _packed(
     pieces: Iterable[Sequence[str]], candidates: Candidates, limit: int
 ) -> Sequence[Sequence[str]]:
-    """Returns the pieces, put together as long as there is room."""
+    """Returns the pieces, merged as long as there is room."""
     packed: list[list[str]] = []
     rooms: list[int] = []
     for piece in pieces:

@@ -1,7 +1,7 @@
-"""What an evaluation says of where a fan-in stands: a line of the whole, and a few beneath it.
+"""The state of a fan-in in an evaluation: one line for the whole, and a few beneath it.
 
-What needs attention stands first, then what waits and what for. Words hold times, not ages, since
-Dagster stores a new evaluation whenever they change.
+What needs attention comes first, then what waits and what for. The words hold times, not ages,
+since Dagster stores a new evaluation whenever they change.
 """
 
 import heapq
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 Partition = str | None
 
 MOST_PARTITIONS = 3
-"""How many partitions have a line of their own, of each sort, before the rest are counted."""
+"""How many partitions of each sort have their own line before the rest are counted."""
 
 MOST_LINES = 8
-"""How many upstreams have a line of their own, before those that are there become one."""
+"""How many upstreams have their own line before those that are there share one."""
 
 HALF = (State.TOO_FEW, State.INCOMPLETE)
-"""The states of upstreams of which a part is there."""
+"""The states of upstreams that are partly there."""
 
 LONGEST_LABEL = 39
-"""The most characters of the whole's line, which Dagster cuts by its width."""
+"""The most characters of the line for the whole, which Dagster cuts by its width."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Text:
     Args:
         words: What it says.
         of: The partitions that it is about; None for the asset.
-        true: Whether it is true of them.
+        true: Whether it is true for them.
         beneath: The lines of a group.
     """
 
@@ -60,7 +60,7 @@ class Text:
 
 
 class Urgency(IntEnum):
-    """How soon a person should look; the first first."""
+    """How soon a person should look, most urgent first."""
 
     NEVER_TRUE = 0
     LATE = 1
@@ -72,7 +72,7 @@ class Urgency(IntEnum):
 
 @dataclass(frozen=True)
 class Standing:
-    """Where one part of a fan-in's condition stands.
+    """The state of one part of a fan-in's condition.
 
     Args:
         whole: The whole in a few words.
@@ -86,7 +86,7 @@ class Standing:
 
     @property
     def brief(self) -> str:
-        """The whole, and of partitions the first line, too."""
+        """The whole and, for partitions, the first line."""
         first = self.texts[0].words if self.texts else ""
         return f"{self.whole}; {first}" if self.texts and self.texts[0].of else self.whole
 
@@ -98,11 +98,11 @@ DecideNow = Callable[[Partition], Decision | None]
 def standing_of(
     part: "Part", decisions: Mapping[Partition, Decision], decide: DecideNow
 ) -> Standing:
-    """Returns where a part stands.
+    """Returns the state of a part.
 
     Args:
         part: The part, as of the tick.
-        decisions: The decisions on what is complete, with what holds it back.
+        decisions: The decisions on complete batches, with what holds them back.
         decide: Decides a partition that waits.
     """
     if part.question.fault is not None:
@@ -152,7 +152,7 @@ def _without_partitions(part: "Part", decision: Decision | None) -> Standing:
 def _whole(decision: Decision, missing: Collection[UpstreamStatus]) -> str:
     count = _count(decision)
     if decision.fires:
-        # Another part of the condition may still be false: what is requested the root tells.
+        # Another part of the condition may still be false: the root says what is requested.
         return f"{count}, enough past the deadline" if decision.early else f"{count}, complete"
     if decision.complete:
         return f"{count}, held"
@@ -174,7 +174,7 @@ def _fitting(before: str, names: list[str]) -> str:
 
 
 def _problems(decision: Decision, lost: str | None) -> Iterator[str]:
-    """Yields what a batch, or the lack of one, has to say for itself."""
+    """Yields the problems of a batch, or of one that is missing."""
     if late := explain_deadline(decision):
         yield late
     elif let_go := explain_let_go(decision):
@@ -261,7 +261,7 @@ def _waits(decision: Decision | None) -> str:
 
 
 def _waiting(part: "Part", waiting: Collection[Partition], decide: DecideNow) -> Iterator[Text]:
-    """Yields what each of the newest partitions waits for, and what the others do."""
+    """Yields what each of the newest partitions waits for, and a summary of the others."""
     newest = _newest(waiting)
     for partition in newest:
         yield Text(f"{partition}: {_waits(decide(partition))}", frozenset([partition]))
@@ -300,7 +300,7 @@ def _uncounted(part: "Part") -> Iterator[Text]:
 
 
 def _shared(part: "Part") -> Iterator[Text]:
-    """Yields how the upstreams without partitions stand, which count for each partition."""
+    """Yields the state of the upstreams without partitions, which count for each partition."""
     for name in part.question.windows:
         upstream = part.downstream.upstreams[name]
         if upstream.pairing is not Pairing.SHARED or upstream.fault is not None:

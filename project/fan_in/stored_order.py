@@ -14,7 +14,7 @@ import dagster as dg
 import sqlalchemy as db
 
 # Private: the public call (fetch_run_status_changes) deserializes every event, which takes twenty
-# times as long. It serves storages that are not Dagster's own.
+# times as long. It is used for storages that are not Dagster's own.
 from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
 
 from .counts import End
@@ -57,8 +57,8 @@ class StoredEnds:
     """Reads the ends of an instance's runs by their numbers.
 
     Args:
-        instance: Whose runs.
-        ends: Which ends.
+        instance: The instance that stores the runs.
+        ends: Which ends to read.
     """
 
     def __init__(self, instance: dg.DagsterInstance, ends: Sequence[End] = ("success",)) -> None:
@@ -101,8 +101,8 @@ class StoredEnds:
         return self._rows(of_kinds.where(column >= number).order_by(column))
 
     def _newest(self, count: int) -> Sequence[tuple[int, str]]:
-        """Returns the newest of each kind: one statement a kind, since one for all might sort all
-        that there are."""
+        """Returns the newest of each kind, with one statement for each: one for all might sort
+        every row."""
         return sorted(row for kind in self.kinds for row in self._newest_of(kind, count))
 
     def _newest_of(self, kind: Any, count: int) -> Sequence[tuple[int, str]]:

@@ -1,8 +1,8 @@
 """The conditions as template variables, for the YAML of other components and ``post_processing``.
 
-With ``template_vars_module`` naming this module in a folder's ``defs.yaml``, every YAML below may
+If ``template_vars_module`` names this module in a folder's ``defs.yaml``, every YAML below it may
 say ``automation_condition: "{{ all_upstreams_updated(within='12h') }}"``. Windows, quiet periods
-and pace are texts: 12h, 1h30m, day/Europe/Berlin, or none; a time of day is 09:00/Europe/Berlin.
+and pace are text: 12h, 1h30m, day/Europe/Berlin, or none; a time of day is 09:00/Europe/Berlin.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def all_upstreams_updated() -> Callable[..., Any]:
 
 @dg.template_var
 def data_version_changed() -> Callable[..., Any]:
-    """For ``counts``: a rebuild with the data version of before does not count."""
+    """For ``counts``: a rebuild with the same data version does not count."""
     return counts.data_version_changed
 
 
@@ -56,23 +56,23 @@ def upstreams_running() -> Callable[..., Any]:
 
 @dg.template_var
 def at_least() -> Callable[..., Any]:
-    """For ``otherwise``: true if so many upstreams are ready."""
+    """For ``otherwise``: true if at least this many upstreams are ready."""
     return in_template(CONDITIONS["at_least"])
 
 
 @dg.template_var
 def all_of() -> Callable[..., Any]:
-    """True if all of these conditions are, Dagster's own too."""
+    """True if all of these conditions are; Dagster's own are allowed."""
     return in_template(CONDITIONS["all_of"])
 
 
 @dg.template_var
 def any_of() -> Callable[..., Any]:
-    """True if any of these conditions is, Dagster's own too."""
+    """True if any of these conditions is; Dagster's own are allowed."""
     return in_template(CONDITIONS["any_of"])
 
 
 @dg.template_var
 def none_of() -> Callable[..., Any]:
-    """True if none of these conditions is, Dagster's own too."""
+    """True if none of these conditions is; Dagster's own are allowed."""
     return in_template(CONDITIONS["none_of"])

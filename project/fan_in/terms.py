@@ -1,7 +1,7 @@
-"""The terms of a fan-in: what it asks of its upstreams' completions, the same in every form.
+"""The terms of a fan-in: what its upstreams' completions must fulfil, the same in every form.
 
 The arguments of ``fan_in_sensor``, the fields of ``all_upstreams_updated`` and the attributes of
-the component are these, by the same names.
+the component have these names.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,24 +21,24 @@ from .windows import ONE_DAY, Window, Within, check_settle, check_within, window
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a fan-in asks of its upstreams' completions.
+    """What the completions of a fan-in's upstreams must fulfil.
 
     Args:
         within: How recent a completion must be; a mapping gives each upstream its own window.
         when: Which upstreams are enough; None if all are needed.
         settle: The quiet period that a batch waits for; None for none.
-        counts: Says which completions count; None if all do.
+        counts: Whether a completion counts; None if all do.
         ended: For some upstream jobs, which ends of their runs are completions.
-        no_sooner_than: How soon after the last request a batch may be requested, or in which
-            periods of a calendar no more than once; None for at any time.
-        not_before: From which time of day on a batch may be requested; None for all day.
-        rollup: The upstreams of which many partitions make one key: each of these must have a
-            completion, and one of them a new one. True for all upstreams.
-        missing_at_most: How many partitions of a rollup may be missing from the deadline on; None
-            if none may.
-        count: How many unused completions inside the window an upstream is ready with; one for
+        no_sooner_than: How soon after the last request a batch may be requested, or a calendar
+            period with at most one request in each; None for at any time.
+        not_before: The time of day before which no batch is requested; None for all day.
+        rollup: The upstreams of which many partitions make one key: each partition must have a
+            completion, and at least one of them a new one. True for all upstreams.
+        missing_at_most: How many partitions of a rollup may be missing past the deadline; None if
+            none may.
+        count: How many unused completions inside the window an upstream needs to be ready; one for
             upstreams that it does not name.
-        deadline: How long a batch may wait, or until what time of day; None for ever.
+        deadline: How long a batch may wait, or until which time of day; None for ever.
         otherwise: Which upstreams are enough once the deadline has passed; None if no others are.
     """
 
@@ -61,13 +61,13 @@ class Terms:
         return bool(self.count) or self.deadline is not None
 
     def history_of(self, upstream: str) -> History:
-        """Returns what is kept of an upstream before its newest completion."""
+        """Returns which completions of an upstream are kept before its newest."""
         # A wait begins with the oldest.
         spread = SPREAD if self.deadline is not None else 0
         return History(newest=self.count.get(upstream, 1) - 1, spread=spread)
 
     def histories(self, upstreams: Sequence[str]) -> Histories:
-        """Returns what is kept of each upstream of which anything is."""
+        """Returns the same for each upstream with any such completions."""
         if not self.needs_history:
             return {}
         return {name: kept for name in upstreams if (kept := self.history_of(name))}
@@ -78,7 +78,7 @@ ALL_WITHIN_A_DAY = Terms()
 
 def check_terms(terms: Terms, upstreams: Sequence[str]) -> None:
     """Raises FanInError for terms that no completions of these upstreams could meet, or that are
-    met by none."""
+    met without any."""
     check_within(terms.within, upstreams)
     check_rollup(terms.rollup, upstreams)
     windows = [window_of(terms.within, upstream) for upstream in upstreams]
@@ -125,12 +125,12 @@ def rolled_up(terms: Terms, upstreams: Sequence[str]) -> list[str]:
 
 
 MOST_COUNT = 1000
-"""The greatest ``count``: so many completions of an upstream and key are kept."""
+"""The greatest ``count``, and how many completions of an upstream and key are kept."""
 
 
 def check_numbers(count: Mapping[str, int], upstreams: Sequence[str] | None = None) -> None:
     """Raises FanInError unless each count is a whole number from 1 to ``MOST_COUNT``, and each
-    upstream named is among ``upstreams`` (if those are known)."""
+    named upstream is among ``upstreams`` (if these are known)."""
     if not isinstance(count, Mapping):
         raise FanInError(
             f"count={count!r} is not a mapping: give each upstream its number, as in"

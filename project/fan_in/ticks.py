@@ -1,8 +1,8 @@
 """Ticks: what other evaluations are doing, and what earlier ones requested.
 
-Dagster writes a tick's row before it evaluates a sensor, the requests into it before it creates
-their runs, and closes it after that. So a tick can tell what no run and no event tells yet, or any
-more: that somebody else is about to request, and what was requested by a run that was deleted.
+Dagster writes a tick's row before it evaluates a sensor, stores the requests in it before it
+creates their runs, and closes it after that. So a tick shows two things that no run or event shows:
+that another evaluation is about to request, and what a deleted run had requested.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,30 +13,30 @@ from typing import Any
 
 import dagster as dg
 
-# Private, since ticks can be listed in no public way by their status.
+# Private: no public call lists ticks by status.
 from dagster._core.scheduler.instigation import TickStatus
 
 from .compat.python import UTC
 from .windows import just_after
 
 LONGEST_EVALUATION = timedelta(seconds=30)
-"""For how long a tick that was not closed may still be about to request runs.
+"""How long an open tick may still be about to request runs.
 
-After that its evaluator is taken for dead. One that is only slow is then no longer waited for.
+After that, its evaluator is assumed to be dead. One that is only slow is then no longer waited for.
 """
 
 NEWEST_TICKS = 20
-"""How many ticks are looked through for open ones: more than fit into ``LONGEST_EVALUATION``."""
+"""How many ticks are searched for open ones: more than fit into ``LONGEST_EVALUATION``."""
 
 LONGEST_RETRY = timedelta(days=1)
-"""How far back the first of several tries is looked for."""
+"""How far back the first of several tries is searched."""
 
 Sensor = Callable[[Any], bool]
-"""Tells a sensor, or the sensors that it may be, by the state that Dagster stores of each."""
+"""Returns whether a stored sensor state is of the sensor in question, or of one of several."""
 
 
 def is_automation_sensor(state: Any) -> bool:
-    """True when this is the state of a sensor that evaluates automation conditions."""
+    """True if this is the state of a sensor that evaluates automation conditions."""
     kind = getattr(state.instigator_data, "sensor_type", None)
     return kind is not None and kind.value == "AUTOMATION"
 
@@ -52,7 +52,7 @@ class TickRecord:
         reason: Why it requested nothing, if it said so.
         error: The first line of its error, if it failed.
         run_ids: The runs that it created.
-        reserved: The runs that it was about to create: another tick may have carried on.
+        reserved: The runs that it was about to create; another tick may have continued.
         evaluation_id: The id under which its evaluations of conditions are stored.
     """
 
@@ -67,7 +67,7 @@ class TickRecord:
 
     @staticmethod
     def of(tick: Any) -> "TickRecord":
-        """Returns what matters of a tick, as Dagster stores it."""
+        """Returns the record of a tick that Dagster stores."""
         ended = None if tick.status is TickStatus.STARTED else tick.end_timestamp
         return TickRecord(
             at=datetime.fromtimestamp(tick.timestamp, UTC),
@@ -85,8 +85,8 @@ class TickReader:
     """Reads the ticks of a sensor during one evaluation, each thing at most once.
 
     Args:
-        instance: Whose ticks.
-        sensor: Which sensor's.
+        instance: The instance that stores the ticks.
+        sensor: The sensor.
         until: Ticks that began by then; None for all.
     """
 
@@ -104,8 +104,8 @@ class TickReader:
         """When another evaluation began that may still request runs; None if there is none.
 
         Two evaluations that overlap have both written their rows before they look, so at least one
-        of them sees the other here. Whoever does must not request anything. How it was at an
-        earlier time, nothing tells.
+        of them sees the other here. That one must not request anything. For an earlier time, this
+        is not known.
         """
         if self.until is not None:
             return None
@@ -117,14 +117,14 @@ class TickReader:
                 limit=NEWEST_TICKS,
                 statuses=[TickStatus.STARTED, TickStatus.SKIPPED, TickStatus.FAILURE],
             )
-            # By the clocks of the hosts that tick; the one that evaluates may differ by minutes.
+            # These times are from the clocks of the ticking hosts, which may differ by minutes.
             newest = max((tick.timestamp for tick in ticks), default=0.0)
             began = [
                 tick.timestamp
                 for tick in ticks
                 if _is_open(tick) and newest - tick.timestamp < LONGEST_EVALUATION.total_seconds()
             ]
-            if len(began) > 1:  # One is this evaluation's own.
+            if len(began) > 1:  # One of them is this evaluation.
                 return datetime.fromtimestamp(min(began), UTC)
         return None
 
@@ -162,8 +162,7 @@ class TickReader:
     def began(
         self, *, after: datetime | None = None, before: datetime | None = None
     ) -> datetime | None:
-        """Returns when the newest tick between two times began that has ended; None if there is
-        none."""
+        """Returns when the newest ended tick between two times began; None if there is none."""
         ended = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
         began = [
             tick.timestamp
@@ -191,11 +190,11 @@ class TickReader:
 
 
 def first_tick_id(instance: dg.DagsterInstance, tick_id: int) -> int | None:
-    """Returns the id of the tick that made the requests of a tick that carries on after failures;
-    None if the tick is its own first.
+    """Returns the id of the first tick of one that continues after failures, which made its
+    requests; None if there is no earlier one.
 
-    Dagster retries a tick that failed with runs reserved as another tick, of the same runs. What
-    was evaluated is stored under the first.
+    If a tick fails with its runs reserved, Dagster retries it as another tick with the same runs.
+    The evaluations are stored under the first tick.
     """
     if instance.schedule_storage is None:
         return None
@@ -218,7 +217,7 @@ def first_tick_id(instance: dg.DagsterInstance, tick_id: int) -> int | None:
 
 
 def _first_line(error: Any) -> str:
-    """Returns an error's first line, of its innermost cause: that is the user's own."""
+    """Returns the first line of an error's innermost cause, which is in the user's code."""
     while error.cause is not None:
         error = error.cause
     lines = error.message.strip().splitlines()
@@ -226,9 +225,9 @@ def _first_line(error: Any) -> str:
 
 
 def _is_open(tick: Any) -> bool:
-    """True when nothing says that the tick's evaluator has finished.
+    """True if nothing says that the tick's evaluator has finished.
 
-    A daemon that finds an open tick closes it as skipped, since it believes that it is alone. Such
-    a tick has no log key: that is stored with an evaluation's outcome.
+    A daemon that finds an open tick closes it as skipped, since it assumes that it is alone. Such a
+    tick has no log key, which is stored with an evaluation's outcome.
     """
     return tick.end_timestamp is None or tick.log_key is None

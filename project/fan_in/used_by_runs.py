@@ -17,7 +17,7 @@ from .ticks import LONGEST_EVALUATION, TickReader
 from .windows import MOST_CLOCK_SKEW
 
 LONGEST_TICK = 2 * LONGEST_EVALUATION
-"""How long after a tick closes an earlier one may still close. If another daemon carries a tick on
+"""How long after a tick closes an earlier one may still close. If another daemon continues a tick
 later than that, its runs show it."""
 
 MOST_RUNS_SEARCHED = 20_000
@@ -26,11 +26,11 @@ MOST_RUNS_SEARCHED = 20_000
 
 @dataclass(frozen=True)
 class TicksRead:
-    """The requests of the ticks in a stretch of time: kept, since each tick needs them again, and a
+    """The requests of the ticks in a period. They are kept, since each tick needs them again and a
     tick may have a hundred.
 
     Args:
-        since: The start of the stretch.
+        since: The start of the period.
         to: When the newest tick began.
         requests: The requests, by batch and time.
     """
@@ -56,7 +56,7 @@ class UsedReader:
         self.ticks = ticks
         self.log = log
         self.elsewhere: list[tuple[Home, SensorRequest]] = []
-        """The requests seen of sensors of the same name in other code locations."""
+        """The requests of sensors with the same name in other code locations."""
         self.ticks_read: TicksRead | None = None
         """What this evaluation, or an earlier one in the process, read from the ticks."""
 
@@ -69,11 +69,11 @@ class UsedReader:
         Args:
             state: The state so far.
             since: The time; None for all of history.
-            keys: Read requests of these keys only; by default of all.
+            keys: Read only requests of these keys; by default, of all.
         """
         requests = self._in_runs(since, keys)
         if since is not None:
-            # Only the tick knows a run that was deleted, or is stored without the rows of its tags.
+            # Only the tick knows a run that was deleted, or that was stored without its tags.
             requests = chain(requests, self._in_ticks(since))
         return self._with(state, requests, keys)
 
@@ -85,7 +85,7 @@ class UsedReader:
         for request in requests:
             if wanted and request.key not in wanted:
                 continue
-            # It says nothing if the sensor has gained or lost its keys since.
+            # It has no meaning if the sensor has gained or lost keys since.
             if (request.key is None) is not (self.spec.tag is None):
                 continue
             of_key = known.get(request.key) or state.of(request.key)
@@ -128,7 +128,7 @@ class UsedReader:
                 request = SensorRequest.from_tags(of_tick.tags)
                 if request is not None and (until is None or request.at < until):
                     requests[request.batch_id, request.at] = request
-        # A later read may begin a little earlier, but not much: for pace as far back as now.
+        # A later read may begin only a little earlier: for pace, as far back as now.
         paced = requests_since(self.spec.no_sooner_than, newest)
         kept = since if paced is None else min(since, paced)
         kept = max(read.since, kept - 2 * MOST_CLOCK_SKEW)
@@ -188,12 +188,12 @@ class UsedReader:
         """Returns the state with everything used up that had ended before a launch with
         ``CONSUME_TAG``, whatever ``manual_runs`` says.
 
-        Read at each tick at which something waits, since then: for one that is seen late, too.
+        Read at each tick at which something waits, so a launch that is seen late also counts.
 
         Args:
-            state: The state with all completions that are known.
-            horizon: What completed before is outside every window; None if nothing is.
-            paced: Since when what uses anything up holds the next batch; None if it does not.
+            state: The state with all known completions.
+            horizon: Completions before then are outside every window; None if none are.
+            paced: Since when a request or launch holds the next batch by pace; None if none does.
         """
         waiting = [
             c.completed_at

@@ -1,8 +1,8 @@
-"""Waits: since when a batch is waited for, and when the deadline of that passes.
+"""Waits: when the wait for a batch began, and when its deadline passes.
 
 A wait begins with the oldest completion that counts, is unused and is inside its window, and ends
-with the request of a whole batch. All of it is read from the completions at a tick: when the oldest
-one leaves its window, the wait is that of the next.
+with the request of a whole batch. Each tick reads it from the completions: when the oldest one
+leaves its window, the wait begins with the next.
 """
 
 from collections.abc import Collection, Iterable
@@ -22,10 +22,10 @@ from .windows import (
 )
 
 Deadline = timedelta | TimeOfDay
-"""How long a batch may wait from the beginning of its wait, or until what time of day."""
+"""How long a batch may wait from the beginning of its wait, or until which time of day."""
 
 Waiting = tuple[datetime, Window]
-"""When a completion happened that begins a wait, and its window."""
+"""The time of a completion that begins a wait, and its window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,10 @@ class Wait:
 
     Args:
         since: When it began.
-        deadline_at: When its deadline passes, or passed; None without one, and for a partition that
-            was requested.
-        leaves_at: When its first completion leaves the window; None if none ever does.
-        let_go_at: When its last completion left the window, so that nothing waits any more; None if
-            something does.
+        deadline_at: When its deadline passes, or passed; None without a deadline, and for a
+            partition that was requested.
+        leaves_at: When its first completion leaves the window; None if it never does.
+        let_go_at: When its last completion left the window; None while something waits.
     """
 
     since: datetime
@@ -56,15 +55,15 @@ def wait_of(
     requested_early_at: datetime | None,
     ends_at: datetime | None,
 ) -> Wait | None:
-    """Returns the wait for a batch; None if nothing waits, and nothing did.
+    """Returns the wait for a batch; None if nothing waits or waited.
 
     Args:
         waiting: The completions that begin a wait and are inside their windows.
-        too_old: Those that no longer are.
-        deadline: The deadline, if it has one.
+        too_old: The completions that no longer are.
+        deadline: The deadline, if there is one.
         requested_at: When a whole batch was last requested for the key.
-        requested_early_at: When one was last requested early.
-        ends_at: When the partition ends that the key is, if it is one of time.
+        requested_early_at: When the last early request was made.
+        ends_at: When the key's partition ends, if it is a time partition.
     """
     of_wait = waiting or too_old
     if not of_wait:
@@ -72,7 +71,7 @@ def wait_of(
     since = min(at for at, _ in of_wait)
     leaves = [leave for at, window in of_wait if (leave := falls_out(window, at)) is not None]
     last = max(leaves) if len(leaves) == len(of_wait) else None
-    # A partition that was requested is only repaired by what comes later.
+    # Once a partition was requested, what comes later is a repair.
     repaired = ends_at is not None and (requested_at or requested_early_at) is not None
     passes = None
     if deadline is not None and not repaired:
@@ -95,8 +94,8 @@ def passes_at(
 ) -> datetime:
     """Returns when the deadline of a wait passes, in UTC.
 
-    A time of day is the first one after the wait began on whose local day no whole batch was
-    requested: a re-run after today's batch has until tomorrow.
+    A time of day is the first one after the wait began, on a local day without a request of a whole
+    batch: a re-run after today's batch has until tomorrow.
     """
     begins = since if ends_at is None else max(since, in_utc(ends_at))
     if isinstance(deadline, timedelta):
@@ -141,7 +140,7 @@ def check_deadline(deadline: Deadline | None, windows: Iterable[Window]) -> None
 
 
 def wait_words(deadline: Deadline | None, otherwise: Requirement | None) -> list[str]:
-    """Returns the deadline, and what is enough past it, each as a phrase."""
+    """Returns the deadline and what is enough past it, each as a phrase."""
     if deadline is None:
         return []
     limit = format_duration(deadline) if isinstance(deadline, timedelta) else str(deadline)
@@ -150,6 +149,6 @@ def wait_words(deadline: Deadline | None, otherwise: Requirement | None) -> list
 
 
 def check_has_deadline(deadline: Deadline | None, what: str) -> None:
-    """Raises FanInError if there is no deadline for what is asked only past one."""
+    """Raises FanInError if an argument needs a deadline and there is none."""
     if deadline is None:
-        raise FanInError(f"{what} is asked only past a deadline, and there is none: give deadline=")
+        raise FanInError(f"{what} applies only past a deadline, and there is none: give deadline=")

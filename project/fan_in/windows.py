@@ -1,4 +1,4 @@
-"""Windows: how recent a completion must be at a tick.
+"""Windows: how recent a completion must be at the tick.
 
 A window is a ``timedelta`` (sliding: elapsed time before the tick), a ``Calendar`` (the tick's
 local day, hour, week or month), or None (any age). A mapping gives each upstream its own window.
@@ -29,12 +29,12 @@ Within = Window | Mapping[str, Window]
 
 
 def in_window(window: Window, completed_at: datetime, at: datetime) -> bool:
-    """True if a completion counts at a tick, not if it is exactly as old as the window."""
+    """True if a completion is in the window at a tick; false if exactly as old as the window."""
     if window is None:
         return True
     if isinstance(window, Calendar):
         return in_utc(completed_at) >= window.start(in_utc(at))
-    # Strict: what is exactly as old as the window is outside it.
+    # Strict: a completion exactly as old as the window is outside it.
     return in_utc(at) - in_utc(completed_at) < window
 
 
@@ -53,7 +53,7 @@ def just_after(time: datetime) -> datetime:
 
 
 def in_utc(time: datetime) -> datetime:
-    """Returns the same moment in UTC: in other zones, Python subtracts wall times."""
+    """Returns the same moment in UTC; in other zones, Python subtracts wall times."""
     return time if time.tzinfo is UTC else time.astimezone(UTC)
 
 
@@ -65,20 +65,20 @@ def window_of(within: Within, upstream: str) -> Window:
 
 
 def longest_window(windows: Iterable[Window]) -> timedelta | None:
-    """Returns an age at which a completion is outside every window; None if one has no end."""
+    """Returns an age at which a completion is outside every window; None if a window has no end."""
     lengths = [window.longest if isinstance(window, Calendar) else window for window in windows]
     ends = [length for length in lengths if length is not None]
     return max(ends) if len(ends) == len(lengths) else None
 
 
 def shortest_window(windows: Iterable[Window]) -> timedelta | None:
-    """Returns the length of the shortest window; None if none has an end."""
+    """Returns the length of the shortest window; None if no window has an end."""
     lengths = [window.shortest if isinstance(window, Calendar) else window for window in windows]
     return min((length for length in lengths if length is not None), default=None)
 
 
 def check_window(window: Window, name: str = "within") -> None:
-    """Raises FanInError unless this is a positive timedelta, a calendar's period, or None."""
+    """Raises FanInError unless this is a positive timedelta, a calendar period, or None."""
     if window is None or isinstance(window, Calendar):
         return
     if not isinstance(window, timedelta):
@@ -98,8 +98,8 @@ def check_window(window: Window, name: str = "within") -> None:
 
 
 def check_within(within: Within, upstreams: Iterable[str] | None = None) -> None:
-    """Raises FanInError unless each window is one, and each upstream named is among ``upstreams``
-    (if those are known)."""
+    """Raises FanInError unless each window is valid, and each named upstream is among ``upstreams``
+    (if these are known)."""
     if not isinstance(within, Mapping):
         check_window(within)
         return
@@ -141,7 +141,7 @@ def window_words(window: Window) -> str:
 
 
 def within_words(within: Within) -> str:
-    """Returns the windows as a phrase; a mapping's windows one by one."""
+    """Returns the windows as a phrase; of a mapping, each window."""
     if not isinstance(within, Mapping):
         return window_words(within)
     parts = [f"{name} {window_words(window)}" for name, window in sorted(within.items())]

@@ -302,7 +302,11 @@ def test_a_request_whose_upstream_was_deleted_since_still_has_its_batch(
         (["--at", "2026-01-05 10:00"], 8, "2026-01-05 10:00 has no time zone: write"),
         (["--at", "yesterday"], 2, "'yesterday' is no time: write it like 2026-11-24 10:00+01:00"),
         (["--at", "2026-01-06T00:00Z"], 6, "lies in the future: give an earlier --at"),
-        (["--at", "2025-12-24 10:00+01:00"], 6, "nothing is stored of sensor at or before 2025-12"),
+        (
+            ["--at", "2025-12-24 10:00+01:00"],
+            6,
+            "nothing is stored about sensor at or before 2025-12",
+        ),
         (["--key", "monday"], 2, "sensor has no keys: leave out --key"),
     ],
 )
@@ -323,7 +327,7 @@ def test_an_unknown_downstream_is_answered_with_those_that_are_known():
         result = ask(world, explain, "d")
         assert result.exit_code == 5
         assert result.output == (
-            "Error: 'd' is no downstream of a fan-in here: known are d_job (sensor)\n"
+            "Error: 'd' is no downstream of a fan-in here: name one of d_job (sensor)\n"
         )
         world.run("A")
         assert at(world, "sensor") == at(world, "d_job")

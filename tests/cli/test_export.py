@@ -103,7 +103,7 @@ def test_bad_input_is_told(world, arguments, code, told):
             {"DAGSTER_HOME": "/nowhere"},
             [],
             3,
-            "Error: /nowhere is no folder: name that of an instance, as DAGSTER_HOME is\n",
+            "Error: /nowhere is no folder: name the folder of an instance\n",
         ),
         ({}, ["-m", "no.such.module"], 4, "Error: no.such.module cannot be loaded: "),
         ({}, ["-f", "/nowhere.py"], 4, "Error: -f /nowhere.py is no file: name the one"),

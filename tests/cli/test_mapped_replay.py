@@ -352,8 +352,8 @@ def test_it_is_exported_and_played_by_the_command(told, tmp_path):
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        ("like=condition", "a condition has no keys that are mapped, as those of hourly_job are"),
-        ("like=example", "the example has no keys that are mapped, as those of hourly_job are"),
+        ("like=condition", "a condition cannot map the keys of hourly_job, as this sensor does"),
+        ("like=example", "the example cannot map the keys of hourly_job, as this sensor does"),
     ],
 )
 def test_what_maps_no_keys_is_no_alternative(told, tmp_path, other, words):

@@ -14,8 +14,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from project.fan_in import CalendarDay, CalendarWeek, TimeOfDay, at_least
-from project.fan_in.catch_up import KEYS_AT_ONCE
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule
+from project.fan_in.recall import KEYS_AT_ONCE
 from project.fan_in.replay.documentation_example import DocumentationExample
 from project.fan_in.replay.events import (
     DownstreamEnded,

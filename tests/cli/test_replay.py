@@ -335,7 +335,7 @@ def test_what_really_happened_against_the_rule_is_told_too(batches, parts):
         ("not-before=09:00", "'09:00' is no time of day: write one like 09:00/Europe/Berlin"),
         ("within=6h, not-before=09:00/UTC", "not_before=09:00 in UTC holds a batch for 9 h"),
         ("deadline=2d", "deadline=48 h is not shorter than the window of 24 h"),
-        ("otherwise=1", "is asked only past a deadline, and there is none"),
+        ("otherwise=1", "applies only past a deadline, and there is none"),
         ("deadline=2h, otherwise=some", "otherwise=some is no number: give one, or none"),
         ("like=example, no-sooner-than=1h", "the example has no no_sooner_than"),
         ("like=condition, manual=ignore", "a condition cannot ignore a run by hand"),
@@ -525,7 +525,7 @@ def test_a_report_needs_no_other_file_and_trusts_no_name(tmp_path):
         (
             ["nobody"],
             5,
-            "Error: 'nobody' is no downstream of a fan-in here: known are d_job (sensor)\n",
+            "Error: 'nobody' is no downstream of a fan-in here: name one of d_job (sensor)\n",
         ),
     ],
 )

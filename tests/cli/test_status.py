@@ -135,13 +135,15 @@ CASES = {
     ),
     "settling": (
         *(JobPathWorld, sensor_of(settle=timedelta(minutes=30)), "AB"),
-        "2 of 2 upstreams ready; waiting, settling for 30 min: a_job succeeded 0 s ago",
+        "2 of 2 upstreams ready; waiting, settling until 2026-01-05 00:30:00 UTC (30 min of quiet):"
+        " a_job succeeded 0 s ago",
     ),
     "settling, condition": (
         DeclarativeWorld,
         with_condition(all_upstreams_updated() & upstreams_settled(timedelta(minutes=30))),
         "AB",
-        "2 of 2 upstreams ready; waiting, settling for 30 min: a materialized 0 s ago",
+        "2 of 2 upstreams ready; waiting, settling until 2026-01-05 00:30:00 UTC (30 min of quiet):"
+        " a materialized 0 s ago",
     ),
     "held until nine": (
         *(JobPathWorld, sensor_of(not_before=NINE), "AB"),
@@ -406,7 +408,7 @@ def test_waiting_for_upstreams_to_settle_is_no_cause_for_attention():
         daemon = Daemon(world)
         play(world, "AB")
         daemon.tick(minutes=10)
-        assert "waiting, settling for 1 h" in said(world, code=0)
+        assert "(1 h of quiet): a_job succeeded" in said(world, code=0)
 
 
 UNCOUNTED = [
@@ -423,7 +425,7 @@ def test_what_came_and_does_not_count_is_told_with_why(kind, path, did):
         "declarative": with_condition(all_upstreams_updated(counts=of_production)),
     }[path]
     a = "a_job" if path == "job" else "a"
-    why = "which does not count: of_production is false of it"
+    why = "which does not count: of_production returned False for it"
     with kind(definitions) as world:
         daemon = Daemon(world)
         world.run("A")
@@ -440,7 +442,7 @@ def test_what_came_and_does_not_count_is_told_with_why(kind, path, did):
             "run_id": run_id,
             "key": None,
             "ended": "success" if path == "job" else None,
-            "why": "of_production is false of it",
+            "why": "of_production returned False for it",
         }
         assert (other["counts"], other["completed_at"]) == (False, None)
         explained = re.sub(

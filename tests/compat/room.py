@@ -89,7 +89,7 @@ class Room:
             for path in (self.folder / name).rglob("*.py"):
                 path.write_text(_of_wheel(path.read_text()))
         (self.folder / "project").mkdir()
-        for name in ("project/__init__.py", "project/paths.py", "pyproject.toml"):
+        for name in ("project/__init__.py", "project/paths.py", "pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, self.folder / name)
 
     def test(self, options: str) -> Outcome:

@@ -343,7 +343,7 @@ def test_a_condition_that_is_never_true_on_some_assets_is_a_warning():
     assert findings(dg.Definitions(assets=[*roots, *more])) == [
         "the condition of a, b, c, d, e and 1 more is never true: no upstream assets: give it"
         " deps, or remove the condition",
-        "the condition of g is never true: at least 2 of 1 upstreams can never be",
+        "the condition of g is never true: at least 2 of 1 upstreams can never be ready",
     ]
 
 

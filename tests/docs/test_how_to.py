@@ -370,7 +370,7 @@ def test_rebuilds_without_change():
         assert world.builds() == [], "the orders are those of before"
         said = re.sub(r"\s+", " ", ask(world, status, "revenue").output)
         assert "1 of 2 upstreams ready" in said
-        assert "does not count: data_version_changed is false of it" in said
+        assert "does not count: data_version_changed returned False for it" in said
         orders("2")
         assert world.builds() == [{"revenue"}]
         assert world.builds() == []

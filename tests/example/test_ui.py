@@ -191,7 +191,7 @@ WAITS = {
     ],
     "settling": [
         "2 of 2, held",
-        re.compile("^complete, settling for 2 h: orders materialized at .* UTC; payments mat"),
+        re.compile("^complete, settling until .* UTC .2 h of quiet.: orders materialized"),
     ],
 }
 """What the evaluations of ``tests.example.waiting`` show."""

@@ -172,7 +172,7 @@ def test_an_alarm_comes_of_what_counts_and_names_what_did_not(path):
         assert failed is not None
         did = "b_job: failed" if ended else "b: materialized"
         assert (
-            f"waiting for {did} 1 h ago, which does not count: of_production is false of it"
+            f"waiting for {did} 1 h ago, which does not count: of_production returned False for it"
         ) in str(failed.description)
 
 
@@ -290,7 +290,7 @@ def test_a_key_that_was_let_go_is_told_with_what_it_lacked(path):
         lacked = f"b{'_job' * (path == 'job')}"
         assert told.startswith(
             "2 past their deadline. x: a batch of 2026-01-05 01:00:00 UTC was let go, not"
-            f" requested: it lacked {lacked}; y: 1 of 2"
+            f" requested; missing: {lacked}; y: 1 of 2"
         )
 
 
@@ -342,7 +342,7 @@ def test_a_deadline_without_anywhere_to_go_is_an_error():
     jobs = [upstream_job("A"), upstream_job("B")]
     with pytest.raises(FanInError, match=r"makes no asset .* alarm_on='my_asset'"):
         fan_in_sensor(name="s", upstream_jobs=jobs, job=d_job, deadline=HOUR)
-    with pytest.raises(FanInError, match="alarm_on='d' is told only past a deadline"):
+    with pytest.raises(FanInError, match="alarm_on='d' needs a deadline"):
         fan_in_sensor(name="s", upstream_jobs=jobs, job=d_job, alarm_on="d")
     two = dg.define_asset_job("two", selection=["a", "b"])
     sensor = fan_in_sensor(name="s", upstream_jobs=[upstream_job("C")], job=two, deadline=HOUR)
@@ -362,7 +362,7 @@ def test_a_deadline_that_nobody_tells_is_a_warning_and_an_asset_that_is_none_an_
         return [str(finding) for finding in check_location(definitions.get_repository_def())]
 
     assert found(alarm_on="a") == [
-        "warning: 's' has a deadline, and no check tells that it has passed: wrap the definitions"
+        "warning: 's' has a deadline, but no check fails when it passes: wrap the definitions"
         " in with_fan_in"
     ]
     (error,) = found(alarm_on="z")

@@ -141,7 +141,7 @@ def test_an_evaluation_written_by_another_version_is_as_good_as_gone(world, monk
     """What cannot be read is never fatal: then the request used up all that came before its run."""
     other_version = {COMPLETIONS_METADATA_KEY: dg.MetadataValue.json({"another": "format"})}
     with monkeypatch.context() as patch:
-        patch.setattr("project.fan_in.condition.record_metadata", lambda *_, **__: other_version)
+        patch.setattr("project.fan_in.recorded.record_metadata", lambda *_, **__: other_version)
         world.run("A")
         world.run("B")
         assert world.wait(minutes=1).tick() == 1

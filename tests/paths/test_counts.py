@@ -1,7 +1,6 @@
 """``counts``: a function of the user's own says which completions count, on both paths."""
 
 import functools
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +20,7 @@ from project.fan_in import (
     with_fan_in,
 )
 from project.fan_in.sensor import fan_in_of
-from project.paths import ROOT
+from tests.support import pages
 from tests.support.drivers import (
     DATA_VERSION_TAG,
     ENV_TAG,
@@ -33,7 +32,6 @@ from tests.support.drivers import (
 )
 from tests.support.mechanisms import of_production
 
-RULE = ROOT / "docs" / "rule.md"
 DEV = {ENV_TAG: "dev"}
 
 
@@ -170,14 +168,17 @@ def test_the_reason_says_that_it_came_and_why_it_does_not_count():
         assert world.wait(minutes=1).tick() == 0
         assert world.skip_reason == (
             "1 of 2 upstreams ready; waiting for a_job: succeeded 2 min ago, which does not count:"
-            " of_production is false of it"
+            " of_production returned False for it"
         )
         world.run("A")
         assert world.wait(minutes=1).tick() == 1
         world.run("A", tags=DEV)
         assert world.wait(minutes=1).tick() == 0
         assert "a_job: last success already used at" in world.skip_reason
-        assert "; succeeded 60 s ago, which does not count: of_production is" in world.skip_reason
+        assert (
+            "; succeeded 60 s ago, which does not count: of_production returned"
+            in world.skip_reason
+        )
 
 
 def test_the_reason_says_it_of_keys():
@@ -189,11 +190,11 @@ def test_the_reason_says_it_of_keys():
         world.wait(minutes=1).run("B", key="tue", tags=DEV)
         assert world.wait(minutes=1).tick() == 0
         assert world.skip_reason == (
-            "nothing new of any day"
-            " | a_job, of day mon: succeeded 2 min ago, which does not count: of_production is"
-            " false of it"
-            " | b_job, of day tue: succeeded 60 s ago, which does not count: of_production is"
-            " false of it"
+            "nothing new for any day"
+            " | a_job, of day mon: succeeded 2 min ago, which does not count: of_production"
+            " returned False for it"
+            " | b_job, of day tue: succeeded 60 s ago, which does not count: of_production"
+            " returned False for it"
         )
         world.run("B", key="mon")
         assert world.wait(minutes=1).tick() == 0
@@ -210,8 +211,8 @@ def test_the_line_says_that_it_came_and_why_it_does_not_count():
         world.run("A", tags=DEV)
         world.tick()
         assert line_of(world, "a") == (
-            "materialized at 2026-01-05 00:00:00 UTC, which does not count: of_production is false"
-            " of it"
+            "materialized at 2026-01-05 00:00:00 UTC, which does not count: of_production"
+            " returned False for it"
         )
         assert line_of(world, "b") == "never materialized"
         (evaluation,) = world.evaluations
@@ -228,7 +229,9 @@ def test_the_line_of_partitions_names_the_newest_that_does_not_count():
         world.run("A", key="x", tags=DEV)
         world.run("B", tags=DEV)
         world.tick()
-        why = "at 2026-01-05 00:00:00 UTC, which does not count: of_production is false of it"
+        why = (
+            "at 2026-01-05 00:00:00 UTC, which does not count: of_production returned False for it"
+        )
         assert line_of(world, "a") == f"x materialized {why}"
         assert line_of(world, "b") == f"materialized {why}"
         world.wait(minutes=1).run("A", key="x")
@@ -502,7 +505,7 @@ def test_a_source_that_is_observed_is_asked_about_its_new_data_versions():
         world.run("A")
         observe("bad")
         assert world.tick() == 0
-        assert "which does not count: not_bad is false of it" in line_of(world, "s")
+        assert "which does not count: not_bad returned False for it" in line_of(world, "s")
         observe("good")
         assert world.tick() == 0, "the version before was bad"
         observe("better")
@@ -564,10 +567,9 @@ class Revenue(DeclarativeWorld):
 def test_data_that_must_not_be_read_is_held_by_a_blocking_check():
     """The block of docs/rule.md: nothing is requested while the check of an upstream fails, and
     what came meanwhile counts once it passes."""
-    (block,) = re.findall(r"^```python\n(.*?)^```", RULE.read_text(), flags=re.S | re.M)
+    (block,) = pages.blocks("docs/rule.md")
     counted = [0]
-    names: dict[str, Any] = {"count_orders": lambda: counted[0]}
-    exec(compile(block, str(RULE), "exec"), names)
+    names = pages.executed(block, count_orders=lambda: counted[0])
 
     @dg.asset
     def orders() -> None: ...
@@ -641,7 +643,7 @@ def test_each_downstream_counts_by_its_own_function_through_its_own_mapping():
         }
         assert line_of(world, "a") == (
             "2026-01-03-07:00 materialized at 2026-01-05 00:00:00 UTC, which does not count:"
-            " of_production is false of it"
+            " of_production returned False for it"
         )
 
 
@@ -671,10 +673,10 @@ class Unhashable:
         (lambda: True, "cannot be called with one argument, but with ()"),
         (lambda work, env: True, "cannot be called with one argument, but with (work, env)"),
         (lambda *, work: True, "cannot be called with one argument, but with (*, work)"),
-        (later, "is asynchronous, so that what it returns is always true"),
-        (each, "is a generator, so that what it returns is always true"),
+        (later, "is asynchronous, so its result is always true"),
+        (each, "is a generator, so its result is always true"),
         (functools.partial(later), "is asynchronous"),
-        (Unhashable(), "is not hashable, so it can be no part of a condition"),
+        (Unhashable(), "is not hashable, so it cannot be part of a condition"),
     ],
 )
 def test_what_is_no_function_of_one_completion_is_an_error_at_definition(define, counts, words):
@@ -699,7 +701,7 @@ def test_functions_of_one_argument_of_any_make_are_taken():
         definitions = job_path_definitions(counts=counts)
         sensor = definitions.get_repository_def().get_sensor_def("sensor")
         assert fan_in_of(sensor).counts is counts
-        assert f"Only what {expected_name(counts)} counts." in sensor.description
+        assert f"Counts only what {expected_name(counts)} accepts." in sensor.description
         all_upstreams_updated(counts=counts)
 
 
@@ -710,5 +712,5 @@ def expected_name(counts: Any) -> str:
 
 def test_a_run_has_no_data_version():
     """So that every run would count."""
-    with pytest.raises(FanInError, match="a run has no data version, so that every run would"):
+    with pytest.raises(FanInError, match="a run has no data version, so every run would"):
         job_path_definitions(counts=data_version_changed)

@@ -58,7 +58,7 @@ def condition(**arguments) -> dg.AutomationCondition:
             "not shorter than the window of 1 h",
         ),
         ({"deadline": NINE, "within": 23 * HOUR}, "09:00 in Europe/Berlin beside a window of 23 h"),
-        ({"otherwise": at_least(1)}, "otherwise=at least 1 is asked only past a deadline"),
+        ({"otherwise": at_least(1)}, "otherwise=at least 1 applies only past a deadline"),
         ({"deadline": HOUR, "otherwise": "A"}, "otherwise='A' is n"),
         ({"deadline": HOUR, "otherwise": lambda: at_least(0)}, "at least 0 is no quorum"),
     ],

@@ -162,7 +162,7 @@ def test_a_part_of_the_job_that_failed_is_no_end_of_it():
 def test_the_description_says_what_counts():
     """Beside the upstreams."""
     sensor = defined().get_repository_def().get_sensor_def("sensor")
-    assert "What counts of a_job: success or failure or canceled." in sensor.description
+    assert "Ends of a_job that count: success or failure or canceled." in sensor.description
 
 
 # --- a failure that is retried -------------------------------------------------------------------
@@ -301,8 +301,8 @@ def test_the_last_failure_is_found_however_old():
         ({"a_job": "failure"}, "ended['a_job']='failure' is not a set of ends: write {'failure'}"),
         ({"a_job": 3}, "ended['a_job']=3 is not a set of ends: give some of 'success', 'failure'"),
         ({"a_job": set()}, "ended['a_job']=set() is empty, so nothing could count: give some of"),
-        ({"a_job": ["failed"]}, "ended['a_job']=['failed'] has an end that there is not: give"),
-        ({"a_job": [["failure"]]}, "ended['a_job']=[['failure']] has an end that there is not"),
+        ({"a_job": ["failed"]}, "ended['a_job']=['failed'] has an unknown end: give"),
+        ({"a_job": [["failure"]]}, "ended['a_job']=[['failure']] has an unknown end"),
         (
             ["failure"],
             "ended=['failure'] is not a mapping: write {'a_job': {'success', 'failure'}}",

@@ -65,7 +65,7 @@ def test_of_each_key_it_is_said_at_the_tick_that_lets_it_go():
             "business_day tue: let go 30 min ago, when all of it was too old, without a_job"
         )
         world.tick()
-        assert world.skip_reason == "nothing new of any business_day"
+        assert world.skip_reason == "nothing new for any business_day"
 
 
 def test_at_a_tick_that_requests_another_key_its_log_says_it(capsys):

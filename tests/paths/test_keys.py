@@ -89,7 +89,7 @@ def test_a_run_without_the_key_is_ignored_and_the_reason_says_so(world):
 def test_nothing_new_is_told_too(world):
     """A tick that knows of no key says so."""
     assert fired(world) == []
-    assert world.skip_reason == f"nothing new of any {world.key_tag}"
+    assert world.skip_reason == f"nothing new for any {world.key_tag}"
 
 
 def test_dynamic_partitions_are_asked_of_the_instance():

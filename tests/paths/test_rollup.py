@@ -227,7 +227,10 @@ def show(world: Partitioned, partition: str, *, visible: bool) -> None:
         ({"rollup": [""]}, r"key='' is empty"),
         ({"rollup": True, "missing_at_most": 0}, r"missing_at_most=0 lets none be missing"),
         ({"rollup": True, "missing_at_most": True}, r"is no number of partitions"),
-        ({"rollup": True, "missing_at_most": 2}, r"holds from a deadline on, and there is none"),
+        (
+            {"rollup": True, "missing_at_most": 2},
+            r"applies only past a deadline, and there is none",
+        ),
         ({"missing_at_most": 2}, r"no upstream is rolled up: name some in rollup"),
     ],
 )
@@ -285,13 +288,13 @@ BERLIN = dg.DailyPartitionsDefinition(start_date=FIRST, timezone="Europe/Berlin"
     ("hourly", "daily", "arguments", "words"),
     [
         (HOURS, DAYS, {"rollup": ["x_job"]}, "'x_job', which is not among the upstreams"),
-        (HOURS, BERLIN, {"rollup": True}, "so that no mapping serves: give both one zone"),
+        (HOURS, BERLIN, {"rollup": True}, "so no mapping works: give both the same zone"),
         (COUNTRIES, DAYS, {"rollup": True}, r"partition_mappings=\{'hourly_job': …\}"),
         (
             HOURS,
             DAYS,
             {"rollup": True, "partition_mappings": {"hourly_job": lambda key: key[:10]}},
-            "a function cannot tell",
+            "a function cannot list them",
         ),
         (HOURS, DAYS, {"partition_mappings": {"hourly_job": 3}}, "neither a PartitionMapping nor"),
         (HOURS, DAYS, {"partition_mappings": {"x": ALL}}, "not among the upstreams"),
@@ -310,7 +313,7 @@ BERLIN = dg.DailyPartitionsDefinition(start_date=FIRST, timezone="Europe/Berlin"
             {"rollup": True, "missing_at_most": 24, "deadline": timedelta(hours=1)},
             "missing_at_most=24 lets all 24 partitions of hourly_job be missing",
         ),
-        (HOURS, DAYS, {"rollup": True, "missing_at_most": 2}, "from a deadline on, and there is"),
+        (HOURS, DAYS, {"rollup": True, "missing_at_most": 2}, "only past a deadline, and there is"),
     ],
 )
 def test_a_sensor_refuses_what_can_roll_nothing_up(hourly, daily, arguments, words):

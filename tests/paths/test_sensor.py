@@ -259,8 +259,9 @@ def test_the_sensor_describes_itself():
     assert sensor.minimum_interval_seconds == 30
     assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
     assert sensor.description == (
-        "Requests d_job once per batch: after every upstream has succeeded since the batch before,"
-        " each within 24 h. Upstreams: a_job, b_job. What it waits for: `fan-in status both`."
+        "Requests d_job once per batch: after every upstream has succeeded since the previous"
+        " batch, each within 24 h. Upstreams: a_job, b_job."
+        " What it waits for: `fan-in status both`."
     )
 
 

@@ -233,7 +233,8 @@ def test_what_can_have_no_answer_is_refused_with_the_value_and_the_fix(ask_wrong
         ),
         pytest.param(
             ask(A, B, settle=2 * HOUR),
-            "2 of 2 upstreams ready; waiting, settling for 2 h: B succeeded 1 h ago",
+            "2 of 2 upstreams ready; waiting, settling until 2026-03-10 13:00:00 UTC (2 h of"
+            " quiet): B succeeded 1 h ago",
             id="not settled",
         ),
         pytest.param(
@@ -343,4 +344,4 @@ def test_the_most_recent_keys_are_told_of_and_the_others_counted():
         " | day k3: 1 of 2 upstreams ready; waiting for B: no success within 24 h"
         " | and 2 more wait"
     )
-    assert explain_keys([ask(key="idle")], tag="day") == "nothing new of any day"
+    assert explain_keys([ask(key="idle")], tag="day") == "nothing new for any day"

@@ -147,12 +147,12 @@ def render_timeline(named: Named, row: Row) -> str:
 
 HEAD = """# The comparison
 
-{count} timelines, played through real Dagster: {for_all} against every mechanism a user might
-choose, which make the table; and {ours} that ask for keys, calendar days, windows of single
-upstreams, quorums, or upstreams that have settled, against this project's two alone, since the
-others have no way to say it. The referee is a naive model of the rule; a digit for each tick, 1
-where the downstream is requested, and with keys such digits for each key. Written by `make
-comparison`, checked by the tests.
+{count} timelines, played through real Dagster. {for_all} of them play every mechanism that a user
+might choose; the table shows these. The other {ours} need keys, calendar days, windows of single
+upstreams, quorums, or upstreams that have settled, which only this project's two mechanisms can
+express. The referee is a naive model of the rule. Its answer has a digit for each tick, 1 where the
+downstream is requested; with keys, such digits for each key. Written by `make comparison`, checked
+by the tests.
 
 - **lost**: a batch that the rule fires never comes.
 - **duplicate**: the downstream is requested again for what an earlier batch has used.
@@ -162,15 +162,15 @@ comparison`, checked by the tests.
 
 {summary}
 
-The generated timelines leave out two things at exactly one moment, and a `~in_progress()` added
-where overlap is allowed.
+The generated timelines have no two things at exactly the same moment, and no `~in_progress()` where
+overlap is allowed.
 
-What the mechanisms are: *our condition* and *our sensor* are this project's. *request-anchored* is
+The mechanisms: *our condition* and *our sensor* are this project's. *request-anchored* is
 `all_deps_match(newly_updated().since(asset_matches(own_key, newly_requested())))`, the best of the
-built-in forms; *migration guide* the same since `newly_requested() | newly_updated()`;
+built-in forms; *migration guide* is the same since `newly_requested() | newly_updated()`;
 *since_last_handled* is `all_deps_match(newly_updated().since_last_handled())`. *documentation
 example* is the logic of Dagster's "Run status sensor" example. The two decorators are used in the
-obvious way. *all_job_root_assets_match* asks, of the root asset of the downstream's job,
+obvious way. *all_job_root_assets_match* evaluates, for the root asset of the downstream's job,
 `all_deps_match(newly_updated().since(asset_matches(own_key, newly_updated()))) & ~in_progress()`: a
 job's request is no request of its assets, so the other forms would fire at every tick. A condition
 on a job is evaluated by Dagster's tester, since a sensor in user code refuses it.

@@ -71,24 +71,24 @@ def render_page() -> str:
     return f"""\
 # Crash points, and the tests that go there
 
-A tick of Dagster's sensor daemon that requests a run passes these points, in this order. Where the
-name is one of Dagster's own, Dagster's recovery tests go there too; that a tick passes all of them,
-in this order and no others, is a test. Each is a state of the storage in which a kill can leave it:
-a kill between two points leaves what the first one left.
+A tick of Dagster's sensor daemon that requests a run passes these points, in this order. If a name
+is Dagster's own, Dagster's recovery tests go there, too. A test shows that a tick passes all of
+these points, in this order, and no others. Each point is a state in which a kill can leave the
+storage: a kill between two points leaves the state of the first.
 
-{tabulate(points, ["point", "what is stored there, and was not at the point before"], "github")}
+{tabulate(points, ["point", "what is stored there, and was not at the previous point"], "github")}
 
-At each of them, on each path, a real daemon in a process of its own
+At each point, on each path, two things happen to a real daemon in its own process:
 
-- is **killed there** by SIGKILL, and another one started; for the next batch again, and then an
-  upstream completes once more before the restart;
-- is stopped there until another daemon over the same storage has ticked, to which an upstream has
-  completed once more, and then goes on: **two evaluators**.
+- **killed there**: SIGKILL kills it, and another daemon is started. For the next batch the same
+  happens again, and an upstream completes once more before the restart.
+- **two evaluators**: it is stopped there. An upstream completes once more, and another daemon over
+  the same storage ticks; then the first one continues.
 
 Each time there must be exactly one downstream run for the batch, handed to the queue; none at an
 idle tick after that run has ended; exactly one for the next batch; and no completion in two of
-them, or in none. Until 30 seconds after the beginning of a tick that has not ended nobody else
-requests its batch, unless it is settled: a slow evaluator looks like a dead one.
+them, or in none. For 30 seconds after the beginning of a tick that has not ended, nobody else
+requests its batch, unless the batch is settled: a slow evaluator looks like a dead one.
 
 `RUN_STORED_UNTAGGED` exists on Postgres, where a run's row and the rows of its tags are two
 transactions; the tests, on SQLite, leave the same rows.

@@ -47,11 +47,11 @@ MODULES = [
     ),
     *("event_rows", "asset_facts", "gathering", "enumerations", "partition_maps", "key_maps"),
     *("run_rollups", "retries", "run_ends", "run_reader", "in_progress", "sensor_config"),
-    *("used_by_runs", "catch_up", "evaluate", "run_holds", "run_facts", "public_rows"),
+    *("used_by_runs", "recall", "catch_up", "evaluate", "run_holds", "run_facts", "public_rows"),
     *("asset_counts", "asset_reader", "evaluation_records", "launches"),
     *("tick_requests", "asset_requests"),
     *("downstreams", "asset_tick", "condition_parts", "evaluation_lines", "named_upstreams"),
-    *("asset_plan", "condition", "sensor", "batch"),
+    *("recorded", "asset_plan", "condition", "sensor", "batch"),
 ]
 
 
@@ -810,7 +810,7 @@ MUTANTS = (
     ),
     Mutant(
         "reads no partitions that are older than the window",
-        "catch_up",
+        "recall",
         "since = None if maps.rolled else since",
         "since = since or None",
         "partitions of any age, the state lost",
@@ -824,12 +824,12 @@ MUTANTS = (
     ),
     Mutant(
         "uses up only what one part of the condition named",
-        "condition",
-        "        seen = {p: downstream.seen(p, tick, early.get(p)) for p in requested}\n",
+        "recorded",
+        "        seen = {p: _seen(downstream, p, tick, early.get(p)) for p in requested}\n",
         "        seen = {\n"
         "            p: {\n"
         "                name: what\n"
-        "                for name, what in downstream.seen(p, tick, early.get(p)).items()\n"
+        "                for name, what in _seen(downstream, p, tick, early.get(p)).items()\n"
         "                if name in part.question.windows\n"
         "            }\n"
         "            for p in requested\n"
@@ -903,7 +903,7 @@ MUTANTS = (
     Mutant(
         "rolls up what is inside of the window alone",
         "asset_plan",
-        "None if upstream in rolled else self.look_backs[key],",
+        "None if upstream in asked.rolled else self.look_backs[key],",
         "self.look_backs[key],",
         "days of any age",
     ),

@@ -211,18 +211,18 @@ HEAD = """\
 <!-- Rendered by make comparison from tests/support/peers.py. -->
 # The peers
 
-What each of them offers, as its pages say:
+What each of them offers, according to its pages:
 
 {offers}
 
 # Their cases
 
-What the tests, pages and threads of other orchestrators ask of a fan-in, told by its facts, with
-what happens there and here: {count} cases, of which {played} are played as timelines by this
-project's tests, on both paths ([the notation](../CONTRIBUTING.md)). {differ} differ, each for the
-reason that is given. In a timeline, a second or a minute of theirs is an hour.
+{count} cases from the tests, pages and threads of other orchestrators: the facts, and what happens
+there and here. This project's tests play {played} of them as timelines, on both paths
+([the notation](../CONTRIBUTING.md)). {differ} differ, each for the reason given. In a timeline, one
+of their seconds or minutes is an hour.
 
-Read at: Airflow main on the way to 3.4, Prefect 3.8, Kestra of 2026, Argo Events main, the pages of
+Sources: Airflow main on the way to 3.4, Prefect 3.8, Kestra of 2026, Argo Events main, the pages of
 Databricks and dbt, AutoSys' articles, Dagster's threads.
 """
 

@@ -54,6 +54,7 @@ def test_a_generated_timeline_finds_no_disagreement_with_the_referee(
         logging.disable(logging.NOTSET)
 
 
+@pytest.mark.slow
 def test_generated_timelines_reach_every_kind_of_step_and_setting_and_fire():
     """The generator leaves nothing out that the notation can say, and batches do come about."""
     seen: set[Kind] = set()

@@ -19,7 +19,7 @@ def test_each_wrong_rule_is_a_change_of_one_place():
     assert lost == []
 
 
-@pytest.mark.parametrize("mutant", a_few(MUTANTS, 12), ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", a_few(MUTANTS, 40), ids=lambda mutant: mutant.name)
 def test_a_wrong_rule_is_caught(mutant: Mutant):
     """On the timeline that catches it, the mutant fires wrongly and the product does not."""
     named = BY_NAME[mutant.caught_by]

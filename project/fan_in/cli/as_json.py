@@ -1,4 +1,4 @@
-"""The answers as JSON, for programs; docs/fan-in.schema.json says what they hold."""
+"""The answers as JSON, for programs; docs/fan-in.schema.json is their schema."""
 
 import json
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ from ..ticks import TickRecord
 from ..windows import falls_out
 
 VERSION = 1
-"""Of the JSON. A new field leaves it as it is; a field that changes or goes does not."""
+"""The version of the JSON. It changes when a field changes or goes, not for a new field."""
 
 
 def write_json(data: Mapping[str, Any]) -> None:
-    """Writes for programs: times in UTC, in ISO 8601."""
+    """Writes JSON for programs: times in UTC, in ISO 8601."""
     click.echo(json.dumps({"version": VERSION, **data}, indent=2, default=_as_json))
 
 
 def _as_json(value: Any) -> Any:
-    """Returns what JSON has no form of in one that it has."""
+    """Returns a value that JSON lacks in a form that JSON has."""
     match value:
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -18,12 +18,11 @@ FOUND = 1
 @pass_app
 @click.pass_context
 def check(context: click.Context, app: App, strict: bool) -> None:
-    """Tells what is wrong with the fan-ins of the code location, one line each, with the fix. It
-    asks no instance, so that CI can run it.
+    """Shows what is wrong with the fan-ins of the code location, one line each, with the fix. It
+    needs no instance, so CI can run it.
 
     An error is a fan-in that can never work: it waits for a job or an asset that no one defines, or
-    no sensor evaluates its condition. A warning is what may be right. Exits with 1 if there is an
-    error.
+    no sensor evaluates its condition. A warning may be right. Exits with 1 if there is an error.
     """
     findings = _findings(app)
     for finding in findings:

@@ -1,4 +1,4 @@
-"""What the command cannot answer: each kind is one line and an exit code of its own."""
+"""The errors of the command: each kind is one line and has its own exit code."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import click
 from .. import errors
 
 NO_DIVERGENCE, DIVERGENCE = 0, 1
-"""What a command that compares exits with: so that a script can tell."""
+"""The exit code of a command that compares and finds something, for scripts."""
 
 
 class CommandError(click.ClickException):
@@ -48,7 +48,7 @@ class NaiveTime(CommandError):
 
 
 class OtherCopy(Exception):
-    """Raised when the definitions use another copy of this library: its own command is asked.
+    """Raised when the definitions use another copy of this library: its own command answers.
 
     Args:
         package: The copy.
@@ -73,7 +73,7 @@ def exit_codes() -> str:
 
 
 class HistoryCommand(click.Command):
-    """A command over a history: what the library raises ends it with one line and a code."""
+    """A command over a history: an error of the library ends it with one line and a code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

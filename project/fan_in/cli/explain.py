@@ -40,8 +40,8 @@ from .times import TIME
 @click.argument("downstream")
 @pass_app
 def explain(app: App, downstream: str, at: datetime | None, key: str | None, as_json: bool) -> None:
-    """Tells why DOWNSTREAM was requested at a time, or why not: the batch, or for each upstream
-    why it did not count. Read from what the instance stores; what was deleted is not seen.
+    """Shows why DOWNSTREAM was requested at a time, or why not: the batch, or for each upstream
+    why it did not count. It reads what the instance stores; what was deleted is not seen.
 
     DOWNSTREAM is a job, an asset key or the name of a fan-in sensor.
     """
@@ -57,8 +57,8 @@ def explain(app: App, downstream: str, at: datetime | None, key: str | None, as_
         raise CommandError(f"{fan_in.name} cannot be evaluated: {error}") from error
     if found is None:
         raise NoHistory(
-            f"nothing is stored of {fan_in.name} at or before {format_time(at or now)}, no tick, no"
-            " request and no completion: give a later --at"
+            f"nothing is stored about {fan_in.name} at or before {format_time(at or now)}, no"
+            " tick, no request and no completion: give a later --at"
         )
     if as_json:
         write_json(_data(app, found))
@@ -92,7 +92,7 @@ def _write(page: Page, found: Explanation) -> None:
 
 
 def _first_line(found: Explanation) -> str:
-    """Returns the answer: of several keys those that were requested, or else the most recent."""
+    """Returns the answer: of several keys, those that were requested, or else the most recent."""
     if not found.answers:
         return (
             f"Not requested: {_nothing_new(found, f'nothing new for any {found.fan_in.key_tag}')}."
@@ -135,7 +135,7 @@ def _nothing_new(found: Explanation, otherwise: str) -> str:
 
 
 def _of_what(found: Explanation) -> str:
-    """Returns what was asked about, and how many upstreams were ready."""
+    """Returns the fan-in, the time, and how many upstreams were ready."""
     line = f"{title(found.fan_in)}; asked at {format_time(found.at)}"
     only = found.answers[0] if len(found.answers) == 1 else None
     if only is None or only.made or only.outlook.decision.complete:
@@ -175,7 +175,7 @@ def _outcome(tick: TickRecord, fan_in: FanInSpec) -> str:
         case "failure":
             return f"failed: {tick.error}"
         case "skipped":
-            # Of an automation sensor Dagster only says that there was no result.
+            # For an automation sensor, Dagster only says that there was no result.
             told = tick.reason if fan_in.kind == "sensor" else None
             return f"skipped: {told}" if told else "skipped"
     return "has not ended"

@@ -20,13 +20,13 @@ from .output import plain
 @click.command("export", cls=HistoryCommand)
 @history_options
 @click.option(
-    "-o", "--out", metavar="FILE", default="-", help="Write it there; by default it is printed."
+    "-o", "--out", metavar="FILE", default="-", help="Write to this file; by default, print."
 )
 def export(source: Source, out: str) -> None:
-    """Writes what happened to DOWNSTREAM and its upstreams in a period, and for its window before.
+    """Writes what happened to DOWNSTREAM and its upstreams in a period and in the window before.
 
-    It is a file of JSON lines that fan-in replay reads. DOWNSTREAM is a job, an asset's key, or a
-    sensor's name; it may be left out if there is only one.
+    The file has JSON lines that fan-in replay reads. DOWNSTREAM is a job, an asset key or the name
+    of a fan-in sensor; leave it out if there is only one.
     """
     history = source.open()
     with written(None if out == "-" else Path(out)) as file:
@@ -43,8 +43,8 @@ def export(source: Source, out: str) -> None:
 
 @contextmanager
 def written(out: Path | None) -> Iterator[IO[str]]:
-    """Yields a file to be written, which becomes ``out`` only when all of it is written, and is
-    gone otherwise.
+    """Yields a file to write to. It becomes ``out`` when all of it is written; otherwise it is
+    removed.
 
     Raises:
         click.UsageError: The folder cannot be written to.

@@ -35,28 +35,28 @@ OPTIONS = (
         "--file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Read the history from a file that fan-in export wrote, and no instance.",
+        help="Read the history from a file that fan-in export wrote, not from an instance.",
     ),
     click.option(
         "--since",
         type=SINCE,
         metavar="TIME",
-        help="From when on: a time with a zone, or how long before --until, like 7d."
+        help="The beginning: a time with a zone, or how long before --until, like 7d."
         " By default 30d, or what the file has.",
     ),
     click.option(
         "--requested-by",
         metavar="SENSOR",
-        help="Take the runs that this other sensor requested for the fan-in's own: to see what a"
+        help="Count the runs that this other sensor requested as the fan-in's own: to see what a"
         " move from that sensor would change.",
     ),
-    click.option("--until", type=TIME, metavar="TIME", help="Until when; by default now."),
+    click.option("--until", type=TIME, metavar="TIME", help="The end; by default now."),
 )
 
 
 def history_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds what names a history, the downstream or a file, and the period; the command is given it
-    as ``source``."""
+    """Adds the options for a history: the downstream or a file, and the period. The command gets
+    them as ``source``."""
 
     @pass_app
     @wraps(command)
@@ -79,7 +79,7 @@ class Source:
         file: A file, instead of both.
         since: From when on.
         until: Until when.
-        requested_by: Another sensor, whose requests are taken for the fan-in's.
+        requested_by: Another sensor, whose requests count as the fan-in's.
     """
 
     app: App
@@ -90,14 +90,14 @@ class Source:
     requested_by: str | None
 
     def open(self, alternatives: Collection[Alternative] | None = None) -> History:
-        """Returns the history, whose events are read when they are gone through.
+        """Returns the history; its events are read while they are iterated.
 
         Args:
-            alternatives: What will be played beside the fan-in's own rule; None for anything.
+            alternatives: What will be played beside the fan-in's own rule; None if not known.
         """
         if self.file is not None:
             if self.downstream is not None:
-                raise click.UsageError("give DOWNSTREAM or --file: a file is of one downstream")
+                raise click.UsageError("give DOWNSTREAM or --file: a file has one downstream")
             if self.requested_by is not None:
                 raise click.UsageError("give --requested-by when the file is exported")
             return self._narrowed(self.file)
@@ -139,7 +139,8 @@ class Source:
 
 @contextmanager
 def progress(history: History, what: str) -> Iterator[Callable[[datetime], None]]:
-    """Shows how far a long reading is, on a terminal; yields a function to be told where it is."""
+    """Shows the progress of a long reading on a terminal; yields a function that takes the time
+    reached."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda at: None

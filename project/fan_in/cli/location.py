@@ -1,4 +1,4 @@
-"""The code location and the instance that a command asks, loaded without launching anything."""
+"""The code location and the instance of a command, loaded without launching anything."""
 
 import os
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ from .project import Project, find_project
 
 @dataclass(frozen=True)
 class App:
-    """What the options before the command name; each part is loaded when it is first asked for.
+    """What the options before the command name; each part is loaded when it is first needed.
 
     Args:
         options: Dagster's own options, which name the code location.
-        location: Which code location, or what the instance calls it.
+        location: Which code location, or the instance's name for it.
         home: The instance's folder; by default DAGSTER_HOME.
     """
 
@@ -37,7 +37,7 @@ class App:
         """The instance.
 
         Raises:
-            NoInstance: No folder is named, or it holds no instance: one must not be made here.
+            NoInstance: No folder is named, or it holds no instance. None is created here.
         """
         with suppress(NoCodeLocation):  # It may name DAGSTER_HOME in its .env.
             _ = self.project
@@ -46,11 +46,11 @@ class App:
             raise NoInstance("no Dagster instance: set DAGSTER_HOME, or give --instance PATH")
         folder = Path(named).expanduser().resolve()
         if not folder.is_dir():
-            raise NoInstance(f"{folder} is no folder: name that of an instance, as DAGSTER_HOME is")
+            raise NoInstance(f"{folder} is no folder: name the folder of an instance")
         if not (folder / "dagster.yaml").exists() and not (folder / "history").exists():
             raise NoInstance(
-                f"{folder} holds no Dagster instance (neither dagster.yaml nor history): name the"
-                " folder that DAGSTER_HOME is where Dagster runs"
+                f"{folder} holds no Dagster instance (neither dagster.yaml nor history): give the"
+                " DAGSTER_HOME that Dagster runs with"
             )
         try:
             return dg.DagsterInstance.from_config(str(folder))
@@ -62,7 +62,7 @@ class App:
 
     @cached_property
     def project(self) -> Project:
-        """The code location. Its ``.env`` is taken into the environment, as by Dagster.
+        """The code location. Its ``.env`` is loaded into the environment, as Dagster does.
 
         Raises:
             NoCodeLocation: None is named or found.
@@ -82,7 +82,7 @@ class App:
 
     @property
     def location_name(self) -> str:
-        """What the instance calls the code location."""
+        """The instance's name for the code location."""
         return self.location or self.project.name
 
     @cached_property
@@ -90,7 +90,7 @@ class App:
         """The fan-ins of the code location, by name: a sensor's, or an asset's key.
 
         Raises:
-            OtherCopy: They are made by another copy of this library.
+            OtherCopy: Another copy of this library made them.
         """
         found = {fan_in.name: fan_in for fan_in in fan_ins_of(self.repository, self.location_name)}
         if not found and (copies := other_copies(self.repository)):
@@ -98,8 +98,8 @@ class App:
         return found
 
     def fan_in(self, name: str | None) -> FanInSpec:
-        """Returns the fan-in of a downstream: of a job or an asset, or by the sensor's name; the
-        only one if no name is given.
+        """Returns the fan-in of a downstream (a job or an asset) or of a sensor's name; without a
+        name, the only one.
 
         Raises:
             UnknownDownstream: There is none, or more than one.
@@ -123,7 +123,7 @@ class App:
         if found:
             several = ", ".join(fan_in.name for fan_in in found)
             raise UnknownDownstream(f"{name} is the downstream of several: name one of {several}")
-        raise UnknownDownstream(f"{name!r} is no downstream of a fan-in here: known are {known}")
+        raise UnknownDownstream(f"{name!r} is no downstream of a fan-in here: name one of {known}")
 
 
 pass_app = click.make_pass_decorator(App)

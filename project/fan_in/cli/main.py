@@ -66,20 +66,22 @@ def _version_of(package: str) -> str:
     "fan-in", cls=Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
 )
 @location_options
-@click.option("--location", metavar="NAME", help="Which code location, or what it is called.")
+@click.option(
+    "--location", metavar="NAME", help="Which code location, or the instance's name for it."
+)
 @click.option(
     "--instance", "home", metavar="PATH", help="The instance's folder; by default DAGSTER_HOME."
 )
 @click.version_option(f"{__version__} (dagster {dg.__version__})", message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context, /, location: str | None, home: str | None, **options: Any) -> None:
-    """Asks a Dagster instance about its fan-ins: what they wait for, what made a run, and what
-    another rule would have done. Reads only.
+    """Shows the fan-ins of a Dagster instance: what they wait for, what made a run, and what
+    another rule would have done. It only reads.
 
-    The code location is that of the project that this folder is in, as dg and dagster find it, or
-    the one that the options name, which are dagster's own.
+    The code location is that of the project of this folder, as dg and dagster find it, or the one
+    that the options name. The options are Dagster's own.
     """
-    # Of the user's own definitions and of Dagster, told when those are loaded elsewhere too.
+    # Warnings of the user's definitions and of Dagster, which are shown elsewhere, too.
     warnings.simplefilter("ignore")
     context.obj = App(WorkspaceOpts.extract_from_cli_options(options), location, home)
 

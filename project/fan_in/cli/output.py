@@ -1,4 +1,4 @@
-"""How the answers look to people: lines and tables."""
+"""The answers for people: lines and tables."""
 
 import re
 import sys
@@ -20,36 +20,36 @@ from ..rule import Completion, Uncounted, UpstreamStatus
 from ..windows import format_duration, format_time
 
 MOST_COLUMNS = 1000
-"""Of a table that is measured: none that is wider fits."""
+"""The width at which a table is measured; no wider table fits."""
 
 HANGING = 5
-"""How much further in a line goes on where it breaks."""
+"""How far the rest of a broken line is indented."""
 
 MOST_KEYS_SHOWN = 10
 """How many keys of a fan-in are shown in tables. The JSON has them all."""
 
 
 class Page:
-    """Writes for people, to the standard output: with colours only on a terminal."""
+    """Writes for people to the standard output, with colours only on a terminal."""
 
     def __init__(self) -> None:
-        # What the output's encoding does not have is written out: names are the user's.
+        # Characters that the output's encoding lacks are escaped: names come from users.
         with suppress(AttributeError, ValueError):
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         self._console = Console(highlight=False, emoji=False)
 
     @property
     def width(self) -> int:
-        """How many columns there are: 80 if it is no terminal and COLUMNS does not say."""
+        """How many columns there are: 80 if there is no terminal and COLUMNS is not set."""
         return self._console.width
 
     @property
     def height(self) -> int | None:
-        """How many lines fit on the screen; None if it is none."""
+        """How many lines fit on the screen; None if there is no screen."""
         return self._console.height if self._console.is_terminal else None
 
     def clear(self) -> None:
-        """Empties the screen, if it is one."""
+        """Clears the screen, if there is one."""
         self._console.clear()
 
     def gap(self) -> None:
@@ -57,15 +57,14 @@ class Page:
         self._console.print()
 
     def line(self, text: str, *, style: str = "", indent: int = 0, hanging: int = 0) -> None:
-        """Writes a line, with nothing in it taken for markup; where it breaks, it goes on further
-        in."""
+        """Writes a line without reading markup in it; where it breaks, the rest is indented."""
         first, *others = self.broken(text, indent, hanging)
         self._console.print(Text(" " * indent + first, style=style), soft_wrap=True)
         for other in others:
             self._console.print(Text(" " * (indent + hanging) + other, style=style), soft_wrap=True)
 
     def broken(self, text: str, indent: int = 0, hanging: int = 0) -> list[str]:
-        """Returns a line as it is broken at this width."""
+        """Returns a line broken at this width."""
         room = max(self.width - indent, 2 * hanging, 1)
         lines = Text(plain(text)).wrap(self._console, room, overflow="fold")
         if len(lines) == 1 or not hanging:
@@ -86,9 +85,9 @@ class Page:
         """Writes a table; a line for each row if it is too wide.
 
         Args:
-            heads: What the columns hold.
+            heads: The heads of the columns.
             rows: The rows.
-            indent: How far in it stands.
+            indent: How far it is indented.
             lines: The rows as lines; by default each cell with its head.
         """
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="underline")
@@ -111,7 +110,7 @@ def _row_line(heads: Sequence[str], row: Sequence[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """Returns a text with what could move a terminal's cursor written out: names are the user's."""
+    """Returns a text with control characters escaped: names come from users."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
         for c in text
@@ -127,7 +126,7 @@ UPSTREAM_HEADS = ("upstream", "completed (UTC)", "age", "counts", "until (UTC), 
 def write_upstreams(
     page: Page, statuses: Iterable[UpstreamStatus], outlook: Outlook, at: datetime
 ) -> None:
-    """Writes where the upstreams of a batch stand, those that are missing first."""
+    """Writes the state of a batch's upstreams, missing ones first."""
     missing = outlook.decision.missing
     ordered = sorted(statuses, key=lambda s: (s not in missing, s.ready))
     rows = [_upstream_row(status, outlook, at) for status in ordered]
@@ -154,7 +153,7 @@ def _upstream_row(status: UpstreamStatus, outlook: Outlook, at: datetime) -> tup
 
 
 def _upstream_line(status: UpstreamStatus, outlook: Outlook, at: datetime) -> str:
-    """Returns an upstream's line, where the table is too wide."""
+    """Returns an upstream's line, if the table is too wide."""
     why = explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure)
     if not status.ready:
         return f"no   {status.upstream}: {why}"
@@ -168,14 +167,14 @@ def _in_utc(time: datetime) -> str:
 
 
 def _how_ended(completion: Completion) -> str:
-    """Returns how the run of a completion ended, if not in success."""
+    """Returns how the run of a completion ended, unless it succeeded."""
     return "" if completion.ended in (None, "success") else f", {completion.ended}"
 
 
 def uncounted_lines(
     uncounted: Mapping[str, Uncounted], fan_in: FanInSpec, at: datetime
 ) -> list[str]:
-    """Returns what does not count, of any key; without keys, the upstreams' rows tell it."""
+    """Returns what does not count, for any key; without keys, the upstreams' rows show it."""
     if fan_in.key_tag is None:
         return []
     return explain_uncounted(uncounted, tag=fan_in.key_tag, at=at, words=fan_in.words)
@@ -212,5 +211,5 @@ def made_words(made: RequestedRun, at: datetime, since: str = "ago") -> str:
 
 
 def without_count(outlook: Outlook, reason: str) -> str:
-    """Returns a reason without how many upstreams are ready, which stands beside it."""
+    """Returns a reason without the number of ready upstreams, which is shown beside it."""
     return re.sub(rf"{re.escape(count_ready(outlook.decision))}[;,]? *", "", reason, count=1)

@@ -1,4 +1,4 @@
-"""Where many fan-ins stand, on one screen: what needs attention first, then what waits."""
+"""The state of many fan-ins on one screen: what needs attention first, then what waits."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -9,19 +9,19 @@ from ..messages import MOST_NAMED, some
 from .output import Page, without_count
 
 MOST_SHOWN = 10
-"""How many problems have a line, and how many that wait, before the rest are counted."""
+"""How many problems, and how many waiting fan-ins, have a line before the rest are counted."""
 
 MOST_SHARING = 3
-"""How many of those that share a problem are named."""
+"""How many of the fan-ins that share a problem are named."""
 
 BESIDES = 8
-"""How many lines a screen needs for what else is told, and for the prompt."""
+"""How many lines of a screen the rest and the prompt need."""
 
 
 def write_overview(page: Page, statuses: Sequence[Status]) -> None:
     """Writes an overview that fits the screen."""
     troubled = [one for one in statuses if one.problems]
-    # A batch that is a problem stands there, with what it waits for.
+    # A batch that is a problem is shown there, with what it waits for.
     waiting = sorted(
         (one for one in statuses if not one.of_batches and _first(one)),
         key=lambda one: one.pending[0].newest,
@@ -43,11 +43,11 @@ def write_overview(page: Page, statuses: Sequence[Status]) -> None:
     )
     if waiting:
         page.gap()
-        page.line("Waiting, the most recent first:")
+        page.line("Waiting, most recent first:")
         lines = [_waiting_line(one, page.width - 2) for one in waiting]
         _write_some(page, lines, room and room - used, "wait", indent=2)
     page.gap()
-    page.line("Of one in full: fan-in status DOWNSTREAM; of all: fan-in status --all.")
+    page.line("One in full: fan-in status DOWNSTREAM; all in full: fan-in status --all.")
 
 
 def _write_some(
@@ -59,7 +59,7 @@ def _write_some(
     style: str = "",
     indent: int = 0,
 ) -> int:
-    """Writes the first lines, as many as there is room for; returns how much they took."""
+    """Writes as many of the first lines as fit; returns how many lines that took."""
     used = 0
     for number, line in enumerate(lines):
         rows = len(page.broken(line, indent, 2))
@@ -72,7 +72,7 @@ def _write_some(
 
 
 def _problems(troubled: Sequence[Status]) -> Iterator[str]:
-    """Yields each problem with the fan-ins that have it: those that many share first."""
+    """Yields each problem with the fan-ins that have it, the most shared first."""
     sharing: dict[str, list[str]] = {}
     for one in troubled:
         for problem in one.problems:
@@ -83,7 +83,7 @@ def _problems(troubled: Sequence[Status]) -> Iterator[str]:
 
 
 def _first(one: Status) -> Outlook | None:
-    """Returns the most recent of what waits."""
+    """Returns the most recent batch that waits."""
     return next((outlook for outlook in one.pending if outlook.waits), None)
 
 
@@ -98,7 +98,7 @@ def _waiting_line(one: Status, width: int) -> str:
 
 
 def _brief(outlook: Outlook, width: int) -> str:
-    """Returns where one batch stands, with as many names as fit."""
+    """Returns the state of one batch, with as many names as fit."""
     decision = outlook.decision
     count = f"{len(decision.ready)} of {len(decision.statuses)}"
     if outlook.requests:

@@ -1,7 +1,7 @@
 """Finds the code location as ``dagster`` and ``dg`` do, by their own code where it is importable.
 
-Three rules are written here, since they are in no package that Dagster brings: the search upward
-from a sub-folder, the name of a dg project (``code_location_name``, or else its folder's), and its
+Three rules are written here, since no package that Dagster brings has them: the search upward from
+a sub-folder, the name of a dg project (``code_location_name``, or else its folder's), and its
 ``src/`` on the path.
 """
 
@@ -59,9 +59,9 @@ class Project:
     """One code location, found and not loaded.
 
     Args:
-        name: What the instance calls it.
+        name: The instance's name for it.
         folder: The folder from which Dagster loads it.
-        target: What holds its definitions: the arguments of Dagster's own loading.
+        target: Where its definitions are: the arguments of Dagster's own loading.
     """
 
     name: str
@@ -89,7 +89,9 @@ class Project:
             raise NoCodeLocation(f"-f {file} is no file: name the one with your definitions")
         for folder in (self.folder, self.folder / "src"):
             if folder.is_dir() and str(folder) not in sys.path:
-                sys.path.insert(1, str(folder))  # Dagster drops the first, the script's, to load.
+                sys.path.insert(
+                    1, str(folder)
+                )  # Dagster drops the first one, the script's, when it loads.
         try:
             found = get_loadable_targets(**self.target, resolve_lazy_defs=True)
             repository = repository_def_from_target_def(found[0].target_definition)
@@ -110,7 +112,7 @@ def find_project(options: WorkspaceOpts, location: str | None) -> Project:
 
     Args:
         options: Dagster's own options.
-        location: Which one, if there are several; what the instance calls it, if there is one.
+        location: Which one, if there are several; the instance's name for it, if there is one.
 
     Raises:
         NoCodeLocation: There is none, or there are several.
@@ -124,7 +126,7 @@ def find_project(options: WorkspaceOpts, location: str | None) -> Project:
             found = list(next(filter(None, map(_found_in, (here, *here.parents))), []))
     except click.ClickException:
         raise
-    except Exception as error:  # Of Dagster's reading: of a file, of TOML or of YAML.
+    except Exception as error:  # Dagster could not read a file, TOML or YAML.
         name = getattr(error, "filename", None) or "the project's configuration"
         raise NoCodeLocation(f"{name} cannot be read: {first_line(error)}: correct it") from error
     if not found:
@@ -170,8 +172,8 @@ def _found_in(folder: Path) -> Sequence[Project]:
 
 
 def _of_toml(tool: Any, folder: Path, name: str | None = None) -> Sequence[Project]:
-    """Returns the code locations of a table of pyproject.toml, as Dagster reads it, loaded from its
-    folder."""
+    """Returns the code locations in a table of pyproject.toml, as Dagster reads it and loads them
+    from its folder."""
     target: Any = get_target_from_toml_data({"tool": tool})
     targets = target if isinstance(target, list) else [target] if target else []
     found = [_of_origin(origin, folder) for one in targets for origin in one.create_origins()]

@@ -1,4 +1,4 @@
-"""``fan-in replay``: what other rules would have requested, had they been there."""
+"""``fan-in replay``: what other rules would have requested."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,17 +40,23 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--not-before",
     metavar="TIME",
-    help="From which time of day on: 09:00/Europe/Berlin; or none.",
+    help="The earliest time of day: 09:00/Europe/Berlin; or none.",
 )
 @click.option(
     "--deadline",
     metavar="DEADLINE",
-    help="How long a batch may be waited for: 2h, or until 09:00/Europe/Berlin; or none.",
+    help="How long a batch may wait: 2h, or until 09:00/Europe/Berlin; or none.",
 )
-@click.option("--otherwise", metavar="N", help="How many upstreams are enough past it; or none.")
-@click.option("--overlap/--no-overlap", default=None, help="Beside a running downstream, or not.")
+@click.option(
+    "--otherwise", metavar="N", help="How many upstreams are enough past the deadline; or none."
+)
+@click.option(
+    "--overlap/--no-overlap", default=None, help="Request beside a running downstream, or not."
+)
 @click.option("--idle/--no-idle", default=None, help="Wait for running upstreams, or not.")
-@click.option("--manual", type=click.Choice(["ignore", "consume"]), help="What runs by hand do.")
+@click.option(
+    "--manual", type=click.Choice(["ignore", "consume"]), help="What runs by hand use up."
+)
 @click.option("--zone", metavar="ZONE", help="The time zone of the example's machine.")
 @click.option(
     "--try",
@@ -63,19 +69,19 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     "--interval",
     type=DURATION,
     metavar="DURATION",
-    help="Time between two ticks; by default as they were stored, or else the sensor's interval.",
+    help="Time between two ticks; by default the stored ticks, or else the sensor's interval.",
 )
 @click.option(
     "--runs-last",
     type=DURATION,
     metavar="DURATION",
-    help="How long a run that never was would last; by default the average of the others.",
+    help="How long a simulated run lasts; by default the average of the real ones.",
 )
 @click.option(
     "--tolerance",
     type=DURATION,
     metavar="DURATION",
-    help="Requests no further apart are at the same time; by default two ticks.",
+    help="Requests no further apart than this are at the same time; by default two ticks.",
 )
 @click.option("--show", default=20, metavar="N", help="How many rows of each table to print.")
 @click.option(
@@ -110,9 +116,9 @@ def replay(
     """Plays what really happened to DOWNSTREAM through its own rule and through others.
 
     It prints when each would have requested a run, what was really requested, and every batch on
-    which they part, with the cause. It exits with 1 if there is one. Options like --within make
-    one alternative; each --try makes one more. DOWNSTREAM is a job, an asset's key, or a sensor's
-    name; it may be left out if there is only one.
+    which they differ, with the cause. It exits with 1 if they differ. Options like --within make
+    one alternative; each --try makes one more. DOWNSTREAM is a job, an asset key or the name of a
+    fan-in sensor; leave it out if there is only one.
     """
     if any(path.suffix.lower() not in (".png", ".svg") for path in plots):
         raise click.UsageError(f"--plot {', '.join(map(str, plots))}: name it .png or .svg")

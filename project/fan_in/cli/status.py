@@ -1,4 +1,4 @@
-"""``fan-in status``: where every fan-in stands now."""
+"""``fan-in status``: the state of every fan-in now."""
 
 import sys
 import time
@@ -34,17 +34,17 @@ ATTENTION = 1
 """The exit code when something needs attention."""
 
 INTERRUPTED = 130
-"""The exit code of a command that Ctrl-C ended before it could tell anything; a shell's own."""
+"""The exit code if Ctrl-C ends the command before it has shown anything; a shell's own."""
 
 MOST_IN_FULL = 3
-"""How many fan-ins are told in full, unless it is asked for."""
+"""How many fan-ins are shown in full, unless --all is given."""
 
 EVERY = 5
 """How many seconds pass between two looks."""
 
 
 @click.command()
-@click.option("--all", "in_full", is_flag=True, help="Tell each in full, however many there are.")
+@click.option("--all", "in_full", is_flag=True, help="Show each in full, however many there are.")
 @click.option("--watch", is_flag=True, help="Look again every few seconds, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 @click.argument("downstream", required=False)
@@ -58,18 +58,18 @@ def status(
     watch: bool,
     as_json: bool,
 ) -> None:
-    """Tells where every fan-in stands, or that of one DOWNSTREAM: for each pending key which
-    upstreams are ready, why the others are not, and what was requested last. Of more than three it
-    tells what needs attention and what waits, a line each.
+    """Shows what every fan-in, or that of one DOWNSTREAM, waits for: for each pending key, which
+    upstreams are ready, why the others are not, and what was requested last. For more than three
+    fan-ins, it shows what needs attention and what waits, a line each.
 
-    Exits with 1 if something needs attention: a sensor that is off or silent, a tick that failed,
-    a complete batch that is held back for longer than the sensor's interval, or that its pace holds
-    until it is too old, a wait that is past its deadline.
+    Exits with 1 if something needs attention: a sensor that is off or silent, a tick that failed, a
+    wait past its deadline, or a complete batch that is held back for longer than the sensor's
+    interval, or held by its pace until it is too old.
     """
     if watch and as_json:
         raise click.UsageError("give --watch or --json")
     if downstream is not None and in_full:
-        raise click.UsageError("give DOWNSTREAM or --all: one is always told in full")
+        raise click.UsageError("give DOWNSTREAM or --all: one is always shown in full")
     fan_ins = [app.fan_in(downstream)] if downstream else list(app.fan_ins.values())
     if not fan_ins:
         app.fan_in(None)  # Says that there is none.
@@ -94,7 +94,7 @@ def status(
 
 def _watched(show: Callable[[], bool]) -> bool | None:
     """Shows it again and again, until Ctrl-C; returns whether the last look needs attention, None
-    if there was none."""
+    if there was no look."""
     attention = None
     with suppress(KeyboardInterrupt):
         while True:
@@ -106,7 +106,7 @@ def _watched(show: Callable[[], bool]) -> bool | None:
 
 @dataclass(frozen=True)
 class _Look:
-    """Where the fan-ins stand at one time.
+    """The state of the fan-ins at one time.
 
     Args:
         at: The time.
@@ -161,7 +161,7 @@ def _write_one(page: Page, one: Status, at: datetime) -> None:
         write_upstreams(page, outlook.decision.statuses, outlook, at)
         made = one.last_of_key[outlook.key]
         if made and made != one.last:
-            page.line(f"last of this key: {made_words(made, at)}", indent=2)
+            page.line(f"last for this key: {made_words(made, at)}", indent=2)
     page.gap()
     if len(pending) > MOST_KEYS_SHOWN:
         page.line(f"and {len(pending) - MOST_KEYS_SHOWN} more keys wait: see --json", indent=2)
@@ -190,7 +190,7 @@ def _evaluator_words(one: Status, at: datetime) -> str:
 
 def _outlook_words(outlook: Outlook) -> str:
     of_key = f"{outlook.key}: " if outlook.key is not None else ""
-    # What an incomplete batch waits for stands in the table.
+    # The table shows what an incomplete batch waits for.
     words = outlook.reason if outlook.decision.complete else count_ready(outlook.decision)
     words += f", {outlook.let_go}" if outlook.let_go else ""
     deadline = outlook.decision.deadline_at

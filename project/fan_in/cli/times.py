@@ -1,4 +1,4 @@
-"""Times and durations as they are given to a command: a time has a zone, always."""
+"""Times and durations as given to a command: a time always has a zone."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,8 +16,8 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # Of one type in newer
     """A word that a function reads.
 
     Args:
-        name: What it stands for.
-        parse: Returns what it stands for, or raises FanInError.
+        name: The kind of value.
+        parse: Returns the value of a word, or raises FanInError.
     """
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:

@@ -16,10 +16,10 @@ NEWEST = (1, 13)
 
 
 def check_release(found: str) -> None:
-    """Warns of a release of Dagster that is newer than those known, or that nobody can tell.
+    """Warns about a release of Dagster that is unknown, or newer than those tested.
 
     Raises:
-        ImportError: It is too old.
+        ImportError: The release is too old.
     """
     numbers = re.match(r"(\d+)\.(\d+)", found)
     release = numbers and (int(numbers[1]), int(numbers[2]))

@@ -13,7 +13,7 @@ def parse_time(text: str) -> datetime:
     3.10 accepts neither a Z nor a fraction of other than three or six digits.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no such time.
     """
     text = re.sub(r"[Zz]$", "+00:00", text)
     text = re.sub(r"[.,](\d+)", lambda fraction: f".{fraction[1][:6]:0<6}", text)

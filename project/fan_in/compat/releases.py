@@ -1,11 +1,11 @@
-"""What differs between releases of Dagster from 1.12.0: the newest's way, and the older one."""
+"""What differs between releases of Dagster from 1.12.0: the newest way, and the older one."""
 
 from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Any
 
 import dagster as dg
 
-# Private, since 1.12.0 makes a subset of nothing else.
+# Private: 1.12.0 has no other way to make a subset.
 from dagster._core.definitions.events import AssetKeyPartitionKey
 
 

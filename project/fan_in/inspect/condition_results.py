@@ -7,8 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-# Private, since Dagster's public evaluation takes no loaded code location and no stored cursor:
-# the evaluator itself, and how the sensor daemon stores its cursor.
+# Private: Dagster's public evaluation takes no loaded code location and no stored cursor. These
+# are the evaluator itself, and how the sensor daemon stores its cursor.
 from dagster._core.definitions.declarative_automation.automation_condition_evaluator import (
     AutomationConditionEvaluator,
 )
@@ -20,12 +20,12 @@ Result = dg.AutomationResult[dg.AssetKey]
 
 _quiet = logging.getLogger(__name__)
 _quiet.setLevel(logging.CRITICAL)
-"""For what an evaluation tells its log: it is told here, or of no use to who only asks."""
+"""Takes the log lines of an evaluation, which are of no use here."""
 
 
 class ConditionResults:
-    """What the conditions of a code location are at one time: what one sensor evaluates together
-    is evaluated once, for all fan-ins that are asked about.
+    """The results of a code location's conditions at one time: the conditions of one sensor are
+    evaluated together, once for all fan-ins.
 
     Args:
         instance: Whose storages are read.
@@ -52,12 +52,12 @@ class ConditionResults:
                 self._of_sensors[selected] = self._evaluate(
                     _keys(self.graph, sensor), sensor, cursor
                 )
-            except Exception as error:  # Of each of the fan-ins, and not evaluated again for it.
+            except Exception as error:  # The same for each fan-in, without a new evaluation.
                 self._of_sensors[selected] = error
         found = self._of_sensors[selected]
         if isinstance(found, Exception):
             raise found
-        # A sensor that no longer targets it, or a condition that is on a view, has none.
+        # There is none if the sensor no longer targets it, or the condition is on a view.
         return found.get(fan_in.asset_key) or self.alone(fan_in, sensor)
 
     def alone(self, fan_in: FanInSpec, sensor: dg.SensorDefinition | None) -> Any:

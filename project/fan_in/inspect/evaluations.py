@@ -1,4 +1,4 @@
-"""What the stored evaluation of a condition says of each of its parts."""
+"""What the stored evaluation of a condition says about each of its parts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,8 +12,8 @@ FAN_IN_CLASSES = {UpstreamsUpdated.__name__, UpstreamUpdated.__name__}
 
 
 def lines(evaluation: Evaluation, key: str | None) -> Sequence[tuple[bool | None, str]]:
-    """Returns whether each part was true for a key, None if it was not asked, and its text; of the
-    lines of a fan-in only those about this key, or all."""
+    """Returns whether each part was true for a key (None if it was not asked), and its text; of a
+    fan-in's lines, those about this key, or about all."""
     return [
         (_holds(node.true_subset, key) if _asked(node, key) else None, _written(node))
         for node in _leaves(evaluation.root)
@@ -31,9 +31,9 @@ def not_true(evaluation: Evaluation, key: str | None) -> Sequence[str]:
 
 
 def _asked(node: Any, key: str | None) -> bool:
-    """True unless a part before was false, so that this one made no difference."""
+    """True unless an earlier part was false, so this one made no difference."""
     candidates = node.candidate_subset
-    # All of them are stored as a word that is no subset.
+    # For all partitions, Dagster stores a word, not a subset.
     return not hasattr(candidates, "is_partitioned") or _holds(candidates, key)
 
 

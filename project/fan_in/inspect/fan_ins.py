@@ -1,4 +1,4 @@
-"""The fan-ins of a code location, each as one plain description, whatever it is made of."""
+"""The fan-ins of a code location, each as one plain description, whatever its form."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -58,18 +58,17 @@ class FanInSpec:
 
     Args:
         name: The sensor's name, or the downstream asset's key.
-        kind: What it is made of.
+        kind: Its form.
         downstream: The downstream job, or the downstream asset's key.
         rule: Its rule.
         key_tag: The run tag that holds the key, if there are keys.
         jobs: The upstream jobs by name: its own, or those that materialize its upstream assets.
         assets: For each upstream job, the upstream assets that it materializes.
         home: The code location and the repository that it is in.
-        others: What else its condition asks, which is no part of a fan-in: replay takes it as
-            true.
-        partitions: The partitions that the keys are, if they are stretches of time.
-        mapped: The upstream jobs whose keys are mapped to its own, those that are rolled up among
-            them.
+        others: The other parts of its condition, which are no part of a fan-in: replay assumes that
+            they are true.
+        partitions: The partitions definition of the keys, if they are time partitions.
+        mapped: The upstream jobs whose keys are mapped to its own, those rolled up included.
         definition: The sensor, or the condition.
     """
 
@@ -88,7 +87,7 @@ class FanInSpec:
 
     @property
     def words(self) -> Words:
-        """How its path speaks of completions."""
+        """The words of its path for completions."""
         return RUN_WORDS if self.kind == "sensor" else ASSET_WORDS
 
     @property
@@ -127,8 +126,8 @@ def other_copies(repository: dg.RepositoryDefinition) -> Sequence[str]:
 def _conditions(
     repository: dg.RepositoryDefinition,
 ) -> Mapping[dg.AssetKey, dg.AutomationCondition[Any]]:
-    """Returns the condition of each asset: its own, or the default one of a sensor, which is of use
-    to an asset that has upstreams."""
+    """Returns the condition of each asset: its own or, for an asset with upstreams, the default one
+    of a sensor."""
     graph = repository.asset_graph
     conditions = {
         key: condition
@@ -257,7 +256,7 @@ def _operands(condition: dg.AutomationCondition[Any]) -> Sequence[dg.AutomationC
 
 
 class ConditionParser:
-    """Parses the parts of an asset's condition; collects what they ask beside the upstreams."""
+    """Parses the parts of an asset's condition, and collects those that are not about upstreams."""
 
     def __init__(self, graph: Any, key: dg.AssetKey) -> None:
         self.graph = graph
@@ -336,7 +335,7 @@ class ConditionParser:
     def _window(self, name: str, window: Any) -> None:
         known = self.windows.setdefault(name, window)
         if known != window:
-            # All parts that ask for it must hold, as a rule: then the shorter one decides.
+            # Usually all parts with the upstream must be true: then the shorter window decides.
             self.windows[name] = min(known, window, key=_length)
             self.others.append(f"the longer of two windows of {name}")
 
@@ -346,12 +345,12 @@ def _length(window: Any) -> timedelta:
 
 
 def _is_not(condition: Any, kind: type) -> bool:
-    """True when a condition is the negation of one of a kind."""
+    """True if a condition is the negation of one of a kind."""
     return condition.operator_type == "not" and isinstance(condition.children[0], kind)
 
 
 def _is_requirement(condition: Any) -> bool:
-    """True when a condition is made of upstreams alone."""
+    """True if a condition has only upstreams."""
     if isinstance(condition, UpstreamsUpdated | UpstreamUpdated):
         return True
     boolean = condition.operator_type in ("and", "or", "not")
@@ -361,8 +360,8 @@ def _is_requirement(condition: Any) -> bool:
 def _jobs_of(
     repository: dg.RepositoryDefinition, assets: Sequence[str]
 ) -> Mapping[str, tuple[str, ...]]:
-    """Returns the jobs that materialize these assets, the one with the smallest selection for
-    each."""
+    """Returns the jobs that materialize these assets: for each, the one with the smallest
+    selection."""
     selections = {
         name: {key.to_user_string() for key in _assets_of(repository, name)}
         for name in sorted(repository.job_names)

@@ -1,7 +1,7 @@
 """What a fan-in would decide at a tick, now or earlier: by its own code, storing nothing.
 
-Of an earlier time it is decided on what had completed by then and what had been requested before.
-What was deleted since is not seen, and the definitions are those of today.
+For an earlier time, it decides on what had completed by then and what had been requested before.
+What was deleted since is not seen, and the definitions are today's.
 """
 
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-# Private, since no public name tells when a schedule passes.
+# Private: no public name says when a schedule passes next.
 from dagster._core.definitions.declarative_automation.operands import CronTickPassedCondition
 from dagster._core.definitions.declarative_automation.operators import SinceCondition
 from dagster._utils.schedules import get_next_cron_tick
@@ -33,11 +33,11 @@ class Outlook:
 
     Args:
         decision: The decision of the rule, with what holds a complete batch back.
-        words: How its path speaks.
-        sure: False if what is older than the window was not looked for.
+        words: The words of its path.
+        sure: False if nothing older than the window was searched.
         requests: Whether the downstream is requested.
         besides: Other parts of the downstream's condition that are not true.
-        held_until: When a schedule among those passes next.
+        held_until: When a schedule among these passes next.
     """
 
     decision: Decision
@@ -53,7 +53,7 @@ class Outlook:
 
     @property
     def reason(self) -> str:
-        """The decision in one line, as the mechanism itself tells it."""
+        """The decision in one line, in the words of the mechanism."""
         if self.held_until is not None and self.decision.fires:
             return f"{count_ready(self.decision)}; held until {format_time(self.held_until)}"
         if self.besides and self.decision.fires:
@@ -67,7 +67,7 @@ class Outlook:
 
     @property
     def newest(self) -> datetime:
-        """When the newest completion was; the beginning of time if there is none."""
+        """The time of the newest completion; the beginning of time if there is none."""
         return max(
             (s.newest.completed_at for s in self.decision.statuses if s.newest),
             default=datetime.min.replace(tzinfo=self.decision.at.tzinfo),
@@ -80,8 +80,8 @@ class Outlook:
 
     @property
     def complete_since(self) -> datetime | None:
-        """Since when the batch is complete and waits; None if it is not complete, or waits as its
-        definition says: for upstreams to settle, for its pace, or for a schedule."""
+        """Since when the batch is complete and waits; None if it is not complete, or waits by its
+        definition: for upstreams to settle, for its pace, or for a schedule."""
         as_defined = self.decision.unsettled or self.decision.held_until or self.held_until
         if not self.decision.complete or as_defined:
             return None
@@ -96,12 +96,12 @@ class Outlooks:
     """What a fan-in would decide for each of its keys.
 
     Args:
-        by_key: The keys that anything is known of; None if there are no keys.
-        ignored: On the job path, for each upstream its newest run that has no key, and so does
-            not count.
-        uncounted: For each upstream its newest completion that ``counts`` leaves out, of any key.
-        lost: On the declarative path, for each key whose newest request never started and stays
-            used, the launch.
+        by_key: One for each known key; for None if there are no keys.
+        ignored: On the job path, for each upstream, its newest run that does not count because it
+            has no key.
+        uncounted: For each upstream, its newest completion of any key that ``counts`` leaves out.
+        lost: On the declarative path, the launch of each key's newest request, if that never
+            started and stays used.
     """
 
     by_key: Mapping[str | None, Outlook]
@@ -110,14 +110,14 @@ class Outlooks:
     lost: Mapping[str | None, str] = field(default_factory=dict)
 
     def of_key(self, key: str) -> "Outlooks":
-        """Returns what is of one key."""
+        """Returns the outlook of one key."""
         of = {name: one for name, one in self.uncounted.items() if one.completion.key == key}
         by_key: dict[str | None, Outlook] = {o.key: o for o in self.by_key.values() if o.key == key}
         return replace(self, by_key=by_key, uncounted=of)
 
     def pending(self) -> Sequence[Outlook]:
-        """Returns those that have something that counts, or waits, or was let go within the last
-        day, the most recent first; without keys the only one."""
+        """Returns the keys with something that counts, waits, or was let go within the last day,
+        most recent first; without keys, the only outlook."""
         waiting = [o for key, o in self.by_key.items() if key is None or o.waits]
         return sorted(waiting, key=lambda outlook: outlook.newest, reverse=True)
 
@@ -136,14 +136,14 @@ def outlook(
     """Returns what a fan-in would decide.
 
     Args:
-        instance: Whose storages are read.
+        instance: The instance.
         repository: The definitions.
         fan_in: The fan-in.
         sensor: The sensor that evaluates it; None for a condition that none evaluates.
         cursor: The sensor's stored cursor.
         now: The time.
-        at: An earlier time, on what was known then, without a cursor; None for now.
-        results: What conditions are now, if several fan-ins are asked about.
+        at: An earlier time, to decide on what was known then, without a cursor; None for now.
+        results: The results of conditions now, to be shared by several fan-ins.
     """
     known = None if at else cursor
     if at or not results:
@@ -234,7 +234,7 @@ class _Asked:
             not_before=rule.not_before,
         )
         found = self._of(replace(decision, terms=terms, running=running))
-        if self.until:  # Dagster's own parts tell nothing of an earlier time.
+        if self.until:  # Dagster's own parts cannot be evaluated at an earlier time.
             return found
         besides = list(_not_true(root, decision.key))
         return replace(
@@ -246,7 +246,7 @@ class _Asked:
 
 
 def decided(result: dg.AutomationResult[dg.AssetKey]) -> Iterator[FanInResult]:
-    """Yields the parts of a result that asked the rule about the downstream's own upstreams."""
+    """Yields the parts of a result that applied the rule to the downstream's own upstreams."""
     if isinstance(result, FanInResult):
         yield result
     for child in result.child_results:
@@ -257,12 +257,12 @@ def decided(result: dg.AutomationResult[dg.AssetKey]) -> Iterator[FanInResult]:
 def _decisions(
     result: dg.AutomationResult[dg.AssetKey], fan_in: FanInSpec, until: datetime | None
 ) -> Mapping[str | None, Decision]:
-    """Returns the decisions of all parts of a condition that ask the rule, as one for each key.
+    """Returns the decisions of all parts of a condition that apply the rule, merged for each key.
 
     Args:
         result: The result of the whole condition.
         fan_in: The fan-in.
-        until: On what was known then; None for what the evaluation knew.
+        until: Decide on what was known then; None for what the evaluation knew.
     """
     parts: dict[str | None, list[Decision]] = {}
     for part in decided(result):
@@ -289,7 +289,7 @@ def _merged(parts: Sequence[Decision], fan_in: FanInSpec) -> Decision:
 
 
 def holds(result: dg.AutomationResult[dg.AssetKey], key: str | None) -> bool:
-    """True when the result is true for a partition of the asset, or for the asset if None."""
+    """True if the result is true for a partition of the asset, or for the asset if None."""
     if key is None:
         return not result.true_subset.is_empty
     return key in result.true_subset.expensively_compute_partition_keys()
@@ -298,7 +298,7 @@ def holds(result: dg.AutomationResult[dg.AssetKey], key: str | None) -> bool:
 def _not_true(result: dg.AutomationResult[dg.AssetKey], key: str | None) -> Iterator[Any]:
     """Yields the part that a complete batch waits for, if it is not the upstreams.
 
-    The first of those that must all be true: the others were not evaluated for the key.
+    If several parts must all be true, it is the first: the others were not evaluated for the key.
     """
     if result.condition.name != "AND" or not result.child_results:
         yield result.condition

@@ -31,9 +31,9 @@ class RequestedRun:
     Args:
         run_id: The run.
         status: Its status now.
-        at: When it was decided on.
+        at: When it was requested.
         key: Its key.
-        batch: What made it; None if its evaluation is gone.
+        batch: Its batch; None if its evaluation is gone.
         evaluation_id: The id under which the condition's evaluation is stored.
     """
 
@@ -52,13 +52,13 @@ def requests_of(
     key: str | None = None,
     until: datetime | None = None,
 ) -> Iterator[RequestedRun]:
-    """Yields what a fan-in requested, the newest first.
+    """Yields what a fan-in requested, newest first.
 
     Args:
-        instance: Whose runs.
+        instance: The instance that stores the runs.
         fan_in: The fan-in.
-        key: Of this key only; None for all.
-        until: What had been requested by then; None for now.
+        key: Only requests of this key; None for all.
+        until: Only requests up to then; None for now.
     """
     if fan_in.kind == "sensor":
         yield from _of_sensor(instance, fan_in, key, until)
@@ -73,7 +73,7 @@ def requests_of(
 def requests_in(
     instance: dg.DagsterInstance, fan_in: FanInSpec, run_ids: Collection[str]
 ) -> Iterator[RequestedRun]:
-    """Yields those of these runs that a fan-in requested."""
+    """Yields the runs among these that a fan-in requested."""
     if not run_ids:
         return
     for record in instance.get_run_records(dg.RunsFilter(run_ids=sorted(run_ids))):
@@ -124,7 +124,7 @@ def _by_condition(
     if run.parent_run_id is not None:
         return None
     evaluation = evaluation_behind(instance, fan_in.asset_key, run.tags)
-    # Of a tick that another one carried on, the runs have the tick's tag alone, as those of any
+    # If another tick continued a tick, the runs have only the tag of the tick, as those of any
     # other sensor have.
     if evaluation is None and EVALUATION_ID_TAG not in run.tags:
         return None
@@ -143,7 +143,7 @@ def _by_condition(
 def _planned(
     instance: dg.DagsterInstance, asset: dg.AssetKey, key: str | None, until: datetime | None
 ) -> Iterator[Row]:
-    """Yields the planned materializations of an asset, the newest first."""
+    """Yields the planned materializations of an asset, newest first."""
     # A run is created after its evaluation.
     end = None if until is None else (until + MOST_CLOCK_SKEW).timestamp()
     before = None

@@ -1,6 +1,6 @@
 """The sensors that evaluate the fan-ins: whether they are on, and what their last tick did.
 
-A sensor that is off or a daemon that is gone is the commonest cause of silence.
+A sensor that is off or a daemon that is gone is the most common cause of silence.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-# Private, since no public name tells them: what a stored sensor can be.
+# Private: the states of a stored sensor have no public name.
 from dagster._core.scheduler.instigation import InstigatorStatus
 
 from ..compat.python import UTC
@@ -28,7 +28,7 @@ LONGEST_SILENCE = timedelta(minutes=5)
 minute."""
 
 DEFAULT_INTERVAL = 30
-"""Seconds between two ticks of a sensor that does not say; Dagster's own default."""
+"""Seconds between two ticks of a sensor that sets none; Dagster's own default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Evaluator:
 
     Args:
         definition: The sensor; None for a condition that no sensor evaluates.
-        state: What Dagster stores of it; None if it never ran and was never switched on or off.
+        state: Its state in Dagster; None if it never ran and was never switched on or off.
         known_elsewhere: Code locations in which the instance knows a sensor of this name, if it
             does not know this one.
     """
@@ -69,7 +69,7 @@ class Evaluator:
         return getattr(self.state and self.state.instigator_data, "cursor", None)
 
     def ticks(self, *, until: datetime | None = None, limit: int) -> Sequence[TickRecord]:
-        """Returns the newest ticks; those that began by a time if one is given."""
+        """Returns the newest ticks; with a time, those that began up to it."""
         if self.state is None:
             return []
         ids = self.state.instigator_origin_id, self.state.selector_id
@@ -121,7 +121,7 @@ class Evaluator:
 
 
 class Evaluators:
-    """The sensors of a code location: what is stored of them is read once for all fan-ins.
+    """The sensors of a code location; their stored state is read once for all fan-ins.
 
     Args:
         instance: Whose storages are read.
@@ -134,7 +134,7 @@ class Evaluators:
         self._read: dict[Any, Evaluator] = {}
 
     def of(self, fan_in: FanInSpec) -> Evaluator:
-        """Returns the sensor that evaluates a fan-in, with what the instance knows of it."""
+        """Returns the sensor that evaluates a fan-in, with its state in the instance."""
         definition: dg.SensorDefinition | None
         if fan_in.kind == "sensor":
             definition = fan_in.definition
@@ -165,7 +165,7 @@ class Evaluators:
 
     @cached_property
     def _of_assets(self) -> Mapping[dg.AssetKey, dg.SensorDefinition]:
-        """The automation sensor of each asset: by name the first that targets it."""
+        """The automation sensor of each asset: the first by name that targets it."""
         of_assets: dict[dg.AssetKey, dg.SensorDefinition] = {}
         for sensor in sorted(self._repository.sensor_defs, key=lambda sensor: sensor.name):
             if isinstance(sensor, dg.AutomationConditionSensorDefinition):

@@ -1,4 +1,4 @@
-"""Where a fan-in stands, with what needs attention."""
+"""The state of a fan-in, with what needs attention."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ from .sensors import Evaluator, Evaluators
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Where one fan-in stands.
+    """The state of one fan-in.
 
     Args:
         fan_in: The fan-in.
         evaluator: The sensor that evaluates it.
         last_tick: Its newest tick.
         outlooks: What it would decide; None if it cannot be evaluated.
-        last: The last run that it requested, of whatever key.
+        last: The last run that it requested, for any key.
         last_of_key: The last run of each pending key.
-        of_evaluator: What of its sensor needs attention, each with the fix.
-        of_batches: What of its batches does.
+        of_evaluator: What needs attention in its sensor, each with the fix.
+        of_batches: What needs attention in its batches.
     """
 
     fan_in: FanInSpec
@@ -56,7 +56,7 @@ def statuses_of(
     fan_ins: Iterable[FanInSpec],
     now: datetime,
 ) -> Sequence[Status]:
-    """Returns where each fan-in stands now. What several share is read and evaluated once."""
+    """Returns the state of each fan-in now. What several share is read and evaluated once."""
     evaluators = Evaluators(instance, repository)
     results = ConditionResults(instance, repository, now)
 
@@ -67,7 +67,7 @@ def statuses_of(
         try:
             sensor, cursor = evaluator.definition, evaluator.cursor
             found = outlook(instance, repository, fan_in, sensor, cursor, now=now, results=results)
-        # Whatever it is, the evaluator would fail on it as well; the other fan-ins are still told.
+        # Any error: the evaluator would fail on it as well. The other fan-ins are still shown.
         except Exception as error:
             of_batches.append(f"it cannot be evaluated: {first_line(error)}")
         of_batches += _problems(found, evaluator.interval, now) if found else ()
@@ -90,8 +90,8 @@ def statuses_of(
 
 
 def _problems(found: Outlooks, interval: timedelta, now: datetime) -> Iterator[str]:
-    """Yields the complete batches that wait longer than to the next tick, or until they are too
-    old, the waits that are past their deadline, and the requests of which nothing came."""
+    """Yields the complete batches that wait beyond the next tick, or until they are too old, the
+    waits past their deadline, and the requests that never started."""
     for one in found.pending():
         since = one.complete_since
         if since is not None and now - since > interval:
@@ -119,7 +119,7 @@ def _of(key: str | None) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Returns an error as one short line, of its innermost cause: that is the user's own."""
+    """Returns an error's innermost cause, which is in the user's code, as one short line."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [""]

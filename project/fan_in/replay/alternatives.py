@@ -150,7 +150,7 @@ class Alternative:
                 f"{self.name}: the example has no {' and no '.join(given)}: it has within and zone"
             )
         if fan_in.mapped:
-            raise FanInError(f"{self.name}: the example has no keys {_mapped_words(fan_in)}")
+            raise FanInError(f"{self.name}: the example {_cannot_map(fan_in)}")
         within = rule.within if self.within is not None else ONE_DAY
         if within is not None and not isinstance(within, timedelta):
             raise FanInError(f"{self.name}: the example's window is a duration, or none")
@@ -235,7 +235,7 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
         return fan_in.rule
     rule = fan_in.rule
     if fan_in.mapped:
-        raise FanInError(f"a condition has no keys {_mapped_words(fan_in)}: only the sensor has")
+        raise FanInError(f"a condition {_cannot_map(fan_in)}")
     if rule.rollup:
         raise FanInError("replay plays a rollup on the path that has it alone")
     names = _names_on_other_path(fan_in)
@@ -251,8 +251,9 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
     )
 
 
-def _mapped_words(fan_in: FanInSpec) -> str:
-    return f"that are mapped, as those of {', '.join(sorted(fan_in.mapped))} are"
+def _cannot_map(fan_in: FanInSpec) -> str:
+    names = ", ".join(sorted(fan_in.mapped))
+    return f"cannot map the keys of {names}, as this sensor does: replay it as a sensor"
 
 
 def _names_on_other_path(fan_in: FanInSpec) -> Mapping[str, tuple[str, ...]]:

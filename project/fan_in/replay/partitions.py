@@ -88,7 +88,7 @@ class KeysOfRuns:
         self, runs: RunReader, upstream: Upstream, ours: dg.PartitionsDefinition | None
     ) -> None:
         self._runs, self._upstream = runs, upstream
-        # Of partitions of time it depends on the time of the tick, of dynamic ones nothing tells.
+        # Time partitions depend on the time of the tick; which dynamic ones there were is unknown.
         self._ours = ours if isinstance(ours, dg.StaticPartitionsDefinition) else None
         self._told: dict[str | None, Any] = {}
 

@@ -334,7 +334,7 @@ class _Header(BaseModel):
         PlainSerializer(lambda counts: None if counts is None else name_of(counts)),
     ] = None
     ended: Annotated[dict[str, frozenset[End]], PlainSerializer(_ends_to_data)] = {}
-    rollup: frozenset[str] = frozenset()
+    rollup: Annotated[frozenset[str], PlainSerializer(sorted)] = frozenset()
     missing_at_most: int | None = None
     no_sooner_than: Annotated[Any, PlainValidator(_pace_from_data), _AS_DATA] = None
     not_before: Annotated[

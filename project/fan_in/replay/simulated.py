@@ -13,11 +13,11 @@ from typing import Any
 
 import dagster as dg
 
-from ..catch_up import KEYS_AT_ONCE
 from ..cursor import KeyState, SensorRequest
 from ..evaluate import Holds, evaluate
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..partition_maps import comes_at, partition_end
+from ..recall import KEYS_AT_ONCE
 from ..requirement import Not, Requirement
 from ..rule import Completion, Decision, decide
 from ..run_facts import oldest
