@@ -310,8 +310,8 @@ def partition_end(partitions: dg.PartitionsDefinition, key: str) -> datetime | N
 
 @lru_cache(maxsize=4096)
 def comes_at(partitions: dg.PartitionsDefinition | None, key: str) -> datetime | None:
-    """Returns when a time partition begins to exist, in UTC: at its end, unless ``end_offset`` moves
-    that; None if it never does, or is no time partition."""
+    """Returns when a time partition begins to exist, in UTC: at its end, moved by ``end_offset``;
+    None if it never does, or is no time partition."""
     if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         return None
     if partition_end(partitions, key) is None:
