@@ -29,12 +29,12 @@ from .counts import Counts, check_counts, name_of
 from .downstreams import known_partitions, lacking_partitions
 from .errors import FanInError
 from .evaluation_lines import FanInResult, subset_of
-from .evaluation_records import record_metadata
+from .evaluation_records import early_metadata, record_metadata
 from .named_upstreams import NamesUpstreams
 from .pace import Pace, pace_words
 from .partition_maps import is_mapped, rollup_fault, upstreams_of
 from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
-from .rule import Decision, Uncounted
+from .rule import Batch, Decision, Uncounted
 from .terms import Terms, check_numbers, check_times, count_words
 from .waits import Deadline, wait_words
 from .windows import (
@@ -404,9 +404,9 @@ class _RuleCondition(FanInCondition):
         part.follow(tick)
         decisions = part.decisions(tick, lambda: _beside(context, part))
         fires = {key for key, decision in decisions.items() if decision.fires}
-        if part.question.deadline is not None:
-            batches = {key: decision.batch for key, decision in decisions.items()}
-            tick.early[root.key] = {k: b for k, b in batches.items() if b is not None and b.early}
+        batches = {key: decision.batch for key, decision in decisions.items()}
+        early = {key: batch for key, batch in batches.items() if batch is not None and batch.early}
+        tick.early.setdefault(root.key, {}).update(early)
         lines = plan.lines(part)
         standing = lines.standing(decisions, lambda partition: part.decide(partition, tick))
         true_subset = context.get_empty_subset()
@@ -423,7 +423,10 @@ class _RuleCondition(FanInCondition):
             lines=lines.of(context, standing),
             whole=standing.whole,
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
-            metadata=lambda: _record(context, tick, part) if records else {},
+            metadata=lambda: {
+                **(_record(context, tick, part) if records else {}),
+                **_early(context, early),
+            },
             part=part,
         )
 
@@ -773,6 +776,14 @@ def _beside(context: dg.AutomationContext[dg.AssetKey], part: Part) -> str | Non
     return None
 
 
+def _early(
+    context: dg.AutomationContext[dg.AssetKey], batches: Mapping[Partition, Batch]
+) -> Mapping[str, Any]:
+    """Returns the metadata that records what a part takes for early of what is requested."""
+    requested = _requested(context) if batches else ()
+    return early_metadata({p: b.without or () for p, b in batches.items() if p in requested})
+
+
 def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -> Mapping[str, Any]:
     """Returns the metadata that records what the tick knew for each requested partition."""
     requested = _requested(context)
@@ -791,7 +802,6 @@ def _record(context: dg.AutomationContext[dg.AssetKey], tick: Any, part: Part) -
         since=tick.since_of(downstream.key),
         to=tick.known_to,
         at=tick.at.timestamp(),
-        early={p: batch.without or () for p, batch in early.items()},
         rolled=rolled,
         lacking=lacking,
     )
