@@ -64,6 +64,10 @@ class Completions(Launches):
             return not self.was_canceled(launch, own)
         return False
 
+    def is_early(self, place: int, own: Target) -> bool:
+        """Whether a request was made past its deadline, of less than a whole batch."""
+        return False
+
     def was_canceled(self, launch: Launch, own: Target) -> bool:
         ends = [self.end_of(run.run) for _, run in launch.runs if own in run.targets]
         if launch.backfill and any(
@@ -76,7 +80,7 @@ class Completions(Launches):
     def cuts(self, own: Target) -> Iterator[tuple[int, set[str] | None]]:
         """Yields each place before which all is used up, and of which upstreams (None: of all)."""
         for place in self.requests(own):
-            if not self.is_given_back(place, own):
+            if not self.is_given_back(place, own) and not self.is_early(place, own):
                 yield place, self.named(own, place)
         for place, fact in enumerate(self.facts):
             if isinstance(fact, Materialized) and fact.run is None and fact.target == own:
@@ -157,12 +161,15 @@ class Completions(Launches):
             for key in self.mapped(upstream, own)
         ]
 
-    def is_rolled_up(self, upstream: str, own: Target, within: timedelta | None) -> bool:
-        """Whether every partition of an upstream is there, whenever it was made, and one is new."""
+    def is_rolled_up(
+        self, upstream: str, own: Target, within: timedelta | None, spared: int = 0
+    ) -> bool:
+        """Whether every partition of an upstream is there but for so many, whenever it was made,
+        and one is new."""
         if not self.graph[upstream].partitions:
             return self.is_ready(upstream, own, within)
         newest = self.newest_of_each(upstream, own)
-        if not newest or None in newest or self.lacks(upstream, own):
+        if newest.count(None) > spared or (self.lacks(upstream, own) and not spared):
             return False
         return any(c is not None and self.is_new(c, own, within) for c in newest)
 
