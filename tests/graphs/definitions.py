@@ -182,13 +182,22 @@ def _has(name: str) -> bool:
     return getattr(fan_in, name, None) is not None
 
 
-def duration(node: ast.expr) -> timedelta | None:
-    """Returns the hours that stand there, or None."""
-    number = ast.literal_eval(node)
-    return None if number is None else timedelta(hours=number)
+CALENDARS = {
+    "hour": fan_in.CalendarHour("UTC"),
+    "day": fan_in.CalendarDay("UTC"),
+    "week": fan_in.CalendarWeek("UTC"),
+}
 
 
-def windows(node: ast.expr) -> dict[str, timedelta | None]:
+def duration(node: ast.expr) -> Any:
+    """Returns the hours that stand there, a calendar's period, or None."""
+    found = ast.literal_eval(node)
+    if found is None or found in CALENDARS:
+        return CALENDARS.get(found)
+    return timedelta(hours=found)
+
+
+def windows(node: ast.expr) -> dict[str, Any]:
     """Returns the upstreams with windows of their own, if that is what stands there."""
     if not isinstance(node, ast.Dict):
         return {}

@@ -50,6 +50,7 @@ def features(timeline: GraphTimeline) -> set[str]:
         "not_before",
     ):
         found |= {word} if any(word in c for c in conditions) else set()
+    found |= {"calendar"} if any("'" in c for c in conditions) else set()
     found |= {"expression"} if any(re.search("[|&]", c) for c in conditions) else set()
     found |= {"negation"} if any(re.search(r"~[a-z]\b", c) for c in conditions) else set()
     for step in timeline.steps:

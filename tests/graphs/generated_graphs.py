@@ -201,6 +201,7 @@ def all_updated(draw: st.DrawFn, ups: Sequence[str], others: Sequence[str] = ())
     fields, shortest = [], 24
     if draw(one_in(4)):
         windows = {"1": 1, "2": 2, "48": 48, "None": 48, f"{{{draw(st.sampled_from(ups))}: 1}}": 1}
+        windows |= {"'hour'": 1, "'day'": 24}
         window = draw(st.sampled_from(sorted(windows)))
         fields.append(f"within={window}")
         shortest = windows[window]
@@ -214,9 +215,12 @@ def all_updated(draw: st.DrawFn, ups: Sequence[str], others: Sequence[str] = ())
         fields.append("wait=True")
     if draw(one_in(3)):
         fields += draw(_deadlines(ups, shortest))
+    is_calendar = "'" in "".join(fields)
     if draw(one_in(6)):
-        fields.append(f"no_sooner_than={_shorter(draw, (0.1, 0.6, 1.5, 13), shortest)}")
-    if draw(one_in(12)):
+        pace = _shorter(draw, (0.1, 0.6, 1.5, 13), shortest)
+        own = draw(st.sampled_from(["'hour'", "'day'"])) if is_calendar else pace
+        fields.append(f"no_sooner_than={own}")
+    if not is_calendar and draw(one_in(12)):
         fields.append(f"not_before={_shorter(draw, (0.2, 0.5, 3), shortest)}")
     return f"all({', '.join(fields)})" if fields else "all"
 

@@ -271,5 +271,8 @@ NAMED = (
     Named(PACE, "an early request is no request for pace", "d(a, b) = all(no_sooner_than=1, deadline=2, otherwise=1) >> a@0 b . a@0.1 .@2.1 b . .", "1110", "Or the late one would wait for it."),
     Named(PACE, "too soon for one part", "d(a, b, c) = a | all(at_least=2, no_sooner_than=2) >> a@0 . b c . a . b c .@2.2 .@2.3", "10101", "Pace holds its own part, and counts what the other requested."),
     Named(PACE, "not before nine, by asset", "d(a) = all(not_before=9); e(a) = all >> a@7 .@8.9 .@9 a@12 . a@23 .@24.5 .@33", "d=01101 e=10110", "Later in the day it goes at once, and in the night it waits."),
+    Named(PACE, "once a day, by partition", "[x,y]; d(a) = all(no_sooner_than='day') >> a/x@20 . a/x@22 a/y . .@24", "d/x=101 d/y=010", "At midnight the partition that waited may go."),
+    Named(PACE, "the same hour, and the same day", "d(a, b) = all(within='hour'); e(a, b) = all(within='day') >> a@0.5 .@0.9 b@1.1 . a@1.5 .", "d=001 e=010", "For d the first a is of another hour."),
+    Named(PACE, "a joint run over midnight", "d(a, b) = all(within='day', deadline=2, otherwise=1) >> 1[a d]@23 1+a b@23.5 .@24.5 1# . a@25 .@26.9 .@27", "0001", "What it withheld is of yesterday, and the wait is today's."),
 )
 # fmt: on

@@ -32,6 +32,7 @@ unless said it is a day, and ``wait`` is False::
     all(deadline=2, otherwise=a | (b & ~c)) after which this is enough; 1 is any one of them
     all(rollup=h, missing_at_most=1, deadline=2)
     all(no_sooner_than=2, not_before=9)     after the last request; before nine (in UTC) nothing
+    all(within='day', no_sooner_than='day') this day, in UTC; also 'hour' and 'week'
 
 What happens. A run ``[a d]`` has assets, and the partition of those that have partitions; a run
 with a number goes on, and is spoken of by that number, or by an asset in it (then the oldest such

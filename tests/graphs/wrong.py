@@ -12,7 +12,7 @@ from datetime import timedelta
 from tests.graphs.history import BackfillStarted, Fact, RunStarted
 from tests.graphs.notation import Graph, GraphTimeline, Kind, Target, named_in
 from tests.graphs.referee import due
-from tests.graphs.referee.asked import Asked
+from tests.graphs.referee.asked import Asked, Window, is_within
 from tests.graphs.referee.completions import Completion
 from tests.graphs.referee.hindsight import Hindsight
 from tests.graphs.referee.launches import Launch
@@ -202,18 +202,14 @@ class Versions(Hindsight):
 class AnyPart(Hindsight):
     """Takes any partition for all that are rolled up."""
 
-    def is_rolled_up(
-        self, upstream: str, own: Target, within: timedelta | None, spared: int = 0
-    ) -> bool:
+    def is_rolled_up(self, upstream: str, own: Target, within: Window, spared: int = 0) -> bool:
         return self.is_ready(upstream, own, within)
 
 
 class AllNew(Hindsight):
     """Asks for something new of each partition that is rolled up."""
 
-    def is_rolled_up(
-        self, upstream: str, own: Target, within: timedelta | None, spared: int = 0
-    ) -> bool:
+    def is_rolled_up(self, upstream: str, own: Target, within: Window, spared: int = 0) -> bool:
         newest = self.newest_of_each(upstream, own)
         return all(c is not None and self.is_new(c, own, within) for c in newest)
 
@@ -221,18 +217,16 @@ class AllNew(Hindsight):
 class AllYoung(Hindsight):
     """Asks that each partition that is rolled up be inside of the window."""
 
-    def is_rolled_up(
-        self, upstream: str, own: Target, within: timedelta | None, spared: int = 0
-    ) -> bool:
+    def is_rolled_up(self, upstream: str, own: Target, within: Window, spared: int = 0) -> bool:
         newest = self.newest_of_each(upstream, own)
-        young = all(c and (within is None or self.at - c.dated < within) for c in newest)
+        young = all(c and is_within(within, c.dated, self.at) for c in newest)
         return young and super().is_rolled_up(upstream, own, within)
 
 
 class OneMark(Hindsight):
     """Keeps one mark of what is used for all partitions of an upstream."""
 
-    def is_new(self, completion: Completion, own: Target, within: timedelta | None) -> bool:
+    def is_new(self, completion: Completion, own: Target, within: Window) -> bool:
         used = self.consumed(completion.target[0], own)
         return super().is_new(completion, own, within) and all(completion > one for one in used)
 
@@ -288,7 +282,8 @@ class AnyRequestPaces(Hindsight):
 
     def is_held_by_pace(self, asked: Asked, own: Target) -> bool:
         times = [self.time_of(place) for place in self.requests(own)]
-        held = asked.pace is not None and any(self.at - time < asked.pace for time in times)
+        paced = asked.pace is not None
+        held = paced and any(is_within(asked.pace, time, self.at) for time in times)
         return held or super().is_held_by_pace(asked, own)
 
 

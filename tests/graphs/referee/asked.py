@@ -7,14 +7,27 @@ from datetime import timedelta
 
 A_DAY = timedelta(hours=24)
 
+PERIODS = {"hour": timedelta(hours=1), "day": A_DAY, "week": 7 * A_DAY}
+"""A calendar's periods, in UTC: hour 0 is the midnight of a Monday."""
+
+Window = timedelta | str | None
+"""Sliding, one of the periods, or none."""
+
 ONCE = {"deadline", "otherwise", "missing_at_most", "no_sooner_than", "not_before"}
 """What a whole condition has once."""
 
 
-def hours(node: ast.expr) -> timedelta | None:
-    """Returns the hours that stand there, or None."""
-    number = ast.literal_eval(node)
-    return None if number is None else timedelta(hours=number)
+def hours(node: ast.expr) -> Window:
+    """Returns the hours that stand there, a period, or None."""
+    found = ast.literal_eval(node)
+    return found if found is None or found in PERIODS else timedelta(hours=found)
+
+
+def is_within(window: Window, then: timedelta, now: timedelta) -> bool:
+    """Whether a time is inside a window at another: of a calendar, in the same period."""
+    if isinstance(window, str):
+        return then // PERIODS[window] >= now // PERIODS[window]
+    return window is None or now - then < window
 
 
 def names_in(node: ast.expr | None) -> frozenset[str]:
@@ -44,7 +57,7 @@ class Asked:
         keywords = node.keywords if isinstance(node, ast.Call) else ()
         return cls({one.arg: one.value for one in keywords})
 
-    def window(self, upstream: str) -> timedelta | None:
+    def window(self, upstream: str) -> Window:
         """The window of an upstream; None for none."""
         of_all = self.fields.get("within")
         own = _by_name(of_all)
@@ -58,8 +71,8 @@ class Asked:
         return 1 if of_it is None else ast.literal_eval(of_it)
 
     @property
-    def spared(self) -> frozenset[str]:
-        """The upstreams that are optional."""
+    def optional(self) -> frozenset[str]:
+        """The upstreams that need not be ready."""
         return names_in(self.fields.get("optional"))
 
     @property
@@ -89,7 +102,7 @@ class Asked:
         return self._hours("deadline")
 
     @property
-    def pace(self) -> timedelta | None:
+    def pace(self) -> Window:
         return self._hours("no_sooner_than")
 
     @property
@@ -109,7 +122,7 @@ class Asked:
         node = self.fields.get(name)
         return None if node is None else ast.literal_eval(node)
 
-    def _hours(self, name: str) -> timedelta | None:
+    def _hours(self, name: str) -> Window:
         node = self.fields.get(name)
         return None if node is None else hours(node)
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from tests.graphs.history import BackfillEnded, Materialized, Observed, Ticked
 from tests.graphs.notation import Target
 
+from .asked import Window, is_within
 from .launches import Launch, Launches
 from .upstreams import ANY
 
@@ -130,9 +131,7 @@ class Completions(Launches):
                 return launch
         return None
 
-    def is_ready(
-        self, upstream: str, own: Target, within: timedelta | None, count: int = 1
-    ) -> bool:
+    def is_ready(self, upstream: str, own: Target, within: Window, count: int = 1) -> bool:
         """Whether an upstream's newest completion is new, young enough and nobody's to use, and
         there are so many like it."""
         newest = self.newest(upstream, own)
@@ -141,12 +140,10 @@ class Completions(Launches):
         of_all = self.completions(upstream, own)
         return sum(self.counts(one, upstream, own, within) for one in of_all) >= count
 
-    def counts(
-        self, completion: Completion, upstream: str, own: Target, within: timedelta | None
-    ) -> bool:
+    def counts(self, completion: Completion, upstream: str, own: Target, within: Window) -> bool:
         """Whether a completion is not used, nor older than one that is, young enough, and made by
         no launch that still has the downstream to make."""
-        if within is not None and self.at - completion.dated >= within:
+        if not is_within(within, completion.dated, self.at):
             return False
         if any(completion <= used for used in self.consumed(upstream, own)):
             return False
@@ -161,9 +158,7 @@ class Completions(Launches):
             for key in self.mapped(upstream, own)
         ]
 
-    def is_rolled_up(
-        self, upstream: str, own: Target, within: timedelta | None, spared: int = 0
-    ) -> bool:
+    def is_rolled_up(self, upstream: str, own: Target, within: Window, spared: int = 0) -> bool:
         """Whether every partition of an upstream is there but for so many, whenever it was made,
         and one is new."""
         if not self.graph[upstream].partitions:
@@ -173,9 +168,9 @@ class Completions(Launches):
             return False
         return any(c is not None and self.is_new(c, own, within) for c in newest)
 
-    def is_new(self, completion: Completion, own: Target, within: timedelta | None) -> bool:
+    def is_new(self, completion: Completion, own: Target, within: Window) -> bool:
         """Whether the newest completion of a partition is young enough, and nobody's to use."""
-        if within is not None and self.at - completion.dated >= within:
+        if not is_within(within, completion.dated, self.at):
             return False
         upstream, key = completion.target
         used = [c for c in self.consumed(upstream, own) if c.target[1] == key]

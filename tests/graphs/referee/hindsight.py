@@ -24,7 +24,7 @@ class Hindsight(Waits):
             case ast.UnaryOp(ast.Invert(), operand):
                 return not self.holds(operand, own, of)
             case ast.Name("all") | ast.Call(ast.Name("all"), []):
-                return self._all_updated(Asked.read(node), own, of)
+                return self.all_updated(Asked.read(node), own, of)
             case ast.Name("missing"):
                 return not self.was_made(own)
             case ast.Name("cron"):
@@ -52,14 +52,6 @@ class Hindsight(Waits):
                 of_each = [self._of_dep(operand, name, own) for name in self.upstreams(own, of)]
                 return any(of_each) if quantity == "any_deps" else all(of_each)
         raise AssertionError(ast.unparse(node))
-
-    def _all_updated(self, asked: Asked, own: Target, of: str | None) -> bool:
-        if not self.upstreams(own, of) or self.can_never_be(asked, own, of):
-            return False
-        if (asked.waits and self.is_running(own)) or self.is_held_by_pace(asked, own):
-            return False
-        ready = self.ready(asked, own, of)
-        return self.is_whole(asked, ready, own, of) or self.is_enough_early(asked, own, of)
 
     def _of_dep(self, operand: ast.expr, dep: str, own: Target) -> bool:
         """Whether a condition holds for a dep: ours speak of the downstream that asks."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from tests.graphs.history import Ticked
 from tests.graphs.notation import Target
 
-from .asked import A_DAY, ONCE, Asked, all_of, hours, is_enough
+from .asked import A_DAY, ONCE, PERIODS, Asked, all_of, hours, is_enough, is_within
 from .completions import Completion, Completions
 
 
@@ -54,7 +54,16 @@ class Waits(Completions):
         """Whether these make a whole batch."""
         if asked.at_least is not None:
             return len(ready) >= asked.at_least
-        return bool(ready) and set(self.upstreams(own, of)) - asked.spared <= set(ready)
+        return bool(ready) and set(self.upstreams(own, of)) - asked.optional <= set(ready)
+
+    def all_updated(self, asked: Asked, own: Target, of: str | None = None) -> bool:
+        """Whether an ``all`` holds."""
+        if not self.upstreams(own, of) or self.can_never_be(asked, own, of):
+            return False
+        if (asked.waits and self.is_running(own)) or self.is_held_by_pace(asked, own):
+            return False
+        ready = self.ready(asked, own, of)
+        return self.is_whole(asked, ready, own, of) or self.is_enough_early(asked, own, of)
 
     # --- the wait ----------------------------------------------------------------------------
 
@@ -74,10 +83,11 @@ class Waits(Completions):
         """Whether it is unused, withheld or not, and inside its window, and neither optional, nor
         of every partition, nor left over."""
         name, key = completion.target
-        window = asked.window(name)
-        if window is not None and self.at - completion.dated >= window:
+        if not is_within(asked.window(name), completion.dated, self.at):
             return False
-        if name in asked.spared or (own[1] is not None and list(self.mapped(name, own)) == [None]):
+        if name in asked.optional or (
+            own[1] is not None and list(self.mapped(name, own)) == [None]
+        ):
             return False
         used = self.consumed(name, own)
         if name in self.rolled_by(asked, own, of):
@@ -91,7 +101,7 @@ class Waits(Completions):
     ) -> bool:
         """Whether the last request had enough without it, and it is not so late that it could be of
         the next."""
-        if asked.at_least is None and not asked.spared:
+        if asked.at_least is None and not asked.optional:
             return False
         places = [place for place, _ in self.cuts(own)]
         last = max(places, key=lambda place: (self.time_of(place), place), default=None)
@@ -103,9 +113,9 @@ class Waits(Completions):
             with_it = then.members(own)
         elif not then.is_whole(asked, with_it, own, of):
             return False
-        name, window = completion.target[0], asked.window(completion.target[0])
-        late = window is not None and completion.dated - self.time_of(last) >= window
-        return name not in with_it and not late
+        name, requested_at = completion.target[0], self.time_of(last)
+        is_near = is_within(asked.window(name), requested_at, completion.dated)
+        return name not in with_it and is_near
 
     def members(self, own: Target) -> set[str]:
         """The upstreams that are ready by any part of the condition."""
@@ -170,10 +180,13 @@ class Waits(Completions):
 
     def lacking(self, own: Target) -> Lacking | None:
         """What a request of now is made without; None if a whole batch is there by some part."""
+        whole = replace(self, whole=True)
         early = [
-            (asked, of) for asked, of in self.asks(own) if self.is_enough_early(asked, own, of)
+            (asked, of)
+            for asked, of in self.asks(own)
+            if self.all_updated(asked, own, of) and not whole.all_updated(asked, own, of)
         ]
-        if not early or replace(self, whole=True).holds(self.condition_of(own), own):
+        if not early or whole.holds(self.condition_of(own), own):
             return None
         of_each = [self.lacking_of(asked, own, of) for asked, of in early]
         needed = sum(map(len, of_each))
@@ -187,7 +200,7 @@ class Waits(Completions):
     ) -> list[tuple[set[Target], bool]]:
         """What is missing of each upstream that is not ready."""
         found = []
-        missing = set(self.upstreams(own, of)) - asked.spared - self.ready(asked, own, of)
+        missing = set(self.upstreams(own, of)) - asked.optional - self.ready(asked, own, of)
         for name in sorted(missing):
             keys = self.mapped(name, own)
             there = {one.target[1] for one in self.completions(name, own)}
@@ -231,17 +244,20 @@ class Waits(Completions):
     def is_held_by_pace(self, asked: Asked, own: Target) -> bool:
         """Whether it is too soon after the last whole request, or too early in the day."""
         times = [self.time_of(place) for place, _ in self.cuts(own)]
-        if asked.pace is not None and times and self.at - max(times) < asked.pace:
+        if asked.pace is not None and times and is_within(asked.pace, max(times), self.at):
             return True
         return asked.not_before is not None and self.at % A_DAY < asked.not_before
 
     def can_never_be(self, asked: Asked, own: Target, of: str | None) -> bool:
         """Whether what it asks is an error on this asset, which makes it false."""
         names = self.all_upstreams(of or own[0])
-        windows = [window for name in names if (window := asked.window(name)) is not None]
-        longest = min(windows, default=None)
-        limits = (asked.deadline, asked.pace, asked.not_before)
+        windows = {asked.window(name) for name in names} - {None}
+        longest = min((PERIODS.get(window, window) for window in windows), default=None)
+        pace = None if asked.pace in PERIODS else asked.pace
+        limits = (asked.deadline, pace, asked.not_before)
         if longest is not None and any(one is not None and one >= longest for one in limits):
+            return True
+        if pace is not None and windows & PERIODS.keys():
             return True
         if not names or asked.named - set(self.graph.by_name) or self.is_given_twice(asked, own):
             return True
