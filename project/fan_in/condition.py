@@ -404,9 +404,11 @@ class _RuleCondition(FanInCondition):
         part.follow(tick)
         decisions = part.decisions(tick, lambda: _beside(context, part))
         fires = {key for key, decision in decisions.items() if decision.fires}
-        batches = {key: decision.batch for key, decision in decisions.items()}
-        early = {key: batch for key, batch in batches.items() if batch is not None and batch.early}
-        tick.early.setdefault(root.key, {}).update(early)
+        early: dict[Partition, Batch] = {}
+        if part.question.deadline is not None:
+            batches = {key: decision.batch for key, decision in decisions.items()}
+            early = {k: b for k, b in batches.items() if b is not None and b.early}
+            tick.early.setdefault(root.key, {}).update(early)
         lines = plan.lines(part)
         standing = lines.standing(decisions, lambda partition: part.decide(partition, tick))
         true_subset = context.get_empty_subset()

@@ -415,8 +415,7 @@ class Downstream:
                 gathering.judge(requests, verdict_on)
                 rolled[name] = rollup_of(name, gathering, partition)
                 if name in self.histories:  # A wait may begin with any of them.
-                    facts = sorted(gathering.all(upstream.facts.earlier))
-                    unused = (f for f in facts if verdict_on(f).used_at is None)
+                    unused = sorted(gathering.unused(upstream.facts.earlier, verdict_on))
                     begins = tuple(completion_of(name, fact, partition) for fact in unused)
                     rolled[name] = replace(rolled[name], unused=begins)
                 given_back |= gathering.given_back

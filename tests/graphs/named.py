@@ -263,6 +263,7 @@ NAMED = (
     Named(LATE, "one object with too long a deadline", "d(a, b) = all(within={a: 48}, deadline=30); e(a) = all(within={a: 48}, deadline=30) >> a@0 b . .", "e=10", "What waits for b has a day: d is false, and its line says so."),
     Named(LATE, "new code brings the deadline nearer", "d(a, b) = all(deadline=2, otherwise=1) >> a@0 . (d = all(deadline=1, otherwise=1))@1.2 . . b . .", "01010", "The wait goes on, and is past it at the first tick."),
     Named(LATE, "an early request is deleted", "d(a, b) = all(deadline=2, otherwise=1) >> a@0 .@2 (delete d) . (lose state) . b .", "1001", "It was made, and used up nothing."),
+    Named(LATE, "a late clock of a used part begins no wait", "s[x,y]; d(s:all, b) = all(rollup=s, deadline=0.5, otherwise=b) >> s/x,y?@2 b . s/x?@2.3<0.8 b@2.4 .@2.5 .@2.91", "101", "It is older than the s/x that was used; the wait began with b."),
 
     # --- pace --------------------------------------------------------------------------------
     Named(PACE, "too soon after a joint run", "d(a, b) = all(no_sooner_than=2) >> 1[a d]@0 1+a b . 1! . a .@1.9 .@2 .", "00010", "A run by hand that uses up counts, from its beginning."),

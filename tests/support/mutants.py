@@ -901,6 +901,13 @@ MUTANTS = (
         "enough past the deadline, and whole by another part",
     ),
     Mutant(
+        "lets a wait begin with what is older than a used completion of its partition",
+        "gathering",
+        "yield from takewhile(",
+        "yield from filter(",
+        "a late clock of a used part begins no wait",
+    ),
+    Mutant(
         "keeps one mark for all partitions",
         "evaluation_records",
         "if self.rolled is not None and upstream in self.rolled.recent:",

@@ -54,7 +54,8 @@ class Waits(Completions):
         """Whether these make a whole batch."""
         if asked.at_least is not None:
             return len(ready) >= asked.at_least
-        return bool(ready) and set(self.upstreams(own, of)) - asked.optional <= set(ready)
+        needed = set(self.upstreams(own, of)) - asked.optional
+        return bool(needed) and needed <= set(ready)
 
     def all_updated(self, asked: Asked, own: Target, of: str | None = None) -> bool:
         """Whether an ``all`` holds."""
