@@ -98,6 +98,11 @@ class Asked:
         return self._number("missing_at_most")
 
     @property
+    def may_be_early(self) -> bool:
+        """Whether less than a whole batch is enough past the deadline."""
+        return self.otherwise is not None or self.missing is not None
+
+    @property
     def deadline(self) -> timedelta | None:
         return self._hours("deadline")
 

@@ -145,9 +145,7 @@ class Waits(Completions):
 
     def is_enough_early(self, asked: Asked, own: Target, of: str | None = None) -> bool:
         """Whether what is there is enough past the deadline, and was not requested in this wait."""
-        if asked.missing is None and asked.otherwise is None:
-            return False
-        if self.whole or not self.is_past_deadline(asked, own, of):
+        if self.whole or not asked.may_be_early or not self.is_past_deadline(asked, own, of):
             return False
         since = self.since(asked, own, of)
         if any(self.time_of(place) >= since for place in self.early_requests(own)):
@@ -185,7 +183,9 @@ class Waits(Completions):
         early = [
             (asked, of)
             for asked, of in self.asks(own)
-            if self.all_updated(asked, own, of) and not whole.all_updated(asked, own, of)
+            if asked.may_be_early
+            and self.all_updated(asked, own, of)
+            and not whole.all_updated(asked, own, of)
         ]
         if not early or whole.holds(self.condition_of(own), own):
             return None
@@ -244,9 +244,10 @@ class Waits(Completions):
 
     def is_held_by_pace(self, asked: Asked, own: Target) -> bool:
         """Whether it is too soon after the last whole request, or too early in the day."""
-        times = [self.time_of(place) for place, _ in self.cuts(own)]
-        if asked.pace is not None and times and is_within(asked.pace, max(times), self.at):
-            return True
+        if asked.pace is not None:
+            times = [self.time_of(place) for place, _ in self.cuts(own)]
+            if times and is_within(asked.pace, max(times), self.at):
+                return True
         return asked.not_before is not None and self.at % A_DAY < asked.not_before
 
     def can_never_be(self, asked: Asked, own: Target, of: str | None) -> bool:
