@@ -245,25 +245,11 @@ class Everything(Hindsight):
         return False
 
 
-class EarlyUses(Hindsight):
-    """Lets an early request use up what was there."""
-
-    def is_early(self, place: int, own: Target) -> bool:
-        return False
-
-
 class EarlyAlone(Hindsight):
     """Takes a request for early though its own launch makes what was missing."""
 
     def is_early(self, place: int, own: Target) -> bool:
         return self.before(place).lacking(own) is not None
-
-
-class EarlyByAPart(Hindsight):
-    """Takes a request for early though another part of the condition was whole."""
-
-    def holds(self, node: ast.expr, own: Target, of: str | None = None) -> bool:
-        return not self.whole and super().holds(node, own, of)
 
 
 class WithheldLater(Hindsight):
@@ -366,9 +352,7 @@ WRONG = (
     Wrong(OneMark, "a late day"),
     Wrong(NoneBefore, "before the first day"),
     Wrong(Everything, "no mapping is named"),
-    Wrong(EarlyUses, "what is withheld comes late"),
     Wrong(EarlyAlone, "its launch makes what was missing"),
-    Wrong(EarlyByAPart, "enough past the deadline, and whole by another part"),
     Wrong(WithheldLater, "what is withheld begins a wait"),
     Wrong(AnyRequestPaces, "given back, and not too soon"),
 )

@@ -47,7 +47,8 @@ class Upstreams:
         for fact in reversed(self.facts[place:]):
             if isinstance(fact, Redeployed):
                 graph = graph.with_condition(fact.name, fact.before)
-        return replace(self, graph=graph, facts=self.facts[:place], at=self.time_of(place))
+        facts, at = self.facts[:place], self.time_of(place)
+        return replace(self, graph=graph, facts=facts, at=at, whole=False)
 
     def upstreams(self, own: Target, of: str | None = None) -> list[str]:
         """The upstreams of a downstream's partition, or of a dep through which it asks; not what is
