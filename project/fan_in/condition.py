@@ -31,9 +31,9 @@ from .evaluation_lines import FanInResult, subset_of
 from .named_upstreams import NamesUpstreams
 from .pace import Pace, pace_words
 from .partition_maps import is_mapped, rollup_fault, upstreams_of
-from .recorded import record
+from .recorded import early_record, record
 from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
-from .rule import Decision, Uncounted
+from .rule import Batch, Decision, Uncounted
 from .terms import Terms, check_numbers, check_times, count_words
 from .waits import Deadline, wait_words
 from .windows import (
@@ -407,9 +407,11 @@ class _RuleCondition(FanInCondition):
         part.follow(tick)
         decisions = part.decisions(tick, lambda: _beside(context, part))
         fires = {key for key, decision in decisions.items() if decision.fires}
+        early: dict[Partition, Batch] = {}
         if part.question.deadline is not None:
             batches = {key: decision.batch for key, decision in decisions.items()}
-            tick.early[root.key] = {k: b for k, b in batches.items() if b is not None and b.early}
+            early = {k: b for k, b in batches.items() if b is not None and b.early}
+            tick.early.setdefault(root.key, {}).update(early)
         lines = plan.lines(part)
         standing = lines.standing(decisions, lambda partition: part.decide(partition, tick))
         true_subset = context.get_empty_subset()
@@ -426,7 +428,10 @@ class _RuleCondition(FanInCondition):
             lines=lines.of(context, standing),
             whole=standing.whole,
             stamp=lambda: str(context.evaluation_time) if records and _requested(context) else "",
-            metadata=lambda: record(part, _requested(context), tick) if records else {},
+            metadata=lambda: {
+                **(record(part, _requested(context), tick) if records else {}),
+                **early_record(early, _requested(context) if early else ()),
+            },
             part=part,
         )
 

@@ -432,8 +432,7 @@ class Downstream:
     ) -> None:
         rollup = rollup_of(name, gathering, partition)
         if name in self.asked.histories:  # A wait may begin with any of them.
-            facts = sorted(gathering.all(self.upstreams[name].facts.earlier))
-            unused = (fact for fact in facts if verdict_on(fact).used_at is None)
+            unused = sorted(gathering.unused(self.upstreams[name].facts.earlier, verdict_on))
             begins = tuple(completion_of(name, fact, partition) for fact in unused)
             rollup = replace(rollup, unused=begins)
         known.rolled[name] = rollup

@@ -28,6 +28,7 @@ from .ticks import first_tick_id
 
 COMPLETIONS_METADATA_KEY = "fan_in/completions"
 KNEW_METADATA_KEY = "fan_in/knew"
+EARLY_METADATA_KEY = "fan_in/early"
 
 # Set by the sensor daemon on the runs and backfills that an automation tick requests.
 EVALUATION_ID_TAG = "dagster/asset_evaluation_id"
@@ -165,7 +166,6 @@ def record_metadata(
     since: float | None,
     to: int,
     at: float,
-    early: Mapping[str | None, tuple[str, ...]] = MappingProxyType({}),
     rolled: KnownPartitions | None = None,
     lacking: Mapping[str | None, Mapping[str, Collection[str]]] = MappingProxyType({}),
 ) -> Mapping[str, dg.JsonMetadataValue]:
@@ -177,7 +177,6 @@ def record_metadata(
         since: Since when completions were read, in epoch seconds; None for ever.
         to: The id of the newest event that was known.
         at: The time of the tick, in epoch seconds.
-        early: For each partition that is requested early, the upstreams that are missing.
         rolled: What was known of rollups; None if there are none.
         lacking: For each partition that is requested early, the missing partitions of upstreams
             that are rolled up.
@@ -192,8 +191,6 @@ def record_metadata(
             marks.setdefault(upstream, []).append(mark if partition is None else [*mark, partition])
     nothing = sorted(set(asked) - marks.keys())
     knew: dict[str, Any] = {"since": since, "to": to, "nothing": nothing, "at": at}
-    if early:
-        knew["early"] = [[partition, list(without)] for partition, without in early.items()]
     if rolled is not None:
         knew["rolled"] = rolled.to_json()
     if rolled is not None and any(lacking.values()):
@@ -206,6 +203,15 @@ def record_metadata(
         COMPLETIONS_METADATA_KEY: dg.MetadataValue.json(marks),
         KNEW_METADATA_KEY: dg.MetadataValue.json(knew),
     }
+
+
+def early_metadata(
+    early: Mapping[str | None, tuple[str, ...]],
+) -> Mapping[str, dg.JsonMetadataValue]:
+    """Returns what one part of a condition stores of the partitions that it takes for early, each
+    with the upstreams that are missing."""
+    marks = [[partition, list(without)] for partition, without in early.items()]
+    return {EARLY_METADATA_KEY: dg.MetadataValue.json(marks)} if marks else {}
 
 
 def _the_same(seen: Mapping[str | None, Seen]) -> Seen:
@@ -394,9 +400,7 @@ def _record(root: Any) -> Record | None:
             since=None if since is None else float(since),
             to=int(knew["to"]),
             at=None if at is None else float(at),
-            early={
-                partition: tuple(map(str, without)) for partition, without in knew.get("early", ())
-            },
+            early=_early(root),
             rolled=KnownPartitions.from_json(knew["rolled"]) if "rolled" in knew else None,
             lacking={
                 (partition, str(name)): frozenset(map(str, missing))
@@ -405,6 +409,37 @@ def _record(root: Any) -> Record | None:
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None  # Written by another version.
+
+
+def _early(root: Any) -> Mapping[str | None, tuple[str, ...]]:
+    """Returns what was missing of each partition that was requested early: of which the condition
+    was true by nothing but a part that was early."""
+    by_node: dict[int, dict[str | None, tuple[str, ...]]] = {}
+    for node in root.iter_nodes():
+        if (marks := (node.metadata or {}).get(EARLY_METADATA_KEY)) is not None:
+            by_node[id(node)] = {p: tuple(map(str, without)) for p, without in marks.value}
+    known = {p: without for of_node in by_node.values() for p, without in of_node.items()}
+    return {p: without for p, without in known.items() if not _is_whole(root, p, by_node)}
+
+
+def _is_whole(
+    node: Any, partition: str | None, early: Mapping[int, Collection[str | None]]
+) -> bool:
+    """True if a part of a condition was true of a partition without its parts that were early."""
+    if partition in early.get(id(node), ()):
+        return False
+    if id(node) in early or not any(id(below) in early for below in node.iter_nodes()):
+        subset = node.true_subset
+        if subset.is_partitioned and partition is not None:
+            return partition in subset.subset_value
+        return not subset.is_empty
+    beneath = [_is_whole(child, partition, early) for child in node.child_evaluations]
+    match node.condition_snapshot.operator_type:
+        case "and":
+            return all(beneath)
+        case "not":
+            return not any(beneath)
+    return any(beneath)
 
 
 def completions_seen(

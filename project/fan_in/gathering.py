@@ -6,7 +6,7 @@ what is known.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 from .asset_facts import StoredCompletion
@@ -113,13 +113,16 @@ class Gathering:
         """Yields the event ids of the newest completions that are dated after a time."""
         return (fact.id for fact in self._facts.values() if fact.at > at)
 
-    def all(
-        self, earlier: "Mapping[str | None, Collection[StoredCompletion]]"
+    def unused(
+        self,
+        earlier: "Mapping[str | None, Collection[StoredCompletion]]",
+        verdict_on: Callable[[StoredCompletion], Verdict],
     ) -> Iterator[StoredCompletion]:
-        """Yields the newest completion of each partition, and those kept before it."""
+        """Yields the completions that no request has used, as far as they are kept: of each
+        partition, what is older than a used one is used up with it."""
         for partition, fact in self._facts.items():
-            yield from earlier.get(partition, ())
-            yield fact
+            newest_first = (fact, *sorted(earlier.get(partition, ()), reverse=True))
+            yield from takewhile(lambda one: verdict_on(one).used_at is None, newest_first)
 
     # --- what became of it ---------------------------------------------------------------------
 

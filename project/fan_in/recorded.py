@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .condition_parts import Part
 from .downstreams import Downstream, KeyFacts
-from .evaluation_records import KnownPartitions, Seen, record_metadata
+from .evaluation_records import KnownPartitions, Seen, early_metadata, record_metadata
 from .rule import Batch, Completion
 from .windows import MOST_CLOCK_SKEW, Window, in_window
 
@@ -37,10 +37,22 @@ def record(part: Part, requested: Collection[str | None], tick: "AssetTick") -> 
         since=tick.since_of(downstream.key),
         to=tick.known_to,
         at=tick.at.timestamp(),
-        early={p: batch.without or () for p, batch in early.items()},
         rolled=rolled,
         lacking=lacking,
     )
+
+
+def early_record(
+    batches: Mapping[str | None, Batch], requested: Collection[str | None]
+) -> Mapping[str, Any]:
+    """Returns the metadata that records which of the requested partitions one part of the condition
+    takes for early.
+
+    Args:
+        batches: The early batches of the part, by partition.
+        requested: The partitions that are requested.
+    """
+    return early_metadata({p: b.without or () for p, b in batches.items() if p in requested})
 
 
 def _seen(

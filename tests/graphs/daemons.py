@@ -118,7 +118,8 @@ class Daemons(Launchpad):
             for run_id, request in tick.reserved_run_ids_with_requests:
                 if request.requires_backfill_daemon():
                     self.backfills[run_id] = ""
-                    self.history.append(BackfillStarted(run_id, self._requested_by(request), place))
+                    targets, at = self._requested_by(request), self.now - HOUR_0
+                    self.history.append(BackfillStarted(run_id, targets, place, at))
         if errors:
             self.history[place:] = [Ticked(self.now - HOUR_0, frozenset())]
             return {FAILED}

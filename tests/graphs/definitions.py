@@ -182,13 +182,22 @@ def _has(name: str) -> bool:
     return getattr(fan_in, name, None) is not None
 
 
-def duration(node: ast.expr) -> timedelta | None:
-    """Returns the hours that stand there, or None."""
-    number = ast.literal_eval(node)
-    return None if number is None else timedelta(hours=number)
+CALENDARS = {
+    "hour": fan_in.CalendarHour("UTC"),
+    "day": fan_in.CalendarDay("UTC"),
+    "week": fan_in.CalendarWeek("UTC"),
+}
 
 
-def windows(node: ast.expr) -> dict[str, timedelta | None]:
+def duration(node: ast.expr) -> Any:
+    """Returns the hours that stand there, a calendar's period, or None."""
+    found = ast.literal_eval(node)
+    if found is None or found in CALENDARS:
+        return CALENDARS.get(found)
+    return timedelta(hours=found)
+
+
+def windows(node: ast.expr) -> dict[str, Any]:
     """Returns the upstreams with windows of their own, if that is what stands there."""
     if not isinstance(node, ast.Dict):
         return {}
@@ -206,31 +215,33 @@ def optional_names(node: ast.expr) -> list[str]:
     return [name.id for name in ast.walk(node) if isinstance(name, ast.Name)]
 
 
-def _all_updated(
-    within: ast.expr | None = None,
-    at_least: ast.expr | None = None,
-    optional: ast.expr | None = None,
-    wait: ast.expr | None = None,
-    rollup: ast.expr | None = None,
-    count: ast.expr | None = None,
-) -> dg.AutomationCondition:
-    arguments: dict[str, Any] = {}
-    if rollup is not None:
-        is_true = isinstance(rollup, ast.Constant)
-        arguments["rollup"] = True if is_true else optional_names(rollup)
-    if count is not None:
-        arguments["count"] = counts(count)
-    if within is not None:
-        arguments["within"] = windows(within) or duration(within)
-    if optional is not None:
-        arguments["optional"] = optional_names(optional)
+def _otherwise(node: ast.expr) -> Any:
+    if isinstance(node, ast.Constant):
+        return fan_in.at_least(node.value)
+    return _condition(node)
+
+
+def _time_of_day(node: ast.expr) -> fan_in.TimeOfDay:
+    minutes = int(duration(node) / timedelta(minutes=1))
+    return fan_in.TimeOfDay(f"{minutes // 60:02}:{minutes % 60:02}", "UTC")
+
+
+_ARGUMENTS = {
+    "within": lambda node: windows(node) or duration(node),
+    "at_least": ast.literal_eval,
+    "optional": optional_names,
+    "rollup": lambda node: True if isinstance(node, ast.Constant) else optional_names(node),
+    "count": counts,
+    "deadline": duration,
+    "otherwise": _otherwise,
+    "missing_at_most": ast.literal_eval,
+    "no_sooner_than": duration,
+    "not_before": _time_of_day,
+}
+"""How each argument of all_upstreams_updated is read."""
+
+
+def _all_updated(wait: ast.expr | None = None, **fields: ast.expr) -> dg.AutomationCondition:
+    arguments: dict[str, Any] = {name: _ARGUMENTS[name](node) for name, node in fields.items()}
     waits = wait is not None and ast.literal_eval(wait)
-    enough = None if at_least is None else ast.literal_eval(at_least)
-    try:
-        return fan_in.all_upstreams_updated(**arguments, at_least=enough, wait_while_running=waits)
-    except TypeError:  # Before both were fields of this one.
-        if enough is None:
-            found = fan_in.all_upstreams_updated(**arguments)
-        else:
-            found = fan_in.upstreams_updated(enough, **arguments)
-        return found & ~C.in_progress() if waits else found
+    return fan_in.all_upstreams_updated(**arguments, wait_while_running=waits)

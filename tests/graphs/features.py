@@ -3,9 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 
 from tests.graphs.history import BackfillStarted, Fact, Materialized, RunEnded, RunStarted, Ticked
 from tests.graphs.notation import Do, Graph, GraphTimeline, Kind
+from tests.graphs.referee.hindsight import Hindsight
 
 
 def features(timeline: GraphTimeline) -> set[str]:
@@ -41,8 +43,14 @@ def features(timeline: GraphTimeline) -> set[str]:
         "settled",
         "running",
         "rollup",
+        "deadline",
+        "otherwise",
+        "missing_at_most",
+        "no_sooner_than",
+        "not_before",
     ):
         found |= {word} if any(word in c for c in conditions) else set()
+    found |= {"calendar"} if any("'" in c for c in conditions) else set()
     found |= {"expression"} if any(re.search("[|&]", c) for c in conditions) else set()
     found |= {"negation"} if any(re.search(r"~[a-z]\b", c) for c in conditions) else set()
     for step in timeline.steps:
@@ -77,6 +85,10 @@ _OF_STEPS = {
 def played_features(graph: Graph, history: Sequence[Fact]) -> set[str]:
     """Returns what came about when a timeline was played."""
     found, runs = set(), {}
+    seen = Hindsight(graph, tuple(history), timedelta(0))
+    targets = [(name, key) for name in graph.conditioned for key in graph[name].keys]
+    if any(map(seen.early_requests, targets)):
+        found.add("an early request")
     for fact in history:
         match fact:
             case Ticked(_, requested) if requested:

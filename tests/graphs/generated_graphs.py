@@ -160,6 +160,11 @@ def _rolled_up(
     if any(parts[dep.name] and not parts[name] and not dep.mapping for dep in deps):
         names = f"[{', '.join(dep.name for dep in many)}]"
     fields = "" if condition == "all" else f"{condition[4:-1]}, "
+    if draw(one_in(2)):
+        if "deadline" not in fields:
+            longest = 0.3 if "within" in fields else 1.5
+            fields += f"deadline={draw(st.sampled_from([0.1, longest]))}, "
+        fields += f"missing_at_most={draw(st.integers(1, 2))}, "
     return deps, read_condition(f"all({fields}rollup={names})")
 
 
@@ -193,10 +198,13 @@ _PATTERNS = {
 
 @st.composite
 def all_updated(draw: st.DrawFn, ups: Sequence[str], others: Sequence[str] = ()) -> str:
-    fields = []
+    fields, shortest = [], 24
     if draw(one_in(4)):
-        windows = ["1", "2", "48", "None", f"{{{draw(st.sampled_from(ups))}: 1}}"]
-        fields.append(f"within={draw(st.sampled_from(windows))}")
+        windows = {"1": 1, "2": 2, "48": 48, "None": 48, f"{{{draw(st.sampled_from(ups))}: 1}}": 1}
+        windows |= {"'hour'": 1, "'day'": 24}
+        window = draw(st.sampled_from(sorted(windows)))
+        fields.append(f"within={window}")
+        shortest = windows[window]
     if draw(one_in(5)):
         fields.append(f"at_least={draw(st.integers(1, len(ups)))}")
     elif len(ups) > 1 and draw(one_in(5)):
@@ -205,7 +213,32 @@ def all_updated(draw: st.DrawFn, ups: Sequence[str], others: Sequence[str] = ())
         fields.append(f"count={{{draw(st.sampled_from(ups))}: {draw(st.integers(2, 3))}}}")
     if draw(one_in(4)):
         fields.append("wait=True")
+    if draw(one_in(3)):
+        fields += draw(_deadlines(ups, shortest))
+    is_calendar = "'" in "".join(fields)
+    if draw(one_in(6)):
+        pace = _shorter(draw, (0.1, 0.6, 1.5, 13), shortest)
+        own = draw(st.sampled_from(["'hour'", "'day'"])) if is_calendar else pace
+        fields.append(f"no_sooner_than={own}")
+    if not is_calendar and draw(one_in(12)):
+        fields.append(f"not_before={_shorter(draw, (0.2, 0.5, 3), shortest)}")
     return f"all({', '.join(fields)})" if fields else "all"
+
+
+def _shorter(draw: st.DrawFn, times: Sequence[float], than: float) -> float:
+    return draw(st.sampled_from([time for time in times if time < than]))
+
+
+@st.composite
+def _deadlines(draw: st.DrawFn, ups: Sequence[str], shortest: float) -> list[str]:
+    """Draws a deadline, and mostly what is enough past it."""
+    fields = [f"deadline={_shorter(draw, (0.1, 0.1, 0.3, 0.7, 1.5, 13), shortest)}"]
+    if not draw(one_in(5)):
+        x, y = draw(st.sampled_from(ups)), draw(st.sampled_from(ups))
+        words = ("1", "1", x, f"{x} | {y}", f"{x} & {y}", f"{x} & ~{y}")
+        enough = draw(st.sampled_from(words))
+        fields.append(f"otherwise={enough}")
+    return fields
 
 
 def _expressions(ups: Sequence[str], deps: dict[str, str]) -> st.SearchStrategy[str]:
@@ -215,6 +248,7 @@ def _expressions(ups: Sequence[str], deps: dict[str, str]) -> st.SearchStrategy[
     leaves = [name, name, name, name.map(lambda n: f"up({n}, 1)"), all_updated(ups)]
     if above:
         leaves.append(st.sampled_from(above).map(lambda x: f"any_deps({x})"))
+        leaves.append(all_updated(above).map(lambda of_dep: f"any_deps({of_dep})"))
     leaf = st.one_of(leaves)
     guards = st.sampled_from(
         ["settled(0.5)", "settled(1)", "~running", "~upstreams_running", "cron", "~missing"]

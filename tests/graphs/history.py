@@ -28,6 +28,7 @@ class RunStarted:
         tick: The place of the tick that requested it, or None.
         parent: The run that it executes again, or None.
         backfill: The backfill that it belongs to, or None.
+        at: When, as far as pace asks.
     """
 
     run: str
@@ -35,6 +36,7 @@ class RunStarted:
     tick: int | None = None
     parent: str | None = None
     backfill: str | None = None
+    at: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class BackfillStarted:
     backfill: str
     targets: frozenset[Target]
     tick: int | None = None
+    at: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,16 @@ from dagster._core.utils import make_new_backfill_id, make_new_run_id
 
 from tests.graphs.definitions import dagster_key
 from tests.graphs.history import BackfillStarted
-from tests.graphs.workers import BACKFILL, RANGE_END, RANGE_START, Run, Submission, Workers, step_of
+from tests.graphs.workers import (
+    BACKFILL,
+    HOUR_0,
+    RANGE_END,
+    RANGE_START,
+    Run,
+    Submission,
+    Workers,
+    step_of,
+)
 from tests.support.pinned import HERE, PARTITION, REPOSITORY
 
 LOG = logging.getLogger("graphs")
@@ -189,7 +198,7 @@ class Launchpad(Workers):
                 )
             )
         self.backfills[backfill_id] = name
-        self.history.append(BackfillStarted(backfill_id, targets))
+        self.history.append(BackfillStarted(backfill_id, targets, at=self.now - HOUR_0))
 
     def cancel_backfill(self, name: str) -> None:
         """Cancels a backfill as the UI does: the daemon's next turns do it."""

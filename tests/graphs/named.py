@@ -17,6 +17,8 @@ MANY = "many downstreams"
 HELD = "held back"
 COUNT = "counts"
 HAND = "let go by hand"
+LATE = "deadlines"
+PACE = "pace"
 
 
 @dataclass(frozen=True)
@@ -238,5 +240,40 @@ NAMED = (
     Named(HELD, "not while an upstream runs", "d(a, b) = all & ~upstreams_running >> a b 1[a] . 1! . .", "010", "The batch has the newest a."),
     Named(HELD, "not for a re-execution that leaves it out", "e(a); d(e) = all(wait=True) >> 2[e d] 2! 3=2[e] 3+e . d! 3! . .", "100", "It has the selection of the run before it, and plans e alone."),
     Named(HELD, "waits for its retry", "d(a, b) = all(wait=True) >> a b . d#~ a b . 2=d[d] . 2! . .", "10010", "Dagster is about to run it again."),
+    # --- deadlines ---------------------------------------------------------------------------
+    Named(LATE, "one upstream, two deadlines", "d(a, b) = all(deadline=2, otherwise=1); e(a, c) = all(deadline=1, otherwise=c) >> a@0 .@1 .@2 c@2.5 . b . .", "d=01010 e=00100", "Each downstream has a wait of its own, and another enough."),
+    Named(LATE, "enough past the deadline, and whole by another part", "d(a, b, c) = a | all(deadline=2, otherwise=b) >> b@0 a@2 .@2.1 . c . b .", "1000", "It is a whole request by a, whatever the other part says: it uses up b, too."),
+    Named(LATE, "early by one part, then whole by another", "d(a, b, c) = a | all(deadline=2, otherwise=b) >> b@0 .@2 . a . b c . .", "10100", "The early request used up nothing; a's uses up b."),
+    Named(LATE, "what is withheld begins a wait", "d(a, b) = all(deadline=2, otherwise=1) >> 1[a d]@0 1+a .@2 b . . 1! . a . b .", "010010", "It is not ready; b is, and two hours after a it is enough."),
+    Named(LATE, "what is withheld comes late", "d(a, b) = all(deadline=2, otherwise=1) >> 1[a d]@0 1+a .@2 b@2.1 .@2.2 1^ . .", "0110", "The launch never started d: with its a the batch of the early request is whole."),
+    Named(LATE, "one of two that are built together is late", "{r(a, b) = all(deadline=2, otherwise=1); c(r, x) = all} >> a@0 .@2 r! b . x@3 . .", "r=1110 c=1110", "They are requested together, of r early: it used up nothing."),
+    Named(LATE, "its launch makes what was missing", "u(r) = all; d(u, w) = all(deadline=2, otherwise=w) >> w@0 r@2 . u! . d! u . w . .", "u=10000 d=10010", "One run makes u and then d: a whole request, which uses up w."),
+    Named(LATE, "its launch makes some of what was missing", "u(r) = all; d(u, w, v) = all(deadline=2, otherwise=w) >> w@0 r@2 . u! d! v . . u .", "u=1000 d=1001", "v is missing all the same: w stays, and the u of the run is used."),
+    Named(LATE, "a backfill makes what was missing", "[x,y]; w[]; u(r) = all; d[](u, w) = all(deadline=2, otherwise=w) >> w@0 r/x@2 r/y . * u/x! u/y! * d! * u/x . w .", "u/x=100 u/y=100 d=101", "It is a whole request, and the w of it is used."),
+    Named(LATE, "two parts are missing, and one is made", "[us,eu,de,fr]; b[]; s(r) = all; d[](s:all, b) = all(rollup=s, missing_at_most=2, deadline=2) >> s/us,eu? b@0.1 r/de@2 r/us . * s/de! s/us! * d! * . s/fr . b .", "s/de=1000 s/us=1000 d=1010", "The backfill makes one of the two: an early request, and b is not used up."),
+    Named(LATE, "early, and given back", "u(r) = all; d(u, w) = all(deadline=2, otherwise=w) >> w@0 r@2 .@2.1 u#@2.2 . d! u . .", "u=1000 d=1110", "u failed, and d was never started: it is requested early once more, and alone."),
+    Named(LATE, "an upstream without partitions begins no wait", "[x,y]; c[]; d(a, c) = all(deadline=2, otherwise=1) >> c@0 .@3 a/x@4 . a/y@30 .@32 .", "d/x=0100 d/y=0010", "Or each partition would be late for ever."),
+    Named(LATE, "most of a week", "h[daily]; w[weekly](h) = all(rollup=h, missing_at_most=1, deadline=2) >> h/d1..d6?@0 .@2 h/d8..d12?@3 .@5 h/d7?@6 . . h/d3? .", "w/w1=10101", "Six days are enough past the deadline, five are not; the seventh makes it whole."),
+    Named(LATE, "days that can never be are not missing", "h[daily@3]; w[weekly](h) = all(rollup=h, missing_at_most=1, deadline=2) >> h/d4..d7?@0 .@1 .@2 .", "w/w1=010", "Of those that there are, one is missing."),
+    Named(LATE, "all may be missing", "s[us,eu]; d(s:all) = all(rollup=s, missing_at_most=2, deadline=2); e(s:all) = all(rollup=s, missing_at_most=1, deadline=2) >> s/us@0 .@2 s/eu@3 . .", "e=110", "Then none is asked for: d is false, and its line says so."),
+    Named(LATE, "a day that was requested has no deadline", "[daily]; d(a, b) = all(deadline=2, otherwise=1) >> a/d1@0 b/d1 a/d2 .@1 a/d1@1.5 .@2.2 .@4 b/d1 . .", "d/d1=10010 d/d2=01000", "What comes later is a repair; another day has its own wait."),
+    Named(LATE, "a deadline of any dep", "u(x, y); v(y, z); d(u, v) = any_deps(all(deadline=2, otherwise=x)) >> x@0 .@2 . z@3 . y . .", "10010", "Of u it is early, and uses up nothing, whatever v has."),
+    Named(LATE, "a deadline of any dep, and all of them", "u(x, y); d(u, v) = all | any_deps(all(deadline=2, otherwise=x)) >> u@0 x . .@2.05 v . y . .", "01100", "A whole batch by the other part uses up x."),
+    Named(LATE, "two parts have a deadline", "d(a) = all(deadline=1) | all(deadline=2); e(a) = all(deadline=1) & all >> a . .", "e=10", "A condition has one: d is false, and stops nobody."),
+    Named(LATE, "one object with too long a deadline", "d(a, b) = all(within={a: 48}, deadline=30); e(a) = all(within={a: 48}, deadline=30) >> a@0 b . .", "e=10", "What waits for b has a day: d is false, and its line says so."),
+    Named(LATE, "new code brings the deadline nearer", "d(a, b) = all(deadline=2, otherwise=1) >> a@0 . (d = all(deadline=1, otherwise=1))@1.2 . . b . .", "01010", "The wait goes on, and is past it at the first tick."),
+    Named(LATE, "an early request is deleted", "d(a, b) = all(deadline=2, otherwise=1) >> a@0 .@2 (delete d) . (lose state) . b .", "1001", "It was made, and used up nothing."),
+    Named(LATE, "a late clock of a used part begins no wait", "s[x,y]; d(s:all, b) = all(rollup=s, deadline=0.5, otherwise=b) >> s/x,y?@2 b . s/x?@2.3<0.8 b@2.4 .@2.5 .@2.91", "101", "It is older than the s/x that was used; the wait began with b."),
+
+    # --- pace --------------------------------------------------------------------------------
+    Named(PACE, "too soon after a joint run", "d(a, b) = all(no_sooner_than=2) >> 1[a d]@0 1+a b . 1! . a .@1.9 .@2 .", "00010", "A run by hand that uses up counts, from its beginning."),
+    Named(PACE, "a partition too soon after its run", "[x,y]; a[]; d!(a) = all(no_sooner_than=2) >> a@0 . * [d]/x@1 a .@2 .@2.05 .@3 .", "d/x=10010 d/y=10100", "One backfill made both, and a hand one of them again."),
+    Named(PACE, "given back, and not too soon", "u(r) = all; d(u) = all(no_sooner_than=2) >> u@0 r . u# . d! u@1 .@1.9 .@2.2 .", "u=10000 d=11010", "What was given back was no request."),
+    Named(PACE, "an early request is no request for pace", "d(a, b) = all(no_sooner_than=1, deadline=2, otherwise=1) >> a@0 b . a@0.1 .@2.1 b . .", "1110", "Or the late one would wait for it."),
+    Named(PACE, "too soon for one part", "d(a, b, c) = a | all(at_least=2, no_sooner_than=2) >> a@0 . b c . a . b c .@2.2 .@2.3", "10101", "Pace holds its own part, and counts what the other requested."),
+    Named(PACE, "not before nine, by asset", "d(a) = all(not_before=9); e(a) = all >> a@7 .@8.9 .@9 a@12 . a@23 .@24.5 .@33", "d=01101 e=10110", "Later in the day it goes at once, and in the night it waits."),
+    Named(PACE, "once a day, by partition", "[x,y]; d(a) = all(no_sooner_than='day') >> a/x@20 . a/x@22 a/y . .@24", "d/x=101 d/y=010", "At midnight the partition that waited may go."),
+    Named(PACE, "the same hour, and the same day", "d(a, b) = all(within='hour'); e(a, b) = all(within='day') >> a@0.5 .@0.9 b@1.1 . a@1.5 .", "d=001 e=010", "For d the first a is of another hour."),
+    Named(PACE, "a joint run over midnight", "d(a, b) = all(within='day', deadline=2, otherwise=1) >> 1[a d]@23 1+a b@23.5 .@24.5 1# . a@25 .@26.9 .@27", "0001", "What it withheld is of yesterday, and the wait is today's."),
 )
 # fmt: on

@@ -13,19 +13,26 @@ without deps::
     {r(a, b) = all; c(r)}       outputs of one multi-asset that cannot be subset
     [x,y]                       the partitions of each asset that names none of its own
     d[x,y](a)   c[]   h[daily]  partitions of its own; none; d1 to d14 (w1, w2 are [weekly])
-    h[daily@3]                  daily partitions that begin with d3
+    h[daily@3]                  daily partitions that begin with d3; all are over before hour 0
     d(a:x, b:last, h:time)      mappings: SpecificPartitions(["x"]), LastPartition, TimeWindow
     d(h:time?)   d(h:time-1)    TimeWindow, and upstream partitions may be nonexistent; one more
     d(a:x+y)   d(a:all)         several SpecificPartitions; AllPartitionMapping
     backfills=no                emit_backfills of the sensor; it is yes
     default=all                 default_condition of the sensor, for assets with none of their own
 
-A condition is made of ``|``, ``&``, ``~`` and: ``all``, ``all(within=1, at_least=2, optional=c,
-wait=True)``, ``all(within={a: 1}, count={a: 2})``, ``all(rollup=h)``, ``all(rollup=True)`` of every
-upstream, ``up(a, 1)`` (``a`` alone is ``up(a)``), ``settled(1)``, ``running``,
-``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's own ``missing``,
-``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window; unless said it is
-a day, and ``wait`` is False.
+A condition is made of ``|``, ``&``, ``~`` and: ``all``, ``up(a, 1)`` (``a`` alone is ``up(a)``),
+``settled(1)``, ``running``, ``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's
+own ``missing``, ``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window;
+unless said it is a day, and ``wait`` is False::
+
+    all(within=1, at_least=2, optional=c, wait=True)
+    all(within={a: 1}, count={a: 2})        a window of its own; ready with two completions
+    all(rollup=h)   all(rollup=True)        h is rolled up; every upstream is
+    all(deadline=2)                         a wait of two hours
+    all(deadline=2, otherwise=a | (b & ~c)) after which this is enough; 1 is any one of them
+    all(rollup=h, missing_at_most=1, deadline=2)
+    all(no_sooner_than=2, not_before=9)     after the last request; before nine (in UTC) nothing
+    all(within='day', no_sooner_than='day') this day, in UTC; also 'hour' and 'week'
 
 What happens. A run ``[a d]`` has assets, and the partition of those that have partitions; a run
 with a number goes on, and is spoken of by that number, or by an asset in it (then the oldest such

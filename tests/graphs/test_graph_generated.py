@@ -24,7 +24,8 @@ FEATURES = {
     *("partitions", "with and without partitions", "time partitions", "mapping", "single_run"),
     *("source", "observation", "key_only", "report", "late clock", "without backfills"),
     *("expression", "negation", "any_deps", "within", "at_least", "optional", "wait", "settled"),
-    *("count", "let go", "rollup"),
+    *("count", "let go", "rollup", "deadline", "otherwise", "missing_at_most"),
+    *("no_sooner_than", "not_before", "calendar"),
     *("running", "joint run", "a run that goes on", "range run", "backfill by hand", "failure"),
     *("cancellation", "will retry", "re-execution", "new code", "deletion", "lost state"),
 }

@@ -90,7 +90,10 @@ def test_nothing_of_a_graph_is_lost_when_it_is_defined():
 # --- the referee of long histories ---------------------------------------------------------------
 
 OTHER_FACTS = (Do.REDEPLOY, Do.DELETE, Do.LOSE_STATE)
-SPEAKS_OF_TIME = ("~", "settled", "cron", "missing", "running", "any_deps", "all_deps")
+SPEAKS_OF_TIME = (
+    *("~", "settled", "cron", "missing", "running", "any_deps", "all_deps"),
+    *("deadline", "no_sooner_than", "not_before"),
+)
 
 
 def _waits_alone(named: Named) -> bool:

@@ -147,7 +147,14 @@ class Workers(PinnedInstance):
         run = Run(stored.run_id, f"r{len(self.runs)}", targets, set(targets), backfill=backfill)
         self.runs.append(run)
         self.history.append(
-            RunStarted(run.id, targets, submission.tick, submission.parent, backfill)
+            RunStarted(
+                run.id,
+                targets,
+                submission.tick,
+                submission.parent,
+                backfill,
+                self.now - HOUR_0,
+            )
         )
 
     def planned(self, keys: Iterable[dg.AssetKey], tags: Any) -> frozenset[Target]:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from tests.graphs.history import BackfillStarted, Fact, RunStarted
 from tests.graphs.notation import Graph, GraphTimeline, Kind, Target, named_in
 from tests.graphs.referee import due
+from tests.graphs.referee.asked import Asked, Window, is_within
 from tests.graphs.referee.completions import Completion
 from tests.graphs.referee.hindsight import Hindsight
 from tests.graphs.referee.launches import Launch
@@ -201,14 +202,14 @@ class Versions(Hindsight):
 class AnyPart(Hindsight):
     """Takes any partition for all that are rolled up."""
 
-    def is_rolled_up(self, upstream: str, own: Target, within: timedelta | None) -> bool:
+    def is_rolled_up(self, upstream: str, own: Target, within: Window, spared: int = 0) -> bool:
         return self.is_ready(upstream, own, within)
 
 
 class AllNew(Hindsight):
     """Asks for something new of each partition that is rolled up."""
 
-    def is_rolled_up(self, upstream: str, own: Target, within: timedelta | None) -> bool:
+    def is_rolled_up(self, upstream: str, own: Target, within: Window, spared: int = 0) -> bool:
         newest = self.newest_of_each(upstream, own)
         return all(c is not None and self.is_new(c, own, within) for c in newest)
 
@@ -216,16 +217,16 @@ class AllNew(Hindsight):
 class AllYoung(Hindsight):
     """Asks that each partition that is rolled up be inside of the window."""
 
-    def is_rolled_up(self, upstream: str, own: Target, within: timedelta | None) -> bool:
+    def is_rolled_up(self, upstream: str, own: Target, within: Window, spared: int = 0) -> bool:
         newest = self.newest_of_each(upstream, own)
-        young = all(c and (within is None or self.at - c.dated < within) for c in newest)
+        young = all(c and is_within(within, c.dated, self.at) for c in newest)
         return young and super().is_rolled_up(upstream, own, within)
 
 
 class OneMark(Hindsight):
     """Keeps one mark of what is used for all partitions of an upstream."""
 
-    def is_new(self, completion: Completion, own: Target, within: timedelta | None) -> bool:
+    def is_new(self, completion: Completion, own: Target, within: Window) -> bool:
         used = self.consumed(completion.target[0], own)
         return super().is_new(completion, own, within) and all(completion > one for one in used)
 
@@ -240,8 +241,36 @@ class NoneBefore(Hindsight):
 class Everything(Hindsight):
     """Rolls up for a downstream without partitions what no mapping names."""
 
-    def cannot_roll_up(self, upstream: str, own: Target) -> bool:
+    def cannot_roll_up(self, upstream: str, own: Target, asked: Asked) -> bool:
         return False
+
+
+class EarlyAlone(Hindsight):
+    """Takes a request for early though its own launch makes what was missing."""
+
+    def is_early(self, place: int, own: Target) -> bool:
+        return self.before(place).lacking(own) is not None
+
+
+class WithheldLater(Hindsight):
+    """Lets a wait begin with what is ready or may be, and not with what a launch withholds."""
+
+    def begins_wait(
+        self, completion: Completion, asked: Asked, own: Target, of: str | None
+    ) -> bool:
+        launch = self.joint(completion, own)
+        is_withheld = launch is not None and self.is_to_make(launch, own)
+        return not is_withheld and super().begins_wait(completion, asked, own, of)
+
+
+class AnyRequestPaces(Hindsight):
+    """Lets each request hold the next, early or given back."""
+
+    def is_held_by_pace(self, asked: Asked, own: Target) -> bool:
+        times = [self.time_of(place) for place in self.requests(own)]
+        paced = asked.pace is not None
+        held = paced and any(is_within(asked.pace, time, self.at) for time in times)
+        return held or super().is_held_by_pace(asked, own)
 
 
 class Newest(Hindsight):
@@ -262,11 +291,11 @@ class Planned(Hindsight):
 class Strict(Hindsight):
     """Does not fire where a given name is nobody's upstream, for any asset."""
 
-    def holds(self, node: ast.expr, own: Target) -> bool:
+    def holds(self, node: ast.expr, own: Target, of: str | None = None) -> bool:
         text = ast.unparse(node)
         if "optional" in text and not set(named_in_optional(text)) <= set(self.upstreams(own)):
             return False
-        return super().holds(node, own)
+        return super().holds(node, own, of)
 
 
 def named_in_optional(text: str) -> list[str]:
@@ -323,6 +352,9 @@ WRONG = (
     Wrong(OneMark, "a late day"),
     Wrong(NoneBefore, "before the first day"),
     Wrong(Everything, "no mapping is named"),
+    Wrong(EarlyAlone, "its launch makes what was missing"),
+    Wrong(WithheldLater, "what is withheld begins a wait"),
+    Wrong(AnyRequestPaces, "given back, and not too soon"),
 )
 
 

@@ -894,6 +894,20 @@ MUTANTS = (
         "one day is repaired",
     ),
     Mutant(
+        "takes a request for early though another part was whole",
+        "evaluation_records",
+        "for p, without in known.items() if not _is_whole(root, p, by_node)}",
+        "for p, without in known.items()}",
+        "enough past the deadline, and whole by another part",
+    ),
+    Mutant(
+        "lets a wait begin with what is older than a used completion of its partition",
+        "gathering",
+        "yield from takewhile(",
+        "yield from filter(",
+        "a late clock of a used part begins no wait",
+    ),
+    Mutant(
         "keeps one mark for all partitions",
         "evaluation_records",
         "if self.rolled is not None and upstream in self.rolled.recent:",

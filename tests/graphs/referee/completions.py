@@ -7,6 +7,7 @@ from datetime import timedelta
 from tests.graphs.history import BackfillEnded, Materialized, Observed, Ticked
 from tests.graphs.notation import Target
 
+from .asked import Window, is_within
 from .launches import Launch, Launches
 from .upstreams import ANY
 
@@ -64,6 +65,10 @@ class Completions(Launches):
             return not self.was_canceled(launch, own)
         return False
 
+    def is_early(self, place: int, own: Target) -> bool:
+        """Whether a request was made past its deadline, of less than a whole batch."""
+        return False
+
     def was_canceled(self, launch: Launch, own: Target) -> bool:
         ends = [self.end_of(run.run) for _, run in launch.runs if own in run.targets]
         if launch.backfill and any(
@@ -76,7 +81,7 @@ class Completions(Launches):
     def cuts(self, own: Target) -> Iterator[tuple[int, set[str] | None]]:
         """Yields each place before which all is used up, and of which upstreams (None: of all)."""
         for place in self.requests(own):
-            if not self.is_given_back(place, own):
+            if not self.is_given_back(place, own) and not self.is_early(place, own):
                 yield place, self.named(own, place)
         for place, fact in enumerate(self.facts):
             if isinstance(fact, Materialized) and fact.run is None and fact.target == own:
@@ -126,9 +131,7 @@ class Completions(Launches):
                 return launch
         return None
 
-    def is_ready(
-        self, upstream: str, own: Target, within: timedelta | None, count: int = 1
-    ) -> bool:
+    def is_ready(self, upstream: str, own: Target, within: Window, count: int = 1) -> bool:
         """Whether an upstream's newest completion is new, young enough and nobody's to use, and
         there are so many like it."""
         newest = self.newest(upstream, own)
@@ -137,12 +140,10 @@ class Completions(Launches):
         of_all = self.completions(upstream, own)
         return sum(self.counts(one, upstream, own, within) for one in of_all) >= count
 
-    def counts(
-        self, completion: Completion, upstream: str, own: Target, within: timedelta | None
-    ) -> bool:
+    def counts(self, completion: Completion, upstream: str, own: Target, within: Window) -> bool:
         """Whether a completion is not used, nor older than one that is, young enough, and made by
         no launch that still has the downstream to make."""
-        if within is not None and self.at - completion.dated >= within:
+        if not is_within(within, completion.dated, self.at):
             return False
         if any(completion <= used for used in self.consumed(upstream, own)):
             return False
@@ -157,18 +158,19 @@ class Completions(Launches):
             for key in self.mapped(upstream, own)
         ]
 
-    def is_rolled_up(self, upstream: str, own: Target, within: timedelta | None) -> bool:
-        """Whether every partition of an upstream is there, whenever it was made, and one is new."""
+    def is_rolled_up(self, upstream: str, own: Target, within: Window, spared: int = 0) -> bool:
+        """Whether every partition of an upstream is there but for so many, whenever it was made,
+        and one is new."""
         if not self.graph[upstream].partitions:
             return self.is_ready(upstream, own, within)
         newest = self.newest_of_each(upstream, own)
-        if not newest or None in newest or self.lacks(upstream, own):
+        if newest.count(None) > spared or (self.lacks(upstream, own) and not spared):
             return False
         return any(c is not None and self.is_new(c, own, within) for c in newest)
 
-    def is_new(self, completion: Completion, own: Target, within: timedelta | None) -> bool:
+    def is_new(self, completion: Completion, own: Target, within: Window) -> bool:
         """Whether the newest completion of a partition is young enough, and nobody's to use."""
-        if within is not None and self.at - completion.dated >= within:
+        if not is_within(within, completion.dated, self.at):
             return False
         upstream, key = completion.target
         used = [c for c in self.consumed(upstream, own) if c.target[1] == key]

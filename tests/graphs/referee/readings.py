@@ -19,6 +19,10 @@ class Reading:
         retry_runs: A failed run that Dagster will retry counts as unfinished for ``wait``.
         part_again_uses: A re-execution that makes an upstream, too, uses up what others completed
             before it.
+        any_request_leaves_over: What a request left over, that no quorum asked for, begins no wait
+            either, and whatever any part of the condition took for ready was in its batch.
+        enough_is_whole: An early request below a quorum is a whole one if its own launch makes
+            enough for the quorum, and not only if it makes all that was missing.
     """
 
     part_again_holds: bool = True
@@ -27,6 +31,8 @@ class Reading:
     any_partition_requested: bool = False
     retry_runs: bool = True
     part_again_uses: bool = False
+    any_request_leaves_over: bool = False
+    enough_is_whole: bool = False
 
 
 FIRST = Reading()

@@ -3,32 +3,63 @@
 import ast
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
-from tests.graphs.history import Fact, Redeployed
-from tests.graphs.notation import DAYS, Graph, Kind, Target, named_in
+from tests.graphs.history import Fact, Materialized, Redeployed
+from tests.graphs.notation import DAYS, RESERVED, Graph, Kind, Target, named_in
 
 from .readings import FIRST, Reading
 
 ANY = "any partition"
-OF_DEPS = re.compile(r"(any|all)_deps\([^()]*\)")
+OF_DEPS = re.compile(r"(any|all)_deps\([^()]*(\([^()]*\))?[^()]*\)")
 
 
 @dataclass(frozen=True)
 class Upstreams:
-    """The graph, and all that has happened before a tick."""
+    """The graph, and all that has happened before a tick.
+
+    Args:
+        graph: The graph.
+        facts: What has happened.
+        at: The time of the tick.
+        reading: How the contract is read.
+        whole: Whether whole batches alone are asked about, as if no deadline had passed.
+        lacked: What was lacking at requests that were looked at already.
+    """
 
     graph: Graph
     facts: Sequence[Fact]
     at: timedelta
     reading: Reading = FIRST
+    whole: bool = False
+    lacked: dict[tuple[int, Target], Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def upstreams(self, own: Target) -> list[str]:
-        """The upstreams of a downstream's partition; not what is only built together with it."""
-        together = self.graph.together(own[0])
-        names = [dep.name for dep in self.graph[own[0]].deps if dep.name not in together]
+    def time_of(self, place: int) -> timedelta:
+        """When something happened."""
+        fact = self.facts[place]
+        return fact.dated if isinstance(fact, Materialized) else fact.at
+
+    def before(self, place: int) -> "Upstreams":
+        """What there was when something happened, and the code of then."""
+        graph = self.graph
+        for fact in reversed(self.facts[place:]):
+            if isinstance(fact, Redeployed):
+                graph = graph.with_condition(fact.name, fact.before)
+        facts, at = self.facts[:place], self.time_of(place)
+        return replace(self, graph=graph, facts=facts, at=at, whole=False)
+
+    def upstreams(self, own: Target, of: str | None = None) -> list[str]:
+        """The upstreams of a downstream's partition, or of a dep through which it asks; not what is
+        only built together with it."""
+        names = self.all_upstreams(of or own[0])
         return [name for name in names if self.mapped(name, own) or self.lacks(name, own)]
+
+    def all_upstreams(self, name: str) -> list[str]:
+        """The upstreams of an asset, of whatever partition."""
+        together = self.graph.together(name)
+        return [dep.name for dep in self.graph[name].deps if dep.name not in together]
 
     def mapped(self, upstream: str, own: Target) -> Sequence[str | None]:
         """The partitions of an upstream that count for a downstream's partition."""
@@ -87,15 +118,26 @@ class Upstreams:
         mapping = next((d.mapping for d in self.graph[downstream].deps if d.name == upstream), "")
         theirs, ours = self.graph[upstream].partitions, self.graph[downstream].partitions
         one_to_one = theirs == ours and mapping in ("", "time", "time?")
-        return bool(theirs) and not one_to_one and bool(ours or mapping)
+        return bool(theirs) and not one_to_one and bool(ours or mapping not in ("", "all"))
 
     def between(self, upstream: str, downstream: str) -> str | None:
         """The dep through which an upstream is asked, where it is asked of deps alone: the first
         that has it as a dep itself."""
         asked = named_in(OF_DEPS.sub("missing", self.graph.condition(downstream) or ""))
-        deps = sorted(dep.name for dep in self.graph[downstream].deps if not dep.mapping)
-        theirs = [d for d in deps if upstream in (dep.name for dep in self.graph[d].deps)]
+        deps = sorted(dep.name for dep in self.graph[downstream].deps)
+        theirs = [
+            dep
+            for dep in deps
+            if upstream in (one.name for one in self.graph[dep].deps)
+            and self.may_ask(dep, downstream)
+        ]
         return None if upstream in asked or not theirs else theirs[0]
+
+    def may_ask(self, dep: str, downstream: str) -> bool:
+        """Whether what is so of a partition of a dep says something of one of the downstream."""
+        ours, theirs = self.graph[downstream].partitions, self.graph[dep].partitions
+        mapping = next(one.mapping for one in self.graph[downstream].deps if one.name == dep)
+        return not ours or (theirs == ours and mapping in ("", "time", "time?"))
 
     def condition_at(self, name: str, place: int) -> str:
         """The condition that an asset had."""
@@ -106,11 +148,25 @@ class Upstreams:
 
     def named(self, own: Target, place: int) -> set[str]:
         """The upstreams that a downstream's condition named anywhere."""
-        condition = self.condition_at(own[0], place)
-        found = set(named_in(condition))
-        if any(word in condition for word in ("all", "settled", "upstreams_running")):
-            found |= set(self.upstreams(own))
-        return found
+        tree = ast.parse(self.condition_at(own[0], place) or "None", mode="eval").body
+        return self._named(tree, own, None)
+
+    def _named(self, node: ast.expr, own: Target, of: str | None) -> set[str]:
+        match node:
+            case ast.BinOp(left, _, right):
+                return self._named(left, own, of) | self._named(right, own, of)
+            case ast.UnaryOp(_, operand):
+                return self._named(operand, own, of)
+            case ast.Call(ast.Name("any_deps" | "all_deps"), [operand]):
+                deps = self.upstreams(own, of)
+                return set().union(*(self._named(operand, own, dep) for dep in deps))
+            case ast.Call(ast.Name("up"), [ast.Name(name), *_]):
+                return {name}
+            case ast.Call() | ast.Name("all" | "upstreams_running"):
+                return set(self.upstreams(own, of))
+            case ast.Name(name) if name not in RESERVED:
+                return {name}
+        return set()
 
 
 def _before(key: str) -> str:

@@ -1,0 +1,297 @@
+"""Since when a batch is waited for, what is enough past the deadline, and what pace holds."""
+
+import ast
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from tests.graphs.history import Ticked
+from tests.graphs.notation import Target
+
+from .asked import A_DAY, ONCE, PERIODS, Asked, all_of, hours, is_enough, is_within
+from .completions import Completion, Completions
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """What an early request was made without.
+
+    Args:
+        needed: How many of these make it whole.
+        of_each: For each upstream that was missing, its partitions, of which one makes it ready; of
+            a rollup, those that were not there, all of which do.
+    """
+
+    needed: int
+    of_each: tuple[tuple[set[Target], bool], ...]
+
+
+class Waits(Completions):
+    """The waits of a downstream's partition before a tick."""
+
+    def ready(self, asked: Asked, own: Target, of: str | None = None, spared: int = 0) -> set[str]:
+        """The upstreams that are ready, or are but for so many of their partitions."""
+        rolled = self.rolled_by(asked, own, of)
+        return {
+            name
+            for name in self.upstreams(own, of)
+            if (
+                self.is_rolled_up(name, own, asked.window(name), spared)
+                if name in rolled
+                else self.is_ready(name, own, asked.window(name), asked.count(name))
+            )
+        }
+
+    def rolled_by(self, asked: Asked, own: Target, of: str | None) -> set[str]:
+        """The upstreams that it rolls up."""
+        if isinstance(asked.rollup, ast.Constant):
+            return set(self.upstreams(own, of))
+        return set() if asked.rollup is None else self.named_by(asked.rollup, own)
+
+    def is_whole(
+        self, asked: Asked, ready: Collection[str], own: Target, of: str | None = None
+    ) -> bool:
+        """Whether these make a whole batch."""
+        if asked.at_least is not None:
+            return len(ready) >= asked.at_least
+        needed = set(self.upstreams(own, of)) - asked.optional
+        return bool(needed) and needed <= set(ready)
+
+    def all_updated(self, asked: Asked, own: Target, of: str | None = None) -> bool:
+        """Whether an ``all`` holds."""
+        if not self.upstreams(own, of) or self.can_never_be(asked, own, of):
+            return False
+        if (asked.waits and self.is_running(own)) or self.is_held_by_pace(asked, own):
+            return False
+        ready = self.ready(asked, own, of)
+        return self.is_whole(asked, ready, own, of) or self.is_enough_early(asked, own, of)
+
+    # --- the wait ----------------------------------------------------------------------------
+
+    def since(self, asked: Asked, own: Target, of: str | None = None) -> timedelta | None:
+        """When the wait began: with the oldest completion that counts for it."""
+        waiting = [
+            completion.dated
+            for name in self.upstreams(own, of)
+            for completion in self.completions(name, own)
+            if self.begins_wait(completion, asked, own, of)
+        ]
+        return min(waiting, default=None)
+
+    def begins_wait(
+        self, completion: Completion, asked: Asked, own: Target, of: str | None
+    ) -> bool:
+        """Whether it is unused, withheld or not, and inside its window, and neither optional, nor
+        of every partition, nor left over."""
+        name, key = completion.target
+        if not is_within(asked.window(name), completion.dated, self.at):
+            return False
+        if name in asked.optional or (
+            own[1] is not None and list(self.mapped(name, own)) == [None]
+        ):
+            return False
+        used = self.consumed(name, own)
+        if name in self.rolled_by(asked, own, of):
+            used = [one for one in used if one.target[1] == key]
+        if any(completion <= one for one in used):
+            return False
+        return not self.was_left_over(completion, asked, own, of)
+
+    def was_left_over(
+        self, completion: Completion, asked: Asked, own: Target, of: str | None
+    ) -> bool:
+        """Whether the last request had enough without it, and it is not so late that it could be of
+        the next."""
+        if asked.at_least is None and not asked.optional:
+            return False
+        places = [place for place, _ in self.cuts(own)]
+        last = max(places, key=lambda place: (self.time_of(place), place), default=None)
+        if last is None or not isinstance(self.facts[last], Ticked):
+            return False
+        then = self.before(last)
+        with_it = then.ready(asked, own, of)
+        if self.reading.any_request_leaves_over:
+            with_it = then.members(own)
+        elif not then.is_whole(asked, with_it, own, of):
+            return False
+        name, requested_at = completion.target[0], self.time_of(last)
+        is_near = is_within(asked.window(name), requested_at, completion.dated)
+        return name not in with_it and is_near
+
+    def members(self, own: Target) -> set[str]:
+        """The upstreams that are ready by any part of the condition."""
+        found: set[str] = set()
+        for node, of in self.leaves(self.condition_of(own), own):
+            match node:
+                case ast.Name("all") | ast.Call(ast.Name("all")):
+                    found |= self.ready(Asked.read(node), own, of)
+                case ast.Name(name) | ast.Call(ast.Name("up"), [ast.Name(name)]):
+                    found |= {name} if self.is_ready(name, own, A_DAY) else set()
+                case ast.Call(ast.Name("up"), [ast.Name(name), window]):
+                    found |= {name} if self.is_ready(name, own, hours(window)) else set()
+        return found
+
+    # --- past the deadline -------------------------------------------------------------------
+
+    def is_past_deadline(self, asked: Asked, own: Target, of: str | None = None) -> bool:
+        """Whether the deadline of the wait has passed. A partition of time has ended before hour 0,
+        and has none once it was requested."""
+        since = self.since(asked, own, of)
+        if asked.deadline is None or since is None:
+            return False
+        if self.graph[own[0]].is_time and (any(self.cuts(own)) or self.early_requests(own)):
+            return False
+        return self.at - since >= asked.deadline
+
+    def is_enough_early(self, asked: Asked, own: Target, of: str | None = None) -> bool:
+        """Whether what is there is enough past the deadline, and was not requested in this wait."""
+        if self.whole or not asked.may_be_early or not self.is_past_deadline(asked, own, of):
+            return False
+        since = self.since(asked, own, of)
+        if any(self.time_of(place) >= since for place in self.early_requests(own)):
+            return False
+        ready = self.ready(asked, own, of, asked.missing or 0)
+        if asked.missing is not None and self.is_whole(asked, ready, own, of):
+            return True
+        return asked.otherwise is not None and bool(ready) and is_enough(asked.otherwise, ready)
+
+    def early_requests(self, own: Target) -> list[int]:
+        """The places of the ticks that requested a downstream's partition early."""
+        return [
+            place
+            for place in self.requests(own)
+            if self.is_early(place, own) and not self.is_given_back(place, own)
+        ]
+
+    def is_early(self, place: int, own: Target) -> bool:
+        """Whether a request was made past its deadline, of less than a whole batch, and its own
+        launch does not make what was missing."""
+        if (place, own) not in self.lacked:
+            self.lacked[place, own] = self.before(place).lacking(own)
+        lacking = self.lacked[place, own]
+        if lacking is None:
+            return False
+        launches = self.launches().values()
+        made = [one.targets for one in launches if one.tick == place and own in one.targets]
+        makes = set().union(*made)
+        ready = [of <= makes if all_of_it else of & makes for of, all_of_it in lacking.of_each]
+        return sum(map(bool, ready)) < lacking.needed
+
+    def lacking(self, own: Target) -> Lacking | None:
+        """What a request of now is made without; None if a whole batch is there by some part."""
+        whole = replace(self, whole=True)
+        early = [
+            (asked, of)
+            for asked, of in self.asks(own)
+            if asked.may_be_early
+            and self.all_updated(asked, own, of)
+            and not whole.all_updated(asked, own, of)
+        ]
+        if not early or whole.holds(self.condition_of(own), own):
+            return None
+        of_each = [self.lacking_of(asked, own, of) for asked, of in early]
+        needed = sum(map(len, of_each))
+        (asked, of), *others = early
+        if self.reading.enough_is_whole and asked.at_least is not None and not others:
+            needed = asked.at_least - len(self.ready(asked, own, of))
+        return Lacking(needed, tuple(one for of_part in of_each for one in of_part))
+
+    def lacking_of(
+        self, asked: Asked, own: Target, of: str | None
+    ) -> list[tuple[set[Target], bool]]:
+        """What is missing of each upstream that is not ready."""
+        found = []
+        missing = set(self.upstreams(own, of)) - asked.optional - self.ready(asked, own, of)
+        for name in sorted(missing):
+            keys = self.mapped(name, own)
+            there = {one.target[1] for one in self.completions(name, own)}
+            absent = {(name, key) for key in keys if key not in there}
+            if name in self.rolled_by(asked, own, of) and absent:
+                found.append((absent, True))
+            else:
+                found.append(({(name, key) for key in keys}, False))
+        return found
+
+    def holds(self, node: ast.expr, own: Target, of: str | None = None) -> bool:
+        raise NotImplementedError
+
+    def condition_of(self, own: Target) -> ast.expr:
+        return ast.parse(self.graph.condition(own[0]) or "None", mode="eval").body
+
+    def asks(self, own: Target) -> Iterator[tuple[Asked, str | None]]:
+        """Yields what each ``all`` of a condition asks, and of which dep it is asked."""
+        for node, of in self.leaves(self.condition_of(own), own):
+            if isinstance(node, ast.Name | ast.Call) and ast.unparse(node).startswith("all"):
+                yield Asked.read(node), of
+
+    def leaves(
+        self, node: ast.expr, own: Target, of: str | None = None
+    ) -> Iterator[tuple[ast.expr, str | None]]:
+        """Yields the parts of a condition that have no parts, and of which dep each is asked."""
+        match node:
+            case ast.BinOp(left, _, right):
+                yield from self.leaves(left, own, of)
+                yield from self.leaves(right, own, of)
+            case ast.UnaryOp(_, operand):
+                yield from self.leaves(operand, own, of)
+            case ast.Call(ast.Name("any_deps" | "all_deps"), [operand]):
+                for dep in self.upstreams(own, of):
+                    yield from self.leaves(operand, own, dep)
+            case _:
+                yield node, of
+
+    # --- pace, and what can never be -----------------------------------------------------------
+
+    def is_held_by_pace(self, asked: Asked, own: Target) -> bool:
+        """Whether it is too soon after the last whole request, or too early in the day."""
+        if asked.pace is not None:
+            times = [self.time_of(place) for place, _ in self.cuts(own)]
+            if times and is_within(asked.pace, max(times), self.at):
+                return True
+        return asked.not_before is not None and self.at % A_DAY < asked.not_before
+
+    def can_never_be(self, asked: Asked, own: Target, of: str | None) -> bool:
+        """Whether what it asks is an error on this asset, which makes it false."""
+        names = self.all_upstreams(of or own[0])
+        windows = {asked.window(name) for name in names} - {None}
+        longest = min((PERIODS.get(window, window) for window in windows), default=None)
+        pace = None if asked.pace in PERIODS else asked.pace
+        limits = (asked.deadline, pace, asked.not_before)
+        if longest is not None and any(one is not None and one >= longest for one in limits):
+            return True
+        if pace is not None and windows & PERIODS.keys():
+            return True
+        if not names or asked.named - set(self.graph.by_name) or self.is_given_twice(asked, own):
+            return True
+        if isinstance(asked.otherwise, ast.Constant) and asked.otherwise.value > len(names):
+            return True
+        if any(self.is_mapped(name, of or own[0]) for name in names if asked.count(name) > 1):
+            return True
+        return any(self.cannot_roll_up(name, own, asked) for name in self.rolled_by(asked, own, of))
+
+    def is_given_twice(self, asked: Asked, own: Target) -> bool:
+        """Whether several parts of the condition give what a whole condition has once."""
+        tree = ast.parse(self.graph.condition(own[0]), mode="eval")
+        given = [name for one in all_of(tree) for name in ONCE & one.fields.keys()]
+        return bool(ONCE & asked.fields.keys()) and len(given) > len(set(given))
+
+    def cannot_roll_up(self, upstream: str, own: Target, asked: Asked) -> bool:
+        """Whether nothing says which partitions of an upstream make the downstream whole, or all of
+        them may be missing."""
+        dep = next((dep for dep in self.graph[own[0]].deps if dep.name == upstream), None)
+        if dep is None or not self.graph[upstream].partitions:
+            return False
+        if own[1] is None and not dep.mapping:
+            return True
+        number = self.number_of(upstream, own[0], dep.mapping)
+        return asked.missing is not None and number is not None and asked.missing >= number
+
+    def number_of(self, upstream: str, downstream: str, mapping: str) -> int | None:
+        """How many partitions of an upstream make one of a downstream, if that is fixed."""
+        asset = self.graph[upstream]
+        if mapping in ("", "time"):
+            is_week = asset.partitions.startswith("daily")
+            return 7 if is_week and self.graph[downstream].partitions == "weekly" else None
+        if mapping == "all":
+            return None if asset.is_time else len(asset.keys)
+        return None if mapping == "last" or mapping.startswith("time") else mapping.count("+") + 1
