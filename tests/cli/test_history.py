@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -180,6 +181,25 @@ def test_a_file_that_was_written_before_there_were_counts_is_read(tmp_path):
     assert files.read(path).fan_in.rule.count == {}
 
 
+def test_a_file_that_was_written_before_keys_were_mapped_is_read(tmp_path):
+    """It knew no offset of partitions, and told of a rollup what it tells today."""
+    days = dg.DailyPartitionsDefinition("2026-01-01")
+    event = Materialized(START, "a", 7, key="x", partition="p", whole=("p", "q"), never=("r",))
+    before = history([event])
+    path = written(
+        replace(before, fan_in=replace(before.fan_in, partitions=days)), tmp_path / "h.jsonl"
+    )
+    text = path.read_text()
+    assert '"partition":"p","whole":["p","q"],"never":["r"]' in text
+    for newer in (',"end_offset":0', '"mapped":[],'):
+        assert newer in text
+        text = text.replace(newer, "")
+    path.write_text(text)
+    after = files.read(path)
+    assert (after.fan_in.partitions, after.fan_in.mapped) == (days, frozenset())
+    assert list(after) == [event]
+
+
 @pytest.mark.parametrize("contender", [*OURS, OUR_SENSOR_BY_TAG], ids=lambda c: c.name)
 def test_an_instance_tells_the_same_story_to_every_reader(contender):
     """What happened is read as it was: each run, each materialization, each request with its
@@ -257,7 +277,6 @@ def test_what_no_mechanism_sees_is_not_read(contender, paths, kinds):
 
 def test_materializations_count_for_the_partitions_that_they_map_to():
     """Hourly upstreams of a daily asset: any hour is one for its day, as for the condition."""
-    import dagster as dg
     from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 
     from project.fan_in import all_upstreams_updated
