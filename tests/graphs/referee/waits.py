@@ -43,10 +43,13 @@ class Waits(Completions):
         }
 
     def rolled_by(self, asked: Asked, own: Target, of: str | None) -> set[str]:
-        """The upstreams that it rolls up."""
+        """The upstreams that it rolls up: of those that it names, or of all, those that have
+        partitions."""
         if isinstance(asked.rollup, ast.Constant):
-            return set(self.upstreams(own, of))
-        return set() if asked.rollup is None else self.named_by(asked.rollup, own)
+            named = set(self.upstreams(own, of))
+        else:
+            named = set() if asked.rollup is None else self.named_by(asked.rollup, own)
+        return {name for name in named if self.graph[name].partitions}
 
     def is_whole(
         self, asked: Asked, ready: Collection[str], own: Target, of: str | None = None
@@ -265,9 +268,11 @@ class Waits(Completions):
             return True
         if isinstance(asked.otherwise, ast.Constant) and asked.otherwise.value > len(names):
             return True
-        if any(self.is_mapped(name, of or own[0]) for name in names if asked.count(name) > 1):
+        rolled = self.rolled_by(asked, own, of)
+        counted = [name for name in names if asked.count(name) > 1]
+        if any(name in rolled or self.is_mapped(name, of or own[0]) for name in counted):
             return True
-        return any(self.cannot_roll_up(name, own, asked) for name in self.rolled_by(asked, own, of))
+        return any(self.cannot_roll_up(name, own, asked) for name in rolled)
 
     def is_given_twice(self, asked: Asked, own: Target) -> bool:
         """Whether several parts of the condition give what a whole condition has once."""
