@@ -28,9 +28,9 @@ from .windows import MOST_CLOCK_SKEW
 READ_OVERLAP = timedelta(minutes=5)
 """How far each read by time overlaps the last one.
 
-A run has the end time of its host's clock and may become visible late, so neither the newest time
-seen nor the last tick's time is a safe start. Reading a run twice changes nothing. Runs that are
-later still are found by ``stored_order``.
+A run's end time is that of its host's clock, and the run may become visible late, so neither the
+newest time seen nor the last tick's time is a safe start. Reading a run twice changes nothing. Runs
+that become visible even later are found by ``stored_order``.
 """
 
 
@@ -40,7 +40,7 @@ class LastTick:
 
     Args:
         state: What its cursor holds, and more.
-        counts: What said which completions count.
+        counts: What decided which completions count.
         burst: The burst that it read, if any.
         ticks_read: What it read from the sensor's ticks.
     """
@@ -81,7 +81,7 @@ class CatchUp:
         # Everything before it is outside every window.
         longest = spec.longest_window
         self.horizon = None if longest is None else at - longest
-        # And before it, no request matters, either, but those of partitions of time.
+        # Before it, no request matters either, except those of time partitions.
         self.requests_from = spec.requests_since(at)
         self._recall = Recall(spec, runs, used, self.horizon, self.requests_from, ever=ever)
         self._burst: Burst | None = None
@@ -103,29 +103,30 @@ class CatchUp:
         return self.used.let_go(state, self.horizon, paced)
 
     def leave(self, state: SensorState) -> str:
-        """Returns the cursor for the next tick, and keeps what that need not read again."""
+        """Returns the cursor for the next tick, and keeps what the next tick need not read
+        again."""
         cursor = state.to_json()
         last = LastTick(state, self.spec.counts, self._burst, self.used.ticks_read)
         sensor_ticks.put(cursor, last)
         return cursor
 
     def with_last(self, state: SensorState, names: Collection[str]) -> SensorState:
-        """Returns the state with the last completion of these upstreams, however old, and those
-        before it that are kept; one query each. With windows it changes no decision: what is older
-        does not count."""
+        """Returns the state with the last completion of these upstreams, however old, and the kept
+        ones before it; one query each. With windows this changes no decision: older completions do
+        not count."""
         kept, rolled = self.spec.kept, self.runs.key_maps.rolled
         found = chain.from_iterable(
             self.runs.newest_completions(name, 1 + kept[name].most if name in kept else 1)
             for name in names
-            if name not in rolled  # Its newest says nothing of its other partitions.
+            if name not in rolled  # Its newest says nothing about its other partitions.
         )
         known = state.of(None).with_completions(found, kept)
         state = replace(state.with_key(None, known), unsure=state.unsure - set(names))
         return self._with_ignored(state)
 
     def forgetting(self, state: SensorState, keep: Collection[str | None]) -> SensorState:
-        """Returns the state without the keys that can no longer count, and of the others only as
-        many as it may hold; keys to keep always stay."""
+        """Returns the state without keys that can no longer count, and with only as many others as
+        it may hold; keys to keep always stay."""
         if self.spec.tag is None:
             return state
         seen_after = datetime.fromtimestamp(state.read_to, UTC) - READ_OVERLAP
@@ -144,7 +145,7 @@ class CatchUp:
         state = self._from_cursor(owner)
         if state is not None and self.horizon and state.read_to <= self.horizon.timestamp():
             state = SensorState(owner=owner)  # Everything in it is outside the window.
-        # A cursor from the future: a clock was set back, and how much was missed is unknown.
+        # If the cursor is from the future, a clock was set back: how much was missed is unknown.
         if (
             state is not None
             and state.read_to <= self.at.timestamp()
@@ -165,7 +166,7 @@ class CatchUp:
             is_same = self._last_tick.counts == self.spec.counts
         else:
             state = SensorState.from_json(self.context.cursor, owner)
-            # What a function of the user's counted in another process, it may not count here.
+            # What a user's function counted in another process, it may not count here.
             is_same = self.spec.counts is None and state is not None and not state.counted
         if state is None:
             return None
@@ -180,8 +181,8 @@ class CatchUp:
         return state.only(state.upstreams - moved) if moved else state
 
     def _rebuild(self, state: SensorState) -> SensorState:
-        """Returns the state with what the sensor's own runs used up; all completions are still to
-        be read again."""
+        """Returns the state with what the sensor's own runs used up; the completions are yet to be
+        read."""
         state = self.used.with_used(state, self.requests_from)
         known_upstreams = {name for key in state.keys.values() for name in key.newest}
         unsure = frozenset(name for name in self.spec.names if name not in known_upstreams)
@@ -222,18 +223,18 @@ class CatchUp:
             for completion in of_run:
                 completions.setdefault(completion.key, []).append(completion)
         newest_seen = max([state.read_to, *updated.values()])
-        # The older of the two clocks: a host that is ahead must not hide later runs of others.
+        # The earlier of the two: a host with a fast clock must not hide later runs of others.
         read_to = min(newest_seen, self.at.timestamp())
-        # And no tick reads a burst again while nothing newer comes.
+        # While nothing newer comes, no tick reads a burst again.
         read_to = max(read_to, (self.at - MOST_CLOCK_SKEW).timestamp())
         state = replace(state, read_to=read_to, keyless=keyless.newest, places=self._places)
         undecided = frozenset(self.runs.ends.undecided)
         state = replace(state, undecided=undecided)
-        for run_id in undecided:  # It is to be read again, though nothing of it changes.
+        for run_id in undecided:  # To be read again, even if it does not change.
             updated.pop(run_id, None)
         self._burst = Burst.of(updated, self._read_from(state))
         if self.runs.key_maps.rolled:
-            # Of any age: what is older than the window was not read with the rest.
+            # However old: what is older than the window was not read with the rest.
             new: list[str | None] = [None] if anew else []
             if self.spec.tag is not None:
                 new = [key for key in completions if anew or key not in state.keys]
@@ -252,15 +253,15 @@ class CatchUp:
     def _stored_late(
         self, state: SensorState, by_time: Collection[str]
     ) -> Iterable[tuple[dg.RunRecord, Sequence[Completion]]]:
-        """Yields the ended runs that were stored since the last tick, or were undecided at it, but
-        not found by time."""
+        """Yields the ended runs that were not found by time: those stored since the last tick, and
+        those undecided at it."""
         ends = StoredEnds(self.runs.instance, self.runs.ends.asked)
         stored, self._places = ends.since(state.places, self.at)
         late = [run_id for run_id in stored if run_id not in by_time]
         yield from self.runs.completed_of([*late, *state.undecided.difference(by_time, late)])
 
     def _with_ignored(self, state: SensorState) -> SensorState:
-        """Returns the state with the upstream runs that were seen and do not count."""
+        """Returns the state with the upstream runs that were seen but do not count."""
         if not (self.runs.parts or self.runs.elsewhere or self.runs.ends.uncounted):
             return state
         elsewhere = {

@@ -72,11 +72,13 @@ class Upstream:
 
     @property
     def rolls_up(self) -> bool:
-        """True if many of its partitions make one of the downstream, and all of them are needed."""
+        """True if many of its partitions together make one of the downstream, and all are
+        needed."""
         return self.map is not None and self.map.rolls_up
 
     def gathering(self, partition: str | None, tick: "AssetTick") -> Gathering | None:
-        """Returns its partitions that make one of the downstream; None if it is not rolled up."""
+        """Returns its partitions that together make one of the downstream; None without a
+        rollup."""
         if self.map is None or not self.map.rolls_up:
             return None
         if partition not in self._gatherings:
@@ -98,8 +100,8 @@ class Upstream:
         return self._mapped.get(partition)
 
     def facts_before(self, partition: str | None) -> Iterable[StoredCompletion]:
-        """Returns the completions that count for a partition of the downstream, as far as they are
-        kept, before the newest: the newest first."""
+        """Returns the kept completions before the newest that count for a partition of the
+        downstream, newest first."""
         partitions: Iterable[str | None]
         match self.pairing:
             case Pairing.ANY:
@@ -129,8 +131,8 @@ class Upstream:
 
     @property
     def newest_uncounted(self) -> Uncounted | None:
-        """The newest completion of any partition that does not count, if nothing newer of that
-        partition does."""
+        """The newest completion of any partition that does not count; None if a newer one of that
+        partition counts."""
         one = self.facts.newest_uncounted
         known = self.facts.done.get(one.partition) if one is not None else None
         return None if one and known and known > one.fact else self._told(one)
@@ -142,7 +144,7 @@ class Upstream:
 
     @property
     def partitions(self) -> Collection[str | None]:
-        """The downstream's partitions for which it has a completion of their own."""
+        """The downstream's partitions that have their own completion of this upstream."""
         match self.pairing:
             case Pairing.SAME:
                 return self.facts.done.keys() - {None}
@@ -152,11 +154,11 @@ class Upstream:
 
     @property
     def is_partitioned_elsewhere(self) -> bool:
-        """True if the graph says that it has no partitions, and its completions have some."""
+        """True if it has no partitions in the graph, but its completions have some."""
         return self.pairing is Pairing.SHARED and any(p is not None for p in self.facts.done)
 
     def follow(self, tick: "AssetTick") -> Set[str | None] | None:
-        """Returns the partitions of the downstream to which something happened; None for all."""
+        """Returns the partitions of the downstream that changed; None for all."""
         facts = tick.facts(self.asset, self.counts)
         if facts is self.facts and self.map is None:
             return frozenset()
@@ -192,7 +194,7 @@ class Upstream:
         return self._remap(tick.view, set(touched), anew)
 
     def _gather(self, touched: Iterable[str | None], tick: "AssetTick") -> None:
-        """Takes what was completed into the partitions that are rolled up."""
+        """Adds new completions to the gatherings of rolled-up partitions."""
         if self.map is None or not self._gatherings:
             return
         of_all = self.pairing is not Pairing.MAPPED
@@ -235,15 +237,17 @@ class KeyFacts:
 
     Args:
         requested_at: When a whole batch was last requested for it.
-        requested_with: The upstreams in that; None if it was by hand, or nothing tells.
+        requested_with: The upstreams in that batch; None if it was requested by hand, or if
+            unknown.
         requested_early_at: When it was last requested early.
-        lost: The launch of the newest request, if that never started.
+        lost: The launch of the newest request, if that launch never started.
         uncounted: The newest completions that do not count.
-        completions: The newest of each upstream.
-        earlier: Those before the newest that are not used, of upstreams whose history is kept.
-        used: Those of the newest that are used up.
-        withheld: Those that an unfinished launch withholds, by upstream and id, and that launch.
-        given_back: True if one of them was used up by a request that gave it back.
+        completions: The newest completion of each upstream.
+        earlier: The unused ones before the newest, for upstreams whose history is kept.
+        used: How far the completions of each upstream are used up.
+        withheld: Those that an unfinished launch withholds, by upstream and id, each with that
+            launch.
+        given_back: Whether a request used up one of them and gave it back.
         absent: Upstreams that have no partition for it.
         rolled: The partitions of upstreams that are rolled up.
     """
@@ -264,14 +268,14 @@ class KeyFacts:
 
 @dataclass
 class Asked:
-    """What the parts of a condition ask of its upstreams, all together.
+    """What all parts of a condition together ask of its upstreams.
 
     Args:
-        windows: The upstreams that are named anywhere, with their windows there.
-        via: Of which asset each of them is asked: the downstream itself, or a dependency.
-        rolled: The windows of parts that roll an upstream up.
-        histories: What is kept of their completions before the newest.
-        needed: How many completions each of them is ready with.
+        windows: Every upstream that a part names, with its windows.
+        via: The asset that the part with each of them applies to: the downstream, or a dependency.
+        rolled: Every upstream that a part rolls up, with its windows there.
+        histories: Which of their completions before the newest are kept.
+        needed: How many completions each of them needs to be ready.
         counts: Says which of their completions count; None if all do.
     """
 
@@ -316,11 +320,11 @@ class Downstream:
 
     @cached_property
     def has_ends(self) -> bool:
-        """True if its partitions are stretches of time."""
+        """True if its partitions are time windows."""
         return are_times(self.partitions_def)
 
     def ends_at(self, partition: str | None) -> datetime | None:
-        """Returns when a partition ends, if it is a stretch of time."""
+        """Returns when a partition ends, if it is a time window."""
         if not self.has_ends or partition is None or self.partitions_def is None:
             return None
         if partition not in self._ends:
@@ -373,7 +377,7 @@ class Downstream:
 
     @property
     def partitions(self) -> set[str | None]:
-        """The partitions of which anything of their own is known; None without partitions."""
+        """The partitions that have a completion of their own; only None without partitions."""
         if self.partitions_def is None:
             return {None}
         return {p for upstream in self.upstreams.values() for p in upstream.partitions}
@@ -390,8 +394,8 @@ class Downstream:
     # --- what the rule is asked --------------------------------------------------------------
 
     def of(self, partition: str | None, tick: "AssetTick") -> KeyFacts:
-        """Returns what is known of a partition, or of the asset if it has none; the same for all
-        parts of the condition."""
+        """Returns what is known about a partition, or about an asset without partitions; the same
+        for all parts of the condition."""
         if partition not in self._known:
             self._known[partition] = self._of(partition, tick)
         return self._known[partition]
@@ -473,7 +477,7 @@ class Downstream:
         tick: "AssetTick",
         fact: StoredCompletion,
     ) -> Verdict:
-        """Returns what became of a completion of an upstream, for a partition."""
+        """Returns the state of an upstream's completion for a partition."""
         launch = tick.launches.of_run(fact.run_id) if fact.run_id else None
         by = next((r for r in requests if r.has_used(partition, name, fact, launch)), None)
         if by is not None:
@@ -486,12 +490,12 @@ class Downstream:
         return Verdict(given_back=given_back)
 
     def _long_ago(self, partition: str | None) -> datetime | None:
-        """Returns a time long ago if a partition was requested before all that was read."""
+        """Returns a very early time if a partition was requested before all that was read."""
         return _datetime(0.0) if partition in self.facts.long_ago else None
 
     @property
     def uncounted(self) -> Mapping[str, Uncounted]:
-        """The newest completion of each upstream that does not count, of any partition."""
+        """For each upstream, the newest completion of any partition that does not count."""
         each = {name: upstream.newest_uncounted for name, upstream in self.upstreams.items()}
         return {name: one for name, one in each.items() if one is not None}
 
@@ -503,7 +507,7 @@ class Downstream:
         partition: str | None,
         tick: "AssetTick",
     ) -> str | None:
-        """Returns the launch that withholds a completion, in words; None if none does."""
+        """Returns the name of the launch that withholds a completion; None if none does."""
         if launch is None:
             return None
         made = tick.launches.launches[launch]
@@ -524,7 +528,7 @@ class Downstream:
 
 
 MOST_JOURNAL = 50_000
-"""How many changed partitions the journal holds; after that all are decided again."""
+"""How many changed partitions the journal holds; beyond that, all are decided again."""
 
 
 def completion_of(name: str, fact: StoredCompletion, partition: str | None) -> Completion:
@@ -540,8 +544,8 @@ def completion_of(name: str, fact: StoredCompletion, partition: str | None) -> C
 
 
 def position_of(fact: StoredCompletion) -> tuple[datetime, int]:
-    """Returns where a completion stands among those of its upstream: by event time, as everywhere
-    in the rule, and at the same time by the order in which the events were stored."""
+    """Returns a completion's place among those of its upstream: by event time, as everywhere in the
+    rule; with equal times, in the order of storage."""
     return _datetime(fact.at), fact.id
 
 

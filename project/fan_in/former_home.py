@@ -1,4 +1,4 @@
-"""What a sensor used before its code location got its present name."""
+"""What a sensor used before its code location was renamed."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -15,7 +15,8 @@ from .windows import MOST_CLOCK_SKEW
 
 
 def ticks_of(sensor: str, home: Home | None) -> Callable[[Any], bool]:
-    """Returns what is true of the stored state of the sensor with this name and home."""
+    """Returns a function that is true for the stored state of the sensor with this name and
+    home."""
 
     def is_it(state: Any) -> bool:
         selector = state.selector
@@ -25,10 +26,10 @@ def ticks_of(sensor: str, home: Home | None) -> Callable[[Any], bool]:
 
 
 class FormerHome:
-    """Tells what a sensor used where it was before.
+    """Reads what a sensor used in its former code location.
 
-    Nothing is remembered: what looks moved may turn out to be another location's sensor of the same
-    name, which was waiting to tick.
+    Nothing is kept: what seems to have moved may turn out to be another location's sensor of the
+    same name, which had not ticked for a while.
 
     Args:
         instance: The instance.
@@ -48,7 +49,7 @@ class FormerHome:
     def used(self, key: str | None, of_key: KeyState) -> Mapping[str, Used]:
         """Returns which of a key's completions the sensor used there.
 
-        Only those that a request names: other runs of another code location say nothing.
+        Only those that a request names: other runs of another code location prove nothing.
         """
         used: dict[str, Used] = {}
         known = {(c.upstream, c.position) for c in of_key.completions}
@@ -63,8 +64,8 @@ class FormerHome:
         return used
 
     def _has_moved(self, home: Home, requested_at: datetime) -> bool:
-        """True when the sensor seems to have been at another home when it made a request: it was
-        not evaluated here then, and has not been there since it is evaluated here."""
+        """True if the sensor seems to have made a request from another home: it was not evaluated
+        here then, and was no longer evaluated there once it was evaluated here."""
         if self.ticks.began(after=requested_at - MOST_CLOCK_SKEW, before=requested_at):
             return False
         here = self.ticks.began()

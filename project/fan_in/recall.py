@@ -20,8 +20,8 @@ PARTITIONS_AT_ONCE = 1000
 """How many partitions of a rollup one query covers."""
 
 MOST_KEY_QUERIES = 2
-"""How many queries by key a tick makes. Each one scans the window, so more of them take longer than
-one that reads all of it."""
+"""How many queries by key a tick makes. Each one scans the window, so more of them are slower than
+one query for all of it."""
 
 
 class Recall:
@@ -32,7 +32,7 @@ class Recall:
         runs: Reads the runs.
         used: Reads what was used.
         horizon: Everything before it is outside every window; None without a window.
-        requests_from: Before it, no request matters; None if all of them do.
+        requests_from: Before it, no request matters; None if all matter.
         ever: Whether any request of a key matters, however old.
     """
 
@@ -54,7 +54,7 @@ class Recall:
         self.ever = ever
 
     def into(self, state: SensorState, keys: Sequence[str | None]) -> SensorState:
-        """Returns the state with what is stored about keys that it lacks."""
+        """Returns the state, completed by what is stored about these keys."""
         if not keys:
             return state
         missing = [key for key in keys if key is not None]
@@ -63,7 +63,7 @@ class Recall:
             missing[start : start + KEYS_AT_ONCE] for start in range(0, len(missing), KEYS_AT_ONCE)
         ]
         if self.horizon is not None and len(parts) > MOST_KEY_QUERIES:
-            parts = [[]]  # Whatever the key.
+            parts = [[]]  # All keys.
         found: dict[str | None, list[Completion]] = {key: [] for key in keys}
         for completion in self._completions_for(keys, parts):
             if completion.key in found:
@@ -88,10 +88,10 @@ class Recall:
     def _completions_for(
         self, keys: Collection[str | None], parts: Sequence[Sequence[str]]
     ) -> Iterator[Completion]:
-        """Yields what completed for keys that are not remembered; of a rollup, of any age."""
+        """Yields the completions for keys that are not remembered; for a rollup, however old."""
         maps, since = self.runs.key_maps, self.horizon
         if maps.functions:
-            parts = [[]]  # Nothing tells which keys a function maps to these.
+            parts = [[]]  # It is unknown which keys a function maps to these.
         elif maps.maps:
             parts = []
         found = [self.runs.completed(since, some) for some in parts]
@@ -107,10 +107,10 @@ class Recall:
                 yield from of_run
 
     def _runs_for(self, some: Sequence[str], missing: Sequence[str]) -> Iterator[dg.RunRecord]:
-        """Yields the runs of the downstream for some keys, or for all those missing."""
+        """Yields the runs of the downstream for some keys, or for all missing ones."""
         tags: dict[str, Any] = {str(self.spec.tag): some} if some else {}
         if self.ever:
-            # Every run of a partition has it in a tag, and no other run is of interest.
+            # Every run of a partition has it in a tag; no other run matters.
             for start in range(0, len(some or missing), KEYS_AT_ONCE):
                 tags = {PARTITION_TAG: list((some or missing)[start : start + KEYS_AT_ONCE])}
                 yield from self.runs.of_downstream(tags=tags)

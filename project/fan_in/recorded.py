@@ -1,4 +1,4 @@
-"""What the record of a request holds: what its tick knew of each partition that it requests."""
+"""The record of a request: what its tick knew about each partition that it requests."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -19,7 +19,7 @@ def record(part: Part, requested: Collection[str | None], tick: "AssetTick") -> 
 
     Args:
         part: A part of the downstream's condition; the record is the same whichever part it is.
-        requested: The partitions; with none, nothing is recorded.
+        requested: The requested partitions; if there are none, nothing is recorded.
         tick: The tick.
     """
     if not requested:
@@ -45,8 +45,8 @@ def record(part: Part, requested: Collection[str | None], tick: "AssetTick") -> 
 def early_record(
     batches: Mapping[str | None, Batch], requested: Collection[str | None]
 ) -> Mapping[str, Any]:
-    """Returns the metadata that records which of the requested partitions one part of the condition
-    takes for early.
+    """Returns the metadata that records which requested partitions are early by one part of the
+    condition.
 
     Args:
         batches: The early batches of the part, by partition.
@@ -59,13 +59,13 @@ def _seen(
     downstream: Downstream, partition: str | None, tick: "AssetTick", early: Batch | None = None
 ) -> Seen:
     """Returns the newest completion of each upstream for a partition, and whether it is ready by
-    any part of the condition: what a request of the partition uses up.
+    any part of the condition. A request of the partition uses these up.
 
     Args:
         downstream: The downstream.
         partition: The partition.
         tick: The tick.
-        early: The batch that is requested of it, if that is early.
+        early: The batch that is requested for it, if that is early.
     """
     facts = downstream.of(partition, tick)
     in_batch = {c.upstream for c in early.completions} if early is not None else ()
@@ -101,8 +101,8 @@ def _is_ready(downstream: Downstream, facts: KeyFacts, newest: Completion, at: d
 def _lacking_partitions(
     downstream: Downstream, early: Mapping[str | None, Batch], tick: "AssetTick"
 ) -> Mapping[str | None, Mapping[str, frozenset[str]]]:
-    """Returns, for each upstream that an early batch lacks some of, the missing ones of its own
-    partitions; by the downstream's partition."""
+    """Returns, by the downstream's partition, the missing partitions of each upstream of which an
+    early batch lacks some."""
 
     def missing(partition: str | None, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
         of = ((name, downstream.upstreams[name].gathering(partition, tick)) for name in names)
@@ -116,7 +116,8 @@ def _lacking_partitions(
 def _known_partitions(
     downstream: Downstream, partitions: Collection[str | None], tick: "AssetTick"
 ) -> KnownPartitions | None:
-    """Returns what is known of the partitions that are rolled up into these; None if none are."""
+    """Returns what is known about the partitions that are rolled up into these; None if none
+    are."""
     rolled = {name: of for name, of in downstream.upstreams.items() if of.rolls_up}
     if not rolled:
         return None

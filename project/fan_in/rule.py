@@ -8,14 +8,15 @@ a completion that
 
 Firing uses up, for every upstream, its newest completion known at that tick and all older ones.
 
-Its terms refine it. ``when`` says which upstreams are enough, if not all. ``rollup`` names those of
-which many partitions make one key: see the module of that name. ``settle`` is a quiet period: a
-batch waits until no upstream has completed for this long. ``no_sooner_than`` and ``not_before`` are
-its pace: they hold a batch until a time. And a batch may wait for a run of the downstream or an
-upstream to end, or for another evaluation that may be about to request it. ``deadline`` ends a
-wait: past it, a batch waits no longer for upstreams to settle or to end, ``otherwise`` says which
-upstreams are enough, and ``missing_at_most`` how many partitions of a rollup may be missing. Such
-an early request uses up nothing; pace holds it as any other, but does not count it.
+Terms refine the rule. ``when`` says which upstreams are enough, if not all. ``rollup`` names
+upstreams whose partitions together make one key: see the module ``rollup``. ``settle`` is a quiet
+period: a batch waits until no upstream has completed for this long. ``no_sooner_than`` and
+``not_before`` are the pace: they hold a batch until a time. A batch may also wait for a run of the
+downstream or of an upstream to end, or for another evaluation that may be about to request it.
+``deadline`` ends a wait. Past it, a batch no longer waits for upstreams to settle or for their
+runs to end; ``otherwise`` says which upstreams are enough, and ``missing_at_most`` how many
+partitions of a rollup may be missing. Such an early request uses up nothing. Pace holds it like any
+other, but does not count it.
 
 This module imports no Dagster and reads no clock. The job path (``sensor``) and the declarative
 path (``condition``) translate stored events into completions and call ``decide``.
@@ -51,12 +52,12 @@ class Completion:
         upstream: The name of the job or asset that finished.
         id: Unique among the completions of this upstream (a run id, a storage id).
         completed_at: When the work finished (event time), aware.
-        position: Where the completion stands among those of its upstream; newer is greater.
-            Any type with a total order. By default, the event time and then the id.
+        position: Its place among the completions of its upstream; a newer one is greater. Any type
+            with a total order. By default, the event time and then the id.
         run_id: The run that did the work, if a run did.
         key: A partition or the value of a run tag; only completions of the same key make a batch.
             None without keys.
-        partition: Of a rollup, the partition of the upstream.
+        partition: For a rollup, the partition of the upstream.
         ended: How the run of an upstream job ended; None for an asset.
 
     Raises:
@@ -115,7 +116,7 @@ def merge_used(used: Mapping[str, Used], more: Mapping[str, Used]) -> dict[str, 
 
 
 def last_request(used: Mapping[str, Used]) -> datetime | None:
-    """Returns when the last batch was requested, as far as the marks of all upstreams tell."""
+    """Returns when the last batch was requested, by the marks of all upstreams; None if unknown."""
     return max((mark.at for mark in used.values() if mark.at is not None), default=None)
 
 
@@ -139,7 +140,7 @@ class UpstreamStatus:
         upstream: Its name.
         state: Whether the upstream is ready, and if not, why.
         within: Its window.
-        newest: The newest completion known, if there is one; of a rollup the newest new one.
+        newest: The newest known completion, if any; for a rollup, the newest new one.
         used_at: When the newest completion was used, if it was and if that is known.
         launch: The unfinished launch that made the newest completion and still has to make the
             downstream, so it withholds the completion.
@@ -147,10 +148,10 @@ class UpstreamStatus:
         uncounted: A newer completion that does not count.
         note: A detail to show when the upstream is not ready.
         rollup: Its partitions that together make the key, if it is rolled up.
-        unused: Its known completions inside the window that no batch has used, withheld ones
-            included, the oldest first. Of those before the newest, only where a term asks for them.
-        counted: Those of them that are not withheld.
-        needed: With how many of these it is ready.
+        unused: Its known completions inside the window that no batch has used, oldest first,
+            withheld ones included. Those before the newest are kept only if a term needs them.
+        counted: Those of ``unused`` that are not withheld.
+        needed: How many of these it needs to be ready.
     """
 
     upstream: str
@@ -169,7 +170,7 @@ class UpstreamStatus:
 
     @property
     def too_old(self) -> Completion | None:
-        """The newest completion that no batch has used, if that is outside the window."""
+        """The newest completion that no batch has used, if it is outside the window."""
         if self.state is State.INCOMPLETE and self.rollup is not None:
             return None if self.unused else self.rollup.new
         return self.newest if self.state is State.TOO_OLD else None
@@ -191,21 +192,21 @@ class UpstreamStatus:
 
     @property
     def ready_until(self) -> datetime | None:
-        """When a ready upstream no longer is, since one completion that is needed has left the
-        window; None if that is never."""
+        """When a ready upstream stops being ready, because a completion that it needs leaves the
+        window; None if never."""
         last = self.counted[-self.needed] if self.counted else self.newest
         return None if last is None else falls_out(self.within, last.completed_at)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The completions, one for each upstream that was ready, that make the downstream run.
+    """The completions that make the downstream run: one for each upstream that was ready.
 
     Args:
         completions: The completions.
         key: Their key.
-        without: The upstreams that were missing, if it was requested early, past its deadline; None
-            for a whole batch.
+        without: The upstreams that were missing, if the batch was requested early, past its
+            deadline; None for a whole batch.
     """
 
     completions: tuple[Completion, ...]
@@ -233,20 +234,20 @@ class Decision:
 
     Args:
         at: The time of the tick.
-        statuses: One for each upstream, in the order asked.
-        terms: What is asked of the completions.
+        statuses: One for each upstream, in their order.
+        terms: The terms of the fan-in.
         key: The key that the decision is for; None without keys.
         requested_at: When a whole batch was last requested for the key, or used up by hand; None if
-            that is not known.
-        requested_early_at: When one was last requested early; None if that is not known.
-        wait: The wait for the batch, or the last one if nothing waits now. Without a deadline only
-            the last one, and none with a requirement.
+            unknown.
+        requested_early_at: When a batch was last requested early; None if unknown.
+        wait: The wait for the batch, or the last one if nothing waits now. Without a deadline, only
+            the last one, and none with ``when``.
         running: Unfinished runs of the downstream that this batch must wait for.
         busy: Upstreams with an unfinished run that this batch must wait for.
         impossible: Why the downstream cannot be requested for this key, if it cannot.
         evaluating: When another evaluation began that may be about to request this batch.
-        beside: An upstream that this tick requests. A batch given back by a joint launch is not
-            requested together with its upstream again.
+        beside: An upstream that this tick also requests. A batch that a joint launch gave back is
+            not requested together with its upstream again.
     """
 
     at: datetime
@@ -264,13 +265,13 @@ class Decision:
 
     @cached_property
     def ready(self) -> tuple[UpstreamStatus, ...]:
-        """The upstreams with a completion that counts; past the deadline also those of which some
-        partitions may be missing."""
+        """The upstreams with a completion that counts; past the deadline, also those that lack only
+        as many partitions as may be missing."""
         return tuple(s for s in self.statuses if s.ready)
 
     @property
     def has_begun(self) -> bool:
-        """True if there is something new: an upstream that is ready, or a part of a rollup."""
+        """True if there is something new: a ready upstream, or a new completion of a rollup."""
         return bool(self.ready) or any(
             in_window(s.within, s.rollup.new.completed_at, self.at)
             for s in self.statuses
@@ -279,8 +280,8 @@ class Decision:
 
     @cached_property
     def missing(self) -> tuple[UpstreamStatus, ...]:
-        """The upstreams without a completion that counts, or of which partitions are missing, of
-        those that matter to the batch."""
+        """The upstreams that matter to the batch and have no completion that counts, or lack
+        partitions."""
         return tuple(s for s in self.asked_for if not s.whole)
 
     @cached_property
@@ -298,8 +299,8 @@ class Decision:
 
     @cached_property
     def early(self) -> bool:
-        """True if what is there is enough only because the deadline has passed, and was not
-        requested early before in this wait."""
+        """True if the batch is enough only because the deadline has passed, and no early request
+        was made before in this wait."""
         if self.whole or not self.past_deadline:
             return False
         before, since = self.requested_early_at, self.waiting_since
@@ -311,7 +312,7 @@ class Decision:
 
     @property
     def complete(self) -> bool:
-        """True if what is there is enough to request the downstream: whole, or early."""
+        """True if the batch is enough to request the downstream: whole or early."""
         return self.whole or self.early
 
     def _are_enough(self, ready: Collection[str], requirement: Requirement | None) -> bool:
@@ -326,7 +327,7 @@ class Decision:
 
     @property
     def deadline_at(self) -> datetime | None:
-        """When the deadline of the wait passes, or passed; None if it has none."""
+        """When the deadline of the wait passes, or passed; None if there is none."""
         return None if self.waiting_since is None or not self.wait else self.wait.deadline_at
 
     @property
@@ -336,16 +337,15 @@ class Decision:
 
     @property
     def let_go_at(self) -> datetime | None:
-        """When the last completion of a half batch left its window, if nothing else has come since;
-        for a wait with a deadline, that passed it."""
+        """When the last completion of a half batch left its window, if nothing has completed since;
+        with a deadline, only if that had passed."""
         return None if self.wait is None else self.wait.let_go_at
 
     def sure_since(self, known_since: datetime | None) -> "Decision":
-        """Returns the decision without a half batch that was let go, unless it is known from then
-        on what was used: it may have been.
+        """Returns the decision, without a half batch that was let go if it may have been used.
 
         Args:
-            known_since: Since when that is known; None for ever.
+            known_since: Since when it is known what was used; None for always.
         """
         if self.let_go_at is None or known_since is None:
             return self
@@ -378,8 +378,8 @@ class Decision:
 
     @property
     def dies_at(self) -> datetime | None:
-        """When the batch that pace holds is too old to be complete, unless something new completes;
-        None if it will be requested before."""
+        """When a batch that pace holds becomes too old to be complete, if nothing new completes;
+        None if it is requested before."""
         if self.held_until is None:
             return None
         ends = {status.ready_until for status in self.ready}
@@ -401,7 +401,7 @@ class Decision:
 
     @property
     def settled_at(self) -> datetime | None:
-        """When the last of them will have settled, if none completes again; None if all have."""
+        """When all upstreams will have settled, if none completes again; None if they have."""
         last = [s.last.completed_at for s in self.unsettled if s.last]
         return max(last) + self.terms.settle if last and self.terms.settle else None
 
@@ -412,9 +412,9 @@ class Decision:
 
     @property
     def changes_at(self) -> datetime | None:
-        """When time alone may change the decision, or its words: the first completion leaves its
-        window, all have settled, the deadline passes, pace lets the batch go, or the day begins on
-        which it holds it. None if it never does."""
+        """When time alone may change the decision or its message: a completion leaves its window,
+        all upstreams have settled, the deadline passes, pace no longer holds the batch, or a new day
+        begins before ``not_before``. None if never."""
         times = [status.ready_until for status in self.ready]
         few = [s for s in self.statuses if s.state is State.TOO_FEW]
         times += [falls_out(s.within, s.counted[0].completed_at) for s in few if s.counted]
@@ -430,7 +430,7 @@ class Decision:
 
     @property
     def fires(self) -> bool:
-        """True if the downstream is to be requested, not while something holds the batch back."""
+        """True if the downstream is to be requested; False while something holds the batch back."""
         return self.complete and self.held_until is None and not self._waits
 
     @property
@@ -457,8 +457,8 @@ class Decision:
 
     @property
     def consumed(self) -> tuple[Completion, ...]:
-        """The completions that a whole batch uses: the newest of every upstream, ready or not (and
-        with it all older ones), without those already used. An early one uses none."""
+        """The completions that a whole batch uses up: the newest of every upstream, ready or not
+        (and with it all older ones), except those already used. An early batch uses up none."""
         if self.early:
             return ()
         return tuple(s.newest for s in self.statuses if s.newest and s.state is not State.USED)
@@ -487,20 +487,20 @@ def decide(
         at: The time of the tick, aware.
         upstreams: The names of all upstreams.
         completions: Everything known at this tick for this key. Completions of other upstreams are
-            ignored; several of one upstream collapse into the newest, unless a term asks for
-            earlier ones.
+            ignored; of one upstream only the newest matters, unless a term needs earlier ones.
         used: For each upstream, how far its completions are used up for this key.
-        terms: What is asked of the completions.
+        terms: The terms of the fan-in.
         key: The key that the decision is for; None without keys.
         withheld: For each upstream, the ids of its completions that are withheld, each with the
             unfinished launch that made it and still has to make the downstream.
         rolled: The upstreams that are rolled up for this key, each with its partitions.
-        uncounted: For each upstream the newest completion that ``counts`` leaves out, to be told.
+        uncounted: For each upstream, the newest completion that ``counts`` leaves out, for
+            messages.
         requested_at: When a whole batch was last requested for the key, or used up by hand; None if
-            that is not known.
-        requested_early_at: When one was last requested early; None if that is not known.
-        requested_with: The upstreams that were in the last whole batch; None if that is not known.
-        ends_at: When the partition ends that the key is, if it is one of time.
+            unknown.
+        requested_early_at: When a batch was last requested early; None if unknown.
+        requested_with: The upstreams that were in the last whole batch; None if unknown.
+        ends_at: When the key's partition ends, if it is a time partition.
         shared: Upstreams whose completions count for every key, so that they begin no wait.
 
     Raises:
@@ -539,7 +539,7 @@ def decide(
     if uncounted or terms.ended:
         decision = _with_told(decision, uncounted)
     if terms.deadline is None and (terms.when is not None or any(s.unused for s in statuses)):
-        return decision  # Only a deadline asks what waits, and what a quorum's requests left over.
+        return decision  # Only a deadline needs the wait, and what a quorum's requests left over.
     waiting = [status for status in decision.asked_for if status.upstream not in shared]
     if terms.when is not None and requested_with is not None:
         waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]
@@ -565,8 +565,8 @@ def _wait(
 def _without_left_over(
     status: UpstreamStatus, requested_at: datetime | None, requested_with: Collection[str]
 ) -> UpstreamStatus:
-    """Returns a status without the completions that came too late for a batch which had enough
-    without them, and not so late that they could be of the next."""
+    """Returns a status without completions that came too late for the last batch, which had enough
+    without them: those up to one window after its request."""
     if requested_at is None or status.upstream in requested_with:
         return status
     unused = tuple(
@@ -578,7 +578,7 @@ def _without_left_over(
 def _by_upstream(
     completions: Iterable[Completion], terms: Terms
 ) -> tuple[Mapping[str, Completion], Mapping[str, Collection[Completion]]]:
-    """Returns the newest completion of each upstream, and those before it if a term asks."""
+    """Returns the newest completion of each upstream, and those before it if a term needs them."""
     newest: dict[str, Completion] = {}
     earlier: dict[str, list[Completion]] = {}
     for completion in completions:
@@ -644,7 +644,7 @@ def _is_used(completion: Completion, used: Used | None) -> bool:
 def _rolled_status(
     upstream: str, rollup: Rollup, at: datetime, within: Window, spared: int | None = None
 ) -> UpstreamStatus:
-    """Returns the status of an upstream of which many partitions make the key.
+    """Returns the status of an upstream whose partitions together make the key.
 
     Args:
         upstream: Its name.
@@ -686,7 +686,7 @@ def _spared(status: UpstreamStatus, decision: Decision) -> UpstreamStatus:
 
 
 def _with_told(decision: Decision, uncounted: Mapping[str, Uncounted]) -> Decision:
-    """Returns a decision with what only its words need."""
+    """Returns a decision with what only its messages need."""
     of = decision.terms
     told = (_told(s, of, uncounted.get(s.upstream)) for s in decision.statuses)
     return replace(decision, statuses=tuple(told))

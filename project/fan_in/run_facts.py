@@ -1,4 +1,4 @@
-"""What the job path knows at a tick, as the skeleton of a tick asks for it."""
+"""What the job path knows at a tick, in the form that ``evaluate`` asks for."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -42,11 +42,11 @@ class RunFacts:
 
     Args:
         spec: The sensor's arguments.
-        context: With the instance, the definitions and the cursor.
+        context: Has the instance, the definitions and the cursor.
         at: The time of the tick.
         home: The code location and repository of the sensor, if they are known.
-        limited: Whether no more keys may fire than one tick requests.
-        until: What was known then, rebuilt without a cursor; None for now.
+        limited: Whether at most as many keys fire as one tick requests.
+        until: Read what was known then, without a cursor; None for now.
     """
 
     def __init__(
@@ -93,7 +93,8 @@ class RunFacts:
 
     @property
     def ignored(self) -> Mapping[str, Completion]:
-        """The runs that do not count, since they have no key, and are not old."""
+        """By upstream, a run that does not count because it has no key, unless it is older than
+        every window."""
         horizon = self.catch_up.horizon
         return {
             name: completion
@@ -103,7 +104,8 @@ class RunFacts:
 
     @property
     def uncounted(self) -> Mapping[str, Uncounted]:
-        """The newest run of each upstream that ``counts`` leaves out, of those that are not old."""
+        """By upstream, its newest run that ``counts`` leaves out, unless it is older than every
+        window or a newer one counts."""
         horizon = self.catch_up.horizon
         return {
             name: one
@@ -122,8 +124,8 @@ class RunFacts:
     def decide(self, keys: Collection[str | None] | None = None) -> dict[str | None, Decision]:
         """Returns what the rule decides for these keys.
 
-        By default for those that may be complete, those that have waited longest first, until there
-        are as many as one tick requests: of many thousands the others wait for the next ticks.
+        By default for those that may be complete, the longest waiting first, until as many fire as
+        one tick requests. The others wait for the next ticks.
         """
         state = self.state
         if keys is not None:
@@ -141,7 +143,7 @@ class RunFacts:
 
     @property
     def known(self) -> Collection[str | None]:
-        """The keys of which anything is known."""
+        """The keys about which anything is known."""
         return [None] if self.spec.tag is None else self.state.keys
 
     @property
@@ -161,8 +163,7 @@ class RunFacts:
 
     @property
     def complete(self) -> Collection[str | None]:
-        """The keys that are to be remembered: since they are complete and wait, or have a deadline
-        to come."""
+        """The keys to remember, because they are complete and wait, or have a deadline ahead."""
         state = self.state
         if self.spec.deadline is not None:
             return [key for key in self.known if state.of(key).unused]
@@ -177,8 +178,8 @@ class RunFacts:
     def read_used(self, keys: Collection[str | None]) -> None:
         """Reads what was used for these keys.
 
-        The cursor may be older than the last request: put back by a person, or written by an
-        evaluation that overlapped another one. So it is not believed that nothing was used.
+        The cursor may be older than the last request: a person set it back, or an evaluation that
+        overlapped another one wrote it. So it is no proof that nothing was used.
         """
         decisions = self.decide(keys)
         since = min(map(_matters_since, decisions.values()))
@@ -230,7 +231,7 @@ class RunFacts:
 
     @cached_property
     def _partitions_of_time(self) -> dg.PartitionsDefinition | None:
-        """The partitions that the keys are, if they are stretches of time and have a deadline."""
+        """The partitions definition of the keys, if they are time partitions with a deadline."""
         partitions = self.held.partitions if self.spec.deadline is not None else None
         return partitions if are_times(partitions) else None
 
@@ -239,14 +240,14 @@ class RunFacts:
         return partition_end(partitions, key) if partitions and key is not None else None
 
     def last_request(self, key: str | None) -> datetime | None:
-        """Returns when the sensor last requested a key, whole or early, if a deadline asks."""
+        """Returns when the sensor last requested a key, whole or early, if a deadline needs it."""
         return self.state.of(key).last.any_at
 
     def _look_further_back(self) -> None:
-        """Reads the last success, however old, of the upstreams to be named.
+        """Reads the last success, however old, of the upstreams that the reason names.
 
-        It makes the reason true: "26 h ago" or "never", instead of "not lately". Asked once for an
-        upstream.
+        So the reason is true: "26 h ago" or "never", instead of "not lately". Each upstream is read
+        once.
         """
         state = self.state
         if not state.unsure:
@@ -263,7 +264,7 @@ class RunFacts:
 
 
 def _with_note(state: SensorState, status: UpstreamStatus, at: datetime) -> UpstreamStatus:
-    """Returns the status of an upstream with what was seen of it and does not count."""
+    """Returns the status of an upstream with a note on what was seen but does not count."""
     if status.ready:
         return status
     if status.state is State.NEVER and status.upstream in state.elsewhere:
@@ -282,7 +283,7 @@ def _with_note(state: SensorState, status: UpstreamStatus, at: datetime) -> Upst
 
 
 def _matters_since(decision: Decision) -> datetime:
-    """Returns from when on what was requested may change a decision to request."""
+    """Returns since when a request may change a decision to request."""
     times = [oldest(decision)]
     if decision.early and decision.deadline_at is not None:
         times.append(decision.waiting_since or decision.at)
@@ -292,6 +293,6 @@ def _matters_since(decision: Decision) -> datetime:
 
 
 def oldest(decision: Decision) -> datetime:
-    """Returns when the first completion happened without which a complete batch would not be
-    complete: of a count, the newest that are needed."""
+    """Returns the time of the oldest completion that a complete batch needs; of a count, only the
+    newest that are needed matter."""
     return min(s.counted[-s.needed].completed_at for s in decision.ready)
