@@ -110,8 +110,8 @@ class AssetFacts:
         }
 
     def complete(self, partition: str | None, fact: StoredCompletion, history: History) -> None:
-        """Adds a completion. An older one than the known one changes nothing, unless earlier ones
-        are kept."""
+        """Adds a completion. One older than the known one changes nothing, unless earlier ones are
+        kept."""
         known = self.done.get(partition)
         older = fact
         if known is None or fact > known:

@@ -1,7 +1,7 @@
 """The fan-ins of a code location's asset graph, kept from tick to tick.
 
 An asset graph never changes. Its downstreams and the parts of their conditions live as long as it
-does; a tick is made once for all of them.
+does; a tick is read once for all of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -67,25 +67,25 @@ class AssetPlan:
         if not asked.windows and not lengths:
             return
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
-        # For pace, its own requests may matter for longer than the completions.
+        # For pace, requests of the downstream may matter longer than the completions.
         of_requests = longest_window([self.look_backs[key], *paces])
         both = (self.longest, of_requests)
         self.longest = None if None in both else max(x for x in both if x is not None)
         self._downstreams[key] = Downstream(self.graph, key, asked)
         ever = False
         if "deadline" in once:
-            # Of a partition of time, any request matters; of others, those of the day on which the
-            # first completion may have been.
+            # For a time partition, every request matters; for others, those since the start of the
+            # day of the first possible completion.
             ever = self._downstreams[key].has_ends
             of_requests = None if of_requests is None else of_requests + 2 * ONE_DAY
         self._look_at(key, of_requests, planned=True, ever=ever)
         for upstream in asked.windows:
             kept = asked.histories.get(upstream.to_user_string(), NO_HISTORY)
-            # A launch may withhold some of those that are counted, so that older ones matter.
+            # A launch may withhold counted ones, and then older ones matter.
             more = History(spread=SPREAD) if kept else NO_HISTORY
             self._look_at(
                 upstream,
-                # Of what is rolled up, completions of any age are needed.
+                # A rollup needs completions of any age.
                 None if upstream in asked.rolled else self.look_backs[key],
                 planned=False,
                 history=kept.with_more(more),
@@ -93,7 +93,7 @@ class AssetPlan:
             )
 
     def _ask(self, asked: Asked, key: dg.AssetKey, part: NamesUpstreams, on: dg.AssetKey) -> None:
-        """Adds what a part of a downstream's condition asks on an asset."""
+        """Adds what a part of a downstream's condition asks for, evaluated on an asset."""
         rolls_up, terms = part.rolled_up(self.graph, on), part.terms_on(self.graph, on)
         asked.counts = asked.counts or terms.counts
         for upstream, own in part.windows(self.graph, on).items():
@@ -106,15 +106,15 @@ class AssetPlan:
             name = upstream.to_user_string()
             if terms.needs_history and (kept := terms.history_of(name)):
                 asked.histories[name] = kept.with_more(asked.histories.get(name, NO_HISTORY))
-            if own:  # Asked whether it is ready: by the part that asks for least.
+            if own:  # The part that asks for the least decides whether it is ready.
                 count = terms.count.get(name, 1)
                 asked.needed[name] = min(count, asked.needed.get(name, count))
 
     def _asks_nearer(
         self, target: dg.AssetKey, upstream: dg.AssetKey, key: dg.AssetKey, known: dg.AssetKey
     ) -> bool:
-        """True when an upstream is to be paired as asked of a target: the downstream itself, or
-        else the first dependency that has it as its own upstream."""
+        """True if an upstream is to be paired through this target: the downstream itself, or else
+        the first dependency that has it as its own upstream."""
         if known == key or target == key:
             return known != key
         theirs = (
@@ -151,9 +151,9 @@ class AssetPlan:
         self._wanted = None
 
     def ensure(self, key: dg.AssetKey, condition: dg.AutomationCondition[Any]) -> bool:
-        """Returns True if an asset has another condition than was known, as a sensor's
-        ``default_condition`` is on no asset of the graph. It is then taken for that of all assets
-        that have none."""
+        """Returns True if an asset's condition was not known, because it is a sensor's
+        ``default_condition``, which is on no asset of the graph. It is then taken as the condition
+        of all assets without one."""
         if self._conditions.get(key) is condition or self._conditions.get(key) == condition:
             return False
         self._add(key, condition)
@@ -163,8 +163,8 @@ class AssetPlan:
         return True
 
     def wanted(self, at: datetime) -> Mapping[str, ReadScope]:
-        """Returns the events to read at a tick, by asset: the same mapping for all of an hour, so
-        that a tick need not ask for each asset whether it is read already."""
+        """Returns the events to read at a tick, by asset. The mapping stays the same for an hour,
+        so a tick need not check each asset again."""
         hour = at.replace(minute=0, second=0, microsecond=0)
         if self._wanted is None or self._wanted[0] != hour:
             scopes = {
@@ -194,7 +194,7 @@ class AssetPlan:
 
     @property
     def standings(self) -> Mapping[dg.AssetKey, list[Standing]]:
-        """Where the parts of each downstream's condition stood when they were last asked."""
+        """The standings of each downstream's parts at their last evaluation."""
         found: dict[dg.AssetKey, list[Standing]] = {}
         for lines in self._lines.values():
             if lines.last is not None:
@@ -202,7 +202,7 @@ class AssetPlan:
         return found
 
     def nested_fault(self, downstream: dg.AssetKey, target: dg.AssetKey) -> str | None:
-        """Returns why a part that is asked of a dependency cannot be decided for a downstream."""
+        """Returns why a part that applies to a dependency cannot be decided for a downstream."""
         if target == downstream:
             return None
         ours, theirs = (self.graph.get(key).partitions_def for key in (downstream, target))
@@ -217,13 +217,13 @@ class AssetPlan:
 
 
 def is_observed(graph: Any, key: dg.AssetKey) -> bool:
-    """True when an asset is only observed, so that a new data version is its completion."""
+    """True if an asset is only observed, so that a new data version is its completion."""
     node = graph.get(key) if graph.has(key) else None
     return bool(node is not None and node.is_observable and not node.is_materializable)
 
 
 def standings(graph: Any, storage: Any) -> Mapping[dg.AssetKey, list[Standing]]:
-    """Returns where the fan-ins of a graph stood when they were last asked, in this process."""
+    """Returns the standings of a graph's fan-ins at their last evaluation in this process."""
     memory = caches.of_storage(storage, "assets", AssetMemory)
     plans: Mapping[AssetMemory, AssetPlan]
     plans = caches.of_object(graph, "plans", WeakKeyDictionary)
@@ -250,7 +250,7 @@ def tick_of(
     condition: dg.AutomationCondition[Any],
     until: datetime | None = None,
 ) -> tuple[AssetTick, AssetPlan]:
-    """Returns the same for a view of the asset graph.
+    """Returns the same, for a view of the asset graph.
 
     Args:
         view: The view, at the time of the tick.

@@ -103,7 +103,7 @@ class AssetReader:
     def __init__(self, until: float | None = None) -> None:
         self.facts: dict[str, AssetFacts] = {}
         self.times_anew = 0
-        """How often everything was read; a change means the storage may have been replaced."""
+        """How many times everything was read; a change means the storage may have been replaced."""
         self.known: dict[str, ReadScope] = {}
         self.new_runs: set[str] = set()
         self.new_plans: list[tuple[str, str | None, str]] = []

@@ -1,4 +1,4 @@
-"""What a tick knew: it is stored with the evaluation that made a request, and read back from there.
+"""What a tick knew: stored with the evaluation that made a request, and read back from there.
 
 A request uses what its tick knew. The run's creation time does not show that, since a completion
 may land between the evaluation and the run. Dagster stores the evaluation under an id, and the run
@@ -32,7 +32,7 @@ EARLY_METADATA_KEY = "fan_in/early"
 
 # Set by the sensor daemon on the runs and backfills that an automation tick requests.
 EVALUATION_ID_TAG = "dagster/asset_evaluation_id"
-# On the runs of any tick; those of a tick that was retried have nothing else.
+# On the runs of every tick; runs of a retried tick have only this.
 TICK_ID_TAG = "dagster/tick"
 
 EVALUATIONS_READ = 50
@@ -68,8 +68,8 @@ class Record:
         at: When it was made, in epoch seconds; None if that was not recorded.
         early: For each partition that it requested early, the upstreams that were missing.
         rolled: What it knew of rollups; None if there were none.
-        lacking: For a partition that it requested early and an upstream that is rolled up, the
-            missing partitions of the upstream.
+        lacking: For each partition that it requested early, the missing partitions of each
+            rolled-up upstream.
     """
 
     marks: Mapping[str | None, Mapping[str, RecordedCompletion]]
@@ -107,7 +107,7 @@ class Record:
 class KnownPartitions:
     """Which completions of the partitions of rollups an evaluation knew.
 
-    It knew every event up to the newest, except for those that a transaction had yet to commit. So
+    It knew every event up to the newest, except those of transactions that were still to commit. So
     only the ids of young events are recorded.
 
     Args:
@@ -178,8 +178,8 @@ def record_metadata(
         to: The id of the newest event that was known.
         at: The time of the tick, in epoch seconds.
         rolled: What was known of rollups; None if there are none.
-        lacking: For each partition that is requested early, the missing partitions of upstreams
-            that are rolled up.
+        lacking: For each partition that is requested early, the missing partitions of rolled-up
+            upstreams.
     """
     marks: dict[str, list[Any]] = {}
     every = _the_same(seen)
@@ -208,14 +208,14 @@ def record_metadata(
 def early_metadata(
     early: Mapping[str | None, tuple[str, ...]],
 ) -> Mapping[str, dg.JsonMetadataValue]:
-    """Returns what one part of a condition stores of the partitions that it takes for early, each
-    with the upstreams that are missing."""
+    """Returns what one part of a condition stores about its early partitions: for each, the missing
+    upstreams."""
     marks = [[partition, list(without)] for partition, without in early.items()]
     return {EARLY_METADATA_KEY: dg.MetadataValue.json(marks)} if marks else {}
 
 
 def _the_same(seen: Mapping[str | None, Seen]) -> Seen:
-    """Returns what is the same for several partitions; it is written once, even for thousands."""
+    """Returns what several partitions have in common; it is written once, even for thousands."""
     first, *others = seen.values()
     return {u: c for u, c in first.items() if others and all(o.get(u) == c for o in others)}
 
@@ -412,8 +412,8 @@ def _record(root: Any) -> Record | None:
 
 
 def _early(root: Any) -> Mapping[str | None, tuple[str, ...]]:
-    """Returns what was missing of each partition that was requested early: of which the condition
-    was true by nothing but a part that was early."""
+    """Returns what was missing for each partition that was requested early: the condition was true
+    for it only by an early part."""
     by_node: dict[int, dict[str | None, tuple[str, ...]]] = {}
     for node in root.iter_nodes():
         if (marks := (node.metadata or {}).get(EARLY_METADATA_KEY)) is not None:
@@ -425,7 +425,7 @@ def _early(root: Any) -> Mapping[str | None, tuple[str, ...]]:
 def _is_whole(
     node: Any, partition: str | None, early: Mapping[int, Collection[str | None]]
 ) -> bool:
-    """True if a part of a condition was true of a partition without its parts that were early."""
+    """True if a part of a condition was true for a partition without its early parts."""
     if partition in early.get(id(node), ()):
         return False
     if id(node) in early or not any(id(below) in early for below in node.iter_nodes()):

@@ -118,8 +118,8 @@ class Gathering:
         earlier: "Mapping[str | None, Collection[StoredCompletion]]",
         verdict_on: Callable[[StoredCompletion], Verdict],
     ) -> Iterator[StoredCompletion]:
-        """Yields the completions that no request has used, as far as they are kept: of each
-        partition, what is older than a used one is used up with it."""
+        """Yields the kept completions that no request has used. In each partition, all that is
+        older than a used one is used up with it."""
         for partition, fact in self._facts.items():
             newest_first = (fact, *sorted(earlier.get(partition, ()), reverse=True))
             yield from takewhile(lambda one: verdict_on(one).used_at is None, newest_first)
@@ -157,7 +157,7 @@ class Gathering:
 
     @property
     def given_back(self) -> bool:
-        """True if one of the new completions was used by a request that gave it back."""
+        """True if a request used one of the new completions and gave it back."""
         return bool(self._given_back)
 
     @property

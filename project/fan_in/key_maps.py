@@ -144,7 +144,7 @@ class KeyMaps:
     Args:
         maps: The mappings, by upstream.
         functions: The functions, by upstream.
-        rolled: The upstreams of which many partitions make one key.
+        rolled: The upstreams whose partitions together make one key.
         at: The time.
         instance: Knows dynamic partitions.
     """
@@ -206,7 +206,7 @@ class KeyMaps:
         return known
 
     def absent(self, key: Key) -> Set[str]:
-        """Returns the upstreams that have no partition for a key, and need have none."""
+        """Returns the upstreams that have no partition for a key, and need none."""
         return {name for name in self.rolled if self.enumerate(name, key).is_nothing}
 
     def partitions_of(self, keys: Collection[Key]) -> list[str]:

@@ -143,7 +143,7 @@ class PartitionMap:
             self._children.clear()
             self._enumerated.clear()
             return True
-        # As time goes on, what is complete and not at the end stays mapped.
+        # As time passes, what is complete and not at the end stays mapped.
         last = before[1]
         self._children = {p: of for p, of in self._children.items() if of and last not in of}
         self._enumerated = {key: e for key, e in self._enumerated.items() if e.is_over}
@@ -167,7 +167,7 @@ class PartitionMap:
         if partition not in self._children:
             mapped = self._children[partition] = self._map_down(view, partition)
             if self.rolls_up and len(mapped) == 1 and self._is_by_time and not self._is_shifted:
-                # A partition within the time of one downstream partition maps only to that.
+                # A partition inside the time window of one downstream partition maps only to that.
                 (ours,) = mapped
                 of_ours = self.enumerate(ours, view.effective_dt, view.instance)
                 self._children |= dict.fromkeys(of_ours.partitions[1:-1], mapped)
@@ -208,7 +208,7 @@ class PartitionMap:
         return mapped
 
     def exists_for(self, view: Any, partition: str | None) -> bool:
-        """True unless the upstream has no partition for one of the downstream, and needs none."""
+        """False if the upstream has no partition for one of the downstream, and needs none."""
         if partition is None or self.ours is None or self.pairing is not Pairing.MAPPED:
             return True
         if self._direct() is None:

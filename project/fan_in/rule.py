@@ -413,8 +413,8 @@ class Decision:
     @property
     def changes_at(self) -> datetime | None:
         """When time alone may change the decision or its message: a completion leaves its window,
-        all upstreams have settled, the deadline passes, pace no longer holds the batch, or a new day
-        begins before ``not_before``. None if never."""
+        all upstreams have settled, the deadline passes, pace no longer holds the batch, or a new
+        day begins before its ``not_before``. None if never."""
         times = [status.ready_until for status in self.ready]
         few = [s for s in self.statuses if s.state is State.TOO_FEW]
         times += [falls_out(s.within, s.counted[0].completed_at) for s in few if s.counted]

@@ -1,5 +1,5 @@
-"""Why a fan-in requested its downstream at a time, or did not: ``status`` with a time, beside what
-the tick of that time did."""
+"""Why a fan-in requested its downstream at a time, or did not: ``status`` as of that time, compared
+with what the tick did then."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,12 +25,13 @@ class Answer:
     """What happened for one key of a fan-in at a time.
 
     Args:
-        outlook: What the rule decides on what was known then.
+        outlook: The rule's decision on what was known then.
         made: The run that was requested; None if none was.
         failed: The error of the tick, if it failed.
-        besides: Other parts of the condition that were not true then, as it is stored.
-        disagrees: That the rule decides otherwise than the tick did, and why that may be.
-        unseen: True if no tick had seen it: none of the time is stored, or it was before.
+        besides: Other parts of the condition that were not true then, as stored.
+        disagrees: A note that the rule decides differently from the tick, and the possible reason.
+        unseen: True if no tick had seen it: no tick of that time is stored, or the tick came before
+            it.
     """
 
     outlook: Outlook
@@ -42,7 +43,7 @@ class Answer:
 
     @property
     def statuses(self) -> tuple[UpstreamStatus, ...]:
-        """The upstreams: those of a batch as it has them, whatever can be read now."""
+        """The upstreams; those of a requested batch as recorded in it, whatever can be read now."""
         known = {status.upstream: status for status in self.outlook.decision.statuses}
         for c in self.made.batch.completions if self.made and self.made.batch else ():
             within = known[c.upstream].within if c.upstream in known else None
@@ -53,7 +54,7 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """Why it was not requested, or what the rule says of a request."""
+        """Why it was not requested, or what the rule says about a request."""
         reason = self.outlook.reason
         if self.made or not self.outlook.requests:
             pass
@@ -71,13 +72,13 @@ class Explanation:
     Args:
         fan_in: The fan-in.
         at: The time that was asked for.
-        decided_at: The time of what is explained: of the requests, if there were.
+        decided_at: The time of what is explained: that of the requests, if there were any.
         tick: The newest tick that had begun by then.
-        near: Whether that is what happened at the time, and not something long before.
+        near: Whether that tick is of the time asked for, and not long before.
         evaluation: The newest stored evaluation of the condition.
         answers: One for each key.
         last: The last request before.
-        uncounted: For each upstream its newest completion that ``counts`` leaves out, of any key.
+        uncounted: For each upstream, its newest completion of any key that ``counts`` leaves out.
     """
 
     fan_in: FanInSpec
@@ -99,14 +100,14 @@ def explain_at(
     key: str | None = None,
 ) -> Explanation | None:
     """Returns why a fan-in requested its downstream at a time, or did not; None if nothing is
-    stored of that time or before.
+    stored from that time or before.
 
     Args:
         instance: Whose storages are read.
         repository: The definitions.
         fan_in: The fan-in.
         at: The time.
-        key: Of this key only; None for all of which something counted.
+        key: Only this key; None for all keys with a completion that counted.
     """
     evaluator = Evaluators(instance, repository).of(fan_in)
     tick = next(iter(evaluator.ticks(until=at, limit=1)), None)
@@ -132,7 +133,7 @@ def explain_at(
     evaluation = None
     if fan_in.kind == "condition":
         evaluation = newest_evaluation(instance, fan_in.asset_key, decided_at)
-    # Stored when something has changed, so it is of the time if the sensor ticked then.
+    # It is stored only when something changed, so it holds for this time if the sensor ticked then.
     told = evaluation if near and near.status != "failure" else None
     answers = [
         _answer(outlooks[of], made.get(of), told)
@@ -177,7 +178,7 @@ def _made_at(
         of_tick = one.evaluation_id is not None and tick and one.evaluation_id == tick.evaluation_id
         if tick is None or one.run_id in runs or of_tick:
             made.setdefault(one.key, one)
-    # A tick that carried on another one has its runs, which were decided on long before.
+    # A tick that continues an earlier one has its runs, which were decided long before.
     for one in requests_in(instance, fan_in, runs - {one.run_id for one in made.values()}):
         if key is None or one.key == key:
             made.setdefault(one.key, one)
@@ -189,7 +190,7 @@ def _with_requested(
     made: Mapping[str | None, RequestedRun],
     fan_in: FanInSpec,
 ) -> Mapping[str | None, Outlook]:
-    """Returns the outlooks, and one for each requested key of which nothing else is stored."""
+    """Returns the outlooks, and one for each requested key about which nothing else is stored."""
     requested = {
         key: Outlook(decision=Decision(at=one.at, statuses=(), key=key), words=fan_in.words)
         for key, one in made.items()
@@ -212,7 +213,7 @@ def _answer(known: Outlook, made: RequestedRun | None, evaluation: Evaluation | 
 
 
 def _compared(answer: Answer, at_tick: Outlook | None, tick: TickRecord | None) -> Answer:
-    """Returns the answer with what the tick of the time made of it, if there was one."""
+    """Returns the answer, compared with what the tick of that time did, if there was one."""
     if tick is None or at_tick is None or not at_tick.requests or answer.besides:
         failed = tick.error if tick is not None else None
         return replace(answer, failed=failed, unseen=at_tick is None or not at_tick.requests)
