@@ -1,4 +1,4 @@
-"""Alternatives: other rules that a fan-in might have had, as a user writes them."""
+"""Alternatives: other rules for a fan-in, as a user writes them."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -33,19 +33,20 @@ ChoiceT = TypeVar("ChoiceT", bound=str)
 
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
-    """What is to be different; what is not given stays as it is.
+    """What is different from the fan-in; what is not given stays the same.
 
     Args:
-        like: By which rule: the sensor's, the condition's, or the documentation example's.
+        like: Whose rule: that of the sensor, the condition or the documentation example.
         within: The window: a duration, "day/Europe/Berlin" or another period of a calendar, or
             "none".
         at_least: How many upstreams are enough; "all" for all of them.
         settle: Quiet period: no upstream has completed for this long; "none" for none.
-        no_sooner_than: How soon after the last request: a duration, a calendar's period in which
-            there is one, or "none".
-        not_before: From which time of day on, as "09:00/Europe/Berlin"; or "none".
-        deadline: How long a batch may be waited for, or until what time of day; or "none".
-        otherwise: How many upstreams are enough past it; or "none".
+        no_sooner_than: How soon after the last request: a duration, a calendar period with at most
+            one, or "none".
+        not_before: The time of day before which nothing is requested, such as
+            "09:00/Europe/Berlin"; or "none".
+        deadline: How long a batch may wait, or until which time of day; or "none".
+        otherwise: How many upstreams are enough past the deadline; or "none".
         overlap: Whether a batch may be requested while the downstream runs.
         idle: Whether it waits for running upstreams.
         manual: Whether a run of the downstream by hand uses up what came before it.
@@ -67,7 +68,7 @@ class Alternative:
 
     @property
     def name(self) -> str:
-        """How it is called: as it is written."""
+        """Its name: what the user wrote."""
         words = {True: "yes", False: "no"}
         given = [
             f"{name.replace('_', '-')}={words.get(value, value)}"
@@ -77,16 +78,16 @@ class Alternative:
         return ", ".join(given).removeprefix("like=") or "as it is"
 
     def kind(self, fan_in: FanInSpec) -> Kind:
-        """Returns on which path it is."""
+        """Returns its path."""
         if self.like == "condition":
             return "condition"
         return fan_in.kind if self.like is None else "sensor"
 
     def rule(self, fan_in: FanInSpec) -> Rule:
-        """Returns the rule of a fan-in, changed.
+        """Returns the changed rule of a fan-in.
 
         Raises:
-            FanInError: It cannot be.
+            FanInError: The fan-in cannot have this rule.
         """
         try:
             return self._rule(fan_in)
@@ -135,7 +136,7 @@ class Alternative:
         patience: timedelta,
         runs_last: timedelta | None,
     ) -> Mechanism:
-        """Returns it as a mechanism that takes over when the period begins."""
+        """Returns it as a mechanism that starts to request when the period begins."""
         rule = self.rule(fan_in)
         if self.like == "example":
             return self._example(name, fan_in, rule, since)
@@ -162,10 +163,10 @@ class Alternative:
 
 
 def parse(text: str) -> Alternative:
-    """Returns an alternative as it is written: "like=condition, within=12h, overlap=no".
+    """Parses an alternative, such as "like=condition, within=12h, overlap=no".
 
     Raises:
-        FanInError: It is none.
+        FanInError: The text is no alternative.
     """
     fields: dict[str, Any] = {}
     for part in filter(None, map(str.strip, text.split(","))):
@@ -189,7 +190,7 @@ def parse(text: str) -> Alternative:
 
 
 def rule_words(rule: Rule) -> str:
-    """Returns a rule in one line."""
+    """Describes a rule in one line."""
     enough = "all" if rule.when is None else str(rule.when)
     parts = [f"{enough} of {', '.join(rule.upstreams)}", within_words(rule.within)]
     if rule.count:
@@ -237,9 +238,9 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
     if fan_in.mapped:
         raise FanInError(f"a condition {_cannot_map(fan_in)}")
     if rule.rollup:
-        raise FanInError("replay plays a rollup on the path that has it alone")
+        raise FanInError("replay plays a rollup only on its own path")
     names = _names_on_other_path(fan_in)
-    # In the order of the upstreams; the window of a job is that of the last of its assets.
+    # In the order of the upstreams; a job has the window of the last of its assets.
     windows = {o: window_of(rule.within, name) for name in rule.upstreams for o in names[name]}
     return replace(
         rule,
@@ -284,4 +285,4 @@ def _renamed(
         case AtLeast(parts, count):
             of = parts or tuple(map(Needs, upstreams))
             return AtLeast(tuple(_renamed(part, names, upstreams) for part in of), count)
-    raise TypeError(f"{when!r} is a requirement that has no other path")
+    raise TypeError(f"{when!r} is a requirement that cannot change its path")

@@ -1,8 +1,8 @@
-"""Compares what mechanisms would have requested with what was really requested, batch by batch.
+"""Compares the requests of mechanisms with the real requests, batch by batch.
 
-Two requests are of the same batch if they share some of the work that completed: a run is known to
-both paths by its id. Where they part, the cause is asked of the side that did not request, at that
-very time: of the mechanism, or of the rule as it stood with what was really used up.
+Two requests are of the same batch if they share some completed work; both paths know a run by its
+id. Where they differ, the side that did not request gives the cause, as of that time: the
+mechanism, or the rule with what was really used up.
 """
 
 from collections import Counter, OrderedDict
@@ -22,13 +22,13 @@ from .mechanisms import Firing, Mechanism
 from .simulated import SimulatedFanIn
 
 WhyNot = Callable[[], tuple[str, str]]
-"""Returns a cause, and what was said."""
+"""Returns a cause, and what that side said."""
 
 MOST_WAITING = 20_000
 """At most this many requests of one side wait for the other's."""
 
 MOST_WORK = 100_000
-"""Of how much of the latest work it is known how it ended, and who used it."""
+"""For how much of the latest work its end and its use are remembered."""
 
 OUTSIDE = "an upstream asset is materialized outside its job"
 FAILED = "an upstream run fails after it materialized the asset"
@@ -39,17 +39,17 @@ UNFINISHED = "an upstream run has materialized the asset and not ended"
 ELSEWHERE = "a job of the same name elsewhere"
 LOST, DUPLICATE, STALE, EARLY = "lost batch", "duplicate", "stale pairing", "early"
 LATE = "late"
-AFTERWARDS = "follows from a divergence before: paired otherwise"
+AFTERWARDS = "follows from an earlier divergence: paired differently"
 RUNNING = "the downstream is still running"
 UNSETTLED = "the upstreams have not settled"
 BUSY = "an upstream is still running"
 PACED = "its pace holds it"
 ANOTHER_BATCH = "another batch"
-NO_KEYS = "keys are not regarded"
+NO_KEYS = "keys are ignored"
 
 
 class DivergenceKind(Enum):
-    """How two sides part on a batch."""
+    """How two sides differ on a batch."""
 
     ONLY_HERE = "only here"
     ONLY_REALLY = "only in reality"
@@ -59,14 +59,14 @@ class DivergenceKind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
-    """A batch on which a mechanism and reality part.
+    """A batch on which a mechanism and reality differ.
 
     Args:
-        at: When the mechanism requested it, or else when it was really requested.
+        at: When the mechanism requested it; if it did not, when it was really requested.
         mechanism: The mechanism's name.
-        part: How they part.
+        part: How they differ.
         cause: Why, in the words of the contract.
-        told: What the side that did not request said of it, in one line.
+        told: What the side that did not request said about it, in one line.
         key: The key.
         really_at: When it was really requested, if it was.
         members: The batch.
@@ -94,7 +94,7 @@ class Score:
 
 @dataclass(slots=True)
 class _Work:
-    """How some work ended."""
+    """What is known about the end of some work."""
 
     started: bool = False
     succeeded: bool | None = None
@@ -104,7 +104,7 @@ class _Work:
 
 
 class _Latest(OrderedDict[Any, Any]):
-    """A dictionary of no more than the latest, so that a long history does not fill the memory."""
+    """A dictionary of only the latest entries, so that a long history does not fill the memory."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         super().__setitem__(key, value)
@@ -114,13 +114,13 @@ class _Latest(OrderedDict[Any, Any]):
 
 @dataclass(slots=True)
 class _Waiting:
-    """A request that the other side has not made, or not yet.
+    """A request that the other side has not made, at least not yet.
 
     Args:
-        kind: On which path it was made.
-        other: The side that did not make it, to be asked why.
+        kind: The path on which it was made.
+        other: The side that did not make it and will say why.
         again: Whether the side that made it had used some of its work before.
-        forget_at: When it is certain that the other side does not make it.
+        forget_at: When it is certain that the other side will not make it.
     """
 
     firing: Firing
@@ -138,7 +138,7 @@ class _Side:
     def __init__(self) -> None:
         self.waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self.by_work: dict[str, set[int]] = {}
-        """Of each work the requests; for several keys there may be several."""
+        """The requests by work; work for several keys may have several."""
         self.count = 0
 
     def add(self, waiting: _Waiting) -> None:
@@ -148,7 +148,7 @@ class _Side:
             self.by_work.setdefault(work, set()).add(self.count)
 
     def take(self, firing: Firing) -> _Waiting | None:
-        """Returns the oldest request that shares work with this one, and no longer keeps it."""
+        """Removes and returns the oldest request that shares work with this one."""
         numbers = (self.by_work.get(work, ()) for work in firing.work)
         for number in sorted(set(chain.from_iterable(numbers))):
             waiting = self.waiting[number]
@@ -159,7 +159,7 @@ class _Side:
         return None
 
     def given_up(self, now: datetime | None) -> Iterator[_Waiting]:
-        """Yields those that have waited for too long, or all."""
+        """Yields those that have waited too long; all of them, without a time."""
         while self.waiting:
             number, waiting = next(iter(self.waiting.items()))
             few = len(self.waiting) <= MOST_WAITING
@@ -194,8 +194,8 @@ class Comparison:
     Args:
         mechanisms: The mechanisms.
         reality: The fan-in's own rule, following what was really requested.
-        since: When the period begins: what was before is not counted.
-        tolerance: Requests of the same batch no further apart are at the same time.
+        since: When the period begins; earlier requests are not counted.
+        tolerance: Requests of the same batch that are no further apart count as simultaneous.
         report: Called with each divergence, as soon as it is certain.
     """
 
@@ -221,7 +221,7 @@ class Comparison:
             for m in mechanisms
         }
         self.scores = {name: compared.score for name, compared in self._compared.items()}
-        # Of what is seen by one path alone, it has to be known how it ended.
+        # If only one path sees some work, its end must be known.
         self._paths_differ = any(
             m.kind != reality.kind or not isinstance(m, SimulatedFanIn) for m in mechanisms
         )
@@ -233,7 +233,7 @@ class Comparison:
     # --- what happens ------------------------------------------------------------------------
 
     def event(self, event: Event) -> Firing | None:
-        """Takes an event; returns it as a request if it is one that the fan-in really made."""
+        """Takes an event; returns the request if the fan-in really made one."""
         self.now(event.at)
         if isinstance(event, Requested):
             return self._requested(event)
@@ -259,7 +259,7 @@ class Comparison:
         return work
 
     def now(self, at: datetime) -> None:
-        """Asks about what only one side has requested, before something happens after it."""
+        """Asks about requests of only one side, before anything happens after them."""
         if self._not_asked and at > self._not_asked[0].firing.at:
             self._ask()
 
@@ -293,13 +293,13 @@ class Comparison:
             self._take(compared, firing, _adds(compared.used, firing), really=False)
 
     def finish(self) -> None:
-        """Tells of what the other side did not request in all of the period."""
+        """Reports what the other side did not request in the whole period."""
         self._ask()
         for compared in self._compared.values():
             self._give_up(compared, None)
 
     def _take(self, compared: _Compared, firing: Firing, again: bool, *, really: bool) -> None:
-        """Takes a request of one side: of the batch that the other has requested, or a new one."""
+        """Takes a request of one side: for the batch that the other requested, or for a new one."""
         mechanism, own, others = compared.mechanism, compared.here, compared.there
         made_by, other = mechanism, self.reality
         if really:
@@ -342,7 +342,7 @@ class Comparison:
         cause, told = (waiting.why_not or self._asking(waiting))()
         in_the_end = part in (DivergenceKind.EARLIER, DivergenceKind.LATER)
         if in_the_end and cause in (LOST, ANOTHER_BATCH):
-            # It could have been requested, and was in the end: nobody looked before.
+            # It was due, and requested in the end: nobody ticked before.
             cause = LATE
         compared.score.parts[part] += 1
         compared.score.causes[cause] += 1
@@ -362,12 +362,12 @@ class Comparison:
     # --- why not -----------------------------------------------------------------------------
 
     def _asking(self, waiting: _Waiting) -> WhyNot:
-        """Asks the side that does not request why, as it stands now; returns the answer, to be
-        put into words if anybody wants to know."""
+        """Asks the side that does not request for its reason now; returns a function that puts the
+        answer into words if needed."""
         firing, other = waiting.firing, waiting.other
         is_rule = other is self.reality
         if is_rule and self.reality.rule.by_key and firing.key is None:
-            return lambda: (NO_KEYS, "it fires without regard to keys")
+            return lambda: (NO_KEYS, "it ignores keys")
         decision = other.decision(firing.at, firing.key)
         by_hand_at = self._by_hand_at.get(firing.key)
         known = [
@@ -392,7 +392,7 @@ class Comparison:
 
 
 def _adds(used: _Latest, firing: Firing) -> bool:
-    """Notes what work a request uses; returns whether some of it was used before."""
+    """Notes the work that a request uses; returns whether some of it was used before."""
     names = [(firing.key, work) for work in firing.work]
     again = any(name in used for name in names)
     for name in names:
@@ -427,9 +427,9 @@ def _cause(
     """Returns why a decision was to wait.
 
     Args:
-        decision: Of the side that did not request.
+        decision: The decision of the side that did not request.
         by_hand_at: When the downstream was last run by hand, if it was.
-        asked_the_rule: Whether it is the rule itself, as things really were, that was asked.
+        asked_the_rule: Whether that side is reality, that is, the fan-in's own rule.
         again: Whether the side that requested had used some of it before.
     """
     if decision.fires:

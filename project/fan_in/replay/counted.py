@@ -1,4 +1,4 @@
-"""What is read of an event beside its time: how a run ended, and whether the fan-in's function
+"""What is read from an event besides its time: how a run ended, and whether the fan-in's function
 counts it."""
 
 from datetime import datetime
@@ -17,7 +17,7 @@ from .mechanisms import completion_of
 def ended_run(
     runs: RunReader, record: dg.RunRecord, end: datetime, name: str, elsewhere: str | None
 ) -> Ended:
-    """Returns the end of a run of an upstream job, as the end of the period knows it."""
+    """Returns the end of a run of an upstream job, as known at the end of the period."""
     run = record.dagster_run
     ended = Ended(
         end,
@@ -37,11 +37,10 @@ def ended_run(
 
 
 class DataVersions:
-    """Asks a fan-in's function about the events of an asset, in the order in which they were
-    stored.
+    """Asks a fan-in's function about the events of an asset, in the order of storage.
 
     Args:
-        instance: Whose event log.
+        instance: The instance with the event log.
         counts: The function; None if everything counts.
         name: The asset's name.
     """

@@ -16,15 +16,15 @@ class DocumentationExample(Mechanism):
     """The logic of the "Run status sensor" example in Dagster's documentation, for any number of
     jobs: the last success of each, in naive local times, and a cursor of their times.
 
-    It knows no keys, no running downstream, and counts a job of the same name elsewhere.
+    It knows no keys and no running downstream, and counts a job of the same name elsewhere.
 
     Args:
-        name: How it is called.
+        name: Its name.
         upstreams: The jobs.
         fan_in: Whose history is played.
         within: The window.
         zone: The time zone of the machine that it runs on.
-        takes_over: From when on it requests; before, what was really requested was.
+        takes_over: When it starts to request; until then it follows the real requests.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class DocumentationExample(Mechanism):
         if any(c.completed_at <= self.cursor.get(c.upstream, NEVER) for c in last):
             return ()
         if not all(self._is_recent(c, at) for c in last):
-            # Clocks that are set back make it young again.
+            # When clocks are set back, it becomes young again.
             self.again = at + timedelta(hours=1)
             return ()
         self.cursor = {c.upstream: c.completed_at for c in last}

@@ -9,11 +9,11 @@ from ..rule import Completion
 from .events import Ended, Event, Materialized, Requested, moment
 
 OUT_OF_ORDER = timedelta(minutes=5)
-"""How far what is stored may be out of the order of time, by hosts whose clocks differ."""
+"""How far stored events may be out of the order of time, because clocks of hosts differ."""
 
 
 def by_time(runs: Iterable[tuple[datetime, Sequence[Event]]]) -> Iterator[Event]:
-    """Yields the events of runs in the order of time; the runs come in that of their creation."""
+    """Yields the events of runs in the order of time; the runs come in the order of creation."""
     waiting: list[tuple[datetime, int, int, Event]] = []
     number = 0
     for created, events in runs:
@@ -27,13 +27,13 @@ def by_time(runs: Iterable[tuple[datetime, Sequence[Event]]]) -> Iterator[Event]
 
 
 def in_order(events: Iterable[Event]) -> Iterator[Event]:
-    """Yields events that are nearly in the order of time in that order."""
+    """Sorts by time events that are nearly in that order."""
     return by_time((event.at, [event]) for event in events)
 
 
 def as_seen(upstreams: Iterable[Event], requests: Iterator[Event]) -> Iterator[Event]:
-    """Yields both, and notes of a completion that it became visible late: when a request that was
-    decided on after it used an older one of its upstream."""
+    """Yields both. It notes when a completion became visible late: a request that was decided after
+    it used an older one of its upstream."""
     coming: deque[Event] = deque()
     for event in upstreams:
         while not coming or coming[-1].at <= event.at + OUT_OF_ORDER:

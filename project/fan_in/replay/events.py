@@ -1,9 +1,9 @@
 """A history: what happened to one fan-in, as plain events in the order of time.
 
-An event is a fact of Dagster's, before any rule: an upstream's run that started or ended, a
+An event is a fact in Dagster, before any rule: an upstream's run that started or ended, a
 materialization, a request of the downstream and its end, a tick. What counts as a completion
-depends on the mechanism that looks: ``Ended`` with success on the job path, ``Materialized`` on
-the declarative path; and on what the rule asks of it.
+depends on the mechanism's path (``Ended`` with success for jobs, ``Materialized`` for assets) and
+on its rule.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -26,8 +26,8 @@ Time = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 @dataclass(slots=True)
 class Started:
-    """A run of an upstream job was created; ``counts`` is false if its end would not count, as the
-    fan-in's function says."""
+    """A run of an upstream job was created; ``counts`` is False if the fan-in's function says that
+    its end would not count."""
 
     at: Time
     upstream: str
@@ -38,17 +38,20 @@ class Started:
 
 @dataclass(slots=True, kw_only=True)
 class WorkDone:
-    """What is told of work that is done, on either path.
+    """What an event says about completed work, on both paths.
 
     Args:
-        partition: Its own partition, if many of them make a key.
-        whole: Told with the first of a key, and when it changes: the partitions that make the key.
-        never: Told with it: those that it lacks for good.
-        to_come: Told with it: those that do not exist yet, and when they will, if that is known.
-        then: Told with it: which they are from when on, if what makes the key changes by itself.
-        absent: Told like it, of upstreams that are rolled up: those that have no partition for the
-            key, and need have none.
-        counts: Whether it counts, as the fan-in's function says.
+        partition: Its own partition, if many partitions make a key.
+        whole: The partitions that make the key; given with the first event of a key, and when they
+            change.
+        never: With ``whole``: those that will never exist.
+        to_come: With ``whole``: those that do not exist yet, each with the time when it will, if
+            known.
+        then: With ``whole``: the time when they change by themselves, if they do, and those that
+            make the key from then on.
+        absent: Given like ``whole``: the rolled-up upstreams that have no partition for the key,
+            and need none.
+        counts: Whether it counts by the fan-in's function.
     """
 
     partition: str | None = None
@@ -62,17 +65,17 @@ class WorkDone:
 
 @dataclass(slots=True)
 class Ended(WorkDone):
-    """A run of an upstream job ended; one that counts for several keys, once for each.
+    """A run of an upstream job ended; there is one event for each key that the run counts for.
 
     Args:
         at: When it ended (event time).
-        upstream: The upstream's name: of the job.
+        upstream: The upstream's name: that of the job.
         run_id: The run.
         success: Whether it succeeded.
         key: The key that it counts for.
-        elsewhere: The code location, if the job only has the name of an upstream.
+        elsewhere: The code location, if the job only has the same name as an upstream.
         seen: When it became visible, if that is known to be later.
-        canceled: Whether it did not succeed since it was canceled.
+        canceled: Whether it was canceled.
         retried: Whether it failed and Dagster retries it.
     """
 
@@ -125,12 +128,12 @@ def completed(upstream: str, at: datetime, id: str, run_id: str | None = None) -
 
 
 def work_of(completion: Completion) -> str:
-    """Returns what was done, under a name that both paths know it by."""
+    """Returns a name of the work that both paths know."""
     return completion.run_id or f"event {completion.id}"
 
 
 def as_list(completion: Completion) -> list[Any]:
-    """Returns a completion as files have it: the run only where the id is another."""
+    """Returns a completion as files have it: with the run only if the id is another."""
     data = [completion.upstream, completion.completed_at, completion.id]
     return data if completion.run_id == completion.id else [*data, completion.run_id]
 
@@ -160,16 +163,16 @@ class Requested:
     """A run of the downstream was created.
 
     Args:
-        at: When; for a request of the fan-in, when it was decided on, if that is known.
+        at: When; for a request of the fan-in, when it was decided, if known.
         run_id: The run.
         key: The key.
-        batch: What it is made of; None if the fan-in did not request it.
-        used: The newest completion that it used up of each upstream, ready or not.
+        batch: The batch that it is made of; None if the fan-in did not request it.
+        used: For each upstream, the newest completion that it used up, ready or not.
         again: Whether it is a re-execution, which uses up nothing.
-        id: Of the planned materialization on the declarative path: where it stands among events.
-        lets_go: Whether it uses up what came before it by being what it is, whatever the rule says
-            of runs by hand: a reported materialization, or a launch that is tagged so.
-        early: Whether it was made past its deadline, before the batch was whole: it used up
+        id: On the declarative path, the id of the planned materialization: its place among events.
+        lets_go: Whether it uses up what came before it, whatever the rule says about runs by hand:
+            a reported materialization, or a launch with such a tag.
+        early: Whether it was made past its deadline, before the batch was whole. Then it used up
             nothing.
     """
 
@@ -185,7 +188,7 @@ class Requested:
 
     @property
     def is_report(self) -> bool:
-        """True if no run is behind it: a materialization of the downstream was reported."""
+        """True if it has no run: a materialization of the downstream was reported."""
         return self.run_id.startswith(REPORT)
 
 
@@ -201,7 +204,8 @@ class DownstreamEnded:
 
 @dataclass(slots=True)
 class Tick:
-    """The mechanism was evaluated, and requested nothing. (A tick that did is its requests.)"""
+    """The mechanism was evaluated and requested nothing. (Other ticks are shown by their
+    requests.)"""
 
     at: Time
 
@@ -209,17 +213,17 @@ class Tick:
 Event = Started | Ended | Materialized | Requested | DownstreamEnded | Tick
 
 RANKS = {Started: 0, Ended: 1, Materialized: 1, Tick: 2, Requested: 3, DownstreamEnded: 4}
-"""The order of events at one time: a tick sees what is as old as itself."""
+"""The order of events at one time: a tick sees what happens at its own time."""
 
 
 def moment(event: Event) -> tuple[datetime, int]:
-    """Returns where an event stands in a history: by the time at which it could be seen."""
+    """Returns the place of an event in a history: by the time when it could be seen."""
     seen = getattr(event, "seen", None)
     return (seen or event.at), RANKS[type(event)]
 
 
 def completes(event: Event, kind: Kind, rule: Rule) -> TypeGuard[Ended | Materialized]:
-    """True when an event is a completion of an upstream on a path, as a rule asks for it."""
+    """True if an event is a completion of an upstream on a path by a rule."""
     match event:
         case Ended(elsewhere=None):
             return kind == "sensor" and counts_for(rule, event)
@@ -229,7 +233,7 @@ def completes(event: Event, kind: Kind, rule: Rule) -> TypeGuard[Ended | Materia
 
 
 def counts_for(rule: Rule, event: Ended | Materialized) -> bool:
-    """True when work that is done is of an end that a rule asks for, and counts."""
+    """True if completed work ended in a way that counts by a rule, and is not left out."""
     if rule.counts is not None and not event.counts:
         return False
     if isinstance(event, Materialized):
@@ -245,11 +249,11 @@ class History:
         fan_in: The fan-in.
         since: When the period begins.
         until: When it ends, not included.
-        begins: From when on everything is known; None if from the first day on.
-        interval: Seconds between two ticks, at the least.
-        ticks_from: From when on all ticks are known; None if they are not.
-        events: In the order of ``moment``; to be gone through again, if need be.
-        requested_by: Another sensor, whose requests are taken for the fan-in's.
+        begins: Since when everything is known; None if from the first day.
+        interval: At least this many seconds are between two ticks.
+        ticks_from: Since when all ticks are known; None if they are not.
+        events: In the order of ``moment``; they can be iterated more than once.
+        requested_by: Another sensor, whose requests are taken as the fan-in's.
     """
 
     fan_in: FanInSpec
@@ -267,7 +271,7 @@ class History:
 
 @dataclass
 class Counted:
-    """The events of a history, counted as they pass: those of the period that are more than ticks.
+    """The events of a history. It counts those of the period while they pass, without ticks.
 
     Args:
         history: The history.
@@ -289,7 +293,7 @@ class Counted:
             yield event
 
     def check(self) -> None:
-        """Raises NoHistory if there was nothing, or nothing of the sensor that was asked for."""
+        """Raises NoHistory if there was nothing, or nothing of the sensor in ``requested_by``."""
         history, downstream = self.history, self.history.fan_in.downstream
         period = f"from {format_time(history.since)} to {format_time(history.until)}"
         if not self.count:

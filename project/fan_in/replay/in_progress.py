@@ -1,4 +1,4 @@
-"""What is in progress: runs that have not ended, and those that a mechanism imagines."""
+"""What is in progress: runs that have not ended, and runs that a mechanism simulates."""
 
 import heapq
 from datetime import datetime, timedelta
@@ -31,18 +31,18 @@ class InProgressRuns:
             self._runs.pop(key, None)
 
     def of(self, key: str | None) -> tuple[str, ...]:
-        """Returns what is in progress for a key: the names of those that run, or the runs."""
+        """Returns what is in progress for a key: the names of what runs, or the runs."""
         return tuple(dict.fromkeys(name or run for run, name in self._runs.get(key, ())))
 
 
 class DownstreamRuns(InProgressRuns):
-    """The runs of the downstream: those that there were, and those of a mechanism's own requests,
-    which are imagined until a run of the history is taken for them.
+    """The runs of the downstream: real ones, and those of a mechanism's own requests. The latter
+    are simulated until a run of the history takes their place.
 
     Args:
         newest_only: Whether only the newest counts.
-        patience: For how long a run of the history may be the one that was requested.
-        lasts: How long a run lasts that never was; None for the average of those that there were.
+        patience: For how long after a request a run of the history may be its run.
+        lasts: How long a simulated run lasts; None for the average of real runs.
     """
 
     def __init__(self, newest_only: bool, patience: timedelta, lasts: timedelta | None) -> None:
@@ -57,7 +57,7 @@ class DownstreamRuns(InProgressRuns):
         self._is_run: dict[str, str] = {}
 
     def request(self, at: datetime, key: str | None) -> None:
-        """Imagines the run of a request."""
+        """Begins the simulated run of a request."""
         self._requests += 1
         run = f"imagined {self._requests}"
         self._imagined.setdefault(key, {})[run] = at
@@ -70,7 +70,7 @@ class DownstreamRuns(InProgressRuns):
             self._began[event.run_id] = event.at
 
     def bind(self, event: Requested, key: str | None) -> None:
-        """Takes a run that there really was for the one that was requested here."""
+        """Takes a real run as the one that was requested here."""
         for run, at in self._imagined.get(key, {}).items():
             if event.at - at <= self.patience:
                 self._is_no_more_imagined(run, key)
@@ -78,7 +78,7 @@ class DownstreamRuns(InProgressRuns):
                 return
 
     def end(self, event: DownstreamEnded, key: str | None) -> None:
-        """Ends a run that there really was."""
+        """Ends a real run."""
         began = self._began.pop(event.run_id, None)
         if began is not None:
             self._sum += event.at - began
@@ -86,11 +86,11 @@ class DownstreamRuns(InProgressRuns):
         self.ended(self._is_run.pop(event.run_id, event.run_id), key)
 
     def due(self) -> datetime | None:
-        """Returns when the next imagined run ends."""
+        """Returns when the next simulated run ends."""
         return self._ends[0][0] if self._ends else None
 
     def end_until(self, at: datetime) -> list[str | None]:
-        """Ends the imagined runs that are over by a time; returns their keys."""
+        """Ends the simulated runs that are over by a time; returns their keys."""
         keys = []
         while self._ends and self._ends[0][0] <= at:
             _, run, key = heapq.heappop(self._ends)
@@ -106,7 +106,7 @@ class DownstreamRuns(InProgressRuns):
         return self._sum / self._count if self._count else timedelta(0)
 
     def _is_no_more_imagined(self, run: str, key: str | None) -> bool:
-        """Returns whether it was, until now."""
+        """Removes a simulated run; returns whether there was one."""
         imagined = self._imagined.get(key, {})
         was = imagined.pop(run, None) is not None
         if not imagined:

@@ -1,4 +1,4 @@
-"""What another sensor requested, with the batch that it must have been made of."""
+"""The requests of another sensor, each with the batch that it must have been made of."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -13,11 +13,11 @@ OF_ANOTHER = ()
 
 
 def paired(events: Iterable[Event], fan_in: FanInSpec) -> Iterator[Event]:
-    """Yields events, where each request of another sensor is made of what had completed last.
+    """Yields events; each request of another sensor gets the last completions as its batch.
 
     Args:
         events: In the order of time.
-        fan_in: Whose: on which path, and by which rule.
+        fan_in: The fan-in, for its path and its rule.
     """
     newest: dict[str | None, dict[str, Completion]] = {}
     for event in events:

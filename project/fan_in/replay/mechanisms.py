@@ -1,4 +1,4 @@
-"""Mechanisms, to be played: each takes what happens and, at a tick, tells what it requests."""
+"""Mechanisms to simulate: each takes what happens and, at a tick, says what it requests."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -36,23 +36,23 @@ class Firing:
 
     @cached_property
     def work(self) -> frozenset[str]:
-        """What was done by the batch's completions, under names that both paths know."""
+        """The work of the batch's completions, under names that both paths know."""
         return frozenset(map(work_of, self.members))
 
 
 class Mechanism:
-    """What is played: it takes events and ticks, and fires.
+    """A simulated mechanism: it takes events and ticks, and fires.
 
     Args:
-        name: How it is called.
-        kind: On which path: which completions it sees.
+        name: Its name.
+        kind: Its path: which completions it sees.
         fan_in: Whose history is played.
         upstreams: The upstreams, by their names on its path.
-        takes_over: From when on it requests; before, what was really requested was.
+        takes_over: When it starts to request; until then it follows the real requests. None: never.
     """
 
     watches_upstreams = False
-    """Whether it wants to be told when runs of upstreams begin and end."""
+    """Whether it needs to know when runs of upstreams begin and end."""
 
     def __init__(
         self,
@@ -68,20 +68,20 @@ class Mechanism:
         self.names = frozenset(upstreams)
         self.takes_over = takes_over
         self.now = NEVER
-        """Where the history is, told by who plays it."""
+        """The present time in the history; the simulation sets it."""
         self._jobs: dict[str, list[str]] = {}
         for job, assets in fan_in.assets.items():
             for asset in assets:
                 self._jobs.setdefault(asset, []).append(job)
 
     def take(self, event: Event) -> None:
-        """Takes an event that is no completion."""
+        """Takes an event that is not a completion."""
 
     def expect(self, event: Ended | Materialized) -> None:
-        """Takes what an event tells of the partitions that make its key."""
+        """Takes what an event says about the partitions that make its key."""
 
     def counts(self, event: Ended | Materialized) -> bool:
-        """Returns True if an event is a completion for it; by default, what succeeds."""
+        """Returns True if an event is a completion for it; by default, if it succeeded."""
         return not isinstance(event, Ended) or event.success
 
     def complete(self, completion: Completion, elsewhere: bool = False) -> None:
@@ -93,22 +93,22 @@ class Mechanism:
         raise NotImplementedError
 
     def due(self) -> datetime | None:
-        """Returns from when on a tick could do something; None if only after another event."""
+        """Returns when a tick may next do something; None if only after another event."""
         raise NotImplementedError
 
     def decision(self, at: datetime, key: str | None) -> Decision:
-        """Returns what its rule says at a tick, of what it knows."""
+        """Returns the decision of its rule at a tick, by what it knows."""
         raise NotImplementedError
 
     def names_of(self, upstream: str, kind: Kind) -> Collection[str]:
-        """Returns by which names it knows an upstream of a path."""
+        """Returns the names by which it knows an upstream of a path."""
         if kind == self.kind:
             return (upstream,) if upstream in self.names else ()
         names = (self.fan_in.assets if kind == "sensor" else self._jobs).get(upstream, ())
         return [name for name in names if name in self.names]
 
     def used_by(self, event: Requested) -> Mapping[str, Any]:
-        """Returns how far a real request used up the upstreams, by the names that it knows."""
+        """Returns how far a real request used up the upstreams, by the names known here."""
         own, positions = self.kind == self.fan_in.kind, dict[str, Any]()
         for used in event.used:
             last: Any = LAST if self.kind == "sensor" else 0
@@ -130,7 +130,7 @@ def longest_of(*rules: Rule) -> timedelta | None:
 
 
 def completion_of(event: Ended | Materialized) -> Completion:
-    """Returns the completion that an event is for those who see it."""
+    """Returns an event as a completion."""
     own = event.run_id if isinstance(event, Ended) else event.id
     return Completion(
         upstream=event.upstream,

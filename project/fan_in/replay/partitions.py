@@ -1,4 +1,4 @@
-"""Which keys of a fan-in the work of an upstream counts for: a materialization, or a run."""
+"""For which keys of a fan-in a materialization or run of an upstream counts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,8 +18,8 @@ from .events import Ended
 
 
 class KeysOfPartitions:
-    """Maps the partitions of one upstream asset to the keys of a fan-in: on the declarative path as
-    its condition does; on the job path a partition is the key.
+    """Maps the partitions of one upstream asset to the keys of a fan-in: like its condition on the
+    declarative path; on the job path, a partition is the key.
 
     Args:
         view: The assets, at a time.
@@ -50,8 +50,8 @@ class KeysOfPartitions:
         return self._map is not None and self._map.rolls_up
 
     def first_of(self, key: str | None) -> Enumerated | None:
-        """Returns the partitions that make a key, when it is first asked; None if they are not
-        rolled up, or were told."""
+        """Returns the partitions that make a key, at the first call for it; None later, or without
+        a rollup."""
         if self._map is None or not self._map.rolls_up or key in self._told:
             return None
         self._told.add(key)
@@ -60,12 +60,12 @@ class KeysOfPartitions:
             return self._map.enumerate(key, at, instance)
 
     def of(self, partition: str | None) -> Sequence[str | None]:
-        """Returns the keys that a materialization of a partition counts for: none, some, or the
-        one None, which stands for all."""
+        """Returns the keys that a materialization of a partition counts for; ``[None]`` stands for
+        all."""
         if not self._by_key:
             return [None]
         if partition is None:
-            # Of an asset with partitions, it is of none of them; of one without, of all keys.
+            # With partitions, the asset was materialized for none of them; without, for all keys.
             return [] if self._is_partitioned else [None]
         if self._pairing is Pairing.SAME:
             return [partition]
@@ -76,25 +76,24 @@ class KeysOfPartitions:
 
 
 class KeysOfRuns:
-    """Maps the runs of one upstream job to the keys of a fan-in, as its sensor does at the time.
+    """Maps the runs of one upstream job to the keys of a fan-in, as its sensor does at a time.
 
     Args:
         runs: Reads the runs.
         upstream: The upstream job.
-        ours: The partitions of the downstream job, if it has some.
+        ours: The partitions of the downstream job, if any.
     """
 
     def __init__(
         self, runs: RunReader, upstream: Upstream, ours: dg.PartitionsDefinition | None
     ) -> None:
         self._runs, self._upstream = runs, upstream
-        # Time partitions depend on the time of the tick; which dynamic ones there were is unknown.
+        # Time partitions depend on the tick's time; dynamic partitions of the past are unknown.
         self._ours = ours if isinstance(ours, dg.StaticPartitionsDefinition) else None
         self._told: dict[str | None, Any] = {}
 
     def of(self, record: dg.RunRecord, at: datetime) -> Sequence[str | None]:
-        """Returns the keys that a run counts for, as of a time; none for which the downstream
-        cannot be requested."""
+        """Returns the keys that a run counts for at a time; only those that can be requested."""
         tags, tag, ours = record.dagster_run.tags, self._runs.tag, self._ours
         keys = self._runs.key_maps.as_of(at).keys_of(self._upstream.name, tags, tag)
         return [key for key in keys if key is None or ours is None or ours.has_partition_key(key)]
@@ -108,7 +107,7 @@ class KeysOfRuns:
             yield self._telling(replace(ended, key=key, partition=partition), maps)
 
     def _telling(self, ended: Ended, maps: KeyMaps) -> Ended:
-        """Returns the end of a run with what makes its key, if that was not told."""
+        """Returns the end of a run with what makes its key, if that was not given before."""
         key, name = ended.key, self._upstream.name
         without_key = key is None and self._runs.tag is not None
         if not maps.rolled or without_key or (key in self._told and maps.are_fixed):

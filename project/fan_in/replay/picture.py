@@ -9,10 +9,10 @@ from .events import Ended, Event, History, Requested, completes
 from .mechanisms import Firing
 
 MOST_MARKS = 1500
-"""A lane has at most this many marks; of those that would lie on each other one is kept."""
+"""A lane has at most this many marks; of marks that would overlap, one is kept."""
 
 MOST_WINDOWS = 150
-"""In a lane with more marks than this, windows would cover each other and are left out."""
+"""A lane with more marks than this has no windows, since they would cover each other."""
 
 COMPLETED, FAILED, BY_HAND, FIRED = "completed", "failed", "by hand", "fired"
 
@@ -22,9 +22,9 @@ class Lane:
     """One row of the picture.
 
     Args:
-        name: Of an upstream, or of a mechanism.
-        marks: By the place in the picture, when and what.
-        windows: When a completion counts, from and to.
+        name: The name of an upstream or a mechanism.
+        marks: When and what, by the place in the picture.
+        windows: From when to when a completion counts.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Lane:
 
 
 class Picture:
-    """Gathers what is to be seen of a history and of what was fired on it.
+    """Gathers what the picture shows of a history and of the requests in it.
 
     Args:
         history: The history.

@@ -11,12 +11,12 @@ from .picture import BY_HAND, COMPLETED, FAILED, FIRED, MOST_WINDOWS, Lane, Pict
 
 INK, GREY, PAPER = "#1f2933", "#a0aec0", "#ffffff"
 BLUE, ORANGE, VERMILION, PURPLE = "#0072b2", "#e69f00", "#d55e00", "#cc79a7"
-"""Of Okabe and Ito's colours, which colour-blind people tell apart; shapes differ, too."""
+"""From Okabe and Ito's colours, which colour-blind people can tell apart; shapes differ, too."""
 
 ON_DARK = {INK: "#e4e7eb", GREY: "#52606d", PAPER: "none", BLUE: "#56b4e9"}
 """What a page with a dark background shows instead."""
 
-# No link, no date and no name of a program: the same replay gives the same file.
+# No link, date or program name: the same replay gives the same file.
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 MOST_LANES = 24
@@ -26,7 +26,7 @@ LONGEST_LABEL = 40
 
 
 def check_installed() -> None:
-    """Raises FanInError unless matplotlib is there."""
+    """Raises FanInError unless matplotlib is installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -41,15 +41,15 @@ def draw(picture: Picture) -> Any:
 
     with rc_context(_settings()):
         figure = _draw(picture)
-        # Laid out once: doing it again for the next file would move things by a hair.
+        # Laid out once: a second time, for the next file, would move things slightly.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         return figure
 
 
 def _settings() -> dict[Any, Any]:
-    """Nobody's own but these: a name is a name, even with a dollar; texts stay texts; the same
-    picture is the same file."""
+    """Returns the only settings that apply: a name is drawn as it is, even with a dollar; texts
+    stay texts; the same picture gives the same file."""
     from matplotlib import rcParamsDefault
 
     settings: dict[Any, Any] = dict(rcParamsDefault)
@@ -57,7 +57,7 @@ def _settings() -> dict[Any, Any]:
     settings |= {"figure.facecolor": PAPER, "axes.facecolor": PAPER}
     inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     settings |= dict.fromkeys(inked, INK)
-    # The backend is for windows, and there are none.
+    # The backend opens windows, which are not needed.
     return {k: v for k, v in settings.items() if not k.startswith("backend")}
 
 
@@ -93,7 +93,7 @@ def _draw(picture: Picture) -> Any:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.set_xlabel("time (UTC)")
-    axes.set_ylabel("upstreams, and who requested")
+    axes.set_ylabel("upstreams and requests")
     title = f"When {_short(picture.fan_in.downstream)} was requested, and would have been"
     more_words = f"\n{more} more upstreams are not drawn" if more > 0 else ""
     axes.set_title(f"{title}{more_words}", loc="left")
@@ -144,7 +144,7 @@ def save(figure: Any, path: Path) -> None:
 
 
 def as_svg(figure: Any) -> str:
-    """Returns the figure as an SVG element to be put into a page."""
+    """Returns the figure as an SVG element for a page."""
     file = StringIO()
     _save(figure, file, format="svg", metadata=NO_METADATA)
     text = file.getvalue()

@@ -1,7 +1,7 @@
-"""A fan-in's history as an instance tells it: read in pages, in the order of time, once.
+"""A fan-in's history, read from an instance: in pages, in the order of time, once.
 
-Only what is in progress is kept: the runs that have not ended, and a few minutes
-in which what is stored may be out of order.
+Only what is in progress is kept: runs that have not ended, and the last minutes, whose events may
+be stored out of order.
 """
 
 import heapq
@@ -12,11 +12,11 @@ from typing import Any
 
 import dagster as dg
 
-# Private, since no public name maps partitions as of a time.
+# Private: no public name maps partitions as of a time.
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.definitions.temporal_context import TemporalContext
 
-# Private: the statuses have public names, these sets of them have none.
+# Private: the statuses have public names, but this set of them has none.
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from ..compat.python import UTC
@@ -52,7 +52,7 @@ SENSOR_NAME_TAG = "dagster/sensor_name"
 """Dagster's own, on every run that a sensor requested."""
 
 LONGEST_RUN = timedelta(days=2)
-"""How long a run of the downstream may have gone on before all that is read, to be known of."""
+"""A run of the downstream is found if it began at most this long before what is read."""
 
 PATHS: Collection[Kind] = ("sensor", "condition")
 
@@ -70,14 +70,14 @@ def read_history(
     """Returns what happened to a fan-in in a period, and for the longest window before it.
 
     Args:
-        instance: Of which instance.
+        instance: The instance.
         repository: The definitions of its code location.
-        fan_in: To which fan-in.
+        fan_in: The fan-in.
         since: When the period begins.
         until: When it ends, not included.
-        rules: Other rules that will be asked; their windows may be longer.
-        paths: On which paths there will be mechanisms: what none of them sees is not read.
-        requested_by: Another sensor, whose requests are taken for the fan-in's.
+        rules: Other rules to replay; their windows may be longer.
+        paths: The paths with mechanisms: what none of them sees is not read.
+        requested_by: Another sensor, whose requests are taken as the fan-in's.
     """
     rules = [fan_in.rule, *rules]
     idle: list[Kind] = ["sensor" for rule in rules if rule.idle]
@@ -117,7 +117,7 @@ def _runs(
     fan_in: FanInSpec,
     until: datetime,
 ) -> RunReader:
-    """Returns a reader of the runs of a fan-in's jobs: a sensor's is its own."""
+    """Returns a reader of the runs of a fan-in's jobs; a sensor has its own."""
     sensor = fan_in_of(fan_in.definition) if fan_in.kind == "sensor" else None
     if sensor is not None:
         return sensor.runs(instance, fan_in.home, repository, at=until)
@@ -144,7 +144,7 @@ def _partitions_of_job(
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryReader(Iterable[Event]):
-    """The events of an instance, read anew each time they are gone through."""
+    """The events of an instance, read again for each iteration."""
 
     fan_in: FanInSpec
     view: Any  # The assets, at the end of the period.
@@ -173,7 +173,7 @@ class HistoryReader(Iterable[Event]):
 
     def _in_period(self, event: Event) -> bool:
         at, _ = moment(event)
-        # A run that began before all that is read comes first, since it is in progress.
+        # A run that began before everything that is read comes first: it is in progress.
         begun = isinstance(event, Started | Requested)
         return at < self.until and (begun or not self._is_before(at))
 
@@ -183,15 +183,15 @@ class HistoryReader(Iterable[Event]):
     # --- runs --------------------------------------------------------------------------------
 
     def _created(self, job_name: str) -> Iterator[dg.RunRecord]:
-        """Yields the runs that were created, or in progress, in the period, the oldest first."""
+        """Yields the runs that were created or in progress in the period, oldest first."""
         if self.begins is not None:
-            # Few: what had begun before and was not over.
+            # Few: those that began before and had not ended.
             before: dict[str, Any] = {"job_name": job_name, "created_before": self.begins}
             yield from self._read(dg.RunsFilter(**before, updated_after=self.begins))
             for record in self._read(dg.RunsFilter(**before, statuses=NOT_FINISHED_STATUSES)):
                 if record.update_timestamp <= self.begins:
                     yield record
-        # A run created at that very time is in neither range but for the microsecond.
+        # Without the microsecond, a run created at exactly that time is in neither range.
         after = None if self.begins is None else self.begins - timedelta(microseconds=1)
         yield from self._read(
             dg.RunsFilter(job_name=job_name, created_after=after, created_before=self.until)
@@ -256,7 +256,7 @@ class HistoryReader(Iterable[Event]):
         return by is not None and by == self.requested_by
 
     def _requests_of_asset(self) -> Iterator[tuple[datetime, Sequence[Event]]]:
-        """Yields what happened to the downstream asset, the oldest first."""
+        """Yields what happened to the downstream asset, oldest first."""
         return heapq.merge(self._planned(), self._reported(), key=lambda happened: happened[0])
 
     def _reported(self) -> Iterator[tuple[datetime, Sequence[Event]]]:
@@ -280,7 +280,7 @@ class HistoryReader(Iterable[Event]):
                 requested = self._by_condition(event, record)
                 ended = _ended(record, requested)
                 over = record is None or (ended and self._is_before(ended[0].at))
-                # Of what was requested before, only the unfinished matters.
+                # Of earlier requests, only unfinished ones matter.
                 if not (over and self._is_before(requested.at)):
                     yield requested.at, [requested, *ended]
 
@@ -299,7 +299,7 @@ class HistoryReader(Iterable[Event]):
         seen = {} if record is None else record.of(key)
         without = None if record is None else record.early.get(key)
         makes = {asset.to_user_string() for asset in run.asset_selection or ()}
-        # If its own run makes what was missing, it is a whole one.
+        # If its own run makes what was missing, the request is whole.
         early = without is not None and not (without and makes.issuperset(without))
         members = [completed(n, m.at, str(m.storage_id), m.run_id) for n, m in seen.items()]
         batch = tuple(member for member in members if seen[member.upstream].ready)
@@ -310,7 +310,7 @@ class HistoryReader(Iterable[Event]):
     # --- materializations --------------------------------------------------------------------
 
     def _materializations(self, name: str) -> Iterator[Event]:
-        """Yields the materializations of an upstream asset, or its new data versions."""
+        """Yields the materializations or new data versions of an upstream asset."""
         key = dg.AssetKey.from_user_string(name)
         if _is_observed(self.view.asset_graph, key):
             return self._new_data_versions(name, key)
@@ -358,7 +358,7 @@ class HistoryReader(Iterable[Event]):
     def _pages_of(
         self, kind: dg.DagsterEventType, key: dg.AssetKey, before: timedelta = OUT_OF_ORDER
     ) -> Iterator[Sequence[dg.EventLogRecord]]:
-        """Yields the events of an asset, oldest first, and those of a while before."""
+        """Yields the events of an asset, oldest first, also those of some time before."""
         from_ = None if self.begins is None else (self.begins - before).timestamp()
         after = None
         while True:
@@ -391,8 +391,8 @@ class HistoryReader(Iterable[Event]):
 
 
 def _decided(asked: datetime, created: datetime, used: Iterable[Completion]) -> datetime:
-    """Returns when a request was decided on: at its tick, and not before what it used; when its
-    run was created if that was much later, by a daemon that had been stopped in between."""
+    """Returns when a request was decided: at its tick, and not before what it used. If its run was
+    created much later, by a daemon that was stopped in between, it is that time."""
     if abs(created - asked) > OUT_OF_ORDER:
         return created
     return max([asked, *(c.completed_at for c in used if c.completed_at - asked < OUT_OF_ORDER)])

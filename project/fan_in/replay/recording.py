@@ -1,8 +1,8 @@
-"""Exported histories: a header line, an event a line in the order of time, and a line that ends.
+"""Exported histories: a header line, one line for each event in the order of time, and a last line.
 
-Everything is JSON with short names; in an event, what has its default is left out. Times are
-ISO 8601 with a zone. A file that was cut off, changed into something impossible, or written by
-another version is refused with its line.
+Everything is JSON with short names; events leave out defaults. Times are ISO 8601 with a zone. A
+file that was cut off, changed into something impossible, or written by another version is refused
+with its line.
 """
 
 import json
@@ -62,7 +62,7 @@ NAMES: Mapping[type, str] = {
 
 
 class _ByName:
-    """Tells events apart by the field "is" of their line."""
+    """Distinguishes events by the field "is" of their line."""
 
     def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         choices = {name: handler.generate_schema(kind) for kind, name in NAMES.items()}
@@ -95,7 +95,7 @@ def _dump(data: Any) -> str:
 
 def _event_to_data(event: Event) -> dict[str, Any]:
     if isinstance(event, Requested) and event.batch and not event.early:
-        # What is in the batch is used up, too.
+        # What is in the batch is used up anyway.
         event = replace(event, used=tuple(c for c in event.used if c not in event.batch))
     kind = type(event)
     return {"is": NAMES[kind], **_TO_DATA[kind](event, mode="json", exclude_defaults=True)}
@@ -105,10 +105,10 @@ def _event_to_data(event: Event) -> dict[str, Any]:
 
 
 def read(path: Path) -> History:
-    """Returns the history in a file; its events are read as they are asked for.
+    """Returns the history in a file; its events are read when they are iterated.
 
     Raises:
-        DamagedFile: It is not one, or no longer; also while its events are gone through.
+        DamagedFile: The file is no history, or is damaged; also during iteration of its events.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -132,11 +132,11 @@ def read(path: Path) -> History:
 
 @dataclass(frozen=True)
 class Lines(Iterable[Event]):
-    """The events of a file, read line by line each time they are gone through.
+    """The events of a file, read line by line in each iteration.
 
     Args:
         path: The file.
-        until: What happened from then on is left out; None for nothing.
+        until: Events from this time on are left out; None leaves out nothing.
     """
 
     path: Path
@@ -190,7 +190,7 @@ def _fault(error: Exception) -> str:
 
 
 def _to_data(value: Any) -> Any:
-    """Returns a window, windows by upstream, or a requirement, as files have it."""
+    """Returns a window, windows by upstream or a requirement in the form of the file."""
     match value:
         case timedelta():
             return value.total_seconds()
@@ -223,13 +223,13 @@ def _within_from_data(data: Any) -> Within:
 
 def _window_from_data(data: Any) -> Window:
     match data:
-        case {"day": str(zone)}:  # As earlier releases wrote it.
+        case {"day": str(zone)}:  # Written by earlier releases.
             return CalendarDay(zone)
         case str():
             return parse_pace(data)
         case int() | float():
             return timedelta(seconds=data)
-    window: Window = data  # As it is, to be refused if it is none.
+    window: Window = data  # Unchanged, and refused later if it is no window.
     return window
 
 
@@ -241,12 +241,13 @@ def _pace_from_data(data: Any) -> Any:
 
 def _deadline_from_data(data: Any) -> Any:
     deadline = parse_time_of_day(data) if isinstance(data, str) else _window_from_data(data)
-    check_deadline(deadline, ())  # type: ignore[arg-type]  # That is what it refuses.
+    check_deadline(deadline, ())  # type: ignore[arg-type]  # It refuses other types.
     return deadline
 
 
 def _partitions_to_data(partitions: Any) -> Any:
-    """Returns partitions of time as files have them; of others, nothing depends on their ends."""
+    """Returns time partitions in the form of the file. Of other partitions, the ends do not
+    matter."""
     if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         return None
     names = ("cron_schedule", "timezone", "fmt", "end_offset")
@@ -306,7 +307,7 @@ def _ends_to_data(ended: Mapping[str, Collection[End]]) -> Mapping[str, list[End
 
 @dataclass(frozen=True)
 class AsRecorded:
-    """A function of a fan-in that was recorded. What it counted is told by the events."""
+    """The function of a recorded fan-in. The events say what it counted."""
 
     __name__: str
 

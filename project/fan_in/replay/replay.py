@@ -1,4 +1,4 @@
-"""A history played through its own rule and through others, and what came of it."""
+"""A history played through its own rule and others, and the results."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from .simulated import SimulatedFanIn
 from .simulation import Simulation
 
 MOST_KEPT = 1000
-"""How many divergences and batches are kept to be shown; the file of --out has all."""
+"""How many divergences and batches are kept for the report; the file of --out has all."""
 
 AS_IT_IS = "as it is"
 REALLY = "really"
@@ -26,22 +26,21 @@ REALLY = "really"
 
 @dataclass
 class RequestedBatch:
-    """A batch, and who requested it when."""
+    """A batch, and when each side requested it."""
 
     firing: Firing
     requested: dict[str, list[datetime]] = field(default_factory=dict)
 
 
 class Replay:
-    """A history, its alternatives, and what came of them.
+    """A history, its alternatives, and their results.
 
     Args:
         history: The history.
         alternatives: The alternatives to its own rule, which is always played.
         interval: The time between two ticks; None for the ticks of the history.
-        runs_last: How long a run lasts that never was.
-        tolerance: How far apart two requests may be and count as at the same time; by default two
-            ticks.
+        runs_last: How long a simulated run lasts; None for the average of real runs.
+        tolerance: How far apart two requests may be to count as simultaneous; by default two ticks.
     """
 
     def __init__(
@@ -85,11 +84,12 @@ class Replay:
 
     @property
     def diverges(self) -> int:
-        """How many divergences there are, of all mechanisms."""
+        """The number of divergences of all mechanisms."""
         return sum(score.parts.total() for score in self.comparison.scores.values())
 
     def run(self, lines: IO[str] | None = None) -> Iterator[datetime]:
-        """Plays it, and yields where it is; writes what comes of it as JSON lines, if anywhere.
+        """Plays the history and yields its progress; writes the results as JSON lines if ``lines``
+        is given.
 
         Raises:
             NoHistory: Nothing happened in the period.
@@ -156,7 +156,7 @@ class Replay:
 
 
 def _is_own(alternative: Alternative, fan_in: FanInSpec) -> bool:
-    """True when an alternative is nothing else than what the fan-in is."""
+    """True if an alternative is the same as the fan-in."""
     same = alternative.like != "example" and alternative.kind(fan_in) == fan_in.kind
     return same and alternative.rule(fan_in) == fan_in.rule
 

@@ -1,4 +1,4 @@
-"""The report of a replay: its lines and tables, and one HTML file that needs no other."""
+"""The report of a replay: its lines and tables, and a self-contained HTML file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Table:
         title: What it shows.
         heads: What the columns hold.
         rows: The rows.
-        more: That there are more rows, in words; empty if there are none.
+        more: A note that there are more rows; empty if there are none.
     """
 
     title: str
@@ -51,22 +51,22 @@ class Report:
 
     @property
     def notes(self) -> Sequence[str]:
-        """What else one should know: the ticks, what is left out, how far back was read."""
+        """What else to know: the ticks, what is left out, how far back was read."""
         history, ticks_from = self.replay.history, self.replay.history.ticks_from
         every = f"the mechanisms tick every {format_duration(timedelta(seconds=history.interval))}."
         notes = []
         if self.replay.interval is None and ticks_from is None:
             notes.append(f"No ticks are stored: {every}")
         elif self.replay.interval is None and ticks_from and ticks_from > history.since:
-            notes.append(f"Ticks are stored from {format_time(ticks_from)} on: before, {every}")
+            notes.append(f"Ticks are stored from {format_time(ticks_from)} on. Before, {every}")
         if history.fan_in.others:
-            notes.append(f"Taken as true: {', '.join(history.fan_in.others)}.")
+            notes.append(f"Assumed to be true: {', '.join(history.fan_in.others)}.")
         needed = longest_of(history.fan_in.rule, *self.replay.rules)
         begins = history.begins
         if begins is not None and (needed is None or history.since - begins < needed):
             notes.append(
-                f"What completed before {format_time(begins)} is not in the history, and a longer"
-                " window would have seen it."
+                f"Completions before {format_time(begins)} are not in the history; a longer"
+                " window would have seen them."
             )
         return notes
 
@@ -89,7 +89,7 @@ class Report:
         return Table("Divergences", heads, rows, f"and {more:,} more" if more > 0 else "")
 
     def batches(self, most: int) -> Table:
-        """Returns the first batches, and when each was requested by whom."""
+        """Returns the first batches, and when each side requested them."""
         who = (REALLY, *self.replay.names)
         batches = list(self.replay.batches.values())
         more = self.replay.has_more_batches or len(batches) > most
@@ -112,7 +112,7 @@ class Report:
 
         Args:
             svg: The picture, as an SVG element whose texts are escaped.
-            on_dark: Its colours that are others on a dark background.
+            on_dark: Its colours, each with the one for a dark background.
         """
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
         template = files(str(__package__)).joinpath("report.html.j2").read_text("utf-8")

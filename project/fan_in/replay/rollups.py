@@ -1,6 +1,6 @@
-"""Rollups in a simulation: in a key's state, each partition of an upstream is one of its own.
+"""Rollups in a simulation: in a key's state, each partition counts as an upstream of its own.
 
-So what is newest and what is used is kept for each, as for any upstream.
+So its newest completion and its use are kept, as for every upstream.
 """
 
 from collections.abc import Iterable, Mapping, Set
@@ -19,7 +19,7 @@ from .events import Ended, Materialized, WorkDone
 
 
 class SimulatedRollups:
-    """What is rolled up for which keys.
+    """The rolled-up upstreams of each key.
 
     Args:
         rule: The rule.
@@ -31,28 +31,28 @@ class SimulatedRollups:
         self._absent: dict[str | None, Set[str]] = {}
 
     def expect(self, event: Ended | Materialized) -> None:
-        """Takes what an event tells of the partitions that make its key."""
+        """Takes what an event says about the partitions that make its key."""
         if event.absent is not None:
             self._absent[event.key] = frozenset(event.absent)
         if event.whole is not None and event.upstream in self.names:
             self._wholes[event.key, event.upstream] = event
 
     def absent(self, key: str | None) -> Set[str]:
-        """Returns the upstreams that have no partition for a key, and need have none."""
+        """Returns the upstreams that have no partition for a key, and need none."""
         return self._absent.get(key, frozenset())
 
     def apart(self, completion: Completion) -> Completion:
-        """Returns a completion as one of its partition, if that is rolled up."""
+        """Returns a completion as one of its partition, if its upstream is rolled up."""
         if completion.upstream not in self.names or completion.partition is None:
             return completion
         return replace(completion, upstream=part_name(completion.upstream, completion.partition))
 
     def upstreams_of(self, names: Iterable[str]) -> Set[str]:
-        """Returns the upstreams that some of a state's are, or are partitions of."""
+        """Returns the upstreams of these names; a name may be that of an upstream's partition."""
         return upstreams_of(names) if self.names else set(names)
 
     def spread(self, state: KeyState, positions: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Returns how far a state is used, with all that is known of what is rolled up."""
+        """Returns how far a state is used; of rolled-up upstreams, everything known is used."""
         if not self.names:
             return positions
         known = {
@@ -64,7 +64,7 @@ class SimulatedRollups:
         return {**others, **known}
 
     def of(self, key: str | None, state: KeyState, at: datetime) -> Mapping[str, Rollup]:
-        """Returns the partitions of each upstream that is rolled up for a key, at a time."""
+        """Returns the partitions of each rolled-up upstream for a key, at a time."""
         return {
             name: rollup_of(name, _enumerated(self._wholes[key, name], at), state)
             for name in self.names

@@ -1,8 +1,9 @@
-"""A mechanism that follows the rule, simulated: it decides with the core's own state and skeleton.
+"""A simulated mechanism that follows the rule: it decides with the core's own state and
+``evaluate``.
 
-Between two ticks it notes what has happened. A tick takes that into the state, as a tick of the
-sensor does, and evaluates the keys to which something happened: the rule is not written a second
-time here. Only keys that can be complete are asked about, as the sensor's own tick does it.
+Between two ticks it notes what happened. A tick adds that to the state and evaluates the keys to
+which something happened, as a tick of the sensor does. So the rule is not written twice. Like the
+sensor's tick, it asks only about keys that can be complete.
 """
 
 import heapq
@@ -39,18 +40,19 @@ from .states import KeyStates
 class SimulatedFanIn(Mechanism):
     """A mechanism that follows the rule, on either path.
 
-    The keys that it asks about are those that the history speaks of: a partition of which nothing
-    ever completed is not requested, though upstreams without partitions might be enough for it.
+    It asks only about keys in the history. A partition without any completion is never requested,
+    even if upstreams without partitions would be enough for it.
 
     Args:
-        name: How it is called.
-        kind: On which path: which completions it sees, and when the downstream runs for it.
+        name: Its name.
+        kind: Its path: which completions it sees, and when the downstream counts as running.
         rule: Its rule.
         fan_in: Whose history is played.
-        takes_over: From when on it requests; before, what was really requested was. None if it
-            never does: then it tells what the rule says of what really happened.
-        patience: For how long a run of the history may be the one that it has requested.
-        runs_last: How long runs of the downstream last that never were; by default, the average.
+        takes_over: When it starts to request; until then it follows the real requests. With None it
+            never requests, and says what the rule says about what really happened.
+        patience: For how long after a request a run of the history may be its run.
+        runs_last: How long simulated runs of the downstream last; by default, the average of real
+            ones.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class SimulatedFanIn(Mechanism):
         self._has_deadline = rule.deadline is not None
         self._may_lose = rule.when is not None and _has_not(rule.when)
         self._adopted: dict[str, datetime] = {}
-        """Runs of which a real request used a completion on the other path, and when."""
+        """Runs whose completion on the other path a real request used, and when."""
 
     # --- completions -------------------------------------------------------------------------
 
@@ -111,10 +113,10 @@ class SimulatedFanIn(Mechanism):
 
     def _begin(self, key: str | None) -> None:
         if self.states.begin(key, self.now):
-            self._look_at.add(key)  # What counts for every key may be a batch of a new one.
+            self._look_at.add(key)  # What counts for every key may make a batch of a new key.
 
     def state(self, key: str | None) -> KeyState:
-        """Returns what is known of a key by now."""
+        """Returns what is known about a key by now."""
         return self.states.of(key)
 
     # --- ticks -------------------------------------------------------------------------------
@@ -131,7 +133,7 @@ class SimulatedFanIn(Mechanism):
         self._look_again(self.downstream.end_until(at))
         self._look_at.update(self._timers.due(at))
         if not self._look_at or self.takes_over is None or at < self.takes_over:
-            # What may be a batch is looked at when it is this mechanism that requests.
+            # Possible batches are evaluated only when this mechanism requests.
             return ()
         keys, self._look_at = self._look_at, set()
         decisions = self._evaluated(at, list(filter(self._may_be_complete, keys)))
@@ -156,7 +158,7 @@ class SimulatedFanIn(Mechanism):
 
     def _may_be_complete(self, key: str | None) -> bool:
         if self.rule.when is None and self.rule.otherwise is None:
-            # Most keys still wait: told by the names alone, before what is new is taken in.
+            # Most keys still wait. The names alone show it, before new completions are added.
             there, needed = self.states.unused_of(key), self.names - self.rollups.absent(key)
             if not needed <= self.rollups.upstreams_of(there):
                 return False
@@ -175,9 +177,9 @@ class SimulatedFanIn(Mechanism):
         return Firing(decision.at, key, batch.completions, batch.early)
 
     def _wait(self, decision: Decision) -> None:
-        """Notes when to look again at what a decision to wait waits for."""
+        """Notes when to evaluate the key of a decision to wait again."""
         if not decision.complete:
-            # Less may be more: what falls out of its window may make a batch of the others.
+            # When a completion leaves its window, the others may make a batch.
             if self._may_lose or self._has_deadline:
                 self._timers.set(decision.changes_at, decision.key)
             return
@@ -189,8 +191,8 @@ class SimulatedFanIn(Mechanism):
             self._timers.set(self.possible_from(decision.key), decision.key)
 
     def possible_from(self, key: str | None) -> datetime | None:
-        """Returns from when on a key can be requested: it may be a partition that is still to come,
-        where keys are mapped; None if never."""
+        """Returns the time from which a key can be requested, which may be a partition still to
+        come where keys are mapped; None if never."""
         partitions = self.fan_in.partitions if self.fan_in.mapped else None
         if key is None or not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
             return NEVER
@@ -250,7 +252,7 @@ class SimulatedFanIn(Mechanism):
         self._use(key, dict.fromkeys(self.names, (event.at, last)), event.at)
 
     def _adopt(self, event: Requested, key: str | None) -> None:
-        """Uses up what a request that was really made used up."""
+        """Uses up what a real request used up."""
         if self._has_deadline and event.batch is not None:
             names = {n for c in event.batch for n in self.names_of(c.upstream, self.fan_in.kind)}
             self._begin(key)
@@ -260,7 +262,7 @@ class SimulatedFanIn(Mechanism):
             return
         self._use(key, self.used_by(event), event.at)
         if self.kind != self.fan_in.kind:
-            # On the other path, what its runs completed may be a little later.
+            # On the other path, its runs may complete a little later.
             runs = {used.run_id for used in event.used if used.run_id is not None}
             known = [c for c in self.state(key).newest.values() if c.run_id in runs]
             self._use(key, {c.upstream: c.position for c in known}, event.at)
@@ -273,14 +275,14 @@ class SimulatedFanIn(Mechanism):
             self._use(key, {completion.upstream: completion.position}, at)
 
     def _use(self, key: str | None, positions: Mapping[str, Any], at: datetime) -> None:
-        """Uses up the completions of a key to these positions, never less than before."""
+        """Uses up the completions of a key up to these positions, never fewer than before."""
         self._begin(key)
         state = self.state(key)
         self.states.put(key, state.with_used(self.rollups.spread(state, positions), at))
 
 
 class _Timers:
-    """When to look again at which key."""
+    """When to evaluate which key again."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[datetime, int, str | None]] = []
@@ -292,7 +294,7 @@ class _Timers:
         return self._heap[0][0] if self._heap else None
 
     def set(self, time: datetime | None, key: str | None) -> None:
-        """Has a key looked at again at a time, if there is one."""
+        """Sets a time to evaluate a key again, if there is one."""
         if time is not None:
             self._count += 1
             heapq.heappush(self._heap, (time, self._count, key))
@@ -328,7 +330,7 @@ class SimulatedFacts:
         )
 
     def _ends_at(self, key: str | None) -> datetime | None:
-        """Returns when a key ends, if it is a partition of time."""
+        """Returns when a key ends, if it is a time partition."""
         rule, partitions = self.fan_in.rule, self.fan_in.fan_in.partitions
         if rule.deadline is None or not rule.by_key or partitions is None or key is None:
             return None

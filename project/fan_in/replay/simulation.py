@@ -1,6 +1,6 @@
-"""Plays a history: gives each event to the mechanisms, and lets them tick when they would.
+"""Plays a history: gives each event to the mechanisms, and runs their ticks.
 
-Ticks that cannot do anything are not visited: a mechanism says from when on it is worth to ask it.
+Ticks that cannot do anything are skipped: each mechanism says when its next tick may do something.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,10 @@ class Simulation:
 
     Args:
         history: The history.
-        mechanisms: Those that tick.
-        followers: Those that never do, but know what happens.
-        interval: The time between two ticks; None for the history's own ticks, and for its
-            sensor's interval where it has none.
+        mechanisms: The mechanisms that tick.
+        followers: Mechanisms that never tick, but see what happens.
+        interval: The time between two ticks; None for the history's own ticks, or its sensor's
+            interval where it has none.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class Simulation:
         self.last_tick = NEVER
 
     def run(self) -> Iterator[Happened]:
-        """Plays it; yields each event before the mechanisms know of it, the time of each tick
-        before it, and each request with the mechanism that makes it."""
+        """Plays the history. Yields each event before the mechanisms see it, the time of each tick
+        before the tick, and each request with its mechanism."""
         for event in self.history:
             now, _ = moment(event)
             yield from self._tick_until(now)

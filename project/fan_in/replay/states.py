@@ -1,6 +1,6 @@
-"""What a simulated mechanism knows of each key: the core's own state.
+"""What a simulated mechanism knows about each key: the core's own state.
 
-What completes is noted, and taken into a key's state only when that is asked for.
+Completions are noted, and added to a key's state only when it is needed.
 """
 
 from collections.abc import Collection, Set
@@ -16,16 +16,16 @@ from ..rule import Completion
 from .mechanisms import longest_of
 
 SLACK = timedelta(minutes=5)
-"""For how long a key is remembered of which everything is used up: for what is seen late."""
+"""How long a fully used key is remembered, for completions that become visible late."""
 
 MOST_FORGOTTEN_LATER = 1000
-"""How many keys there may be before it is looked for some to forget."""
+"""With more keys than this, keys that can no longer count are forgotten."""
 
 NOTHING = KeyState()
 
 
 class KeyStates:
-    """The states of the keys of which anything is known.
+    """The states of all known keys.
 
     Args:
         rule: The rule.
@@ -36,12 +36,13 @@ class KeyStates:
         self._histories = rule.histories(rule.upstreams)
         self._known: dict[str | None, KeyState] = {}
         self._new: dict[str | None, dict[str, Completion]] = {}
-        """What is new of a key: the newest of each upstream."""
+        """The new completions of each key: the newest of each upstream."""
         self._all: dict[str | None, list[Completion]] = {}
-        """And all of those of which a history is kept."""
+        """All new ones of upstreams whose history is kept."""
         self._forget_at = MOST_FORGOTTEN_LATER
         self.shared = NOTHING
-        """Completions of no partition, on the declarative path: they count for every one."""
+        """Completions without a partition, on the declarative path: they count for every
+        partition."""
 
     @property
     def keys(self) -> Collection[str | None]:
@@ -49,7 +50,7 @@ class KeyStates:
         return {**self._known, **self._new}.keys()
 
     def of(self, key: str | None) -> KeyState:
-        """Returns what is known of a key by now."""
+        """Returns what is known about a key by now."""
         known = self._known.get(key, NOTHING)
         if key in self._new:
             completions = chain(self._all.pop(key), self._new.pop(key).values())
@@ -57,20 +58,20 @@ class KeyStates:
         return known
 
     def unused_of(self, key: str | None) -> Set[str]:
-        """Returns the upstreams of which something may be unused, before what is new is taken
-        in."""
+        """Returns the upstreams that may have unused completions, before new ones are added."""
         return self._known.get(key, NOTHING).unused.keys() | self._new.get(key, {}).keys()
 
     def put(self, key: str | None, state: KeyState) -> None:
-        """Takes what is known of a key, after ``of``."""
+        """Sets what is known about a key, after ``of``."""
         self._known[key] = state
 
     def begin(self, key: str | None, now: datetime) -> bool:
-        """Begins with what is new of a key; returns True if what counts for every key is."""
+        """Begins the new completions of a key; returns True if some that count for every key are
+        there."""
         if key in self._new:
             return False
         many = len(self._new) + len(self._known) >= self._forget_at
-        if many and not self._rule.rollup:  # Of a rollup, completions of any age matter.
+        if many and not self._rule.rollup:  # For a rollup, completions of any age matter.
             self._forget(now)
         shared = NOTHING if key in self._known else self.shared
         self._new[key] = {c.upstream: replace(c, key=key) for c in shared.newest.values()}
@@ -94,7 +95,7 @@ class KeyStates:
         self.shared = self.shared.with_completions([completion], self._histories)
 
     def _forget(self, now: datetime) -> None:
-        """Forgets the keys of which nothing can count any more."""
+        """Forgets the keys that can no longer count."""
         longest = longest_of(self._rule)
         horizon = None if longest is None else now - longest
         states = {key: self.of(key) for key in self.keys}

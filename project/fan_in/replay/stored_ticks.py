@@ -1,4 +1,4 @@
-"""The stored ticks of a fan-in, of those that requested nothing."""
+"""The stored ticks of a fan-in that requested nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from .events import Tick
 PAGE = 500
 
 EVALUATED = ("SKIPPED", "SUCCESS")
-"""The ticks at which the mechanism has decided; one that failed or was killed has not."""
+"""The ticks at which the mechanism decided; one that failed or was killed did not."""
 
 
 @dataclass(frozen=True)
 class StoredTicks(Iterable[Tick]):
-    """The ticks that requested nothing, read by the day; one that did is told by its run.
+    """The ticks that requested nothing, read day by day; the others are known from their runs.
 
     Args:
-        instance: Of which instance.
-        fan_in: Of which fan-in.
-        evaluator: Who evaluates it.
-        begins: From when on; None for all that are stored.
-        until: Until when, not included.
+        instance: The instance.
+        fan_in: The fan-in.
+        evaluator: The sensor that evaluates it.
+        begins: The first time to read; None for all that are stored.
+        until: The end, not included.
     """
 
     instance: dg.DagsterInstance
@@ -38,16 +38,16 @@ class StoredTicks(Iterable[Tick]):
     until: datetime
 
     def __iter__(self) -> Iterator[Tick]:
-        """Yields the ticks that requested nothing, the oldest first."""
+        """Yields the ticks that requested nothing, oldest first."""
         return self._since(self.begins or self._first(self.until))
 
     def known_from(self, since: datetime) -> datetime | None:
-        """Returns from when on, in the period, all ticks are known: from the first one that
-        requested nothing. Older ones of those are what Dagster forgets first."""
+        """Returns since when, in the period, all ticks are known: since the first one that
+        requested nothing. Dagster deletes old ticks of this kind first."""
         return next((tick.at for tick in self._since(since)), None)
 
     def _since(self, since: datetime | None) -> Iterator[Tick]:
-        # By the day, since Dagster gives the newest first.
+        # Day by day, since Dagster returns the newest first.
         while since is not None and since < self.until:
             end = min(since + ONE_DAY, self.until)
             yield from self._between(since, end)
@@ -62,7 +62,7 @@ class StoredTicks(Iterable[Tick]):
         ]
 
     def _first(self, until: datetime) -> datetime | None:
-        """Returns when the oldest tick that is stored was; a few queries, each of a page."""
+        """Returns the time of the oldest stored tick; a few queries, each of a page."""
         before, oldest = until.timestamp(), None
         while page := self._stored(before=before, after=None, limit=PAGE):
             before = page[-1].timestamp
@@ -78,7 +78,7 @@ class StoredTicks(Iterable[Tick]):
         )
 
     def _requests(self, tick: Any) -> bool:
-        """True when a tick requested this fan-in's downstream: it is told by that run."""
+        """True if a tick requested this fan-in's downstream: then it is known from that run."""
         if self.fan_in.kind == "sensor":
             return bool(tick.run_ids)
         return self.fan_in.asset_key in tick.requested_asset_keys
