@@ -1,67 +1,67 @@
 """Timelines over a graph of assets, as data and as text.
 
-Before ``>>`` stands the graph, after it what happens, in order::
+The graph stands before ``>>``; what happens, in order, stands after it::
 
     s(a); d(a, s) = all >> a . [a s d] .
 
-The graph is a list of declarations, parted by ``;``. A dep that is not declared is an asset
+The graph is a list of declarations, separated by ``;``. A dep that is not declared is an asset
 without deps::
 
     d(a, b) = all               downstream of a and b, with the condition all_upstreams_updated
-    d(a, b) = a | (b & ~c)      an upstream's name alone is upstream_updated of it
+    d(a, b) = a | (b & ~c)      an upstream's name alone means upstream_updated
     s~    e?    d!(a) = all     an observable source; known by key only; BackfillPolicy.single_run
     {r(a, b) = all; c(r)}       outputs of one multi-asset that cannot be subset
-    [x,y]                       the partitions of each asset that names none of its own
-    d[x,y](a)   c[]   h[daily]  partitions of its own; none; d1 to d14 (w1, w2 are [weekly])
-    h[daily@3]                  daily partitions that begin with d3; all are over before hour 0
+    [x,y]                       the partitions of each asset that declares none
+    d[x,y](a)   c[]   h[daily]  own partitions; none; d1 to d14 ([weekly]: w1, w2)
+    h[daily@3]                  daily partitions from d3 on; all have ended before hour 0
     d(a:x, b:last, h:time)      mappings: SpecificPartitions(["x"]), LastPartition, TimeWindow
-    d(h:time?)   d(h:time-1)    TimeWindow, and upstream partitions may be nonexistent; one more
+    d(h:time?)   d(h:time-1)    TimeWindow: allows nonexistent upstream partitions; one more
     d(a:x+y)   d(a:all)         several SpecificPartitions; AllPartitionMapping
-    backfills=no                emit_backfills of the sensor; it is yes
-    default=all                 default_condition of the sensor, for assets with none of their own
+    backfills=no                emit_backfills of the sensor; by default yes
+    default=all                 default_condition of the sensor, for assets without a condition
 
-A condition is made of ``|``, ``&``, ``~`` and: ``all``, ``up(a, 1)`` (``a`` alone is ``up(a)``),
+A condition consists of ``|``, ``&``, ``~`` and: ``all``, ``up(a, 1)`` (``a`` alone is ``up(a)``),
 ``settled(1)``, ``running``, ``upstreams_running``, ``any_deps(…)``, ``all_deps(…)``, and Dagster's
-own ``missing``, ``in_progress`` and ``cron`` (each hour). Times are hours, ``None`` is no window;
-unless said it is a day, and ``wait`` is False::
+own ``missing``, ``in_progress`` and ``cron`` (each hour). Times are hours, and ``None`` is no
+window. By default the window is a day and ``wait`` is False::
 
     all(within=1, at_least=2, optional=c, wait=True)
-    all(within={a: 1}, count={a: 2})        a window of its own; ready with two completions
-    all(rollup=h)   all(rollup=True)        h is rolled up; every upstream is
-    all(deadline=2)                         a wait of two hours
-    all(deadline=2, otherwise=a | (b & ~c)) after which this is enough; 1 is any one of them
+    all(within={a: 1}, count={a: 2})        its own window; ready with two completions
+    all(rollup=h)   all(rollup=True)        h is rolled up; every upstream is rolled up
+    all(deadline=2)                         a wait has a deadline of two hours
+    all(deadline=2, otherwise=a | (b & ~c)) then this is enough; 1: any one of them
     all(rollup=h, missing_at_most=1, deadline=2)
-    all(no_sooner_than=2, not_before=9)     after the last request; before nine (in UTC) nothing
+    all(no_sooner_than=2, not_before=9)     two hours after the last request; from 9:00 UTC on
     all(within='day', no_sooner_than='day') this day, in UTC; also 'hour' and 'week'
 
-What happens. A run ``[a d]`` has assets, and the partition of those that have partitions; a run
-with a number goes on, and is spoken of by that number, or by an asset in it (then the oldest such
-run that goes on is meant)::
+What happens. A run ``[a d]`` has assets, and one partition for those with partitions. A run with a
+number stays unfinished. Later steps name it by its number, or by an asset in it (which means the
+oldest unfinished run with that asset)::
 
-    .   *                  a tick; a turn of the backfill daemon
-    a   a/x   a?   a/x?    a is materialized by a run of its own; reported from outside
+    .   *                  a tick; an iteration of the backfill daemon
+    a   a/x   a?   a/x?    its own run materializes a; a is reported from outside
     s~1   s/x~1            s is observed, with data version 1
-    [a d]/x                one run over a and d materializes all of it and succeeds
-    1[a d]/x   1[a]/x..y   such a run starts, and goes on; a range run, without dagster/partition
-    1+a   d/x+             run 1 materializes a, with what of it a needs, and goes on; that of d/x
-    1!   d/x!   1!-d       it materializes what is left and succeeds; but not d
-    1#   1#a   d/x#        it fails, now; at a's step: what is not downstream of a is made before
-    1#~   d#~              and Dagster will retry it
-    1^   d/x^              it is cancelled
-    2=1[d]   2=d[a d]      run 2 executes a part of run 1 again; of the newest run with d
-    =1[d]                  the same in no time
-    B{u d}/x,y   B^        a backfill by hand starts, and goes on with each *; it is cancelled
+    [a d]/x                one run of a and d materializes both and succeeds
+    1[a d]/x   1[a]/x..y   such a run only starts; a range run, without dagster/partition
+    1+a   d/x+             run 1 materializes a and what a needs in it; the run of d/x does
+    1!   d/x!   1!-d       it materializes the rest and succeeds; the rest without d
+    1#   1#a   d/x#        it fails now; at a's step, after all that is not downstream of a
+    1#~   d#~              it fails, and Dagster will retry it
+    1^   d/x^              it is canceled
+    2=1[d]   2=d[a d]      run 2 re-executes a part of run 1; of the newest run with d
+    =1[d]                  the same, and it ends at once
+    B{u d}/x,y   B^        a manual backfill starts, and each * continues it; it is canceled
     (d = all(within=2))    new code, with this condition
     (delete d)             the newest run with d is deleted
-    (lose state)           the sensor's cursor is lost, and its process is new
+    (lose state)           the sensor's cursor is lost, in a new process
 
-``@2.5`` behind a step is its hour, else it comes 0.05 h after the one before it. ``a@2<0.5`` is
-dated half an hour before it is stored at 2 h, by a host whose clock is late.
+``@2.5`` after a step is its hour; without it, a step comes 0.05 h after the one before. ``a@2<0.5``
+is stored at 2 h and dated half an hour earlier, by a host whose clock is slow.
 
-``parse`` reads this, ``str`` writes its one canonical form: ``parse(str(t)) == t``.
+``parse`` reads this, and ``str`` writes its only canonical form: ``parse(str(t)) == t``.
 
-What is requested is written as rows of digits, one for each tick, as in ``d=010 e/x=001``; a row of
-zeros need not be written, and if one asset without partitions is all there is, its name neither.
+Requests are written as rows of digits, one digit for each tick, as in ``d=010 e/x=001``. A row of
+zeros may be left out. So may the name, if only one asset without partitions is requested.
 """
 
 import ast
@@ -115,9 +115,9 @@ class Asset:
     Args:
         name: Its key.
         deps: Its upstreams, as declared.
-        partitions: What stands between the brackets; nothing if it has none.
+        partitions: The text between the brackets; empty if it has none.
         kind: What it is.
-        condition: Its own automation condition, or nothing.
+        condition: Its own automation condition, or empty.
         group: The number of the multi-asset that it can only be built with, or None.
     """
 
@@ -141,7 +141,7 @@ class Asset:
 
     @property
     def is_time(self) -> bool:
-        """Whether its partitions are of time."""
+        """Whether its partitions are time partitions."""
         return self.partitions.startswith(("daily", "weekly"))
 
     @property
@@ -152,7 +152,7 @@ class Asset:
 
 @dataclass(frozen=True)
 class Graph:
-    """Assets, upstream first, and how their sensor is set."""
+    """Assets, upstream first, and the settings of their sensor."""
 
     assets: tuple[Asset, ...]
     backfills: bool = True
@@ -166,7 +166,7 @@ class Graph:
         return self.by_name[name]
 
     def condition(self, name: str) -> str:
-        """The condition that decides on an asset, or nothing."""
+        """The condition that decides on an asset, or empty."""
         asset = self[name]
         return asset.condition or (self.default if asset.can_run else "")
 
@@ -183,7 +183,7 @@ class Graph:
         return [asset.name for asset in self.assets if asset.group == group]
 
     def needed(self, name: str) -> set[str]:
-        """An asset, what is built together with it, and all that one step of these depends on."""
+        """An asset, the assets built together with it, and all that their step depends on."""
         found: set[str] = set()
         for asset in reversed(self.assets):
             if asset.name == name or self.downstream([asset.name]) & found:
@@ -263,12 +263,13 @@ class Step:
     Args:
         do: What.
         at: When, from hour 0.
-        name: The number of a run or the letter of a backfill; of the run it is about.
-        assets: What it is about: the assets of a run, the one that is made, fails or is left out.
+        name: The number of a run or the letter of a backfill that starts, or that the step is
+            about.
+        assets: The assets of a run, or the asset that is made, fails or is left out.
         keys: The partitions, in order.
         ranged: Whether the partitions are those of one range run.
-        again: For a run, of which it is a re-execution: a number, or an asset and its partition.
-        late: How much older than ``at`` the date of what is made is.
+        again: For a re-execution, the run that it repeats: a number, or an asset and its partition.
+        late: How much earlier than ``at`` the event is dated.
         version: The data version that is observed.
         retry: Whether Dagster will retry the run that fails.
         condition: The new condition.
@@ -353,14 +354,14 @@ class GraphTimeline:
         return f"parse({str(self)!r})"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self))  # Hypothesis prints so what it made smaller.
+        printer.text(repr(self))  # Hypothesis prints shrunk examples this way.
 
 
 # --- reading -----------------------------------------------------------------------------------
 
 
 def parse(text: str) -> GraphTimeline:
-    """Returns the timeline that a text writes down."""
+    """Returns the timeline in a text."""
     header, arrow, steps = text.partition(">>")
     if not arrow:
         raise TimelineError(f"no >> between the graph and what happens: {text!r}")
@@ -376,7 +377,7 @@ _DECLARATION = re.compile(
 
 
 def read_graph(text: str) -> Graph:
-    """Returns the graph that a text writes down."""
+    """Returns the graph in a text."""
     declared: list[Asset] = []
     common, backfills, default, groups = "", True, "", 0
     for word in _split(text):
@@ -578,7 +579,7 @@ Requests = list[set[Target]]
 
 
 def write_requests(requests: Requests, graph: Graph) -> str:
-    """Returns requests as rows of digits; rows of zeros are left out, if another is there."""
+    """Returns requests as rows of digits; rows of zeros are left out if there is another row."""
     targets = sorted({target for tick in requests for target in tick}, key=str)
     rows = {t: "".join(str(int(t in tick)) for tick in requests) for t in targets}
     alone = len(graph.conditioned) == 1 and not graph[graph.conditioned[0]].partitions
@@ -590,7 +591,7 @@ def write_requests(requests: Requests, graph: Graph) -> str:
 
 
 def read_requests(text: str, graph: Graph) -> Requests:
-    """Returns the requests that rows of digits stand for."""
+    """Returns the requests in rows of digits."""
     requests: Requests = []
     for word in text.split():
         name, _, row = word.rpartition("=")
@@ -603,5 +604,5 @@ def read_requests(text: str, graph: Graph) -> Requests:
 
 
 def write_target(target: Target) -> str:
-    """How an asset and its partition are written."""
+    """Returns an asset and its partition as text."""
     return f"{target[0]}/{target[1]}" if target[1] else target[0]

@@ -1,12 +1,12 @@
-"""The referee for graphs: what the contract's rule requests at a tick, worked out naively.
+"""The referee for graphs: what the contract's rule requests at a tick, computed naively.
 
-It is told what happened before, and looks at all of it anew for each tick, each downstream and
-each partition; nothing is remembered. It is written from the contract, not from the project's
-code, so that agreement between the two means something.
+It gets all that happened before, and reads it anew for each tick, downstream and partition; it
+remembers nothing. It is written from the contract, not from the project's code, so agreement
+between the two means something.
 
 Where the contract can be read in two ways, ``readings`` names both. The referee takes the first;
-``is_open`` says whether the others would request something else, so that a generated timeline
-that hangs on such a word decides nothing.
+``is_open`` says whether the others would request something else. Then a generated timeline depends
+on such a word and decides nothing.
 """
 
 import ast
@@ -38,10 +38,10 @@ def due(
 
 
 def is_open(graph: Graph, history: Sequence[Fact], at: timedelta) -> bool:
-    """Returns whether what a tick requests hangs on how the contract is read.
+    """Returns whether a tick's requests depend on how the contract is read.
 
-    It does not say either what becomes of what a run had made, or used up by hand, that is
-    deleted: only that a request stays one.
+    About a deleted run, the contract only says that its request stays a request. It does not say
+    what happens to what the run made, or to what a manual run used up.
     """
     seen = Hindsight(graph, tuple(history), at)
     deleted = [

@@ -11,27 +11,27 @@ PERIODS = {"hour": timedelta(hours=1), "day": A_DAY, "week": 7 * A_DAY}
 """A calendar's periods, in UTC: hour 0 is the midnight of a Monday."""
 
 Window = timedelta | str | None
-"""Sliding, one of the periods, or none."""
+"""A sliding window, a period, or none."""
 
 ONCE = {"deadline", "otherwise", "missing_at_most", "no_sooner_than", "not_before"}
-"""What a whole condition has once."""
+"""What a condition may have only once."""
 
 
 def hours(node: ast.expr) -> Window:
-    """Returns the hours that stand there, a period, or None."""
+    """Returns the window in an expression: hours, a period, or None."""
     found = ast.literal_eval(node)
     return found if found is None or found in PERIODS else timedelta(hours=found)
 
 
 def is_within(window: Window, then: timedelta, now: timedelta) -> bool:
-    """Whether a time is inside a window at another: of a calendar, in the same period."""
+    """Whether ``then`` is inside a window at ``now``: for a calendar window, in the same period."""
     if isinstance(window, str):
         return then // PERIODS[window] >= now // PERIODS[window]
     return window is None or now - then < window
 
 
 def names_in(node: ast.expr | None) -> frozenset[str]:
-    """Returns the names that stand there."""
+    """Returns the names in an expression."""
     nodes = ast.walk(node) if node is not None else ()
     return frozenset(one.id for one in nodes if isinstance(one, ast.Name))
 
@@ -47,7 +47,7 @@ class Asked:
     """What an ``all`` asks.
 
     Args:
-        fields: What stands there for each of its arguments.
+        fields: The expression of each of its arguments.
     """
 
     fields: Mapping[str, ast.expr] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Asked:
         return hours(own.get(upstream, of_all))
 
     def count(self, upstream: str) -> int:
-        """With how many completions an upstream is ready."""
+        """How many completions an upstream needs to be ready."""
         of_it = _by_name(self.fields.get("count")).get(upstream)
         return 1 if of_it is None else ast.literal_eval(of_it)
 
@@ -112,7 +112,7 @@ class Asked:
 
     @property
     def not_before(self) -> timedelta | None:
-        """From how long after midnight on it may be requested."""
+        """How long after midnight it may be requested at the earliest."""
         return self._hours("not_before")
 
     @property
@@ -133,7 +133,7 @@ class Asked:
 
 
 def all_of(tree: ast.AST) -> Iterator[Asked]:
-    """Yields what each ``all`` of a condition asks; two that ask the same are one."""
+    """Yields what each ``all`` of a condition asks; equal ones only once."""
     calls = (one for one in ast.walk(tree) if isinstance(one, ast.Call))
     texts = {ast.unparse(one): one for one in calls if one.func.id == "all"}
     yield from map(Asked.read, texts.values())

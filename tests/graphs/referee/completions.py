@@ -14,7 +14,7 @@ from .upstreams import ANY
 
 @dataclass(frozen=True, order=True)
 class Completion:
-    """A completion; the later one of two, by event time, is the greater."""
+    """A completion; one with a later event time is greater."""
 
     dated: timedelta
     place: int
@@ -23,7 +23,7 @@ class Completion:
 
 
 class Completions(Launches):
-    """The completions before a tick, and what is left of them."""
+    """The completions before a tick, and which of them are unused."""
 
     def completions(self, upstream: str, own: Target) -> list[Completion]:
         """What counts as a completion of an upstream for a downstream's partition."""
@@ -46,7 +46,7 @@ class Completions(Launches):
         return max(self.completions(upstream, own), default=None)
 
     def requests(self, own: Target) -> list[int]:
-        """The places of the ticks that requested a downstream's partition."""
+        """The places in the history of the ticks that requested a downstream's partition."""
         return [
             place
             for place, fact in enumerate(self.facts)
@@ -66,7 +66,7 @@ class Completions(Launches):
         return False
 
     def is_early(self, place: int, own: Target) -> bool:
-        """Whether a request was made past its deadline, of less than a whole batch."""
+        """Whether a request was made past its deadline, with less than a whole batch."""
         return False
 
     def was_canceled(self, launch: Launch, own: Target) -> bool:
@@ -79,13 +79,13 @@ class Completions(Launches):
         return bool(ends) and ends[-1] is not None and ends[-1][1].how == "canceled"
 
     def cuts(self, own: Target) -> Iterator[tuple[int, set[str] | None]]:
-        """Yields each place before which all is used up, and of which upstreams (None: of all)."""
+        """Yields each place before which everything is used up, and the upstreams (None: all)."""
         for place in self.requests(own):
             if not self.is_given_back(place, own) and not self.is_early(place, own):
                 yield place, self.named(own, place)
         for place, fact in enumerate(self.facts):
             if isinstance(fact, Materialized) and fact.run is None and fact.target == own:
-                yield place, None  # Reported from outside: a hand lets go what came before.
+                yield place, None  # Reported by hand from outside: it uses up what came before.
         for launch in self.launches().values():
             planned = [place for place, run in launch.runs if own in run.targets]
             if launch.tick is not None:
@@ -125,15 +125,15 @@ class Completions(Launches):
         return found
 
     def joint(self, completion: Completion, own: Target) -> Launch | None:
-        """The launch that a completion is of, if the downstream is of it, too."""
+        """The launch of a completion, if the downstream is in that launch, too."""
         for launch in self.launches().values():
             if completion.run in {run.run for _, run in launch.runs} and own in launch.targets:
                 return launch
         return None
 
     def is_ready(self, upstream: str, own: Target, within: Window, count: int = 1) -> bool:
-        """Whether an upstream's newest completion is new, young enough and nobody's to use, and
-        there are so many like it."""
+        """Whether an upstream's newest completion counts, and there are as many such completions as
+        needed."""
         newest = self.newest(upstream, own)
         if newest is None or not self.counts(newest, upstream, own, within):
             return False
@@ -141,8 +141,8 @@ class Completions(Launches):
         return sum(self.counts(one, upstream, own, within) for one in of_all) >= count
 
     def counts(self, completion: Completion, upstream: str, own: Target, within: Window) -> bool:
-        """Whether a completion is not used, nor older than one that is, young enough, and made by
-        no launch that still has the downstream to make."""
+        """Whether a completion is inside its window, is neither used nor older than a used one, and
+        is not of a launch that still has to make the downstream."""
         if not is_within(within, completion.dated, self.at):
             return False
         if any(completion <= used for used in self.consumed(upstream, own)):
@@ -151,7 +151,7 @@ class Completions(Launches):
         return launch is None or not self.is_to_make(launch, own)
 
     def newest_of_each(self, upstream: str, own: Target) -> list[Completion | None]:
-        """The newest completion of each partition of an upstream that counts."""
+        """The newest completion of each of an upstream's partitions that count."""
         found = self.completions(upstream, own)
         return [
             max((c for c in found if c.target[1] == key), default=None)
@@ -159,8 +159,8 @@ class Completions(Launches):
         ]
 
     def is_rolled_up(self, upstream: str, own: Target, within: Window, spared: int = 0) -> bool:
-        """Whether every partition of an upstream is there but for so many, whenever it was made,
-        and one is new."""
+        """Whether all partitions of an upstream but ``spared`` have a completion, however old, and
+        one is new."""
         if not self.graph[upstream].partitions:
             return self.is_ready(upstream, own, within)
         newest = self.newest_of_each(upstream, own)
@@ -169,7 +169,8 @@ class Completions(Launches):
         return any(c is not None and self.is_new(c, own, within) for c in newest)
 
     def is_new(self, completion: Completion, own: Target, within: Window) -> bool:
-        """Whether the newest completion of a partition is young enough, and nobody's to use."""
+        """Whether a partition's newest completion is inside its window, unused, and not of a launch
+        that still has to make the downstream."""
         if not is_within(within, completion.dated, self.at):
             return False
         upstream, key = completion.target

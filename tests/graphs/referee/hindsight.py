@@ -1,4 +1,4 @@
-"""Whether conditions hold, in hindsight of all that has happened."""
+"""Whether conditions hold, given all that has happened."""
 
 import ast
 from datetime import timedelta
@@ -11,11 +11,11 @@ from .waits import Waits
 
 
 class Hindsight(Waits):
-    """All that has happened before a tick, and every question about it."""
+    """All that happened before a tick, and all questions about it."""
 
     def holds(self, node: ast.expr, own: Target, of: str | None = None) -> bool:
-        """Whether a condition holds for a downstream's partition; asked of a dep, of the dep's
-        upstreams."""
+        """Whether a condition holds for a downstream's partition; inside ``any_deps`` and
+        ``all_deps``, with the upstreams of a dep."""
         match node:
             case ast.BinOp(left, ast.BitOr(), right):
                 return self.holds(left, own, of) or self.holds(right, own, of)
@@ -54,13 +54,14 @@ class Hindsight(Waits):
         raise AssertionError(ast.unparse(node))
 
     def _of_dep(self, operand: ast.expr, dep: str, own: Target) -> bool:
-        """Whether a condition holds for a dep: ours speak of the downstream that asks."""
+        """Whether a condition holds for a dep; this library's conditions decide for the
+        downstream."""
         if isinstance(operand, ast.Name) and operand.id == "missing":
             return any(not self.was_made((dep, key)) for key in self.mapped(dep, own))
         return self.may_ask(dep, own[0]) and self.holds(operand, own, dep)
 
     def is_held(self, own: Target, requested: set[Target]) -> bool:
-        """Whether what was given back must wait, since this tick requests an upstream."""
+        """Whether a batch that was given back must wait, because this tick requests an upstream."""
         lost = [place for place in self.requests(own) if self.is_given_back(place, own)]
         rolled = self.rolled(own)
         batch = [

@@ -27,7 +27,7 @@ class Launch:
 
     @property
     def targets(self) -> set[Target]:
-        """All that it makes, or was to make."""
+        """Everything that it makes, or was to make."""
         found = set(self.backfill.targets) if self.backfill else set()
         return found.union(*(run.targets for _, run in self.runs))
 
@@ -44,7 +44,7 @@ class Launches(Upstreams):
         return {fact.run for fact in self.facts if isinstance(fact, RunDeleted)}
 
     def started(self) -> list[tuple[int, RunStarted]]:
-        """The runs, in order, each with its place; a deleted one never was."""
+        """The runs in order, each with its place; without deleted ones."""
         gone = self.deleted()
         return [
             (place, fact)
@@ -78,7 +78,7 @@ class Launches(Upstreams):
         return None
 
     def is_unfinished(self, run: RunStarted, retries: bool = True) -> bool:
-        """Whether a run is unfinished, or has failed and will be retried: for an hour."""
+        """Whether a run is unfinished, or failed within the last hour and will be retried."""
         ended = self.end_of(run.run)
         if ended is None:
             return True
@@ -98,7 +98,7 @@ class Launches(Upstreams):
         return not any(self.is_unfinished(run) for _, run in launch.runs)
 
     def made_in(self, launch: Launch, target: Target) -> list[int]:
-        """The places at which a launch materialized this."""
+        """The places where a launch materialized this."""
         runs = {run.run for _, run in launch.runs}
         return [
             place
@@ -107,7 +107,7 @@ class Launches(Upstreams):
         ]
 
     def is_to_make(self, launch: Launch, own: Target) -> bool:
-        """Whether an unfinished launch still has the downstream to make."""
+        """Whether an unfinished launch still has to make the downstream."""
         for _, run in launch.runs:
             made = any(
                 isinstance(fact, Materialized) and fact.run == run.run and fact.target == own

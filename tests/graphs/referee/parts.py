@@ -10,13 +10,13 @@ from .completions import Completions
 
 
 class Parts(Completions):
-    """What the parts of a condition ask, of whom."""
+    """What the parts of a condition ask, and of which asset."""
 
     def condition_of(self, own: Target) -> ast.expr:
         return ast.parse(self.graph.condition(own[0]) or "None", mode="eval").body
 
     def asks(self, own: Target) -> Iterator[tuple[Asked, str | None]]:
-        """Yields what each ``all`` of a condition asks, and of which dep it is asked."""
+        """Yields what each ``all`` of a condition asks, and the dep that it applies to."""
         for node, of in self.leaves(self.condition_of(own), own):
             match node:
                 case ast.Name("all") | ast.Call(ast.Name("all")):
@@ -25,7 +25,7 @@ class Parts(Completions):
     def leaves(
         self, node: ast.expr, own: Target, of: str | None = None
     ) -> Iterator[tuple[ast.expr, str | None]]:
-        """Yields the parts of a condition that have no parts, and of which dep each is asked."""
+        """Yields the parts of a condition that have no parts, and the dep that each applies to."""
         match node:
             case ast.BinOp(left, _, right):
                 yield from self.leaves(left, own, of)
@@ -39,8 +39,7 @@ class Parts(Completions):
                 yield node, of
 
     def rolled_by(self, asked: Asked, own: Target, of: str | None) -> set[str]:
-        """The upstreams that it rolls up: of those that it names, or of all, those that have
-        partitions."""
+        """The upstreams that it rolls up: those with partitions, among the named ones or all."""
         if isinstance(asked.rollup, ast.Constant):
             named = set(self.upstreams(own, of))
         else:
@@ -48,7 +47,7 @@ class Parts(Completions):
         return {name for name in named if self.graph[name].partitions}
 
     def can_never_be(self, asked: Asked, own: Target, of: str | None) -> bool:
-        """Whether what it asks is an error on this asset, which makes it false."""
+        """Whether it is an error on this asset, which makes it false."""
         names = self.all_upstreams(of or own[0])
         windows = {asked.window(name) for name in names} - {None}
         shortest = min((PERIODS.get(window, window) for window in windows), default=None)
@@ -69,14 +68,14 @@ class Parts(Completions):
         return any(self.cannot_roll_up(name, own, asked) for name in rolled)
 
     def is_given_twice(self, asked: Asked, own: Target) -> bool:
-        """Whether several parts of the condition give what a whole condition has once."""
+        """Whether several parts give what a condition may have only once."""
         tree = ast.parse(self.graph.condition(own[0]), mode="eval")
         given = [name for one in all_of(tree) for name in ONCE & one.fields.keys()]
         return bool(ONCE & asked.fields.keys()) and len(given) > len(set(given))
 
     def cannot_roll_up(self, upstream: str, own: Target, asked: Asked) -> bool:
-        """Whether nothing says which partitions of an upstream make the downstream whole, or all of
-        them may be missing."""
+        """Whether it is unknown which partitions of an upstream make the downstream whole, or all
+        of them may be missing."""
         dep = next((dep for dep in self.graph[own[0]].deps if dep.name == upstream), None)
         if dep is None or not self.graph[upstream].partitions:
             return False

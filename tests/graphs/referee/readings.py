@@ -1,28 +1,28 @@
-"""The words of the contract that allow two readings."""
+"""Where the contract's words allow two readings."""
 
 from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How words of the contract are read that allow two.
+    """How the words are read that allow two readings.
 
     Args:
-        part_again_holds: A launch of which only other parts are executed again still has the
-            downstream to make, if it never has been made there.
-        backfill_run_uses: The downstream's own run in a requested backfill uses up what others
-            completed since the request.
-        backfill_uses_from_start: A backfill by hand uses up what came before it was asked for, and
-            not what came before its run of the downstream.
-        any_partition_requested: What is given back waits for a tick that requests no partition of
-            an upstream, and not only none that maps to its own.
+        part_again_holds: A launch still has to make the downstream if it never made it and only
+            other parts are re-executed.
+        backfill_run_uses: The downstream's own run in a requested backfill uses up what other
+            launches completed since the request.
+        backfill_uses_from_start: A manual backfill uses up what came before it started, and not
+            what came before its run of the downstream.
+        any_partition_requested: A batch that was given back waits for a tick that requests no
+            partition of an upstream at all, not only none that maps to its own.
         retry_runs: A failed run that Dagster will retry counts as unfinished for ``wait``.
-        part_again_uses: A re-execution that makes an upstream, too, uses up what others completed
+        part_again_uses: A re-execution that also makes an upstream uses up what others completed
             before it.
-        any_request_leaves_over: What a request left over, that no quorum asked for, begins no wait
-            either, and whatever any part of the condition took for ready was in its batch.
-        enough_is_whole: An early request below a quorum is a whole one if its own launch makes
-            enough for the quorum, and not only if it makes all that was missing.
+        any_request_leaves_over: Leftovers begin no wait even if no quorum made the request; and its
+            batch had every upstream that was ready by any part of the condition.
+        enough_is_whole: An early request below a quorum is whole if its own launch makes enough for
+            the quorum, and not only if it makes everything that was missing.
     """
 
     part_again_holds: bool = True

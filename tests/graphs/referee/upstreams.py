@@ -25,8 +25,8 @@ class Upstreams:
         facts: What has happened.
         at: The time of the tick.
         reading: How the contract is read.
-        whole: Whether whole batches alone are asked about, as if no deadline had passed.
-        lacked: What was lacking at requests that were looked at already.
+        whole: Whether only whole batches matter, as if no deadline had passed.
+        lacked: A cache: what earlier requests lacked.
     """
 
     graph: Graph
@@ -42,7 +42,7 @@ class Upstreams:
         return fact.dated if isinstance(fact, Materialized) else fact.at
 
     def before(self, place: int) -> "Upstreams":
-        """What there was when something happened, and the code of then."""
+        """The history before something happened, with the code of that time."""
         graph = self.graph
         for fact in reversed(self.facts[place:]):
             if isinstance(fact, Redeployed):
@@ -51,13 +51,13 @@ class Upstreams:
         return replace(self, graph=graph, facts=facts, at=at, whole=False)
 
     def upstreams(self, own: Target, of: str | None = None) -> list[str]:
-        """The upstreams of a downstream's partition, or of a dep through which it asks; not what is
-        only built together with it."""
+        """The upstreams of a downstream's partition, or of a dep that a part applies to, without
+        assets that can only be built together with it."""
         names = self.all_upstreams(of or own[0])
         return [name for name in names if self.mapped(name, own) or self.lacks(name, own)]
 
     def all_upstreams(self, name: str) -> list[str]:
-        """The upstreams of an asset, of whatever partition."""
+        """The upstreams of an asset, for any partition."""
         together = self.graph.together(name)
         return [dep.name for dep in self.graph[name].deps if dep.name not in together]
 
@@ -87,8 +87,7 @@ class Upstreams:
         return [other for other in asset.keys if days & set(_days(other))]
 
     def lacks(self, upstream: str, own: Target) -> bool:
-        """Whether an upstream has not all the days that a downstream's partition needs of it, and
-        must have them."""
+        """Whether an upstream must have all the days of a downstream's partition and lacks some."""
         asset, downstream, key = self.graph[upstream], self.graph[own[0]], own[1]
         dep = next((dep for dep in downstream.deps if dep.name == upstream), None)
         if dep is None or key is None or not (asset.is_time and downstream.is_time):
@@ -107,22 +106,22 @@ class Upstreams:
         return found
 
     def named_by(self, node: ast.expr, own: Target) -> set[str]:
-        """The upstreams that a field names, or all of them."""
+        """The upstreams that a field names, or all for True."""
         if isinstance(node, ast.Constant):
             return set(self.upstreams(own)) if node.value else set()
         return {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
 
     def is_mapped(self, upstream: str, downstream: str) -> bool:
         """Whether several partitions of an upstream may count for one of the downstream, or some of
-        them for a downstream without partitions: they cannot be counted."""
+        them for a downstream without partitions. Then they cannot be counted."""
         mapping = next((d.mapping for d in self.graph[downstream].deps if d.name == upstream), "")
         theirs, ours = self.graph[upstream].partitions, self.graph[downstream].partitions
         one_to_one = theirs == ours and mapping in ("", "time", "time?")
         return bool(theirs) and not one_to_one and bool(ours or mapping not in ("", "all"))
 
     def between(self, upstream: str, downstream: str) -> str | None:
-        """The dep through which an upstream is asked, where it is asked of deps alone: the first
-        that has it as a dep itself."""
+        """For an upstream that only parts on deps name: the first dep that has it as its own
+        dep."""
         asked = named_in(OF_DEPS.sub("missing", self.graph.condition(downstream) or ""))
         deps = sorted(dep.name for dep in self.graph[downstream].deps)
         theirs = [
@@ -134,20 +133,20 @@ class Upstreams:
         return None if upstream in asked or not theirs else theirs[0]
 
     def may_ask(self, dep: str, downstream: str) -> bool:
-        """Whether what is so of a partition of a dep says something of one of the downstream."""
+        """Whether a part that applies to a dep can be decided for a partition of the downstream."""
         ours, theirs = self.graph[downstream].partitions, self.graph[dep].partitions
         mapping = next(one.mapping for one in self.graph[downstream].deps if one.name == dep)
         return not ours or (theirs == ours and mapping in ("", "time", "time?"))
 
     def condition_at(self, name: str, place: int) -> str:
-        """The condition that an asset had."""
+        """The condition that an asset had at a place."""
         for fact in self.facts[place:]:
             if isinstance(fact, Redeployed) and fact.name == name:
                 return fact.before
         return self.graph.condition(name)
 
     def named(self, own: Target, place: int) -> set[str]:
-        """The upstreams that a downstream's condition named anywhere."""
+        """All upstreams that a downstream's condition named at a place."""
         tree = ast.parse(self.condition_at(own[0], place) or "None", mode="eval").body
         return self._named(tree, own, None)
 
@@ -170,7 +169,7 @@ class Upstreams:
 
 
 def _before(key: str) -> str:
-    """The day before a day, or the week before a week; the first has none, and is its own."""
+    """The day before a day, or the week before a week; for the first, itself."""
     return f"{key[0]}{max(1, int(key[1:]) - 1)}"
 
 

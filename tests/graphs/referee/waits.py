@@ -1,4 +1,4 @@
-"""Since when a batch is waited for, what is enough past the deadline, and what pace holds."""
+"""When a wait began, what is enough past the deadline, and what pace holds."""
 
 import ast
 from collections.abc import Collection
@@ -18,9 +18,9 @@ class Lacking:
     """What an early request was made without.
 
     Args:
-        needed: How many of these make it whole.
-        of_each: For each upstream that was missing, its partitions, of which one makes it ready; of
-            a rollup, those that were not there, all of which do.
+        needed: How many of ``of_each`` make it whole.
+        of_each: For each missing upstream, its partitions, and False: one of them makes it ready.
+            For a rollup, its missing partitions, and True: only all of them do.
     """
 
     needed: int
@@ -31,7 +31,7 @@ class Waits(Parts):
     """The waits of a downstream's partition before a tick."""
 
     def ready(self, asked: Asked, own: Target, of: str | None = None, spared: int = 0) -> set[str]:
-        """The upstreams that are ready, or are but for so many of their partitions."""
+        """The upstreams that are ready; a rollup may lack ``spared`` partitions."""
         rolled = self.rolled_by(asked, own, of)
         return {
             name
@@ -76,8 +76,8 @@ class Waits(Parts):
     def begins_wait(
         self, completion: Completion, asked: Asked, own: Target, of: str | None
     ) -> bool:
-        """Whether it is unused, withheld or not, and inside its window, and neither optional, nor
-        of every partition, nor left over."""
+        """Whether a completion begins a wait: it is unused (withheld or not) and inside its window,
+        and neither optional, nor for every partition, nor left over."""
         name, key = completion.target
         if not is_within(asked.window(name), completion.dated, self.at):
             return False
@@ -95,8 +95,8 @@ class Waits(Parts):
     def was_left_over(
         self, completion: Completion, asked: Asked, own: Target, of: str | None
     ) -> bool:
-        """Whether the last request had enough without it, and it is not so late that it could be of
-        the next."""
+        """Whether the last request had enough without a completion that is not late enough for the
+        next batch."""
         if asked.at_least is None and not asked.optional:
             return False
         places = [place for place, _ in self.cuts(own)]
@@ -129,8 +129,8 @@ class Waits(Parts):
     # --- past the deadline -------------------------------------------------------------------
 
     def is_past_deadline(self, asked: Asked, own: Target, of: str | None = None) -> bool:
-        """Whether the deadline of the wait has passed. A partition of time has ended before hour 0,
-        and has none once it was requested."""
+        """Whether the deadline of the wait has passed. A time partition has none once it was
+        requested, since it ended before hour 0."""
         since = self.since(asked, own, of)
         if asked.deadline is None or since is None:
             return False
@@ -139,7 +139,7 @@ class Waits(Parts):
         return self.at - since >= asked.deadline
 
     def is_enough_early(self, asked: Asked, own: Target, of: str | None = None) -> bool:
-        """Whether what is there is enough past the deadline, and was not requested in this wait."""
+        """Whether the batch is enough past the deadline, and was not requested in this wait."""
         if self.whole or not asked.may_be_early or not self.is_past_deadline(asked, own, of):
             return False
         since = self.since(asked, own, of)
@@ -151,7 +151,7 @@ class Waits(Parts):
         return asked.otherwise is not None and bool(ready) and is_enough(asked.otherwise, ready)
 
     def early_requests(self, own: Target) -> list[int]:
-        """The places of the ticks that requested a downstream's partition early."""
+        """The places in the history of the ticks that requested a downstream's partition early."""
         return [
             place
             for place in self.requests(own)
@@ -159,7 +159,7 @@ class Waits(Parts):
         ]
 
     def is_early(self, place: int, own: Target) -> bool:
-        """Whether a request was made past its deadline, of less than a whole batch, and its own
+        """Whether a request was made past its deadline with less than a whole batch, and its own
         launch does not make what was missing."""
         if (place, own) not in self.lacked:
             self.lacked[place, own] = self.before(place).lacking(own)
@@ -173,7 +173,7 @@ class Waits(Parts):
         return sum(map(bool, ready)) < lacking.needed
 
     def lacking(self, own: Target) -> Lacking | None:
-        """What a request of now is made without; None if a whole batch is there by some part."""
+        """What a request now would be made without; None if some part has a whole batch."""
         whole = replace(self, whole=True)
         early = [
             (asked, of)
