@@ -210,9 +210,9 @@ class AssetPlan:
             return None
         name = target.to_user_string()
         if ours != theirs:
-            return f"asked of {name}, which has other partitions than this asset"
+            return f"it applies to {name}, which has other partitions than this asset"
         if PartitionMap(self.graph, target, downstream, downstream).pairing is not Pairing.SAME:
-            return f"asked of {name}, whose partitions are mapped to those of this asset"
+            return f"it applies to {name}, whose partitions are mapped to those of this asset"
         return None
 
 

@@ -502,7 +502,7 @@ class SensorState:
         return replace(self, histories=histories, keys=keys)
 
     def forgetting(self, seen_after: datetime, counts_after: datetime | None) -> "SensorState":
-        """Returns the state without keys of which nothing can count any more.
+        """Returns the state without keys that can no longer count.
 
         Args:
             seen_after: Completions since then may be read again, so the state must remember whether

@@ -251,8 +251,8 @@ def key_map(
     zones = [getattr(of, "timezone", "") for of in (theirs, ours)]
     if isinstance(mapping, dg.TimeWindowPartitionMapping) and zones[0] != zones[1]:
         raise FanInError(
-            f"the partitions of {upstream} are of the zone {zones[0]}, those of {downstream} of"
-            f" {zones[1]}, so no mapping works: give both the same zone"
+            f"the partitions of {upstream} are in the time zone {zones[0]}, those of {downstream}"
+            f" in {zones[1]}, so no mapping works: give both the same time zone"
         )
     try:
         if ours is not None:

@@ -103,9 +103,9 @@ class PartitionMap:
         zones = [getattr(of, "timezone", "") for of in (self.theirs, self.ours)]
         if isinstance(mapping, dg.TimeWindowPartitionMapping) and zones[0] != zones[1]:
             raise FanInError(
-                f"the partitions of {self.upstream.to_user_string()} are of the zone {zones[0]},"
-                f" those of {self.downstream.to_user_string()} of {zones[1]}, so no mapping"
-                " works: give both the same zone"
+                f"the partitions of {self.upstream.to_user_string()} are in the time zone"
+                f" {zones[0]}, those of {self.downstream.to_user_string()} in {zones[1]}, so no"
+                " mapping works: give both the same time zone"
             )
 
     def _direct(self) -> Any | None:

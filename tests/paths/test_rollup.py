@@ -288,7 +288,7 @@ BERLIN = dg.DailyPartitionsDefinition(start_date=FIRST, timezone="Europe/Berlin"
     ("hourly", "daily", "arguments", "words"),
     [
         (HOURS, DAYS, {"rollup": ["x_job"]}, "'x_job', which is not among the upstreams"),
-        (HOURS, BERLIN, {"rollup": True}, "so no mapping works: give both the same zone"),
+        (HOURS, BERLIN, {"rollup": True}, "so no mapping works: give both the same time zone"),
         (COUNTRIES, DAYS, {"rollup": True}, r"partition_mappings=\{'hourly_job': …\}"),
         (
             HOURS,
@@ -509,7 +509,7 @@ def test_a_sensor_is_no_alternative_to_a_rollup():
     """Jobs have other partitions."""
     rule = Rule(upstreams=("hourly",), rollup={"hourly"})
     fan_in = FanInSpec(name="d", kind="condition", downstream="d", rule=rule)
-    with pytest.raises(FanInError, match="on the path that has it alone"):
+    with pytest.raises(FanInError, match="only on its own path"):
         Alternative(like="sensor").rule(fan_in)
 
 
@@ -535,7 +535,7 @@ def test_hours_of_another_zone_are_told_by_a_line_and_when_the_definitions_are_c
     with Partitioned(berlin, {"hourly": HOURS}, ROLLUP) as world:
         world.done("hourly", *hours(FIRST))
         assert world.fired() == []
-        words = "are of the zone UTC, those of d of Europe/Berlin"
+        words = "are in the time zone UTC, those of d in Europe/Berlin"
         assert words in lines_of(world)
         findings = check_location(world.definitions.get_repository_def())
         assert any(words in finding.text for finding in findings)
