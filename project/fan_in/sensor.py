@@ -381,6 +381,11 @@ class _Tick:
             # A tick searches only for the upstreams that its reason names; a preview, for all.
             self.facts.search(self.facts.state.unsure)
             decisions = evaluate(self.facts)
+        if held := [key for key, one in decisions.items() if one.complete and not one.fires]:
+            # The run that holds it may be the one that was requested for it a moment ago.
+            self.facts.read_used(held)
+            again = self.facts.decide(held)
+            decisions |= {key: decision for key, decision in again.items() if not decision.complete}
         decisions = self.facts.decide(self.facts.known) | decisions
         return TickPreview(
             decisions=decisions, ignored=self.facts.ignored, uncounted=self.facts.uncounted

@@ -41,7 +41,7 @@ def check(tmp_path, monkeypatch):
 def test_sound_definitions_exit_with_0_and_are_counted(check):
     code, lines = check(WRAPPED)
     assert (code, len(lines)) == (0, 1)
-    assert lines[0].endswith("defs_to_check.py: 1 fan-ins, nothing wrong")
+    assert lines[0].endswith("defs_to_check.py: 1 fan-in, nothing wrong: d (condition)")
 
 
 def test_a_condition_that_only_the_default_sensor_evaluates_is_an_error(check):

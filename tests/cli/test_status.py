@@ -250,6 +250,22 @@ def test_what_is_used_is_told_with_its_batch_and_then_what_holds_the_next_one_ba
         assert f"waiting, downstream still running: {requested[:8]}" in said(world)
 
 
+def test_a_batch_that_was_requested_a_moment_ago_is_used():
+    """Its run is there before the tick has stored its cursor."""
+    with JobPathWorld(sensor_of()) as world:
+        daemon = Daemon(world)
+        play(world, "A")
+        assert daemon.tick() == 0
+        play(world, "B")
+        before = world.cursor
+        assert daemon.tick() == 1
+        world.cursor = before
+        daemon.switch(on=True)
+        text = said(world)
+        assert "0 of 2 upstreams ready" in text
+        assert "downstream still running" not in text
+
+
 # --- keys ----------------------------------------------------------------------------------------
 
 
@@ -550,7 +566,8 @@ def test_a_sensor_that_the_instance_knows_by_another_code_location_is_told():
     with JobPathWorld(job_path_definitions()) as world:
         Daemon(world)
         text = re.sub(r"\s+", " ", ask(world, status, location="typo").output)
-        assert "knows no sensor sensor in this code location, but in here: give --location" in text
+        assert "knows no sensor sensor in this code location, but in here: if a running" in text
+        assert "ask fan-in --location here status; otherwise switch it on in the UI" in text
 
 
 def test_a_fan_in_that_cannot_be_evaluated_is_told_and_the_others_still_are():

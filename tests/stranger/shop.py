@@ -55,7 +55,7 @@ def block(page: str, language: str, having: str) -> str:
 
 def asset_form() -> str:
     """Returns the README's asset with a condition, without the definitions around it."""
-    return block("README.md", "python", "def revenue").partition("\n\ndefs = ")[0] + "\n"
+    return block("README.md", "python", "def revenue").partition("\n\n\n# definitions.py")[0] + "\n"
 
 
 def job_form() -> str:

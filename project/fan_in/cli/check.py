@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import click
 
 from ..location_checks import Finding, check_location
+from ..messages import some
 from .errors import NoCodeLocation
 from .location import App, pass_app
-from .output import plain
+from .output import Page, plain
 
 FOUND = 1
 """The exit code when something is wrong."""
@@ -24,14 +25,25 @@ def check(context: click.Context, app: App, strict: bool) -> None:
     An error is a fan-in that can never work: it waits for a job or an asset that no one defines, or
     no sensor evaluates its condition. A warning may be right. Exits with 1 if there is an error.
     """
-    findings = _findings(app)
+    page, findings = Page(), _findings(app)
     for finding in findings:
-        click.echo(plain(str(finding)))
+        _print(page, str(finding))
     if any(finding.is_error or strict for finding in findings):
         context.exit(FOUND)
     if not findings:
-        count = len(app.fan_ins) or app.fan_in(None)  # Says that there is none.
-        click.echo(f"{app.project.target_name}: {count} fan-ins, nothing wrong")
+        if not app.fan_ins:
+            app.fan_in(None)  # Says that there is none.
+        names = some([f"{fan_in.name} ({fan_in.kind})" for fan_in in app.fan_ins.values()], ", ")
+        count = "1 fan-in" if len(app.fan_ins) == 1 else f"{len(app.fan_ins)} fan-ins"
+        _print(page, f"{app.project.target_name}: {count}, nothing wrong: {names}")
+
+
+def _print(page: Page, text: str) -> None:
+    """Breaks a long line for people, and not for programs: then each finding is one line."""
+    if page.height is None:
+        click.echo(plain(text))
+    else:
+        page.line(text, hanging=2)
 
 
 def _findings(app: App) -> Sequence[Finding]:

@@ -56,9 +56,14 @@ def explain(app: App, downstream: str, at: datetime | None, key: str | None, as_
     except FanInError as error:
         raise CommandError(f"{fan_in.name} cannot be evaluated: {error}") from error
     if found is None:
+        if at is None:
+            raise NoHistory(
+                f"nothing has happened to {fan_in.name} yet, no tick, no request and no completion:"
+                " fan-in status shows what it waits for"
+            )
         raise NoHistory(
-            f"nothing is stored about {fan_in.name} at or before {format_time(at or now)}, no"
-            " tick, no request and no completion: give a later --at"
+            f"nothing is stored about {fan_in.name} at or before {format_time(at)}, no tick, no"
+            " request and no completion: give a later --at"
         )
     if as_json:
         write_json(_data(app, found))

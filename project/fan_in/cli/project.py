@@ -96,8 +96,10 @@ class Project:
             found = get_loadable_targets(**self.target, resolve_lazy_defs=True)
             repository = repository_def_from_target_def(found[0].target_definition)
         except Exception as error:
+            cause = first_line(error)
+            in_yaml = ": dg check yaml names file and line" * cause.startswith("ValidationError")
             raise NoCodeLocation(
-                f"{self.target_name} cannot be loaded: {first_line(error)}: correct it, or name"
+                f"{self.target_name} cannot be loaded: {cause}{in_yaml}: correct it, or name"
                 " another with -m MODULE or -f FILE"
             ) from error
         if repository is None:

@@ -150,7 +150,7 @@ def _print(page: Page, report: Report, most: int) -> None:
         page.line(note, style="dim")
     page.gap()
     scores, divergences, batches = report.scores(), report.divergences(most), report.batches(most)
-    page.table(scores.heads, scores.rows, indent=0)
+    page.table(scores.heads, scores.rows, lines=scores.lines)
     page.gap()
     if report.replay.diverges:
         _print_table(page, divergences)
@@ -163,7 +163,7 @@ def _print(page: Page, report: Report, most: int) -> None:
 
 def _print_table(page: Page, table: Table) -> None:
     page.line(table.title, style="bold")
-    page.table(table.heads, table.rows, indent=0)
+    page.table(table.heads, table.rows, lines=table.lines)
     if table.more:
         page.line(f"{table.more}; -o FILE writes all", style="dim")
 

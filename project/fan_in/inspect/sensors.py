@@ -99,13 +99,15 @@ class Evaluator:
             )
             return
         if self.known_elsewhere:
+            known, first = ", ".join(self.known_elsewhere), self.known_elsewhere[0]
             yield (
                 f"the instance knows no sensor {self.name} in this code location, but in"
-                f" {', '.join(self.known_elsewhere)}: give --location"
+                f" {known}: if a running Dagster has that one, ask fan-in --location {first}"
+                " status; otherwise switch it on in the UI"
             )
             return
         if not self.on:
-            yield f"{self.name} is switched off: switch it on, in the UI or by dagster sensor start"
+            yield f"{self.name} is switched off: switch it on in the UI, or set default_status"
             return
         last = self.last_tick
         if last is None:

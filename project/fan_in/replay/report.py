@@ -27,12 +27,14 @@ class Table:
         heads: What the columns hold.
         rows: The rows.
         more: A note that there are more rows; empty if there are none.
+        lines: The rows as lines, where the table is too wide; by default each cell with its head.
     """
 
     title: str
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     more: str = ""
+    lines: Sequence[str] = ()
 
 
 class Report:
@@ -78,7 +80,7 @@ class Report:
             for name, score in self.replay.comparison.scores.items()
         ]
         heads = ("mechanism", "requests", "same batch", *(kind.value for kind in kinds))
-        return Table("Mechanisms", heads, rows)
+        return Table("Mechanisms", heads, rows, lines=[_score_line(heads, row) for row in rows])
 
     def divergences(self, most: int) -> Table:
         """Returns the first divergences."""
@@ -86,7 +88,8 @@ class Report:
         found = sorted(self.replay.divergences[:most], key=lambda divergence: divergence.at)
         more = self.replay.diverges - most
         rows = list(map(_divergence_row, found))
-        return Table("Divergences", heads, rows, f"and {more:,} more" if more > 0 else "")
+        lines = list(map(_divergence_line, rows))
+        return Table("Divergences", heads, rows, f"and {more:,} more" if more > 0 else "", lines)
 
     def batches(self, most: int) -> Table:
         """Returns the first batches, and when each side requested them."""
@@ -100,7 +103,7 @@ class Report:
                     f"{m.upstream} {m.run_id[:8] if m.run_id else _short_time(m.completed_at)}"
                     for m in batch.firing.members
                 ),
-                *(", ".join(map(_short_time, batch.requested.get(name, ()))) for name in who),
+                *(", ".join(map(_short_time, batch.requested.get(n, ()))) or "never" for n in who),
             )
             for batch in batches[:most]
         ]
@@ -119,6 +122,18 @@ class Report:
         tables = [self.scores(), self.divergences(MOST_ROWS), self.batches(MOST_ROWS)]
         page = environment.from_string(template)
         return page.render(report=self, tables=tables, svg=Markup(svg), on_dark=on_dark)
+
+
+def _score_line(heads: Sequence[str], row: Sequence[str]) -> str:
+    """Returns the scores of a mechanism as a line, without the zeros."""
+    numbers = zip(heads[2:], row[2:], strict=True)
+    parts = ", ".join(f"{number} {head}" for head, number in numbers if number != "0")
+    return f"{row[0]}: requests: {row[1]}" + (f" ({parts})" if parts else "")
+
+
+def _divergence_line(row: Sequence[str]) -> str:
+    time, key, mechanism, how, cause, told = row
+    return f"{' '.join(filter(None, (time, key)))}: {mechanism}: {how}, {cause}; it said: {told}"
 
 
 def _divergence_row(divergence: Divergence) -> Sequence[str]:
