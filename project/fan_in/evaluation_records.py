@@ -400,7 +400,7 @@ def _record(root: Any) -> Record | None:
             since=None if since is None else float(since),
             to=int(knew["to"]),
             at=None if at is None else float(at),
-            early=_early(root),
+            early=_early(root) or _early_before(knew),
             rolled=KnownPartitions.from_json(knew["rolled"]) if "rolled" in knew else None,
             lacking={
                 (partition, str(name)): frozenset(map(str, missing))
@@ -409,6 +409,11 @@ def _record(root: Any) -> Record | None:
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None  # Written by another version.
+
+
+def _early_before(knew: Mapping[str, Any]) -> Mapping[str | None, tuple[str, ...]]:
+    """Returns the same as earlier versions wrote it: once for the whole condition."""
+    return {p: tuple(map(str, without)) for p, without in knew.get("early", ())}
 
 
 def _early(root: Any) -> Mapping[str | None, tuple[str, ...]]:

@@ -17,6 +17,7 @@ from project.fan_in import (
     upstream_updated,
 )
 from project.fan_in.batch import batch_of_run
+from project.fan_in.evaluation_records import KNEW_METADATA_KEY, record_metadata
 from project.fan_in.sensor import WITHOUT_TAG, requested_batch
 from tests.support.drivers import (
     DeclarativeWorld,
@@ -232,3 +233,22 @@ def test_a_calendar_day_has_a_deadline_of_hours():
         world.run("A")
         assert world.at(22.9).tick() == 0
         assert world.at(23).tick() == 1
+
+
+def test_an_early_request_that_an_earlier_version_stored_has_used_up_nothing(monkeypatch):
+    """It wrote what was missing beside what its tick knew, once for the whole condition."""
+
+    def as_before(*arguments, **named):
+        found = record_metadata(*arguments, **named)
+        knew = {**found[KNEW_METADATA_KEY].value, "early": [[None, ["b"]]]}
+        return {**found, KNEW_METADATA_KEY: dg.MetadataValue.json(knew)}
+
+    with DeclarativeWorld(with_condition(condition())) as world:
+        world.run("A")
+        with monkeypatch.context() as patch:
+            patch.setattr("project.fan_in.recorded.record_metadata", as_before)
+            patch.setattr("project.fan_in.recorded.early_metadata", lambda _: {})
+            assert world.wait(minutes=121).tick() == 1
+        world.end_downstream()
+        world.wait(minutes=1).run("B")
+        assert world.wait(minutes=1).tick() == 1
