@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from project.fan_in import all_upstreams_updated
+from project.fan_in.cli.errors import NoHistory
 from project.fan_in.cli.explain import explain
 from project.fan_in.cli.main import main
 from project.fan_in.inspect.explanation import explain_at
@@ -319,6 +320,14 @@ def test_bad_input_is_one_line_that_names_the_problem_and_the_fix(arguments, cod
     (line,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
     assert words in line
     assert "Traceback" not in result.output
+
+
+def test_before_anything_has_happened_it_sends_to_status():
+    with JobPathWorld(job_path_definitions()) as world:
+        result = ask(world, explain, "d_job")
+    assert result.exit_code == NoHistory.exit_code
+    assert "nothing is stored about sensor yet, no tick, no request" in result.output
+    assert "fan-in status shows what it waits for" in result.output
 
 
 def test_an_unknown_downstream_is_answered_with_those_that_are_known():

@@ -58,7 +58,7 @@ def explain(app: App, downstream: str, at: datetime | None, key: str | None, as_
     if found is None:
         if at is None:
             raise NoHistory(
-                f"nothing has happened to {fan_in.name} yet, no tick, no request and no completion:"
+                f"nothing is stored about {fan_in.name} yet, no tick, no request and no completion:"
                 " fan-in status shows what it waits for"
             )
         raise NoHistory(
