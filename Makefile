@@ -50,8 +50,8 @@ comparison: setup ## Play what docs/comparison.md lacks, and write the tables; C
 fuzz: setup ## Play generated timelines; FUZZ="--minutes 30 --seed 7" runs longer.
 	@$(BIN)/python -m tests.support.fuzz $(FUZZ)
 
-mutants: setup ## Show which timelines catch which small wrong rule.
-	@$(BIN)/python -m tests.support.mutants
+mutants: setup ## Show which timeline catches which small wrong rule; MUTANTS="--all window" plays all.
+	@$(BIN)/python -m tests.support.mutants $(MUTANTS)
 
 graphs: setup ## Play a whole day of each real graph; GRAPHS="shop schools" takes minutes.
 	@$(BIN)/python -m tests.graphs.days $(GRAPHS)

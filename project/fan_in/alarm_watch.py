@@ -10,12 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-# Private: only Dagster's own evaluator makes a view of the asset graph.
-from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
-from dagster._core.definitions.temporal_context import TemporalContext
-
 from .asset_plan import AssetPlan, tick_of
 from .asset_tick import AssetTick
+from .compat.releases import view_at
 from .condition import UpstreamsUpdated
 from .errors import FanInError
 from .location import Location
@@ -55,11 +52,7 @@ class Moment:
     @cached_property
     def view(self) -> Any:
         """The asset graph at this time."""
-        return AssetGraphView(
-            temporal_context=TemporalContext(effective_dt=self.at, last_event_id=None),
-            instance=self.instance,
-            asset_graph=self.repository.asset_graph,
-        )
+        return view_at(self.instance, self.repository, self.at)
 
     @cached_property
     def cursors(self) -> Mapping[str, str | None]:

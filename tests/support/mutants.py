@@ -1,19 +1,25 @@
 """Small wrong rules, each of which a named timeline must catch.
 
 A mutant is a change of the library's source, applied to the loaded modules while a test looks at
-it. If one survives, a timeline is missing. ``make mutants`` shows what catches what.
+it. If one survives, a timeline is missing. ``make mutants`` shows what fires wrongly on the
+timeline that each names; ``make mutants MUTANTS="--all window"`` plays every timeline for those
+with this word in their name.
 """
 
 import importlib
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from unittest import mock
 
+import click
 from tabulate import tabulate
 
 from project.fan_in import caches
@@ -26,6 +32,8 @@ from tests.support.mechanisms import OURS
 from tests.support.player import play
 from tests.support.timeline import write_firings
 from tests.support.timelines import NAMED, Named
+
+EVERY = (*NAMED, *OVER_GRAPHS)
 
 # In the order of their imports: a module sees the mutants of those before it.
 MODULES = [
@@ -982,22 +990,39 @@ def catches(named: Named | OverGraph) -> list[str]:
     return caught
 
 
-def main() -> int:
+def caught_by(mutant: Mutant, everywhere: bool) -> Mapping[str, list[str]]:
+    """Returns the timelines that catch a mutant, each with what fires wrongly on it.
+
+    Args:
+        mutant: The wrong rule.
+        everywhere: Whether to play every timeline, which takes minutes, or only the one it names.
+    """
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    rows, survivors = [], 0
-    for mutant in MUTANTS:
-        with applied(mutant):
-            every = (*NAMED, *OVER_GRAPHS)
-            caught = {named.name: found for named in every if (found := catches(named))}
-        survivors += not caught
-        rows.append([mutant.name, len(caught), mutant.caught_by, "; ".join(caught)])
-    print(
-        tabulate(rows, ["mutant", "caught by", "for example", "all"], maxcolwidths=[40, 6, 30, 90])
-    )
-    print(f"{len(MUTANTS)} mutants, {survivors} survived")
-    return 1 if survivors else 0
+    played = [one for one in EVERY if everywhere or one.name == mutant.caught_by]
+    with applied(mutant):
+        return {one.name: found for one in played if (found := catches(one))}
+
+
+@click.command()
+@click.option("--all", "everywhere", is_flag=True, help="Play every timeline: minutes a mutant.")
+@click.argument("words", nargs=-1)
+def main(everywhere: bool, words: Sequence[str]) -> None:
+    """Shows what fires wrongly under each mutant whose name has one of WORDS; exits with 1 if one
+    survives."""
+    chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
+    rows = []
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        found = pool.map(caught_by, chosen, repeat(everywhere))
+        for mutant, caught in zip(chosen, found, strict=True):
+            wrong = [line for lines in caught.values() for line in lines]
+            rows.append([mutant.name, "; ".join(caught), *([] if everywhere else wrong[:1])])
+    heads = ["mutant", "caught by", *([] if everywhere else ["for example"])]
+    print(tabulate(rows, heads, maxcolwidths=[40, 90 if everywhere else 30, 50]))
+    survivors = sum(not names for _, names, *_ in rows)
+    print(f"{len(chosen)} mutants, {survivors} survived")
+    sys.exit(bool(survivors))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,12 +1,26 @@
 """What differs between releases of Dagster from 1.12.0: the newest way, and the older one."""
 
 from collections.abc import Collection, Iterable, Mapping, Set
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
+# Private: only Dagster's own evaluator makes a view of the asset graph.
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+
 # Private: 1.12.0 has no other way to make a subset.
 from dagster._core.definitions.events import AssetKeyPartitionKey
+from dagster._core.definitions.temporal_context import TemporalContext
+
+
+def view_at(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, at: datetime) -> Any:
+    """Returns the assets of a repository at a time, as conditions see them."""
+    return AssetGraphView(
+        temporal_context=TemporalContext(effective_dt=at, last_event_id=None),
+        instance=instance,
+        asset_graph=repository.asset_graph,
+    )
 
 
 def parents_through_views(graph: Any, key: dg.AssetKey) -> Set[dg.AssetKey]:

@@ -1,13 +1,12 @@
 """The fan-ins of a code location, each as one plain description, whatever its form."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, Literal
 
 import dagster as dg
 
-from ..calendars import TimeOfDay
 from ..compat.releases import parents_through_views
 from ..condition import (
     DownstreamRunning,
@@ -16,21 +15,21 @@ from ..condition import (
     UpstreamsUpdated,
     UpstreamUpdated,
 )
-from ..counts import Counts
 from ..messages import ASSET_WORDS, RUN_WORDS, Words
-from ..pace import Pace
 from ..partition_maps import are_times
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..run_reader import PARTITION_TAG, Home, Upstream
 from ..sensor import FanInSensor, fan_in_of
 from ..terms import Terms, rolled_up
-from ..waits import Deadline
 from ..windows import ONE_DAY, Within, longest_window
 
 Kind = Literal["sensor", "condition"]
 
 IN_PROGRESS = dg.AutomationCondition.in_progress()
 UPSTREAM_IN_PROGRESS = dg.AutomationCondition.any_deps_match(IN_PROGRESS)
+
+ONCE = ("counts", "no_sooner_than", "not_before", "missing_at_most", "deadline", "otherwise")
+"""The terms of which the first in a condition stands for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,19 +158,9 @@ def _of_sensor(repository: dg.RepositoryDefinition, fan_in: Any) -> FanInSpec:
         kind="sensor",
         downstream=fan_in.job_name,
         rule=Rule(
-            upstreams=tuple(fan_in.names),
-            within=fan_in.within,
-            when=fan_in.when,
-            settle=fan_in.settle,
-            counts=fan_in.counts,
-            ended=fan_in.ended,
-            no_sooner_than=fan_in.no_sooner_than,
-            not_before=fan_in.not_before,
+            **{f.name: getattr(fan_in, f.name) for f in fields(Terms) if f.name != "rollup"},
             rollup=frozenset(rolled_up(fan_in, fan_in.names)),
-            missing_at_most=fan_in.missing_at_most,
-            deadline=fan_in.deadline,
-            otherwise=fan_in.otherwise,
-            count=fan_in.count,
+            upstreams=tuple(fan_in.names),
             overlap=not fan_in.wait_while_running,
             idle=fan_in.wait_while_upstreams_run,
             by_key=fan_in.tag is not None,
@@ -222,17 +211,12 @@ def _of_condition(
         kind="condition",
         downstream=key.to_user_string(),
         rule=Rule(
+            **parser.once,
             upstreams=tuple(parser.upstreams),
             within=parser.within,
             when=None if plain else when[0] if len(when) == 1 else AllOf(tuple(when)),
             settle=parser.settle,
-            counts=parser.counts,
-            no_sooner_than=parser.no_sooner_than,
-            not_before=parser.not_before,
-            deadline=parser.deadline,
-            otherwise=parser.otherwise,
             rollup=frozenset(parser.rollup),
-            missing_at_most=parser.missing_at_most,
             count=parser.count,
             overlap=parser.overlap,
             idle=parser.idle,
@@ -263,13 +247,8 @@ class ConditionParser:
         self.key = key
         self.windows: dict[str, Any] = {}
         self.settle: timedelta | None = None
-        self.counts: Counts | None = None
-        self.no_sooner_than: Pace | None = None
-        self.not_before: TimeOfDay | None = None
-        self.deadline: Deadline | None = None
-        self.otherwise: Requirement | None = None
+        self.once: dict[str, Any] = dict.fromkeys(ONCE)
         self.rollup: set[str] = set()
-        self.missing_at_most: int | None = None
         self.count: dict[str, int] = {}
         self.overlap = True
         self.idle = False
@@ -307,16 +286,11 @@ class ConditionParser:
         if isinstance(condition, UpstreamsUpdated):
             self.overlap = self.overlap and not condition.wait_while_running
             self.idle = self.idle or condition.wait_while_upstreams_run
-            self.deadline = self.deadline or condition.deadline
-            self.otherwise = self.otherwise or condition.otherwise
+            self.once = {n: known or getattr(condition, n) for n, known in self.once.items()}
             if condition.settle is not None:
                 self.settle = max(self.settle or condition.settle, condition.settle)
-            self.counts = condition.counts or self.counts
-            self.no_sooner_than = self.no_sooner_than or condition.no_sooner_than
-            self.not_before = self.not_before or condition.not_before
             of_condition = condition.rolled_up(self.graph, self.key)
             self.rollup |= {key.to_user_string() for key in of_condition}
-            self.missing_at_most = condition.missing_at_most or self.missing_at_most
             within = dict(condition.within) if isinstance(condition.within, tuple) else None
             upstreams = condition.upstreams(self.graph, self.key)
             names = [key.to_user_string() for key in upstreams]

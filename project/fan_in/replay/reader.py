@@ -12,14 +12,11 @@ from typing import Any
 
 import dagster as dg
 
-# Private: no public name maps partitions as of a time.
-from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
-from dagster._core.definitions.temporal_context import TemporalContext
-
 # Private: the statuses have public names, but this set of them has none.
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from ..compat.python import UTC
+from ..compat.releases import view_at
 from ..cursor import CONSUME_TAG, SensorRequest
 from ..evaluation_records import record_behind
 from ..event_rows import Body
@@ -94,11 +91,7 @@ def read_history(
         ticks_from=ticks.known_from(since),
         events=HistoryReader(
             fan_in=fan_in,
-            view=AssetGraphView(
-                temporal_context=TemporalContext(effective_dt=until, last_event_id=None),
-                instance=instance,
-                asset_graph=repository.asset_graph,
-            ),
+            view=view_at(instance, repository, until),
             runs=_runs(instance, repository, fan_in, until),
             partitions=_partitions_of_job(repository, fan_in),
             ticks=ticks,

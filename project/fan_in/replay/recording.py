@@ -269,10 +269,6 @@ def _partitions_from_data(data: Any) -> Any:
     return dg.TimeWindowPartitionsDefinition(**{**data, **times})
 
 
-def _when_from_data(data: Any) -> Requirement | None:
-    return None if data is None else _requirement_from_data(data)
-
-
 def _requirement_from_data(data: Any) -> Requirement:
     match data:
         case str():
