@@ -15,9 +15,11 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 
 from project.fan_in import fan_in_sensor
+from project.fan_in.cli.replay import replay
 from project.fan_in.parts import WholeRuns
 from project.paths import ROOT
 from tests.locations import parts
+from tests.support.cli_runner import ask
 from tests.support.daemons import open_instance
 from tests.support.drivers import ELSEWHERE, JobPathWorld, with_sensor
 from tests.support.pinned import HERE
@@ -228,6 +230,33 @@ def test_a_part_of_a_job_of_another_code_location_is_told_by_its_nodes(world):
         assert world.wait(minutes=1).tick() == counts
         world.run_elsewhere(job)
         assert world.wait(minutes=1).tick() == 1
+
+
+def test_a_replay_tells_parts_from_whole_runs(world, monkeypatch):
+    """Of an upstream they complete nothing, and of the downstream they use up nothing."""
+    sensor = fan_in_sensor(
+        name="sensor",
+        upstream_jobs=[parts.assets_job, parts.multi_job],
+        job=parts.ops_job,
+        wait_while_running=False,
+        manual_runs="consume",
+    )
+    world.define(dg.Definitions(assets=parts.defs.assets, jobs=parts.defs.jobs, sensors=[sensor]))
+    world.sensor_name = "sensor"
+    monkeypatch.setattr(world, "downstream_job", lambda: parts.ops_job)
+    world.execute("multi_job")
+    world.wait(minutes=1).execute("assets_job", assets="a")
+    assert world.wait(minutes=1).tick() == 0
+    world.run_ops("ops_job", "first")
+    world.wait(minutes=1).execute("assets_job")
+    assert world.wait(minutes=1).tick() == 1
+    world.wait(minutes=1).execute("multi_job")
+    world.run_ops("ops_job")
+    world.wait(minutes=1).execute("assets_job")
+    assert world.wait(minutes=1).tick() == 0
+    replayed = ask(world.wait(minutes=1), replay, "--since", "1h")
+    assert "4 completions, 1 requests, 1 runs by hand" in replayed.output
+    assert "No divergence." in replayed.output
 
 
 def test_a_run_without_its_snapshots_is_taken_for_whole():

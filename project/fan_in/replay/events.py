@@ -168,7 +168,8 @@ class Requested:
         key: The key.
         batch: The batch that it is made of; None if the fan-in did not request it.
         used: For each upstream, the newest completion that it used up, ready or not.
-        again: Whether it is a re-execution, which uses up nothing.
+        again: Whether it is a re-execution, or a run by hand of a part of the job. Both use up
+            nothing.
         id: On the declarative path, the id of the planned materialization: its place among events.
         lets_go: Whether it uses up what came before it, whatever the rule says about runs by hand:
             a reported materialization, or a launch with such a tag.

@@ -203,6 +203,8 @@ class HistoryReader(Iterable[Event]):
                 ended = end and ended_run(self.runs, record, end, name, elsewhere)
                 yield created, [ended] if ended else []
                 continue
+            if not self.runs.is_whole_of(upstream, record):
+                continue  # A run of a part of the job is no run of the job.
             counts = self.runs.ends.would_count(name, record, self.runs.key(record))
             of_run = keys.of(record, end or self.until)
             events: list[Event] = [Started(created, name, run_id, key, counts) for key in of_run]
@@ -230,7 +232,8 @@ class HistoryReader(Iterable[Event]):
         request = SensorRequest.from_tags(run.tags) if ours else None
         if request is None:
             lets_go = not ours and run.tags.get(CONSUME_TAG) == "true"
-            return Requested(created, run.run_id, key, lets_go=lets_go)
+            uses_nothing = not (lets_go or ours or self.runs.is_whole(record))
+            return Requested(created, run.run_id, key, lets_go=lets_go, again=uses_nothing)
         members = {
             name: completed(name, datetime.fromtimestamp(end, UTC), run_id, run_id)
             for name, (end, run_id) in request.positions.items()
