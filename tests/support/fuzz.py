@@ -68,7 +68,7 @@ def play_round(family: str, number: int) -> tuple[Counter, str | None]:
     def flat(timeline: Timeline) -> None:
         counts["timelines"] += 1
         counts["ticks"] += timeline.ticks
-        for mechanism in (*OURS, *[OUR_SENSOR_BY_TAG] * bool(timeline.keys and not timeline.daily)):
+        for mechanism in (*OURS, *[OUR_SENSOR_BY_TAG] * timeline.keys_may_be_tags):
             counts["firings"] += count_firings(expected(timeline, mechanism.path))
             found = disagreement(timeline, mechanism)
             assert found is None, found

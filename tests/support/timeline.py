@@ -538,6 +538,11 @@ class Timeline:
         return datetime.combine(self.start, time(), UTC) + at
 
     @property
+    def keys_may_be_tags(self) -> bool:
+        """True if the keys may be values of any tag: no days that end, no partitions rolled up."""
+        return bool(self.keys) and not self.daily and not self.rollups
+
+    @property
     def ticks(self) -> int:
         """How many ticks there are."""
         return sum(step.kind is Kind.TICK for step in self.steps)

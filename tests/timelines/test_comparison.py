@@ -121,12 +121,7 @@ def test_what_only_ours_can_say_is_in_no_one_elses_row(named: Named):
     assert set(load()[named.name]) == (ours if named.only_ours else everyone)
 
 
-KEYED = [
-    named
-    for named in NAMED
-    if named.timeline.keys and not named.timeline.daily and not named.timeline.rollups
-]
-"""The value of a tag is no day that ends, and no partition that is rolled up."""
+KEYED = [named for named in NAMED if named.timeline.keys_may_be_tags]
 
 
 @pytest.mark.parametrize("named", a_few(KEYED, every=3), ids=lambda named: named.name)

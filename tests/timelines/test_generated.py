@@ -18,16 +18,11 @@ from tests.support.timeline import EARLY, Kind, Timeline, by_key, count_firings,
 EXAMPLES = 20
 
 
-def _has_tags(timeline: Timeline) -> bool:
-    """True if the keys may be values of a tag, which are no days, and roll nothing up."""
-    return bool(timeline.keys) and not timeline.daily and not timeline.rollups
-
-
 @pytest.mark.parametrize(
     ("mechanism", "strategy", "examples"),
     [
         *((mechanism, timelines(), EXAMPLES) for mechanism in OURS),
-        (OUR_SENSOR_BY_TAG, timelines().filter(_has_tags), EXAMPLES // 3),
+        (OUR_SENSOR_BY_TAG, timelines().filter(lambda one: one.keys_may_be_tags), EXAMPLES // 3),
     ],
     ids=[mechanism.name for mechanism in (*OURS, OUR_SENSOR_BY_TAG)],
 )
