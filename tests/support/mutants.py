@@ -635,9 +635,16 @@ MUTANTS = (
     Mutant(
         "today's batch does not put off the deadline",
         "waits",
-        "        return deadline.after(passes)\n",
-        "        return passes\n",
+        "while deadline.midnight(passes) in days:",
+        "while False:",
         "a re-run after today's batch",
+    ),
+    Mutant(
+        "only the last batch puts off the deadline",
+        "waits",
+        "requested = [*last_requests, *requested_before]",
+        "requested = last_requests",
+        "days that had their batch",
     ),
     Mutant(
         "does not settle, in an expression",
