@@ -908,6 +908,13 @@ MUTANTS = (
         "enough past the deadline, and whole by another part",
     ),
     Mutant(
+        "only the last batch puts off the deadline, in the condition",
+        "condition_parts",
+        "            if isinstance(terms.deadline, TimeOfDay)\n",
+        "            if False\n",
+        "each day had its batch",
+    ),
+    Mutant(
         "lets a wait begin with what is older than a used completion of its partition",
         "gathering",
         "yield from takewhile(",
