@@ -915,6 +915,13 @@ MUTANTS = (
         "each day had its batch",
     ),
     Mutant(
+        "looks for requests inside of the window alone",
+        "asset_plan",
+        "of_requests = None if of_requests is None else of_requests + 2 * ONE_DAY",
+        "pass",
+        "today's batch, and its run deleted",
+    ),
+    Mutant(
         "lets a wait begin with what is older than a used completion of its partition",
         "gathering",
         "yield from takewhile(",
