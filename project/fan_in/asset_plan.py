@@ -69,8 +69,6 @@ class AssetPlan:
         self.look_backs[key] = longest_window(lengths) if lengths else timedelta(0)
         # For pace, requests of the downstream may matter longer than the completions.
         of_requests = longest_window([self.look_backs[key], *paces])
-        both = (self.longest, of_requests)
-        self.longest = None if None in both else max(x for x in both if x is not None)
         self._downstreams[key] = Downstream(self.graph, key, asked)
         ever = False
         if "deadline" in once:
@@ -78,6 +76,8 @@ class AssetPlan:
             # day of the first possible completion.
             ever = self._downstreams[key].has_ends
             of_requests = None if of_requests is None else of_requests + 2 * ONE_DAY
+        both = (self.longest, of_requests)
+        self.longest = None if None in both else max(x for x in both if x is not None)
         self._look_at(key, of_requests, planned=True, ever=ever)
         for upstream in asked.windows:
             kept = asked.histories.get(upstream.to_user_string(), NO_HISTORY)

@@ -224,6 +224,9 @@ class Part:
             requested_at=facts.requested_at,
             requested_early_at=facts.requested_early_at,
             requested_with=facts.requested_with,
+            requested_before=facts.requested_before
+            if isinstance(terms.deadline, TimeOfDay)
+            else (),
             ends_at=self.downstream.ends_at(partition) if terms.deadline is not None else None,
             shared=self._shared,
         ).sure_since(tick.requests_since(self.downstream.key))

@@ -240,6 +240,7 @@ class KeyFacts:
         requested_with: The upstreams in that batch; None if it was requested by hand, or if
             unknown.
         requested_early_at: When it was last requested early.
+        whole: The requests of whole batches, newest first.
         lost: The launch of the newest request, if that launch never started.
         uncounted: The newest completions that do not count.
         completions: The newest completion of each upstream.
@@ -255,6 +256,7 @@ class KeyFacts:
     requested_at: datetime | None
     requested_with: frozenset[str] | None
     requested_early_at: datetime | None
+    whole: Sequence[AssetRequest]
     lost: str | None
     uncounted: Mapping[str, Uncounted]
     completions: list[Completion] = field(default_factory=list)
@@ -264,6 +266,11 @@ class KeyFacts:
     given_back: bool = False
     absent: set[str] = field(default_factory=set)
     rolled: dict[str, Rollup] = field(default_factory=dict)
+
+    @property
+    def requested_before(self) -> Sequence[datetime]:
+        """When whole batches were requested before the last."""
+        return [_datetime(request.decided_at) for request in self.whole[1:]]
 
 
 @dataclass
@@ -402,12 +409,14 @@ class Downstream:
 
     def _of(self, partition: str | None, tick: "AssetTick") -> KeyFacts:
         requests = self.requests.of(partition, tick)
-        whole = next((r for r in requests if r.uses), None)
+        whole = [r for r in requests if r.uses]
+        last = whole[0] if whole else None
         early = next((r for r in requests if r.early is not None and not r.given_back), None)
         known = KeyFacts(
-            requested_at=_datetime(whole.decided_at) if whole else self._long_ago(partition),
-            requested_with=whole.members(partition) if whole else None,
+            requested_at=_datetime(last.decided_at) if last else self._long_ago(partition),
+            requested_with=last.members(partition) if last else None,
             requested_early_at=_datetime(early.decided_at) if early else None,
+            whole=whole,
             lost=requests[0].launch if requests and requests[0].is_lost else None,
             uncounted=self._uncounted_of(partition) if self.asked.counts else NOTHING,
         )

@@ -478,6 +478,7 @@ def decide(
     requested_at: datetime | None = None,
     requested_early_at: datetime | None = None,
     requested_with: Collection[str] | None = None,
+    requested_before: Collection[datetime] = (),
     ends_at: datetime | None = None,
     shared: Collection[str] = (),
 ) -> Decision:
@@ -500,6 +501,8 @@ def decide(
             unknown.
         requested_early_at: When a batch was last requested early; None if unknown.
         requested_with: The upstreams that were in the last whole batch; None if unknown.
+        requested_before: When whole batches were requested before the last; matters only for a
+            deadline that is a time of day.
         ends_at: When the key's partition ends, if it is a time partition.
         shared: Upstreams whose completions count for every key, so that they begin no wait.
 
@@ -543,14 +546,17 @@ def decide(
     waiting = [status for status in decision.asked_for if status.upstream not in shared]
     if terms.when is not None and requested_with is not None:
         waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]
-    decision = replace(decision, wait=_wait(decision, waiting, ends_at))
+    decision = replace(decision, wait=_wait(decision, waiting, requested_before, ends_at))
     if terms.missing_at_most is None or not decision.past_deadline:
         return decision
     return replace(decision, statuses=tuple(_spared(status, decision) for status in statuses))
 
 
 def _wait(
-    decision: Decision, waiting: Collection[UpstreamStatus], ends_at: datetime | None
+    decision: Decision,
+    waiting: Collection[UpstreamStatus],
+    requested_before: Collection[datetime],
+    ends_at: datetime | None,
 ) -> Wait | None:
     return wait_of(
         [(c.completed_at, s.within) for s in waiting for c in s.unused],
@@ -559,6 +565,7 @@ def _wait(
         requested_at=decision.requested_at,
         requested_early_at=decision.requested_early_at,
         ends_at=ends_at,
+        requested_before=requested_before,
     )
 
 

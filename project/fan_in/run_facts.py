@@ -194,6 +194,14 @@ class RunFacts:
     # --- the decision ----------------------------------------------------------------------------
 
     def _decide(self, state: SensorState, key: str | None) -> Decision:
+        decision = self._decide_on(state, key)
+        if (since := _in_doubt_since(decision)) is None:
+            return decision
+        since -= MOST_CLOCK_SKEW
+        state = self.used.by_hand(self.used.with_used(state, since, [key]), since)
+        return self._decide_on(self.used.let_go(state, None, since), key)
+
+    def _decide_on(self, state: SensorState, key: str | None) -> Decision:
         of_key, elsewhere = state.of(key), self._used_elsewhere.get(key, {})
         if elsewhere:
             of_key = replace(of_key, used=merge_used(of_key.used, elsewhere))
@@ -280,6 +288,16 @@ def _with_note(state: SensorState, status: UpstreamStatus, at: datetime) -> Upst
         ended = words_of(part).completed
         return replace(status, note=f"a run of a part of the job {ended} {age} ago")
     return status
+
+
+def _in_doubt_since(decision: Decision) -> datetime | None:
+    """Returns since when earlier requests may put off a deadline that is a time of day; None if
+    the last request says it. A cursor holds no others."""
+    deadline, passes = decision.terms.deadline, decision.deadline_at
+    if not isinstance(deadline, TimeOfDay) or passes is None or decision.requested_at is None:
+        return None
+    day = deadline.midnight(passes)
+    return day if day < deadline.midnight(decision.requested_at) else None
 
 
 def _matters_since(decision: Decision) -> datetime:

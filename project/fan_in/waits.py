@@ -54,6 +54,7 @@ def wait_of(
     requested_at: datetime | None,
     requested_early_at: datetime | None,
     ends_at: datetime | None,
+    requested_before: Collection[datetime] = (),
 ) -> Wait | None:
     """Returns the wait for a batch; None if nothing waits or waited.
 
@@ -64,6 +65,7 @@ def wait_of(
         requested_at: When a whole batch was last requested for the key.
         requested_early_at: When the last early request was made.
         ends_at: When the key's partition ends, if it is a time partition.
+        requested_before: When whole batches were requested before the last.
     """
     of_wait = waiting or too_old
     if not of_wait:
@@ -75,7 +77,9 @@ def wait_of(
     repaired = ends_at is not None and (requested_at or requested_early_at) is not None
     passes = None
     if deadline is not None and not repaired:
-        passes = passes_at(deadline, since, requested_at=requested_at, ends_at=ends_at)
+        last_requests = [requested_at] if requested_at is not None else []
+        requested = [*last_requests, *requested_before]
+        passes = passes_at(deadline, since, requested=requested, ends_at=ends_at)
         passes = passes if last is None else min(passes, last)
     return Wait(
         since=since,
@@ -89,7 +93,7 @@ def passes_at(
     deadline: Deadline,
     since: datetime,
     *,
-    requested_at: datetime | None = None,
+    requested: Collection[datetime] = (),
     ends_at: datetime | None = None,
 ) -> datetime:
     """Returns when the deadline of a wait passes, in UTC.
@@ -100,9 +104,9 @@ def passes_at(
     begins = since if ends_at is None else max(since, in_utc(ends_at))
     if isinstance(deadline, timedelta):
         return begins + deadline
-    passes = deadline.after(begins)
-    if requested_at is not None and deadline.midnight(passes) == deadline.midnight(requested_at):
-        return deadline.after(passes)
+    passes, days = deadline.after(begins), {deadline.midnight(at) for at in requested}
+    while deadline.midnight(passes) in days:
+        passes = deadline.after(passes)
     return passes
 
 

@@ -9,13 +9,14 @@ import dagster as dg
 
 import project.fan_in as fan_in
 from tests.graphs import location
-from tests.graphs.notation import DAYS, WEEKS, Asset, Dep, Graph, Kind, Target
+from tests.graphs.notation import DAYS, HOURS, WEEKS, Asset, Dep, Graph, Kind, Target
 
 C = dg.AutomationCondition
 FIRST_DAY = date(2026, 1, 5)  # a Monday
 END = FIRST_DAY + timedelta(days=len(DAYS))
 DATES = {key: str(FIRST_DAY + timedelta(days=number)) for number, key in enumerate(DAYS)}
 DATES |= {key: str(FIRST_DAY + timedelta(days=7 * number)) for number, key in enumerate(WEEKS)}
+DATES |= {key: f"2026-02-02-{number:02}:00" for number, key in enumerate(HOURS)}
 
 
 def dagster_key(key: str | None) -> str | None:
@@ -35,6 +36,9 @@ def partitions(asset: Asset) -> dg.PartitionsDefinition | None:
         return None
     if asset.partitions == "weekly":
         return dg.WeeklyPartitionsDefinition(str(FIRST_DAY), end_date=str(END), day_offset=1)
+    if asset.partitions == "hourly":
+        end = f"2026-02-02-{len(HOURS):02}:00"
+        return dg.HourlyPartitionsDefinition(DATES["h1"], end_date=end, end_offset=len(HOURS))
     if asset.is_time:
         return dg.DailyPartitionsDefinition(DATES[asset.keys[0]], end_date=str(END))
     return dg.StaticPartitionsDefinition(list(asset.keys))
@@ -226,13 +230,18 @@ def _time_of_day(node: ast.expr) -> fan_in.TimeOfDay:
     return fan_in.TimeOfDay(f"{minutes // 60:02}:{minutes % 60:02}", "UTC")
 
 
+def _deadline(node: ast.expr) -> Any:
+    found = ast.literal_eval(node)
+    return fan_in.TimeOfDay(f"{found:0>5}", "UTC") if isinstance(found, str) else duration(node)
+
+
 _ARGUMENTS = {
     "within": lambda node: windows(node) or duration(node),
     "at_least": ast.literal_eval,
     "optional": optional_names,
     "rollup": lambda node: True if isinstance(node, ast.Constant) else optional_names(node),
     "count": counts,
-    "deadline": duration,
+    "deadline": _deadline,
     "otherwise": _otherwise,
     "missing_at_most": ast.literal_eval,
     "no_sooner_than": duration,

@@ -28,6 +28,7 @@ def features(timeline: GraphTimeline) -> set[str]:
     found |= {"partitions"} if partitions - {""} else set()
     found |= {"with and without partitions"} if len({bool(p) for p in partitions}) > 1 else set()
     found |= {"time partitions"} if any(a.is_time for a in graph.assets) else set()
+    found |= {"still to end"} if "hourly" in partitions else set()
     found |= {"mapping"} if any(d.mapping for a in graph.assets for d in a.deps) else set()
     found |= {"multi-asset"} if any(a.group is not None for a in graph.assets) else set()
     found |= {kind.name.lower() for kind in {a.kind for a in graph.assets} - {Kind.ASSET}}
@@ -50,7 +51,8 @@ def features(timeline: GraphTimeline) -> set[str]:
         "not_before",
     ):
         found |= {word} if any(word in c for c in conditions) else set()
-    found |= {"calendar"} if any("'" in c for c in conditions) else set()
+    found |= {"calendar"} if any(re.search("'[a-z]", c) for c in conditions) else set()
+    found |= {"time of day"} if any("deadline='" in c for c in conditions) else set()
     found |= {"expression"} if any(re.search("[|&]", c) for c in conditions) else set()
     found |= {"negation"} if any(re.search(r"~[a-z]\b", c) for c in conditions) else set()
     for step in timeline.steps:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.graphs.notation import Asset, Dep, Graph, Kind, parse, read_condition
 
 STATIC = "x,y"
+TIMES_OF_DAY = ("0:00", "0:10", "0:45", "1:30", "13:00")
 
 
 def one_in(number: int) -> st.SearchStrategy[bool]:
@@ -95,13 +96,14 @@ def _partitions(
                 "mixed",
                 "mixed",
                 "time",
+                "hourly",
                 "rolled",
                 "rolled",
             )
         )
     )
-    if scheme == "none":
-        return dict.fromkeys(names, "")
+    if scheme in ("none", "hourly"):
+        return dict.fromkeys(names, "" if scheme == "none" else scheme)
     if scheme == "time":
         last = draw(st.sampled_from(["daily", "weekly"])) if not group else "daily"
         late = {name: "daily@3" for name in roots if draw(one_in(3))}
@@ -162,8 +164,8 @@ def _rolled_up(
     fields = "" if condition == "all" else f"{condition[4:-1]}, "
     if draw(one_in(2)):
         if "deadline" not in fields:
-            longest = 0.3 if "within" in fields else 1.5
-            fields += f"deadline={draw(st.sampled_from([0.1, longest]))}, "
+            longest = "0.3" if "within" in fields else draw(st.sampled_from(["1.5", "'0:45'"]))
+            fields += f"deadline={draw(st.sampled_from(['0.1', longest]))}, "
         fields += f"missing_at_most={draw(st.integers(1, 2))}, "
     return deps, read_condition(f"all({fields}rollup={names})")
 
@@ -215,7 +217,7 @@ def all_updated(draw: st.DrawFn, ups: Sequence[str], others: Sequence[str] = ())
         fields.append("wait=True")
     if draw(one_in(3)):
         fields += draw(_deadlines(ups, shortest))
-    is_calendar = "'" in "".join(fields)
+    is_calendar = "within='" in "".join(fields)
     if draw(one_in(6)):
         pace = _shorter(draw, (0.1, 0.6, 1.5, 13), shortest)
         own = draw(st.sampled_from(["'hour'", "'day'"])) if is_calendar else pace
@@ -233,6 +235,8 @@ def _shorter(draw: st.DrawFn, times: Sequence[float], than: float) -> float:
 def _deadlines(draw: st.DrawFn, ups: Sequence[str], shortest: float) -> list[str]:
     """Draws a deadline, and mostly what is enough past it."""
     fields = [f"deadline={_shorter(draw, (0.1, 0.1, 0.3, 0.7, 1.5, 13), shortest)}"]
+    if shortest >= 24 and draw(one_in(3)):
+        fields = [f"deadline={draw(st.sampled_from(TIMES_OF_DAY))!r}"]
     if not draw(one_in(5)):
         x, y = draw(st.sampled_from(ups)), draw(st.sampled_from(ups))
         words = ("1", "1", x, f"{x} | {y}", f"{x} & {y}", f"{x} & ~{y}")

@@ -268,6 +268,23 @@ NAMED = (
     Named(LATE, "an early request is deleted", "d(a, b) = all(deadline=2, otherwise=1) >> a@0 .@2 (delete d) . (lose state) . b .", "1001", "It was made, and used up nothing."),
     Named(LATE, "a late clock of a used part begins no wait", "s[x,y]; d(s:all, b) = all(rollup=s, deadline=0.5, otherwise=b) >> s/x,y?@2 b . s/x?@2.3<0.8 b@2.4 .@2.5 .@2.91", "101", "It is older than the s/x that was used; the wait began with b."),
 
+    # --- deadlines that are a time of day, and keys that are not over ------------------------
+    Named(LATE, "by nine, of an asset", "d(a, b) = all(deadline='9:00', otherwise=1) >> a@7 .@8.99 .@9 . b@9.5 . .", "01010", "Past exactly nine what is there is enough, once; the whole batch follows."),
+    Named(LATE, "begun at nine", "d(a, b) = all(within=48, deadline='9:00', otherwise=1) >> a@9 .@12 .@32.99 .@33 .", "0010", "It has until nine on the next day."),
+    Named(LATE, "today's batch, and its state lost", "d(a, b) = all(within=48, deadline='9:00', otherwise=1) >> a@1 b . (lose state) a@2 .@9 (lose state) .@32.9 (lose state) .@33 b . .", "100110", "What comes after today's batch has until tomorrow."),
+    Named(LATE, "today's batch, and its run deleted", "d(a, b) = all(deadline='9:00', otherwise=1) >> a b . (delete d) a@5 .@9 (lose state) .@28.9 .", "1000", "What was requested stays requested, also longer ago than the window."),
+    Named(LATE, "today's batch of another partition", "[x,y]; d(a, b) = all(within=48, deadline='9:00', otherwise=1) >> a/x@1 b/x . a/x@2 a/y .@9 .@33 .", "d/x=1010 d/y=0100", "Each partition has a day of its own."),
+    Named(LATE, "today's batch by another part", "d(a, b, c) = a | all(within=48, deadline='9:00', otherwise=b) >> a@1 . b@2 .@9 .@33 .", "1010", "A whole request is one, whatever part made it."),
+    Named(LATE, "today's batch by hand", "[x]; d(a, b) = all(within=48, deadline='9:00', otherwise=1); e(a, b) = all(within=48, deadline='9:00', otherwise=1); f(a, b) = all(within=48, deadline='9:00', otherwise=1) >> [d]/x@1 e/x? a/x@2 .@9 .@33 .", "d/x=010 e/x=010 f/x=100", "A run by hand and a report use up what was there, and stand for today's."),
+    Named(LATE, "each day had its batch", "d(a, b) = a >> a@7 . b@8 a@30 .@30.1 (d = all(within=None, deadline='9:00', otherwise=1)) . .@33 .@56.99 .@57 .", "1100010", "b is older than both batches, of which neither was without it: its deadline is on the first day without one."),
+    Named(LATE, "a day between had none", "d(a, b) = a >> a@7 . b@8 a@54 .@54.1 (d = all(within=None, deadline='9:00', otherwise=1)) . . a .", "11101", "The deadline of b was on the second day, whatever was requested on the third."),
+    Named(LATE, "today's batch at midnight", "d(a, b) = all(within=48, deadline='9:00', otherwise=1); e(a, c) = all(within=48, deadline='9:00', otherwise=1) >> a@23 c .@23.99 b@24 .@24 a@25 .@33 .@57 .", "d=01010 e=10100", "At midnight it is the next day's; a moment before, it was not."),
+    Named(LATE, "until midnight", "d(a, b) = all(deadline='0:00', otherwise=1) >> a@1 .@23.99 .@24 b@24.5 . a .@47.99 .@48 .", "011010", "Midnight is the first moment of a day that had no batch."),
+    Named(LATE, "by two, and not before nine", "d(a, b) = all(deadline='2:00', not_before=9, otherwise=1) >> a@1 .@2 .@8.99 .@9 . b .", "00101", "Past its deadline it waits for nine as any batch."),
+    Named(LATE, "by nine, of a calendar day", "d(a, b) = all(within='day', deadline='9:00', otherwise=1) >> a@10 .@23.99 .@33 a@33.5 .@47.99 a@48 .@56.99 .@57", "00001", "What comes after nine is let go at midnight."),
+    Named(LATE, "an hour has until it is over", "[hourly]; d(a, b) = all(deadline=0.5, otherwise=1) >> a/h2@0.5 a/h1@1.2 .@1.69 .@1.7 .@2.49 .@2.5 b/h2 . a/h2@4 .@4.5", "d/h1=010000 d/h2=000110", "A time partition's deadline counts from its end, or from its first completion if that is later; requested, it has none."),
+    Named(LATE, "an hour has until half past", "[hourly]; d(a, b) = all(within=48, deadline='1:30', otherwise=1) >> a/h1@0.5 a/h2 .@1.49 .@1.5 .@25.49 .@25.5 .", "d/h1=01000 d/h2=00010", "The first such time after its end."),
+
     # --- pace --------------------------------------------------------------------------------
     Named(PACE, "too soon after a joint run", "d(a, b) = all(no_sooner_than=2) >> 1[a d]@0 1+a b . 1! . a .@1.9 .@2 .", "00010", "A run by hand that uses up counts, from its beginning."),
     Named(PACE, "a partition too soon after its run", "[x,y]; a[]; d!(a) = all(no_sooner_than=2) >> a@0 . * [d]/x@1 a .@2 .@2.05 .@3 .", "d/x=10010 d/y=10100", "One backfill made both, and a hand one of them again."),

@@ -14,6 +14,7 @@ without deps::
     [x,y]                       the partitions of each asset that declares none
     d[x,y](a)   c[]   h[daily]  own partitions; none; d1 to d14 ([weekly]: w1, w2)
     h[daily@3]                  daily partitions from d3 on; all have ended before hour 0
+    h[hourly]                   h1 to h4, which end at hours 1 to 4; they exist from the start
     d(a:x, b:last, h:time)      mappings: SpecificPartitions(["x"]), LastPartition, TimeWindow
     d(h:time?)   d(h:time-1)    TimeWindow: allows nonexistent upstream partitions; one more
     d(a:x+y)   d(a:all)         several SpecificPartitions; AllPartitionMapping
@@ -29,6 +30,7 @@ window. By default the window is a day and ``wait`` is False::
     all(within={a: 1}, count={a: 2})        its own window; ready with two completions
     all(rollup=h)   all(rollup=True)        h is rolled up; every upstream is rolled up
     all(deadline=2)                         a wait has a deadline of two hours
+    all(deadline='9:00')                    a wait has a deadline at 9:00 UTC
     all(deadline=2, otherwise=a | (b & ~c)) then this is enough; 1: any one of them
     all(rollup=h, missing_at_most=1, deadline=2)
     all(no_sooner_than=2, not_before=9)     two hours after the last request; from 9:00 UTC on
@@ -86,6 +88,8 @@ RESERVED = FUNCTIONS | WORDS | {"None", "True", "False"}
 DAYS = tuple(f"d{number}" for number in range(1, 15))
 WEEKS = ("w1", "w2")
 """Each week is seven of the days."""
+HOURS = tuple(f"h{number}" for number in range(1, 5))
+"""Each ends at the hour of its number."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ class Asset:
             return (None,)
         if self.partitions == "weekly":
             return WEEKS
+        if self.partitions == "hourly":
+            return HOURS
         if self.partitions.startswith("daily"):
             return DAYS[int(self.partitions.partition("@")[2] or 1) - 1 :]
         return tuple(self.partitions.split(","))
@@ -142,7 +148,7 @@ class Asset:
     @property
     def is_time(self) -> bool:
         """Whether its partitions are time partitions."""
-        return self.partitions.startswith(("daily", "weekly"))
+        return self.partitions.startswith(("daily", "weekly", "hourly"))
 
     @property
     def can_run(self) -> bool:

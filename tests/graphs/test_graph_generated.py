@@ -22,9 +22,10 @@ FEW = 0.02
 FEATURES = {
     *("chain", "diamond", "shortcut", "several downstreams", "multi-asset", "default"),
     *("partitions", "with and without partitions", "time partitions", "mapping", "single_run"),
+    "still to end",
     *("source", "observation", "key_only", "report", "late clock", "without backfills"),
     *("expression", "negation", "any_deps", "within", "at_least", "optional", "wait", "settled"),
-    *("count", "let go", "rollup", "deadline", "otherwise", "missing_at_most"),
+    *("count", "let go", "rollup", "deadline", "otherwise", "missing_at_most", "time of day"),
     *("no_sooner_than", "not_before", "calendar"),
     *("running", "joint run", "a run that goes on", "range run", "backfill by hand", "failure"),
     *("cancellation", "will retry", "re-execution", "new code", "deletion", "lost state"),

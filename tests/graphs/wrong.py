@@ -12,7 +12,7 @@ from datetime import timedelta
 from tests.graphs.history import BackfillStarted, Fact, RunStarted
 from tests.graphs.notation import Graph, GraphTimeline, Kind, Target, named_in
 from tests.graphs.referee import due
-from tests.graphs.referee.asked import Asked, Window, is_within
+from tests.graphs.referee.asked import A_DAY, Asked, Window, is_within
 from tests.graphs.referee.completions import Completion
 from tests.graphs.referee.hindsight import Hindsight
 from tests.graphs.referee.launches import Launch
@@ -263,6 +263,28 @@ class WithheldLater(Hindsight):
         return not is_withheld and super().begins_wait(completion, asked, own, of)
 
 
+class NoBatchToday(Hindsight):
+    """Passes a time of day also on a day that had its batch."""
+
+    def had_batch(self, day: int, own: Target) -> bool:
+        return False
+
+
+class LastBatchAlone(Hindsight):
+    """Knows only of the last batch on which day it was."""
+
+    def had_batch(self, day: int, own: Target) -> bool:
+        times = [self.time_of(place) for place, _ in self.cuts(own)]
+        return bool(times) and max(times) // A_DAY == day
+
+
+class FromTheBeginning(Hindsight):
+    """Counts the deadline of a time partition from its first completion."""
+
+    def ends(self, own: Target) -> timedelta:
+        return timedelta(0)
+
+
 class AnyRequestPaces(Hindsight):
     """Lets each request hold the next, early or given back."""
 
@@ -354,6 +376,9 @@ WRONG = (
     Wrong(Everything, "no mapping is named"),
     Wrong(EarlyAlone, "its launch makes what was missing"),
     Wrong(WithheldLater, "what is withheld begins a wait"),
+    Wrong(NoBatchToday, "today's batch, and its state lost"),
+    Wrong(LastBatchAlone, "each day had its batch"),
+    Wrong(FromTheBeginning, "an hour has until it is over"),
     Wrong(AnyRequestPaces, "given back, and not too soon"),
 )
 

@@ -201,6 +201,19 @@ def test_a_day_that_was_requested_longer_ago_than_any_window_is_repaired(mechani
         assert player.take(last) == []
 
 
+@pytest.mark.parametrize("mechanism", OURS, ids=lambda mechanism: mechanism.name)
+def test_a_new_process_knows_on_which_days_a_batch_was_requested(mechanism):
+    """A cursor holds the last request alone; whether others put off a time of day is read."""
+    text = "window=none settle=2h deadline=09:00/UTC:"
+    story = parse(f"{text} A@1 B .@3.1 C@7.5 A@27 B .@29.1 (C joins the set) . A@31 B .")
+    *steps, last = story.steps
+    with Player(mechanism, story) as player:
+        for step in steps:
+            player.take(step)
+        caches.clear()
+        assert player.take(last) == []
+
+
 class JointWorld(DeclarativeWorld):
     """The runs of ``d`` make ``b``, too."""
 

@@ -4,7 +4,7 @@ import json
 import zlib
 from base64 import b64encode
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -195,6 +195,18 @@ def test_what_is_used_never_becomes_less():
     old, new = (1000.0, "run-1"), (2000.0, "run-2")
     state = KeyState().with_used({"a": new}, AT).with_used({"a": old}, AT)
     assert state.used["a"].position == new
+
+
+def test_of_earlier_requests_the_first_and_the_last_of_each_day_are_known():
+    """In whatever order they are read: so each local day that had any has one of them."""
+    midnight = datetime(2026, 3, 10, tzinfo=UTC)
+    times = [midnight + timedelta(hours=n) for n in (0, 3, 5, 23, 24, 40, 47, 60)]
+    for order in (times, times[::-1]):
+        last = LastRequests()
+        for at in order:
+            last = last.with_used(at)
+        assert last.used_at == times[-1]
+        assert last.used_before == (times[0], times[3], times[4], times[6])
 
 
 def test_the_cursor_holds_two_entries_an_upstream_and_no_history():

@@ -643,9 +643,16 @@ MUTANTS = (
     Mutant(
         "today's batch does not put off the deadline",
         "waits",
-        "        return deadline.after(passes)\n",
-        "        return passes\n",
+        "while deadline.midnight(passes) in days:",
+        "while False:",
         "a re-run after today's batch",
+    ),
+    Mutant(
+        "only the last batch puts off the deadline",
+        "waits",
+        "requested = [*last_requests, *requested_before]",
+        "requested = last_requests",
+        "days that had their batch",
     ),
     Mutant(
         "does not settle, in an expression",
@@ -907,6 +914,20 @@ MUTANTS = (
         "for p, without in known.items() if not _is_whole(root, p, by_node)}",
         "for p, without in known.items()}",
         "enough past the deadline, and whole by another part",
+    ),
+    Mutant(
+        "only the last batch puts off the deadline, in the condition",
+        "condition_parts",
+        "            if isinstance(terms.deadline, TimeOfDay)\n",
+        "            if False\n",
+        "each day had its batch",
+    ),
+    Mutant(
+        "looks for requests inside of the window alone",
+        "asset_plan",
+        "of_requests = None if of_requests is None else of_requests + 2 * ONE_DAY",
+        "pass",
+        "today's batch, and its run deleted",
     ),
     Mutant(
         "lets a wait begin with what is older than a used completion of its partition",

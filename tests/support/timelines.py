@@ -313,6 +313,8 @@ NAMED = (
     Named(DEADLINES, "begun after nine", "deadline=09:00/Europe/Berlin otherwise=1: A@9 .@12 .@31.999999 .@32 .", "00e0", "What comes after nine has until nine on the next day."),
     Named(DEADLINES, "a re-run after today's batch", "window=36h deadline=09:00/Europe/Berlin otherwise=1: A@0.9 B@1 . A@2 .@8.1 .@31.9 .@32 .", "100e0", "Today had its batch, so that the re-run has until tomorrow."),
     Named(DEADLINES, "yesterday's late batch", "deadline=09:00/Europe/Berlin otherwise=1: A@20 B@20.1 . A@30 .@31.9 .@32 .", "10e0", "It does not stand for today's."),
+    Named(DEADLINES, "days that had their batch", "window=none deadline=09:00/UTC otherwise=1: A@7 B . C@8 A@30 B . (C joins the set) . .@56.999999 .@57 .", "1100e0", "C is older than both batches, and its deadline is on the first day without one."),
+    Named(DEADLINES, "a day between that had none", "window=none deadline=09:00/UTC otherwise=1: A@7 B . C@8 A@54 B . (C joins the set) . .", "11e0", "The deadline of C was on the second day, whatever was requested on the third."),
     Named(DEADLINES, "a deadline that the clocks skip", "start=2026-03-29 deadline=02:30/Europe/Berlin otherwise=1: A .@0.999999 .@1 .@1.5 .", "0e00", "Half past two is skipped: the deadline is three."),
     Named(DEADLINES, "a deadline that comes twice", "start=2026-10-25 deadline=02:30/Europe/Berlin otherwise=1: A@0.1 .@0.499999 .@0.5 .@1.5 .", "0e00", "It is the first of the two."),
     Named(DEADLINES, "each key has its own deadline", "deadline=2h otherwise=1 keys=x,y: A/x B/y@1 .@2 .@3 B/x . A/y .", "x=e010 y=0e01", "One key's wait says nothing of another's."),

@@ -104,7 +104,18 @@ class Asked:
 
     @property
     def deadline(self) -> timedelta | None:
-        return self._hours("deadline")
+        """How long a batch may wait, if that is given in hours."""
+        return None if self.deadline_after_midnight is not None else self._hours("deadline")
+
+    @property
+    def deadline_after_midnight(self) -> timedelta | None:
+        """How long after midnight its deadline is, if that is a time of day."""
+        node = self.fields.get("deadline")
+        found = None if node is None else ast.literal_eval(node)
+        if not isinstance(found, str):
+            return None
+        hour, minute = map(int, found.split(":"))
+        return timedelta(hours=hour, minutes=minute)
 
     @property
     def pace(self) -> Window:

@@ -130,13 +130,29 @@ class Waits(Parts):
 
     def is_past_deadline(self, asked: Asked, own: Target, of: str | None = None) -> bool:
         """Whether the deadline of the wait has passed. A time partition has none once it was
-        requested, since it ended before hour 0."""
+        requested."""
         since = self.since(asked, own, of)
-        if asked.deadline is None or since is None:
+        if since is None or "deadline" not in asked.fields:
             return False
-        if self.graph[own[0]].is_time and (any(self.cuts(own)) or self.early_requests(own)):
-            return False
-        return self.at - since >= asked.deadline
+        if self.graph[own[0]].is_time:
+            if any(self.cuts(own)) or self.early_requests(own):
+                return False
+            since = max(since, self.ends(own))
+        if asked.deadline is not None:
+            return self.at - since >= asked.deadline
+        day = since // A_DAY
+        while day * A_DAY + asked.deadline_after_midnight <= since or self.had_batch(day, own):
+            day += 1
+        return self.at >= day * A_DAY + asked.deadline_after_midnight
+
+    def ends(self, own: Target) -> timedelta:
+        """When a time partition ends; days and weeks have ended by hour 0."""
+        is_hour = self.graph[own[0]].partitions == "hourly"
+        return timedelta(hours=int(own[1][1:]) if is_hour else 0)
+
+    def had_batch(self, day: int, own: Target) -> bool:
+        """Whether a whole batch was requested on a day."""
+        return any(self.time_of(place) // A_DAY == day for place, _ in self.cuts(own))
 
     def is_enough_early(self, asked: Asked, own: Target, of: str | None = None) -> bool:
         """Whether the batch is enough past the deadline, and was not requested in this wait."""
