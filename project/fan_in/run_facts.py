@@ -80,6 +80,8 @@ class RunFacts:
             spec, context, at, self.runs, self.used, ever=self._partitions_of_time is not None
         )
         self._known: SensorState | None = None
+        self._earlier_since: datetime | None = None
+        """Since when requests before the last are read, too, if a decision needs them."""
         self._used_elsewhere: Mapping[str | None, Mapping[str, Used]] = {}
 
     @property
@@ -129,13 +131,13 @@ class RunFacts:
         """
         state = self.state
         if keys is not None:
-            return {key: self._decide(state, key) for key in keys}
+            return {key: self._decide(key) for key in keys}
         decisions: dict[str | None, Decision] = {}
         keys = self.candidates
         held = self.held.among(keys) if self.limited and len(keys) > KEYS_AT_ONCE else ()
         fires = 0
         for key in sorted(keys, key=lambda key: state.of(key).oldest_unused):
-            decisions[key] = decision = self._decide(state, key)
+            decisions[key] = decision = self._decide(key)
             fires += decision.fires and key not in held
             if self.limited and fires == KEYS_AT_ONCE:
                 break
@@ -169,7 +171,7 @@ class RunFacts:
             return [key for key in self.known if state.of(key).unused]
         if self.spec.when is None and not self.spec.count:
             return self.candidates
-        return [key for key in self.candidates if self._decide(state, key).complete]
+        return [key for key in self.candidates if self._decide(key).complete]
 
     def holds(self, complete: Mapping[str | None, Decision]) -> Mapping[str | None, Holds]:
         """Returns what complete batches have to wait for."""
@@ -193,15 +195,20 @@ class RunFacts:
 
     # --- the decision ----------------------------------------------------------------------------
 
-    def _decide(self, state: SensorState, key: str | None) -> Decision:
-        decision = self._decide_on(state, key)
-        if (since := _in_doubt_since(decision)) is None:
+    def _decide(self, key: str | None) -> Decision:
+        decision = self._decide_by_last(key)
+        since = _in_doubt_since(decision)
+        if since is None or (self._earlier_since is not None and since >= self._earlier_since):
             return decision
+        # For all keys at once: the one that has waited longest comes first.
+        self._earlier_since = since
         since -= MOST_CLOCK_SKEW
-        state = self.used.by_hand(self.used.with_used(state, since, [key]), since)
-        return self._decide_on(self.used.let_go(state, None, since), key)
+        state = self.used.by_hand(self.used.with_used(self.state, since), since)
+        self._known = self.used.let_go(state, None, since)
+        return self._decide_by_last(key)
 
-    def _decide_on(self, state: SensorState, key: str | None) -> Decision:
+    def _decide_by_last(self, key: str | None) -> Decision:
+        state = self.state
         of_key, elsewhere = state.of(key), self._used_elsewhere.get(key, {})
         if elsewhere:
             of_key = replace(of_key, used=merge_used(of_key.used, elsewhere))
@@ -260,7 +267,7 @@ class RunFacts:
         state = self.state
         if not state.unsure:
             return
-        decision = self._decide(state, None)
+        decision = self._decide(None)
         if decision.complete:
             return
         missing = [s.upstream for s in decision.missing[:MOST_NAMED] if s.state is State.NEVER]

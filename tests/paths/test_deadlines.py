@@ -27,7 +27,7 @@ from tests.support.drivers import (
     upstream_job,
     with_condition,
 )
-from tests.support.mechanisms import OURS
+from tests.support.mechanisms import OUR_SENSOR, OURS
 from tests.support.player import Player
 from tests.support.timeline import parse
 
@@ -212,6 +212,32 @@ def test_a_new_process_knows_on_which_days_a_batch_was_requested(mechanism):
             player.take(step)
         caches.clear()
         assert player.take(last) == []
+
+
+def test_on_which_days_batches_were_requested_is_read_for_all_keys_at_once(monkeypatch):
+    """As many statements for eight keys as for two."""
+    few, many = (statements_of_a_tick_in_doubt(keys, monkeypatch) for keys in ("xy", "stuvwxyz"))
+    assert few == many
+
+
+def statements_of_a_tick_in_doubt(keys: str, monkeypatch) -> int:
+    def each(letters: str, at: float) -> str:
+        return " ".join(f"{letter}/{key}@{at}" for letter in letters for key in keys)
+
+    story = parse(
+        f"window=none settle=2h deadline=09:00/UTC keys={','.join(keys)}: {each('AB', 1)} .@3.1"
+        f" {each('C', 7.5)} {each('AB', 27)} .@29.1 (C joins the set)@30 .@30.1 {each('AB', 31)} ."
+    )
+    *steps, last = story.steps
+    with Player(OUR_SENSOR, story) as player, monkeypatch.context() as patch:
+        for step in steps:
+            player.take(step)
+        caches.clear()
+        storage, queries = player.world.instance.run_storage, []
+        fetch = storage.fetchall
+        patch.setattr(storage, "fetchall", lambda query: queries.append(query) or fetch(query))
+        assert player.take(last) == []
+        return len(queries)
 
 
 class JointWorld(DeclarativeWorld):
