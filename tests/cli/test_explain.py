@@ -89,7 +89,8 @@ def test_every_tick_of_a_timeline_is_explained_as_it_was(name, contender):
                 assert one.key == world.key_of(one.run_id)
                 assert {c.upstream[0] for c in one.batch.completions} == {"a", "b"}
             for answer in found.answers:
-                assert answer.made or not answer.outlook.requests or answer.besides, answer.reason
+                outlook = answer.outlook
+                assert answer.made or not outlook.requests or outlook.besides, answer.reason
     assert any(requested for _, requested in ticks)
 
 

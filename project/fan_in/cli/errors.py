@@ -6,8 +6,8 @@ import click
 
 from .. import errors
 
-NO_DIVERGENCE, DIVERGENCE = 0, 1
-"""The exit code of a command that compares and finds something, for scripts."""
+FOUND = 1
+"""The exit code of a command that looks for something and finds it, for scripts."""
 
 
 class CommandError(click.ClickException):
@@ -64,8 +64,8 @@ KINDS = (NoInstance, NoCodeLocation, UnknownDownstream, NoHistory, DamagedFile, 
 def exit_codes() -> str:
     """Returns the exit codes, one a line, for a command's help."""
     codes = [
-        (NO_DIVERGENCE, "fine"),
-        (DIVERGENCE, "check, status or replay found something"),
+        (0, "fine"),
+        (FOUND, "check, status or replay found something"),
         (2, "wrong usage"),
         *((kind.exit_code, kind.what) for kind in KINDS),
     ]

@@ -8,7 +8,6 @@ import click
 
 from ..compat.python import UTC
 from ..errors import FanInError
-from ..inspect.evaluations import lines
 from ..inspect.explanation import Answer, Explanation, explain_at
 from ..inspect.fan_ins import FanInSpec
 from ..messages import count_ready
@@ -66,12 +65,9 @@ def explain(app: App, downstream: str, at: datetime | None, key: str | None, as_
             " request and no completion: give a later --at"
         )
     if as_json:
-        write_json(_data(app, found))
+        write_json("explain", found.at, app.location_name, **_data(found))
     else:
         _write(Page(), found)
-
-
-# --- for people ----------------------------------------------------------------------------------
 
 
 def _write(page: Page, found: Explanation) -> None:
@@ -104,21 +100,19 @@ def _first_line(found: Explanation) -> str:
         )
     first = next((answer for answer in found.answers if answer.made), None)
     first = first or max(found.answers, key=lambda answer: answer.outlook.newest)
-    line, key = _answer_line(first, found), first.outlook.key
-    if key is None:
-        return line
-    did, _, rest = line.partition(":") if first.made is None else line.partition(" at ")
+    if first.outlook.key is None:
+        return _answer_line(first, found)
     others = [a for a in found.answers if a is not first and bool(a.made) == bool(first.made)]
     more = f" and {len(others)} more" if others else ""
-    return f"{did} for {key}{more}{':' if first.made is None else ' at '}{rest}"
+    return _answer_line(first, found, of_keys=f" for {first.outlook.key}{more}")
 
 
-def _answer_line(answer: Answer, found: Explanation) -> str:
+def _answer_line(answer: Answer, found: Explanation, of_keys: str = "") -> str:
     made = answer.made
     if made is not None:
         return (
-            f"Requested at {format_time(made.at)}: run {made.run_id[:8]} ({made.status}), of"
-            f" {batch_words(made)}."
+            f"Requested{of_keys} at {format_time(made.at)}: run {made.run_id[:8]} ({made.status}),"
+            f" of {batch_words(made)}."
         )
     reason = answer.reason
     if not answer.outlook.decision.complete:
@@ -126,7 +120,7 @@ def _answer_line(answer: Answer, found: Explanation) -> str:
     used = all(s.state is State.USED or s.newest is None for s in answer.statuses)
     if used and not answer.failed and not answer.outlook.waits:
         reason = _nothing_new(found, reason)
-    return f"Not requested: {reason}."
+    return f"Not requested{of_keys}: {reason}."
 
 
 def _nothing_new(found: Explanation, otherwise: str) -> str:
@@ -160,13 +154,13 @@ def _write_tick(page: Page, found: Explanation) -> None:
             page.line(
                 "That is long before: the sensor was off, the daemon down, or ticks are purged."
             )
-    evaluation, waiting = found.evaluation, [answer for answer in found.answers if not answer.made]
-    if evaluation is not None and waiting:
-        page.line(f"The condition, as evaluated at {format_time(evaluation.at)} and stored:")
+    waiting = [answer for answer in found.answers if not answer.made]
+    if found.evaluated_at is not None and waiting:
+        page.line(f"The condition, as evaluated at {format_time(found.evaluated_at)} and stored:")
         for answer in waiting[:MOST_KEYS_SHOWN]:
             key = answer.outlook.key
             of_key = f"{key}: " if key is not None else ""
-            for true, words in lines(evaluation, key):
+            for true, words in answer.lines:
                 page.line(f"{of_key}{_TRUE[true]}  {words}", indent=2)
 
 
@@ -186,15 +180,8 @@ def _outcome(tick: TickRecord, fan_in: FanInSpec) -> str:
     return "has not ended"
 
 
-# --- for programs --------------------------------------------------------------------------------
-
-
-def _data(app: App, found: Explanation) -> Mapping[str, Any]:
-    evaluation = found.evaluation
+def _data(found: Explanation) -> Mapping[str, Any]:
     return {
-        "command": "explain",
-        "at": found.at,
-        "location": app.location_name,
         **fan_in_data(found.fan_in),
         "requested": any(answer.made for answer in found.answers),
         "decided_at": found.decided_at,
@@ -204,15 +191,12 @@ def _data(app: App, found: Explanation) -> Mapping[str, Any]:
                 "reason": answer.reason,
                 "requested": answer.made,
                 "disagrees": answer.disagrees,
-                "evaluation": [
-                    {"true": true, "line": words}
-                    for true, words in (lines(evaluation, answer.outlook.key) if evaluation else ())
-                ],
+                "evaluation": [{"true": true, "line": words} for true, words in answer.lines],
             }
             for answer in found.answers
         ],
         "uncounted": dict(found.uncounted),
-        "evaluated_at": evaluation and evaluation.at,
+        "evaluated_at": found.evaluated_at,
         "tick": found.tick,
         "tick_is_near": found.near,
         "last_batch": found.last,

@@ -15,7 +15,7 @@ from rich.text import Text
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
 from ..inspect.requests import RequestedRun
-from ..messages import count_ready, does_not_count, explain_uncounted, explain_upstream
+from ..messages import count_ready, does_not_count, explain_uncounted
 from ..rule import Completion, Uncounted, UpstreamStatus
 from ..windows import format_duration, format_time
 
@@ -136,30 +136,26 @@ def write_upstreams(
 
 def _upstream_row(status: UpstreamStatus, outlook: Outlook, at: datetime) -> tuple[str, ...]:
     """Returns an upstream's row of the table."""
-    newest = status.newest
-    last, age = "", ""
+    last, age, newest = "", "", status.newest
     if newest is not None:
         last = _in_utc(newest.completed_at) + _how_ended(newest)
         age = format_duration(at - newest.completed_at)
-    if not status.ready or newest is None:
-        why = explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure)
-        return status.upstream, last, age, "no", why
-    until = status.ready_until
-    counts = _in_utc(until) if until else "always"
+    if not status.ready:
+        return status.upstream, last, age, "no", outlook.why(status, at)
+    yes = "yes" if status.rollup is None else f"yes, {status.rollup.there} partitions"
+    counts = _in_utc(status.ready_until) if status.ready_until else "always"
     if status.uncounted:
         counts += f"; {does_not_count(status.uncounted, words=outlook.words, at=at)}"
-    yes = "yes" if status.rollup is None else f"yes, {status.rollup.there} partitions"
     return status.upstream, last, age, yes, counts
 
 
 def _upstream_line(status: UpstreamStatus, outlook: Outlook, at: datetime) -> str:
     """Returns an upstream's line, if the table is too wide."""
-    why = explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure)
+    line = f"{status.upstream}: {outlook.why(status, at)}"
     if not status.ready:
-        return f"no   {status.upstream}: {why}"
+        return f"no   {line}"
     until = status.ready_until
-    counts = f"until {format_time(until)}" if until else "always"
-    return f"yes  {status.upstream}: {why}; counts {counts}"
+    return f"yes  {line}; counts {f'until {format_time(until)}' if until else 'always'}"
 
 
 def _in_utc(time: datetime) -> str:

@@ -24,7 +24,7 @@ def write_overview(page: Page, statuses: Sequence[Status]) -> None:
     # A batch that is a problem is shown there, with what it waits for.
     waiting = sorted(
         (one for one in statuses if not one.of_batches and _first(one)),
-        key=lambda one: one.pending[0].newest,
+        key=lambda one: one.outlooks.pending[0].newest,
         reverse=True,
     )
     quiet = len(statuses) - len({one.fan_in.name for one in chain(troubled, waiting)})
@@ -84,14 +84,14 @@ def _problems(troubled: Sequence[Status]) -> Iterator[str]:
 
 def _first(one: Status) -> Outlook | None:
     """Returns the most recent batch that waits."""
-    return next((outlook for outlook in one.pending if outlook.waits), None)
+    return next((outlook for outlook in one.outlooks.pending if outlook.waits), None)
 
 
 def _waiting_line(one: Status, width: int) -> str:
     outlook = _first(one)
     assert outlook is not None, one
     key = "" if outlook.key is None else f" {outlook.key}"
-    more = sum(other.waits for other in one.pending) - 1
+    more = sum(other.waits for other in one.outlooks.pending) - 1
     after = f" (and {more} more {'key' if more == 1 else 'keys'})" if more else ""
     before = f"{one.fan_in.name}{key}: "
     return f"{before}{_brief(outlook, width - len(before) - len(after))}{after}"

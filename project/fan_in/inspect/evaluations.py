@@ -6,7 +6,7 @@ from typing import Any
 from ..condition import UpstreamsUpdated, UpstreamUpdated
 from ..evaluation_lines import LINE_CLASS
 from ..evaluation_records import Evaluation
-from .outlook import written
+from .condition_results import written
 
 FAN_IN_CLASSES = {UpstreamsUpdated.__name__, UpstreamUpdated.__name__}
 

@@ -1,6 +1,6 @@
 """The fan-ins of a code location, each as one plain description, whatever its form."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -15,21 +15,19 @@ from ..condition import (
     UpstreamsUpdated,
     UpstreamUpdated,
 )
+from ..location import Location
 from ..messages import ASSET_WORDS, RUN_WORDS, Words
 from ..partition_maps import are_times
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..run_reader import PARTITION_TAG, Home, Upstream
 from ..sensor import FanInSensor, fan_in_of
 from ..terms import Terms, rolled_up
-from ..windows import ONE_DAY, Within, longest_window
+from ..windows import Window, Within, longest_window
 
 Kind = Literal["sensor", "condition"]
 
 IN_PROGRESS = dg.AutomationCondition.in_progress()
 UPSTREAM_IN_PROGRESS = dg.AutomationCondition.any_deps_match(IN_PROGRESS)
-
-ONCE = ("counts", "no_sooner_than", "not_before", "missing_at_most", "deadline", "otherwise")
-"""The terms of which the first in a condition stands for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +97,10 @@ def fan_ins_of(repository: dg.RepositoryDefinition, location: str | None) -> Ite
     """Yields the fan-ins of a code location: its sensors' by name, then its assets' by key."""
     home = None if location is None else (location, repository.name)
     for sensor in sorted(repository.sensor_defs, key=lambda sensor: sensor.name):
-        fan_in = fan_in_of(sensor)
-        if fan_in is not None:
+        if (fan_in := fan_in_of(sensor)) is not None:
             yield replace(_of_sensor(repository, fan_in), home=home, definition=sensor)
-    for key, condition in sorted(_conditions(repository).items()):
-        if _holds_fan_in(condition):
+    for key, condition in sorted(Location(repository).fan_ins.items()):
+        if _asks_for_upstreams(condition, any):
             yield replace(_of_condition(repository, key, condition), home=home)
 
 
@@ -115,30 +112,16 @@ def other_copies(repository: dg.RepositoryDefinition) -> Sequence[str]:
         for child in condition.children:
             yield from walk(child)
 
+    location = Location(repository)
+    nodes = map(location.graph.get, location.graph.get_all_asset_keys())
+    conditions = [
+        *(node.automation_condition for node in nodes),
+        *(sensor.default_condition for sensor in location.sensors),
+    ]
     makers = [getattr(sensor._raw_fn, "__self__", None) for sensor in repository.sensor_defs]
-    for condition in _conditions(repository).values():
-        makers += walk(condition)
+    makers += [part for one in conditions if one is not None for part in walk(one)]
     packages = {name for maker in makers if (name := getattr(maker, "fan_in_library", None))}
     return sorted(packages - {FanInSensor.fan_in_library})
-
-
-def _conditions(
-    repository: dg.RepositoryDefinition,
-) -> Mapping[dg.AssetKey, dg.AutomationCondition[Any]]:
-    """Returns the condition of each asset: its own or, for an asset with upstreams, the default one
-    of a sensor."""
-    graph = repository.asset_graph
-    conditions = {
-        key: condition
-        for key in graph.get_all_asset_keys()
-        if (condition := graph.get(key).automation_condition) is not None
-    }
-    for sensor in sorted(repository.sensor_defs, key=lambda sensor: sensor.name):
-        if isinstance(sensor, dg.AutomationConditionSensorDefinition) and sensor.default_condition:
-            for key in sensor.asset_selection.resolve(graph):
-                if graph.get(key).parent_keys:
-                    conditions.setdefault(key, sensor.default_condition)
-    return conditions
 
 
 # --- sensors -------------------------------------------------------------------------------------
@@ -190,11 +173,12 @@ def _assets_of(repository: dg.RepositoryDefinition, job_name: str) -> set[dg.Ass
 # --- conditions ----------------------------------------------------------------------------------
 
 
-def _holds_fan_in(condition: Any) -> bool:
+def _asks_for_upstreams(condition: Any, enough: Callable[[Iterable[bool]], bool]) -> bool:
+    """True if the operands of a condition are about upstreams: all or any, as ``enough`` says."""
     if isinstance(condition, UpstreamsUpdated | UpstreamUpdated):
         return True
     boolean = condition.operator_type in ("and", "or", "not")
-    return boolean and any(map(_holds_fan_in, condition.children))
+    return boolean and enough(_asks_for_upstreams(child, enough) for child in condition.children)
 
 
 def _of_condition(
@@ -215,7 +199,7 @@ def _of_condition(
             upstreams=tuple(parser.upstreams),
             within=parser.within,
             when=None if plain else when[0] if len(when) == 1 else AllOf(tuple(when)),
-            settle=parser.settle,
+            settle=max(parser.quiet, default=None),
             rollup=frozenset(parser.rollup),
             count=parser.count,
             overlap=parser.overlap,
@@ -245,9 +229,10 @@ class ConditionParser:
     def __init__(self, graph: Any, key: dg.AssetKey) -> None:
         self.graph = graph
         self.key = key
-        self.windows: dict[str, Any] = {}
-        self.settle: timedelta | None = None
-        self.once: dict[str, Any] = dict.fromkeys(ONCE)
+        self.windows: dict[str, Window] = {}
+        self.quiet: list[timedelta] = []
+        self.once: dict[str, Any] = {}
+        """The terms of which the first in a condition stands for all."""
         self.rollup: set[str] = set()
         self.count: dict[str, int] = {}
         self.overlap = True
@@ -267,46 +252,44 @@ class ConditionParser:
     def part(self, condition: Any) -> Requirement | None:
         """Returns one of the parts as a requirement, or None if it is something else."""
         if isinstance(condition, UpstreamsSettled):
-            self.settle = max(self.settle or condition.quiet, condition.quiet)
+            self.quiet.append(condition.quiet)
         elif condition == ~IN_PROGRESS or _is_not(condition, DownstreamRunning):
             self.overlap = False
         elif condition == ~UPSTREAM_IN_PROGRESS or _is_not(condition, UpstreamsRunning):
             self.idle = True
-        elif _is_requirement(condition):
+        elif _asks_for_upstreams(condition, all):
             return self._requirement(condition)
         else:
             self.others.append(condition.get_label() or condition.name)
         return None
 
     def _requirement(self, condition: Any) -> Requirement:
-        if isinstance(condition, UpstreamUpdated):
-            name = condition.key.to_user_string()
-            self._window(name, condition.within)
-            return Needs(name)
-        if isinstance(condition, UpstreamsUpdated):
-            self.overlap = self.overlap and not condition.wait_while_running
-            self.idle = self.idle or condition.wait_while_upstreams_run
-            self.once = {n: known or getattr(condition, n) for n, known in self.once.items()}
-            if condition.settle is not None:
-                self.settle = max(self.settle or condition.settle, condition.settle)
-            of_condition = condition.rolled_up(self.graph, self.key)
-            self.rollup |= {key.to_user_string() for key in of_condition}
-            within = dict(condition.within) if isinstance(condition.within, tuple) else None
-            upstreams = condition.upstreams(self.graph, self.key)
-            names = [key.to_user_string() for key in upstreams]
-            self.count |= {name: count for name, count in condition.count if name in names}
-            for name in names:
-                self._window(name, within.get(name, ONE_DAY) if within else condition.within)
-            if condition.at_least is not None:
-                return AtLeast(tuple(map(Needs, names)), condition.at_least)
-            needed = [key for key in upstreams if key not in condition.optional]
-            return AllOf(tuple(Needs(key.to_user_string()) for key in needed))
+        if isinstance(condition, UpstreamsUpdated | UpstreamUpdated):
+            of_keys = condition.windows(self.graph, self.key)
+            windows = {key.to_user_string(): window for key, (window,) in of_keys.items()}
+            for name, window in windows.items():
+                self._window(name, window)
+            if isinstance(condition, UpstreamUpdated):
+                return Needs(condition.key.to_user_string())
+            return self._of_all(condition, windows.keys())
         parts = tuple(map(self._requirement, condition.children))
         if condition.operator_type == "not":
             return Not(parts[0])
         return AllOf(parts) if condition.operator_type == "and" else AnyOf(parts)
 
-    def _window(self, name: str, window: Any) -> None:
+    def _of_all(self, condition: UpstreamsUpdated, upstreams: Collection[str]) -> Requirement:
+        self.overlap = self.overlap and not condition.wait_while_running
+        self.idle = self.idle or condition.wait_while_upstreams_run
+        self.once = {name: getattr(condition, name) for name in condition.once} | self.once
+        self.quiet += [] if condition.settle is None else [condition.settle]
+        self.rollup |= {key.to_user_string() for key in condition.rolled_up(self.graph, self.key)}
+        self.count |= {name: count for name, count in condition.count if name in upstreams}
+        if condition.at_least is not None:
+            return AtLeast(tuple(map(Needs, upstreams)), condition.at_least)
+        optional = {key.to_user_string() for key in condition.optional}
+        return AllOf(tuple(Needs(name) for name in upstreams if name not in optional))
+
+    def _window(self, name: str, window: Window) -> None:
         known = self.windows.setdefault(name, window)
         if known != window:
             # Usually all parts with the upstream must be true: then the shorter window decides.
@@ -314,21 +297,13 @@ class ConditionParser:
             self.others.append(f"the longer of two windows of {name}")
 
 
-def _length(window: Any) -> timedelta:
+def _length(window: Window) -> timedelta:
     return longest_window([window]) or timedelta.max
 
 
 def _is_not(condition: Any, kind: type) -> bool:
     """True if a condition is the negation of one of a kind."""
     return condition.operator_type == "not" and isinstance(condition.children[0], kind)
-
-
-def _is_requirement(condition: Any) -> bool:
-    """True if a condition has only upstreams."""
-    if isinstance(condition, UpstreamsUpdated | UpstreamUpdated):
-        return True
-    boolean = condition.operator_type in ("and", "or", "not")
-    return boolean and all(map(_is_requirement, condition.children))
 
 
 def _jobs_of(
