@@ -1,7 +1,5 @@
 """The errors of the command: each kind is one line and has its own exit code."""
 
-from typing import Any
-
 import click
 
 from .. import errors
@@ -72,13 +70,9 @@ def exit_codes() -> str:
     return "\n".join(f"  {code}  {what}" for code, what in codes)
 
 
-class HistoryCommand(click.Command):
-    """A command over a history: an error of the library ends it with one line and a code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except errors.FanInError as error:
-            known = {errors.NoHistory: NoHistory, errors.DamagedFile: DamagedFile}
-            kind = known.get(type(error))
-            raise (kind(str(error)) if kind else click.UsageError(str(error), ctx)) from error
+def in_one_line(error: errors.FanInError) -> click.ClickException:
+    """Returns an error of the library as one that ends the command with one line and a code."""
+    known = {errors.NoHistory: NoHistory, errors.DamagedFile: DamagedFile}
+    if kind := known.get(type(error)):
+        return kind(str(error))
+    return click.UsageError(str(error), click.get_current_context())

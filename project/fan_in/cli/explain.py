@@ -55,14 +55,12 @@ def explain(app: App, downstream: str, at: datetime | None, key: str | None, as_
     except FanInError as error:
         raise CommandError(f"{fan_in.name} cannot be evaluated: {error}") from error
     if found is None:
-        if at is None:
-            raise NoHistory(
-                f"nothing is stored about {fan_in.name} yet, no tick, no request and no completion:"
-                " fan-in status shows what it waits for"
-            )
+        when, fix = "yet", "fan-in status shows what it waits for"
+        if at is not None:
+            when, fix = f"at or before {format_time(at)}", "give a later --at"
         raise NoHistory(
-            f"nothing is stored about {fan_in.name} at or before {format_time(at)}, no tick, no"
-            " request and no completion: give a later --at"
+            f"nothing is stored about {fan_in.name} {when}, no tick, no request and no completion:"
+            f" {fix}"
         )
     if as_json:
         write_json("explain", found.at, app.location_name, **_data(found))

@@ -10,12 +10,16 @@ from typing import Any
 
 import click
 import dagster as dg
+
+# Private: what Dagster's own commands load the .env with.
+from dagster._core.secrets.env_file import get_env_var_dict
 from dagster_shared.cli import WorkspaceOpts
 
+from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, fan_ins_of, other_copies
 from ..inspect.status import first_line
 from ..messages import those_there_are
-from .errors import NoCodeLocation, NoInstance, OtherCopy, UnknownDownstream
+from .errors import NoCodeLocation, NoInstance, OtherCopy, UnknownDownstream, in_one_line
 from .project import Project, find_project
 
 
@@ -69,7 +73,7 @@ class App:
             NoCodeLocation: None is named or found.
         """
         project = find_project(self.options, self.location)
-        os.environ.update(project.environment)
+        os.environ.update(get_env_var_dict(str(project.folder)))
         return project
 
     @cached_property
@@ -148,6 +152,9 @@ def pass_app(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_app(app: App, /, location: str | None, home: str | None, **given: Any) -> Any:
         if location or home:
             app = replace(app, location=location or app.location, home=home or app.home)
-        return command(app, **given)
+        try:
+            return command(app, **given)
+        except FanInError as error:
+            raise in_one_line(error) from error
 
     return with_app

@@ -108,7 +108,7 @@ def _show(
         return attention
     page = Page()
     if watch:
-        page.clear()
+        page.console.clear()
         page.line(f"{format_time(at)}, every {EVERY} s; Ctrl-C ends it.", style="dim")
     if problem:
         page.line(f"! {problem}", style="bold red", hanging=2)

@@ -26,20 +26,19 @@ class Answer:
     Args:
         outlook: The rule's decision on what was known then, with the other parts of the condition
             that were not true, as stored.
+        reason: Why it was not requested, or what the rule says about a request.
         made: The run that was requested; None if none was.
-        failed: The error of the tick, if it failed.
+        failed: Whether the tick failed.
         disagrees: A note that the rule decides differently from the tick, and the possible reason.
-        unseen: True if no tick had seen it: no tick of that time is stored, or the tick came before
-            it.
         lines: The parts of the stored evaluation: whether each was true (None if it was not asked),
             and its text.
     """
 
     outlook: Outlook
+    reason: str
     made: RequestedRun | None = None
-    failed: str | None = None
+    failed: bool = False
     disagrees: str | None = None
-    unseen: bool = False
     lines: Sequence[tuple[bool | None, str]] = ()
 
     @property
@@ -52,14 +51,6 @@ class Answer:
                 upstream=c.upstream, state=State.READY, newest=c, within=within
             )
         return tuple(known.values())
-
-    @property
-    def reason(self) -> str:
-        """Why it was not requested, or what the rule says about a request."""
-        reason = self.outlook.reason
-        if self.unseen and self.outlook.requests and not self.outlook.besides:
-            reason += ", but no tick had seen it"
-        return f"the tick failed: {self.failed}; {reason}" if self.failed else reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +107,7 @@ def explain_at(
 
     def known_at(time: datetime) -> Outlooks:
         reader = OutlookReader(instance, repository, time, earlier=True)
-        found = reader.of(fan_in, evaluator.definition, None)
-        return found if key is None else found.of_key(key)
+        return reader.of(fan_in, evaluator.definition, None).of_key(key)
 
     known = known_at(decided_at)
     run_ids = {one.run_id for one in made.values()}
@@ -191,29 +181,31 @@ def _answer(
         # if the sensor ticked then.
         holds = evaluation and tick and tick.status != "failure"
         besides = not_true(evaluation, known.key) if evaluation and holds else ()
-        return Answer(outlook=replace(known, besides=tuple(besides)), lines=told)
+        known = replace(known, besides=tuple(besides))
+        return Answer(outlook=known, reason=known.reason, lines=told)
     disagrees = None
     if known.decision.statuses and not known.decision.complete:
         disagrees = (
             f"on what is stored now the rule would have waited ({known.reason}): the store or the"
             " definition has changed since"
         )
-    return Answer(outlook=known, made=made, disagrees=disagrees, lines=told)
+    return Answer(outlook=known, reason=known.reason, made=made, disagrees=disagrees, lines=told)
 
 
 def _compared(answer: Answer, at_tick: Outlook | None, tick: TickRecord | None) -> Answer:
     """Returns the answer, compared with what the tick of that time did, if there was one."""
-    answer = replace(answer, failed=tick.error if tick is not None else None)
-    if tick is None or at_tick is None or not at_tick.requests:
-        return replace(answer, unseen=True)
-    if tick.status != "skipped" or answer.outlook.besides:
-        return answer
-    newest = max(s.newest.completed_at for s in at_tick.decision.ready if s.newest)
-    return replace(
-        answer,
-        disagrees=(
+    outlook, reason, disagrees = answer.outlook, answer.reason, None
+    if at_tick is None or not at_tick.requests:
+        if outlook.requests and not outlook.besides:
+            reason += ", but no tick had seen it"
+    elif tick is not None and tick.status == "skipped" and not outlook.besides:
+        newest = max(s.newest.completed_at for s in at_tick.decision.ready if s.newest)
+        disagrees = (
             "on what is stored now the rule would have requested it at this tick: its last"
             f" completion, {format_duration(tick.at - newest)} before the tick, may have become"
             " visible after it, or the store or the definition has changed since"
-        ),
-    )
+        )
+    error = tick and tick.error
+    if error:
+        reason = f"the tick failed: {error}; {reason}"
+    return replace(answer, reason=reason, failed=bool(error), disagrees=disagrees)

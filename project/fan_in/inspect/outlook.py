@@ -12,6 +12,14 @@ from typing import Any
 
 import dagster as dg
 
+# Private: Dagster's public evaluation takes no loaded code location and no stored cursor. These
+# are the evaluator itself, and how the sensor daemon stores its cursor.
+from dagster._core.definitions.declarative_automation.automation_condition_evaluator import (
+    AutomationConditionEvaluator,
+)
+from dagster._daemon.asset_daemon import asset_daemon_cursor_from_instigator_serialized_cursor
+
+from ..location import AutomationSensor
 from ..messages import (
     Words,
     count_ready,
@@ -23,16 +31,12 @@ from ..messages import (
 from ..rule import Completion, Decision, Uncounted, UpstreamStatus
 from ..sensor import fan_in_of
 from ..windows import format_time
-from .condition_results import (
-    ConditionResults,
-    Result,
-    decided,
-    holds,
-    next_cron_tick,
-    not_true,
-    part_words,
-)
+from .evaluations import Result, decided, holds, next_cron_tick, part_not_true, part_words
 from .fan_ins import FanInSpec
+
+_quiet = logging.getLogger(__name__)
+_quiet.setLevel(logging.CRITICAL)
+"""Takes the log lines of an evaluation, which are of no use here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +127,13 @@ class Outlooks:
     lost: Mapping[str | None, str] = field(default_factory=dict)
     fault: str | None = None
 
-    def of_key(self, key: str) -> "Outlooks":
-        """Returns the outlook of one key."""
+    def of_key(self, key: str | None) -> "Outlooks":
+        """Returns the outlook of one key; all if that is None."""
+        if key is None:
+            return self
         of = {name: one for name, one in self.uncounted.items() if one.completion.key == key}
-        by_key: dict[str | None, Outlook] = {o.key: o for o in self.by_key.values() if o.key == key}
+        by_key: Mapping[str | None, Outlook]
+        by_key = {one: outlook for one, outlook in self.by_key.items() if one == key}
         return replace(self, by_key=by_key, uncounted=of)
 
     @property
@@ -159,7 +166,7 @@ class OutlookReader:
         self.repository = repository
         self.at = at
         self.until = at if earlier else None
-        self.results = ConditionResults(instance, repository, at)
+        self._results: dict[Any, Mapping[Any, Result] | Exception] = {}
 
     def of(
         self, fan_in: FanInSpec, sensor: dg.SensorDefinition | None, cursor: str | None
@@ -173,10 +180,7 @@ class OutlookReader:
         """
         if fan_in.kind == "sensor":
             return self._of_sensor(fan_in, cursor)
-        if self.until is None:
-            root = self.results.of(fan_in.asset_key, sensor, cursor)
-        else:
-            root = self.results.alone(fan_in.asset_key, sensor)
+        root = self._result(fan_in.asset_key, sensor, cursor)
         with dg.partition_loading_context(self.at, self.instance):
             return self._of_condition(fan_in, root)
 
@@ -202,11 +206,66 @@ class OutlookReader:
         return Outlook(
             decision=decision,
             words=fan_in.words,
-            sure=decision.key is None and not (self.until and fan_in.kind == "condition"),
+            sure=decision.key is None and self._is_sure(fan_in),
             requests=decision.fires,
         )
 
+    def _is_sure(self, fan_in: FanInSpec) -> bool:
+        """True if what is older than the windows is read, too: for an earlier time, not that of
+        partitions."""
+        if self.until is None or fan_in.kind == "sensor":
+            return True
+        graph = self.repository.asset_graph
+        upstreams = map(dg.AssetKey.from_user_string, fan_in.rule.upstreams)
+        return all(graph.has(key) and not graph.get(key).is_partitioned for key in upstreams)
+
     # --- conditions ------------------------------------------------------------------------------
+
+    def _result(
+        self, asset: dg.AssetKey, sensor: dg.SensorDefinition | None, cursor: str | None
+    ) -> Result:
+        """Returns the result of an asset's condition, evaluated with all that its sensor evaluates,
+        once for all of them; for an earlier time, by itself."""
+        found: Mapping[Any, Result] | Exception = {}
+        if self.until is None and isinstance(sensor, AutomationSensor):
+            name = sensor.name, cursor
+            if name not in self._results:
+                try:
+                    self._results[name] = self._evaluate(self._keys(sensor), sensor, cursor)
+                except Exception as error:  # The same for each fan-in, without a new evaluation.
+                    self._results[name] = error
+            found = self._results[name]
+        if isinstance(found, Exception):
+            raise found
+        # There is none if the sensor no longer targets it, or the condition is on a view.
+        return found.get(asset) or self._evaluate({asset}, sensor, None)[asset]
+
+    def _keys(self, sensor: AutomationSensor) -> set[Any]:
+        """Returns the assets and checks whose conditions a sensor evaluates."""
+        graph, selection = self.repository.asset_graph, sensor.asset_selection
+        return {
+            key
+            for key in selection.resolve(graph) | selection.resolve_checks(graph)
+            if sensor.default_condition or graph.get(key).automation_condition is not None
+        }
+
+    def _evaluate(
+        self, keys: set[Any], sensor: dg.SensorDefinition | None, cursor: str | None
+    ) -> Mapping[Any, Result]:
+        graph = self.repository.asset_graph
+        stored = asset_daemon_cursor_from_instigator_serialized_cursor(cursor, graph)
+        results, _ = AutomationConditionEvaluator(
+            entity_keys=keys,
+            instance=self.instance,
+            asset_graph=graph,
+            cursor=stored,
+            emit_backfills=False,
+            evaluation_id=stored.evaluation_id,
+            default_condition=getattr(sensor, "default_condition", None),
+            evaluation_time=self.at,
+            logger=_quiet,
+        ).evaluate()
+        return {result.key: result for result in results}
 
     def _of_condition(self, fan_in: FanInSpec, root: Result) -> Outlooks:
         asks = next(decided(root), None)
@@ -257,7 +316,7 @@ class OutlookReader:
         if self.until:  # Dagster's own parts cannot be evaluated at an earlier time.
             return found
         found = replace(found, requests=False)
-        if (part := not_true(root, decision.key)) is None:
+        if (part := part_not_true(root, decision.key)) is None:
             return found
         return replace(found, besides=(part_words(part),), held_until=next_cron_tick(part, self.at))
 
