@@ -128,13 +128,13 @@ def _write(page: Page, one: Status, at: datetime) -> None:
     page.line(_evaluator_words(one.evaluator, at), indent=2)
     for problem in one.problems:
         page.line(f"! {problem}", style="bold red", indent=2, hanging=2)
-    pending = outlooks.pending
+    pending, last = outlooks.pending, one.requests.last()
     for outlook in pending[:MOST_KEYS_SHOWN]:
         page.gap()
         page.line(_outlook_words(outlook), indent=2)
         write_upstreams(page, outlook.decision.statuses, outlook, at)
-        made = one.last_of_key[outlook.key]
-        if made and made != one.last:
+        made = one.requests.last(outlook.key) if outlook.key else last
+        if made and made != last:
             page.line(f"last for this key: {made_words(made, at)}", indent=2)
     page.gap()
     if len(pending) > MOST_KEYS_SHOWN:
@@ -147,8 +147,8 @@ def _write(page: Page, one: Status, at: datetime) -> None:
         page.line(f"ignored, without {fan_in.key_tag}: {name} {ended} {age} ago", indent=2)
     for line in uncounted_lines(outlooks.uncounted, fan_in, at):
         page.line(line, indent=2)
-    last = made_words(one.last, at) if one.last else "nothing requested yet"
-    page.line(f"last batch: {last}", indent=2, hanging=2)
+    words = made_words(last, at) if last else "nothing requested yet"
+    page.line(f"last batch: {words}", indent=2, hanging=2)
 
 
 def _evaluator_words(evaluator: Evaluator, at: datetime) -> str:
@@ -174,18 +174,22 @@ def _outlook_words(outlook: Outlook) -> str:
 
 
 def _data(one: Status, at: datetime) -> Mapping[str, Any]:
-    outlooks = one.outlooks
+    outlooks, last = one.outlooks, one.requests.last()
     return {
         **fan_in_data(one.fan_in),
         "sensor": one.evaluator if one.evaluator.name else None,
         "problems": one.problems,
         "pending": [
-            {**outlook_data(o, at), "last_batch": one.last_of_key[o.key]} for o in outlooks.pending
+            {
+                **outlook_data(o, at),
+                "last_batch": one.requests.last(o.key) if o.key else last,
+            }
+            for o in outlooks.pending
         ],
         "ignored": [
             {"upstream": name, "run_id": c.run_id, "completed_at": c.completed_at}
             for name, c in outlooks.ignored.items()
         ],
         "uncounted": dict(outlooks.uncounted),
-        "last_batch": one.last,
+        "last_batch": last,
     }

@@ -113,16 +113,13 @@ def _operands(node: Any) -> Iterator[Any]:
 
 def _leaves(node: Any) -> Iterator[Any]:
     """Yields the lines of fan-ins, and the other parts."""
-    parts = node.child_evaluations
-    if parts and (
-        node.condition_snapshot.class_name in {*FAN_IN_CLASSES, LINE_CLASS}
-        or node.condition_snapshot.name == "AND"
-        or _asks_the_rule(node)
-    ):
-        for part in parts:
-            yield from _leaves(part)
-    else:
+    snapshot, parts = node.condition_snapshot, node.child_evaluations
+    is_group = snapshot.class_name == LINE_CLASS or snapshot.name == "AND"
+    if not parts or not (is_group or _asks_the_rule(node)):
         yield node
+        return
+    for part in parts:
+        yield from _leaves(part)
 
 
 def _asks_the_rule(node: Any) -> bool:

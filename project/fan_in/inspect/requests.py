@@ -71,6 +71,10 @@ class Requests:
             if one and (until is None or one.at <= until):
                 yield one
 
+    def last(self, key: str | None = None) -> RequestedRun | None:
+        """Returns the newest request, of a key or of any."""
+        return next(self.newest(key), None)
+
     def among(self, run_ids: Collection[str]) -> Iterator[RequestedRun]:
         """Yields the runs among these that the fan-in requested."""
         if not run_ids:

@@ -1,6 +1,6 @@
 """The state of a fan-in, with what needs attention."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from ..messages import explain_deadline, explain_missing
 from ..windows import format_duration
 from .fan_ins import FanInSpec
 from .outlook import OutlookReader, Outlooks
-from .requests import RequestedRun, Requests
+from .requests import Requests
 from .sensors import Evaluator, Evaluators
 
 
@@ -22,8 +22,7 @@ class Status:
         fan_in: The fan-in.
         evaluator: The sensor that evaluates it.
         outlooks: What it would decide.
-        last: The last run that it requested, for any key.
-        last_of_key: The last run of each pending key.
+        requests: What it has requested, to be read when it is shown.
         of_evaluator: What needs attention in its sensor, each with the fix.
         of_batches: What needs attention in its batches.
     """
@@ -31,8 +30,7 @@ class Status:
     fan_in: FanInSpec
     evaluator: Evaluator
     outlooks: Outlooks
-    last: RequestedRun | None
-    last_of_key: Mapping[str | None, RequestedRun | None]
+    requests: Requests
     of_evaluator: Sequence[str]
     of_batches: Sequence[str]
 
@@ -59,17 +57,11 @@ def statuses_of(
         # Any error: the evaluator would fail on it as well. The other fan-ins are still shown.
         except Exception as error:
             outlooks = Outlooks(by_key={}, fault=first_line(error))
-        requests = Requests(instance, fan_in)
-        last = next(requests.newest(), None)
         return Status(
             fan_in=fan_in,
             evaluator=evaluator,
             outlooks=outlooks,
-            last=last,
-            last_of_key={
-                o.key: next(requests.newest(o.key), None) if o.key else last
-                for o in outlooks.pending
-            },
+            requests=Requests(instance, fan_in),
             of_evaluator=list(evaluator.problems(now)),
             of_batches=list(_problems(outlooks, evaluator.interval, now)),
         )
