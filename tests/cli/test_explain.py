@@ -16,7 +16,7 @@ from project.fan_in.cli.errors import NoHistory
 from project.fan_in.cli.explain import explain
 from project.fan_in.cli.main import main
 from project.fan_in.cli.status import status
-from project.fan_in.inspect.explanation import explain_at
+from project.fan_in.inspect.explanation import Explanation
 from tests.support.cli_runner import app_of, ask
 from tests.support.drivers import (
     DeclarativeWorld,
@@ -82,14 +82,14 @@ def test_every_tick_of_a_timeline_is_explained_as_it_was(name, contender):
         repository = world.definitions.get_repository_def()
         for time, requested in ticks:
             with world.pinned():
-                found = explain_at(world.instance, repository, fan_in, time)
-            made = [answer.made for answer in found.answers if answer.made]
+                answers = Explanation(world.instance, repository, fan_in, time).answers
+            made = [answer.made for answer in answers if answer.made]
             assert {one.run_id for one in made} == set(requested)
-            assert [a.disagrees for a in found.answers if a.disagrees] == []
+            assert [a.disagrees for a in answers if a.disagrees] == []
             for one in made:
                 assert one.key == world.key_of(one.run_id)
                 assert {c.upstream[0] for c in one.batch.completions} == {"a", "b"}
-            for answer in found.answers:
+            for answer in answers:
                 outlook = answer.outlook
                 assert answer.made or not outlook.requests or outlook.besides, answer.reason
     assert any(requested for _, requested in ticks)

@@ -8,7 +8,7 @@ import click
 
 from ..compat.python import UTC
 from ..errors import FanInError
-from ..inspect.explanation import Answer, Explanation, explain_at
+from ..inspect.explanation import Answer, Explanation
 from ..inspect.fan_ins import FanInSpec
 from ..messages import count_ready
 from ..rule import State
@@ -50,11 +50,12 @@ def explain(app: App, downstream: str, at: datetime | None, key: str | None, as_
     fan_in = app.fan_in(downstream)
     if key is not None and fan_in.key_tag is None:
         raise click.UsageError(f"{fan_in.name} has no keys: leave out --key")
+    found = Explanation(app.instance, app.repository, fan_in, at or now, key)
     try:
-        found = explain_at(app.instance, app.repository, fan_in, at or now, key)
+        is_empty = found.is_empty
     except FanInError as error:
         raise CommandError(f"{fan_in.name} cannot be evaluated: {error}") from error
-    if found is None:
+    if is_empty:
         when, fix = "yet", "fan-in status shows what it waits for"
         if at is not None:
             when, fix = f"at or before {format_time(at)}", "give a later --at"
@@ -81,7 +82,7 @@ def _write(page: Page, found: Explanation) -> None:
             page.line(f"! {answer.disagrees}.", style="bold red")
         write_upstreams(page, answer.statuses, answer.outlook, found.decided_at)
     page.gap()
-    for line in uncounted_lines(found.uncounted, found.fan_in, found.decided_at):
+    for line in uncounted_lines(found.known.uncounted, found.fan_in, found.decided_at):
         page.line(f"{line}.")
     if len(answers) > MOST_KEYS_SHOWN:
         page.line(f"And {len(answers) - MOST_KEYS_SHOWN} more keys: see --json, or give --key.")
@@ -153,8 +154,8 @@ def _write_tick(page: Page, found: Explanation) -> None:
                 "That is long before: the sensor was off, the daemon down, or ticks are purged."
             )
     waiting = [answer for answer in found.answers if not answer.made]
-    if found.evaluated_at is not None and waiting:
-        page.line(f"The condition, as evaluated at {format_time(found.evaluated_at)} and stored:")
+    if found.evaluation and waiting:
+        page.line(f"The condition, as evaluated at {format_time(found.evaluation.at)} and stored:")
         for answer in waiting[:MOST_KEYS_SHOWN]:
             key = answer.outlook.key
             of_key = f"{key}: " if key is not None else ""
@@ -181,7 +182,7 @@ def _outcome(tick: TickRecord, fan_in: FanInSpec) -> str:
 def _data(found: Explanation) -> Mapping[str, Any]:
     return {
         **fan_in_data(found.fan_in),
-        "requested": any(answer.made for answer in found.answers),
+        "requested": bool(found.made),
         "decided_at": found.decided_at,
         "answers": [
             {
@@ -193,9 +194,9 @@ def _data(found: Explanation) -> Mapping[str, Any]:
             }
             for answer in found.answers
         ],
-        "uncounted": dict(found.uncounted),
-        "evaluated_at": found.evaluated_at,
+        "uncounted": dict(found.known.uncounted),
+        "evaluated_at": found.evaluation and found.evaluation.at,
         "tick": found.tick,
-        "tick_is_near": found.near,
+        "tick_is_near": found.near is not None,
         "last_batch": found.last,
     }
