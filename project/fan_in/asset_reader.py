@@ -297,9 +297,20 @@ class AssetReader:
         ]
         if observed:
             older += newest_before(rows, OBSERVED, observed, self.known, by_asset)
+        silent = [asset for asset in by_asset if self._was_silent(asset, by_asset[asset])]
+        if silent:
+            older += newest_before(rows, MATERIALIZED, silent, self.known, by_asset)
         for row in older:
             if row not in by_asset[row.asset]:
                 by_asset[row.asset].append(row)
+
+    def _was_silent(self, asset: str, read: Iterable[Row]) -> bool:
+        """True if an earlier time is asked about, and the last materialization before that of an
+        asset without partitions is older than what was read. Now, it is stored with the asset."""
+        scope = self.known[asset]
+        if self._until is None or scope.since is None or scope.partitioned or scope.observed:
+            return False
+        return not any(row.kind == MATERIALIZED and row.at <= self._until for row in read)
 
     def _add_last_materializations(
         self, instance: dg.DagsterInstance, assets: Collection[str]

@@ -5,7 +5,7 @@ creates their runs, and closes it after that. So a tick shows two things that no
 that another evaluation is about to request, and what a deleted run had requested.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -144,20 +144,6 @@ class TickReader:
                 )
             ]
         return self._requesting
-
-    def newest(self, limit: int) -> Sequence[TickRecord]:
-        """Returns the newest ticks."""
-        ticks = [
-            TickRecord.of(tick)
-            for state in self._states
-            for tick in self.instance.get_ticks(
-                state.instigator_origin_id,
-                state.selector_id,
-                before=self._before(),
-                limit=limit,
-            )
-        ]
-        return sorted(ticks, key=lambda tick: tick.at, reverse=True)[:limit]
 
     def began(
         self, *, after: datetime | None = None, before: datetime | None = None

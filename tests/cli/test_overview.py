@@ -13,7 +13,7 @@ from project.fan_in.cli import status as module
 from project.fan_in.cli.explain import explain
 from project.fan_in.cli.output import Page
 from project.fan_in.cli.status import status
-from project.fan_in.inspect import condition_results
+from project.fan_in.inspect import outlook
 from project.paths import ROOT
 from tests.support.cli_runner import ask
 from tests.support.drivers import DeclarativeWorld, World, upstreams
@@ -90,14 +90,14 @@ def test_what_one_sensor_evaluates_is_evaluated_once(monkeypatch):
     """However many of its fan-ins are asked about."""
     evaluated = []
 
-    class Counted(condition_results.AutomationConditionEvaluator):
+    class Counted(outlook.AutomationConditionEvaluator):
         def evaluate(self):
             evaluated.append(self)
             return super().evaluate()
 
     with DeclarativeWorld(many(8)) as world:
         Daemon(world).tick()
-        monkeypatch.setattr(condition_results, "AutomationConditionEvaluator", Counted)
+        monkeypatch.setattr(outlook, "AutomationConditionEvaluator", Counted)
         output(world)
         assert len(evaluated) == 1
 

@@ -1,5 +1,6 @@
 """The code location is found as ``dg`` and ``dagster`` find it, and every name is theirs."""
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from dagster_dg_core.context import DgContext
 from dagster_shared.cli import WorkspaceOpts
 from dagster_shared.libraries import DagsterLibraryRegistry
 
-from project.fan_in.cli.errors import NoCodeLocation
+from project.fan_in.cli.errors import NoCodeLocation, NoInstance
 from project.fan_in.cli.location import App
 from project.fan_in.cli.main import main
 from project.fan_in.cli.project import find_project
@@ -204,6 +205,20 @@ def test_the_options_and_the_variables_are_those_of_dagster(write):
     assert "no_such cannot be" in status(folder, code=4, env={"DAGSTER_PACKAGE_NAME": "no_such"})
     result = CliRunner().invoke(main, ["--version"])
     assert result.output.endswith(f"(dagster {dg.__version__})\n")
+
+
+def test_the_instance_and_the_location_may_be_named_after_the_command_too(write):
+    """The nearer one counts."""
+    definitions = DEFINITIONS.format(library="project.fan_in").replace("others =", "_ =")
+    folder = write({"shop_after.py": definitions})
+    status(folder, "-m", "shop_after")
+    asked = ["-m", "shop_after", "--instance", "/nowhere", "--location", "before", "status"]
+    home = ["--instance", str(folder / "home")]
+    result = CliRunner().invoke(main, [*asked, *home, "--location", "after", "--json"])
+    assert json.loads(result.output)["location"] == "after"
+    result = CliRunner().invoke(main, [*asked, *home, "--json"])
+    assert json.loads(result.output)["location"] == "before"
+    assert CliRunner().invoke(main, asked).exit_code == NoInstance.exit_code
 
 
 @pytest.mark.parametrize("copied", ["whole", "without the command", "another version"])

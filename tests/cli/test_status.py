@@ -24,7 +24,7 @@ from project.fan_in import (
 )
 from project.fan_in.cli.explain import explain
 from project.fan_in.cli.status import status
-from project.fan_in.inspect.outlook import outlook
+from project.fan_in.inspect.outlook import OutlookReader
 from project.fan_in.windows import falls_out
 from tests.support.cli_runner import app_of, ask
 from tests.support.drivers import (
@@ -84,7 +84,8 @@ def test_status_foretells_every_tick_and_gives_its_reason(name, contender):
             with world.pinned():
                 sensor = repository.get_sensor_def("sensor")
                 now = datetime.now(UTC)
-                found = outlook(world.instance, repository, fan_in, sensor, world.cursor, now=now)
+                reader = OutlookReader(world.instance, repository, now)
+                found = reader.of(fan_in, sensor, world.cursor)
             foretold = [
                 (key, EARLY if outlook.decision.early else 1)
                 for key, outlook in found.by_key.items()

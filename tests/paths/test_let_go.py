@@ -6,7 +6,7 @@ import pytest
 
 from project.fan_in import all_upstreams_updated, caches
 from project.fan_in.inspect.fan_ins import fan_ins_of
-from project.fan_in.inspect.outlook import outlook
+from project.fan_in.inspect.outlook import OutlookReader
 from tests.support.drivers import (
     DeclarativeWorld,
     JobPathWorld,
@@ -154,9 +154,9 @@ def test_explain_asks_what_was_known_before_the_report():
         sensor = repository.get_sensor_def("sensor")
         with world.pinned():
             then, after = (
-                outlook(
-                    world.instance, repository, fan_in, sensor, None, now=world.now, at=at
-                ).by_key[None]
+                OutlookReader(world.instance, repository, at, earlier=True)
+                .of(fan_in, sensor, None)
+                .by_key[None]
                 for at in (reported_at, reported_at + timedelta(seconds=1))
             )
         assert then.decision.complete

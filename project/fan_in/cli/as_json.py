@@ -12,7 +12,7 @@ from ..compat.python import UTC
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
 from ..inspect.requests import RequestedRun
-from ..messages import explain_upstream
+from ..inspect.sensors import Evaluator
 from ..rollup import Rollup
 from ..rule import Batch, Uncounted, UpstreamStatus
 from ..ticks import TickRecord
@@ -22,9 +22,10 @@ VERSION = 1
 """The version of the JSON. It changes when a field changes or goes, not for a new field."""
 
 
-def write_json(data: Mapping[str, Any]) -> None:
-    """Writes JSON for programs: times in UTC, in ISO 8601."""
-    click.echo(json.dumps({"version": VERSION, **data}, indent=2, default=_as_json))
+def write_json(command: str, at: datetime, location: str, **answer: Any) -> None:
+    """Writes the answer of a command as JSON: times in UTC, in ISO 8601."""
+    head = {"version": VERSION, "command": command, "at": at, "location": location}
+    click.echo(json.dumps({**head, **answer}, indent=2, default=_as_json))
 
 
 def _as_json(value: Any) -> Any:
@@ -50,6 +51,12 @@ def _as_json(value: Any) -> Any:
         case TickRecord():
             others = _fields(value, "status", "reason", "error", "run_ids")
             return {"at": value.at, "ended_at": value.ended, **others}
+        case Evaluator():
+            interval = {"interval_seconds": value.interval.total_seconds()}
+            return {**_fields(value, "name", "on"), **interval, "last_tick": value.last_tick}
+        case Rollup():
+            there = {"of": value.count, "there": value.there}
+            return {**there, **_fields(value, "first_missing", "to_come", "never")}
     raise TypeError(f"{value!r} has no form in JSON")
 
 
@@ -64,28 +71,18 @@ def upstream_data(status: UpstreamStatus, outlook: Outlook, at: datetime) -> Map
         "upstream": status.upstream,
         "counts": status.ready,
         "state": status.state.value,
-        "reason": explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure),
+        "reason": outlook.why(status, at),
         "completed_at": newest and newest.completed_at,
         "age_seconds": (at - newest.completed_at).total_seconds() if newest else None,
         "run_id": newest and newest.run_id,
         "ended": newest and newest.ended,
         "uncounted": status.uncounted,
         "used_at": status.used_at,
-        "partitions": None if status.rollup is None else rollup_data(status.rollup),
+        "partitions": status.rollup,
         "window": status.within,
         "falls_out_at": status.ready_until if status.ready else until,
         "completions": len(status.counted),
         "needed": status.needed,
-    }
-
-
-def rollup_data(rollup: Rollup) -> Mapping[str, Any]:
-    return {
-        "of": rollup.count,
-        "there": rollup.there,
-        "first_missing": list(rollup.first_missing),
-        "to_come": rollup.to_come,
-        "never": list(rollup.never),
     }
 
 
@@ -100,17 +97,12 @@ def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
         "ready": len(decision.ready),
         "of": len(decision.statuses),
         "needed": None if decision.terms.when is None else str(decision.terms.when),
-        "complete": decision.complete,
-        "whole": decision.whole,
+        **_fields(decision, "complete", "whole"),
         "complete_since": outlook.complete_since,
         "held_until": decision.held_until or outlook.held_until,
         "too_old_at": decision.dies_at,
-        "waiting_since": decision.waiting_since,
-        "let_go_at": decision.let_go_at,
-        "deadline_at": decision.deadline_at,
-        "past_deadline": decision.past_deadline,
+        **_fields(decision, "waiting_since", "let_go_at", "deadline_at", "past_deadline"),
         "requested_early_at": decision.requested_early_at,
-        "requests": outlook.requests,
-        "reason": outlook.reason,
+        **_fields(outlook, "requests", "reason"),
         "upstreams": [upstream_data(status, outlook, at) for status in decision.statuses],
     }

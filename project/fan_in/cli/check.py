@@ -6,12 +6,9 @@ import click
 
 from ..location_checks import Finding, check_location
 from ..messages import some
-from .errors import NoCodeLocation
+from .errors import FOUND, NoCodeLocation
 from .location import App, pass_app
 from .output import Page, plain
-
-FOUND = 1
-"""The exit code when something is wrong."""
 
 
 @click.command()
@@ -25,25 +22,20 @@ def check(context: click.Context, app: App, strict: bool) -> None:
     An error is a fan-in that can never work: it waits for a job or an asset that no one defines, or
     no sensor evaluates its condition. A warning may be right. Exits with 1 if there is an error.
     """
-    page, findings = Page(), _findings(app)
-    for finding in findings:
-        _print(page, str(finding))
-    if any(finding.is_error or strict for finding in findings):
-        context.exit(FOUND)
+    findings = _findings(app)
+    lines = list(map(str, findings))
     if not findings:
-        if not app.fan_ins:
-            app.fan_in(None)  # Says that there is none.
         names = some([f"{fan_in.name} ({fan_in.kind})" for fan_in in app.fan_ins.values()], ", ")
         count = "1 fan-in" if len(app.fan_ins) == 1 else f"{len(app.fan_ins)} fan-ins"
-        _print(page, f"{app.project.target_name}: {count}, nothing wrong: {names}")
-
-
-def _print(page: Page, text: str) -> None:
-    """Breaks a long line for people, and not for programs: then each finding is one line."""
-    if page.height is None:
-        click.echo(plain(text))
-    else:
-        page.line(text, hanging=2)
+        lines = [f"{app.project.target_name}: {count}, nothing wrong: {names}"]
+    page = Page()
+    for line in lines:
+        if page.height is not None:
+            page.line(line, hanging=2)
+        else:  # For programs, each finding is one line.
+            click.echo(plain(line))
+    if any(finding.is_error or strict for finding in findings):
+        context.exit(FOUND)
 
 
 def _findings(app: App) -> Sequence[Finding]:

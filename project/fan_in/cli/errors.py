@@ -1,13 +1,11 @@
 """The errors of the command: each kind is one line and has its own exit code."""
 
-from typing import Any
-
 import click
 
 from .. import errors
 
-NO_DIVERGENCE, DIVERGENCE = 0, 1
-"""The exit code of a command that compares and finds something, for scripts."""
+FOUND = 1
+"""The exit code of a command that looks for something and finds it, for scripts."""
 
 
 class CommandError(click.ClickException):
@@ -64,21 +62,17 @@ KINDS = (NoInstance, NoCodeLocation, UnknownDownstream, NoHistory, DamagedFile, 
 def exit_codes() -> str:
     """Returns the exit codes, one a line, for a command's help."""
     codes = [
-        (NO_DIVERGENCE, "fine"),
-        (DIVERGENCE, "check, status or replay found something"),
+        (0, "fine"),
+        (FOUND, "check, status or replay found something"),
         (2, "wrong usage"),
         *((kind.exit_code, kind.what) for kind in KINDS),
     ]
     return "\n".join(f"  {code}  {what}" for code, what in codes)
 
 
-class HistoryCommand(click.Command):
-    """A command over a history: an error of the library ends it with one line and a code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except errors.FanInError as error:
-            known = {errors.NoHistory: NoHistory, errors.DamagedFile: DamagedFile}
-            kind = known.get(type(error))
-            raise (kind(str(error)) if kind else click.UsageError(str(error), ctx)) from error
+def in_one_line(error: errors.FanInError) -> click.ClickException:
+    """Returns an error of the library as one that ends the command with one line and a code."""
+    known = {errors.NoHistory: NoHistory, errors.DamagedFile: DamagedFile}
+    if kind := known.get(type(error)):
+        return kind(str(error))
+    return click.UsageError(str(error), click.get_current_context())

@@ -8,8 +8,7 @@ import click
 
 from ..compat.python import UTC
 from ..errors import FanInError
-from ..inspect.evaluations import lines
-from ..inspect.explanation import Answer, Explanation, explain_at
+from ..inspect.explanation import Answer, Explanation
 from ..inspect.fan_ins import FanInSpec
 from ..messages import count_ready
 from ..rule import State
@@ -51,27 +50,23 @@ def explain(app: App, downstream: str, at: datetime | None, key: str | None, as_
     fan_in = app.fan_in(downstream)
     if key is not None and fan_in.key_tag is None:
         raise click.UsageError(f"{fan_in.name} has no keys: leave out --key")
+    found = Explanation(app.instance, app.repository, fan_in, at or now, key)
     try:
-        found = explain_at(app.instance, app.repository, fan_in, at or now, key)
+        is_empty = found.is_empty
     except FanInError as error:
         raise CommandError(f"{fan_in.name} cannot be evaluated: {error}") from error
-    if found is None:
-        if at is None:
-            raise NoHistory(
-                f"nothing is stored about {fan_in.name} yet, no tick, no request and no completion:"
-                " fan-in status shows what it waits for"
-            )
+    if is_empty:
+        when, fix = "yet", "fan-in status shows what it waits for"
+        if at is not None:
+            when, fix = f"at or before {format_time(at)}", "give a later --at"
         raise NoHistory(
-            f"nothing is stored about {fan_in.name} at or before {format_time(at)}, no tick, no"
-            " request and no completion: give a later --at"
+            f"nothing is stored about {fan_in.name} {when}, no tick, no request and no completion:"
+            f" {fix}"
         )
     if as_json:
-        write_json(_data(app, found))
+        write_json("explain", found.at, app.location_name, **_data(found))
     else:
         _write(Page(), found)
-
-
-# --- for people ----------------------------------------------------------------------------------
 
 
 def _write(page: Page, found: Explanation) -> None:
@@ -87,7 +82,7 @@ def _write(page: Page, found: Explanation) -> None:
             page.line(f"! {answer.disagrees}.", style="bold red")
         write_upstreams(page, answer.statuses, answer.outlook, found.decided_at)
     page.gap()
-    for line in uncounted_lines(found.uncounted, found.fan_in, found.decided_at):
+    for line in uncounted_lines(found.known.uncounted, found.fan_in, found.decided_at):
         page.line(f"{line}.")
     if len(answers) > MOST_KEYS_SHOWN:
         page.line(f"And {len(answers) - MOST_KEYS_SHOWN} more keys: see --json, or give --key.")
@@ -104,21 +99,19 @@ def _first_line(found: Explanation) -> str:
         )
     first = next((answer for answer in found.answers if answer.made), None)
     first = first or max(found.answers, key=lambda answer: answer.outlook.newest)
-    line, key = _answer_line(first, found), first.outlook.key
-    if key is None:
-        return line
-    did, _, rest = line.partition(":") if first.made is None else line.partition(" at ")
+    if first.outlook.key is None:
+        return _answer_line(first, found)
     others = [a for a in found.answers if a is not first and bool(a.made) == bool(first.made)]
     more = f" and {len(others)} more" if others else ""
-    return f"{did} for {key}{more}{':' if first.made is None else ' at '}{rest}"
+    return _answer_line(first, found, of_keys=f" for {first.outlook.key}{more}")
 
 
-def _answer_line(answer: Answer, found: Explanation) -> str:
+def _answer_line(answer: Answer, found: Explanation, of_keys: str = "") -> str:
     made = answer.made
     if made is not None:
         return (
-            f"Requested at {format_time(made.at)}: run {made.run_id[:8]} ({made.status}), of"
-            f" {batch_words(made)}."
+            f"Requested{of_keys} at {format_time(made.at)}: run {made.run_id[:8]} ({made.status}),"
+            f" of {batch_words(made)}."
         )
     reason = answer.reason
     if not answer.outlook.decision.complete:
@@ -126,7 +119,7 @@ def _answer_line(answer: Answer, found: Explanation) -> str:
     used = all(s.state is State.USED or s.newest is None for s in answer.statuses)
     if used and not answer.failed and not answer.outlook.waits:
         reason = _nothing_new(found, reason)
-    return f"Not requested: {reason}."
+    return f"Not requested{of_keys}: {reason}."
 
 
 def _nothing_new(found: Explanation, otherwise: str) -> str:
@@ -160,13 +153,13 @@ def _write_tick(page: Page, found: Explanation) -> None:
             page.line(
                 "That is long before: the sensor was off, the daemon down, or ticks are purged."
             )
-    evaluation, waiting = found.evaluation, [answer for answer in found.answers if not answer.made]
-    if evaluation is not None and waiting:
-        page.line(f"The condition, as evaluated at {format_time(evaluation.at)} and stored:")
+    waiting = [answer for answer in found.answers if not answer.made]
+    if found.evaluation and waiting:
+        page.line(f"The condition, as evaluated at {format_time(found.evaluation.at)} and stored:")
         for answer in waiting[:MOST_KEYS_SHOWN]:
             key = answer.outlook.key
             of_key = f"{key}: " if key is not None else ""
-            for true, words in lines(evaluation, key):
+            for true, words in answer.lines:
                 page.line(f"{of_key}{_TRUE[true]}  {words}", indent=2)
 
 
@@ -186,17 +179,10 @@ def _outcome(tick: TickRecord, fan_in: FanInSpec) -> str:
     return "has not ended"
 
 
-# --- for programs --------------------------------------------------------------------------------
-
-
-def _data(app: App, found: Explanation) -> Mapping[str, Any]:
-    evaluation = found.evaluation
+def _data(found: Explanation) -> Mapping[str, Any]:
     return {
-        "command": "explain",
-        "at": found.at,
-        "location": app.location_name,
         **fan_in_data(found.fan_in),
-        "requested": any(answer.made for answer in found.answers),
+        "requested": bool(found.made),
         "decided_at": found.decided_at,
         "answers": [
             {
@@ -204,16 +190,13 @@ def _data(app: App, found: Explanation) -> Mapping[str, Any]:
                 "reason": answer.reason,
                 "requested": answer.made,
                 "disagrees": answer.disagrees,
-                "evaluation": [
-                    {"true": true, "line": words}
-                    for true, words in (lines(evaluation, answer.outlook.key) if evaluation else ())
-                ],
+                "evaluation": [{"true": true, "line": words} for true, words in answer.lines],
             }
             for answer in found.answers
         ],
-        "uncounted": dict(found.uncounted),
-        "evaluated_at": evaluation and evaluation.at,
+        "uncounted": dict(found.known.uncounted),
+        "evaluated_at": found.evaluation and found.evaluation.at,
         "tick": found.tick,
-        "tick_is_near": found.near,
+        "tick_is_near": found.near is not None,
         "last_batch": found.last,
     }

@@ -12,12 +12,11 @@ import click
 
 from ..replay import recording
 from ..replay.events import Counted
-from .errors import HistoryCommand
 from .history_options import Source, history_options, progress
 from .output import plain
 
 
-@click.command("export", cls=HistoryCommand)
+@click.command()
 @history_options
 @click.option(
     "-o", "--out", metavar="FILE", default="-", help="Write to this file; by default, print."

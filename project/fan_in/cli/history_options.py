@@ -29,43 +29,37 @@ STEP = 1000
 """How many events pass between two steps of the progress bar."""
 
 
-OPTIONS = (
-    click.argument("downstream", required=False),
-    click.option(
+def history_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options for a history: the downstream or a file, and the period. The command gets
+    them as ``source``."""
+
+    @click.argument("downstream", required=False)
+    @click.option(
         "--file",
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Read the history from a file that fan-in export wrote, not from an instance.",
-    ),
-    click.option(
+    )
+    @click.option(
         "--since",
         type=SINCE,
         metavar="TIME",
         help="The beginning: a time with a zone, or how long before --until, like 7d."
         " By default 30d, or what the file has.",
-    ),
-    click.option(
+    )
+    @click.option(
         "--requested-by",
         metavar="SENSOR",
         help="Count the runs that this other sensor requested as the fan-in's own: to see what a"
         " move from that sensor would change.",
-    ),
-    click.option("--until", type=TIME, metavar="TIME", help="The end; by default now."),
-)
-
-
-def history_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options for a history: the downstream or a file, and the period. The command gets
-    them as ``source``."""
-
+    )
+    @click.option("--until", type=TIME, metavar="TIME", help="The end; by default now.")
     @pass_app
     @wraps(command)
     def with_source(app: App, *args: Any, **given: Any) -> Any:
         of_source = {f.name: given.pop(f.name) for f in fields(Source) if f.name != "app"}
         return command(*args, source=Source(app=app, **of_source), **given)
 
-    for option in reversed(OPTIONS):
-        with_source = option(with_source)
     return with_source
 
 
@@ -142,12 +136,10 @@ def progress(history: History, what: str) -> Iterator[Callable[[datetime], None]
     """Shows the progress of a long reading on a terminal; yields a function that takes the time
     reached."""
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda at: None
-        return
     begins, passed = history.begins or history.since, count(1)
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(what, total=(history.until - begins).total_seconds())
 
         def tell(at: datetime) -> None:

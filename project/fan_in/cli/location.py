@@ -1,26 +1,31 @@
 """The code location and the instance of a command, loaded without launching anything."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, wraps
 from pathlib import Path
+from typing import Any
 
 import click
 import dagster as dg
+
+# Private: what Dagster's own commands load the .env with.
+from dagster._core.secrets.env_file import get_env_var_dict
 from dagster_shared.cli import WorkspaceOpts
 
+from ..errors import FanInError
 from ..inspect.fan_ins import FanInSpec, fan_ins_of, other_copies
 from ..inspect.status import first_line
 from ..messages import those_there_are
-from .errors import NoCodeLocation, NoInstance, OtherCopy, UnknownDownstream
+from .errors import NoCodeLocation, NoInstance, OtherCopy, UnknownDownstream, in_one_line
 from .project import Project, find_project
 
 
 @dataclass(frozen=True)
 class App:
-    """What the options before the command name; each part is loaded when it is first needed.
+    """What the options name; each part is loaded when it is first needed.
 
     Args:
         options: Dagster's own options, which name the code location.
@@ -68,7 +73,7 @@ class App:
             NoCodeLocation: None is named or found.
         """
         project = find_project(self.options, self.location)
-        os.environ.update(project.environment)
+        os.environ.update(get_env_var_dict(str(project.folder)))
         return project
 
     @cached_property
@@ -91,10 +96,16 @@ class App:
 
         Raises:
             OtherCopy: Another copy of this library made them.
+            UnknownDownstream: There is none.
         """
         found = {fan_in.name: fan_in for fan_in in fan_ins_of(self.repository, self.location_name)}
         if not found and (copies := other_copies(self.repository)):
             raise OtherCopy(copies[0])
+        if not found:
+            raise UnknownDownstream(
+                f"{self.project.target_name} has no fan-in: no sensor by fan_in_sensor, and no"
+                " asset with all_upstreams_updated or the like"
+            )
         return found
 
     def fan_in(self, name: str | None) -> FanInSpec:
@@ -104,26 +115,46 @@ class App:
         Raises:
             UnknownDownstream: There is none, or more than one.
         """
-        if not self.fan_ins:
-            raise UnknownDownstream(
-                f"{self.project.target_name} has no fan-in: no sensor by fan_in_sensor, and no"
-                " asset with all_upstreams_updated or the like"
-            )
-        if name is None and len(self.fan_ins) == 1:
-            return next(iter(self.fan_ins.values()))
+        if name is not None and name in self.fan_ins:
+            return self.fan_ins[name]
+        named = [one for one in self.fan_ins.values() if name in (None, one.downstream)]
+        if len(named) == 1:
+            return named[0]
+        if name is not None and named:
+            several = ", ".join(one.name for one in named)
+            raise UnknownDownstream(f"{name} is the downstream of several: name one of {several}")
         names = {f"{one.downstream} ({one.kind})" for one in self.fan_ins.values()}
         known = those_there_are(names, like=name or "")
         if name is None:
             raise UnknownDownstream(f"name one of the downstreams: {known}")
-        if name in self.fan_ins:
-            return self.fan_ins[name]
-        found = [fan_in for fan_in in self.fan_ins.values() if fan_in.downstream == name]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            several = ", ".join(fan_in.name for fan_in in found)
-            raise UnknownDownstream(f"{name} is the downstream of several: name one of {several}")
         raise UnknownDownstream(f"{name!r} is no downstream of a fan-in here: name one of {known}")
 
 
-pass_app = click.make_pass_decorator(App)
+def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that name an instance, and one of several code locations."""
+    location = click.option(
+        "--location", metavar="NAME", help="Which code location, or the instance's name for it."
+    )
+    home = click.option(
+        *("--instance", "home"),
+        metavar="PATH",
+        help="The instance's folder; by default DAGSTER_HOME.",
+    )
+    return location(home(command))
+
+
+def pass_app(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the ``App``, and the options that may also stand before its name."""
+
+    @where_options
+    @click.pass_obj
+    @wraps(command)
+    def with_app(app: App, /, location: str | None, home: str | None, **given: Any) -> Any:
+        if location or home:
+            app = replace(app, location=location or app.location, home=home or app.home)
+        try:
+            return command(app, **given)
+        except FanInError as error:
+            raise in_one_line(error) from error
+
+    return with_app

@@ -13,7 +13,7 @@ from .check import check
 from .errors import NoCodeLocation, OtherCopy, exit_codes
 from .explain import explain
 from .export import export
-from .location import App
+from .location import App, where_options
 from .project import location_options
 from .replay import replay
 from .status import status
@@ -66,12 +66,7 @@ def _version_of(package: str) -> str:
     "fan-in", cls=Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
 )
 @location_options
-@click.option(
-    "--location", metavar="NAME", help="Which code location, or the instance's name for it."
-)
-@click.option(
-    "--instance", "home", metavar="PATH", help="The instance's folder; by default DAGSTER_HOME."
-)
+@where_options
 @click.version_option(f"{__version__} (dagster {dg.__version__})", message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context, /, location: str | None, home: str | None, **options: Any) -> None:

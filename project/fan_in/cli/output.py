@@ -15,7 +15,7 @@ from rich.text import Text
 from ..inspect.fan_ins import FanInSpec
 from ..inspect.outlook import Outlook
 from ..inspect.requests import RequestedRun
-from ..messages import count_ready, does_not_count, explain_uncounted, explain_upstream
+from ..messages import count_ready, does_not_count, explain_uncounted
 from ..rule import Completion, Uncounted, UpstreamStatus
 from ..windows import format_duration, format_time
 
@@ -36,42 +36,33 @@ class Page:
         # Characters that the output's encoding lacks are escaped: names come from users.
         with suppress(AttributeError, ValueError):
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        self._console = Console(highlight=False, emoji=False)
-
-    @property
-    def width(self) -> int:
-        """How many columns there are: 80 if there is no terminal and COLUMNS is not set."""
-        return self._console.width
+        self.console = Console(highlight=False, emoji=False)
 
     @property
     def height(self) -> int | None:
         """How many lines fit on the screen; None if there is no screen."""
-        return self._console.height if self._console.is_terminal else None
-
-    def clear(self) -> None:
-        """Clears the screen, if there is one."""
-        self._console.clear()
+        return self.console.height if self.console.is_terminal else None
 
     def gap(self) -> None:
         """Writes an empty line."""
-        self._console.print()
+        self.console.print()
 
     def line(self, text: str, *, style: str = "", indent: int = 0, hanging: int = 0) -> None:
         """Writes a line without reading markup in it; where it breaks, the rest is indented."""
         first, *others = self.broken(text, indent, hanging)
-        self._console.print(Text(" " * indent + first, style=style), soft_wrap=True)
+        self.console.print(Text(" " * indent + first, style=style), soft_wrap=True)
         for other in others:
-            self._console.print(Text(" " * (indent + hanging) + other, style=style), soft_wrap=True)
+            self.console.print(Text(" " * (indent + hanging) + other, style=style), soft_wrap=True)
 
     def broken(self, text: str, indent: int = 0, hanging: int = 0) -> list[str]:
         """Returns a line broken at this width."""
-        room = max(self.width - indent, 2 * hanging, 1)
-        lines = Text(plain(text)).wrap(self._console, room, overflow="fold")
+        room = max(self.console.width - indent, 2 * hanging, 1)
+        lines = Text(plain(text)).wrap(self.console, room, overflow="fold")
         if len(lines) == 1 or not hanging:
             return [line.plain.rstrip() for line in lines] or [""]
         first = lines[0].plain
         rest = Text(plain(text)[len(first) :].lstrip())
-        others = rest.wrap(self._console, max(room - hanging, 1), overflow="fold")
+        others = rest.wrap(self.console, max(room - hanging, 1), overflow="fold")
         return [first.rstrip(), *(line.plain.rstrip() for line in others)]
 
     def table(
@@ -95,9 +86,9 @@ class Page:
             table.add_column(head, no_wrap=True)
         for row in rows:
             table.add_row(*(Text(plain(cell)) for cell in row))
-        unbound = self._console.options.update(width=MOST_COLUMNS)
-        if indent + Measurement.get(self._console, unbound, table).maximum <= self.width:
-            self._console.print(Padding(table, (0, 0, 0, indent), expand=False))
+        unbound = self.console.options.update(width=MOST_COLUMNS)
+        if indent + Measurement.get(self.console, unbound, table).maximum <= self.console.width:
+            self.console.print(Padding(table, (0, 0, 0, indent), expand=False))
             return
         for line in lines or [_row_line(heads, row) for row in rows]:
             self.line(line, indent=indent, hanging=HANGING)
@@ -136,30 +127,26 @@ def write_upstreams(
 
 def _upstream_row(status: UpstreamStatus, outlook: Outlook, at: datetime) -> tuple[str, ...]:
     """Returns an upstream's row of the table."""
-    newest = status.newest
-    last, age = "", ""
+    last, age, newest = "", "", status.newest
     if newest is not None:
         last = _in_utc(newest.completed_at) + _how_ended(newest)
         age = format_duration(at - newest.completed_at)
-    if not status.ready or newest is None:
-        why = explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure)
-        return status.upstream, last, age, "no", why
-    until = status.ready_until
-    counts = _in_utc(until) if until else "always"
+    if not status.ready:
+        return status.upstream, last, age, "no", outlook.why(status, at)
+    yes = "yes" if status.rollup is None else f"yes, {status.rollup.there} partitions"
+    counts = _in_utc(status.ready_until) if status.ready_until else "always"
     if status.uncounted:
         counts += f"; {does_not_count(status.uncounted, words=outlook.words, at=at)}"
-    yes = "yes" if status.rollup is None else f"yes, {status.rollup.there} partitions"
     return status.upstream, last, age, yes, counts
 
 
 def _upstream_line(status: UpstreamStatus, outlook: Outlook, at: datetime) -> str:
     """Returns an upstream's line, if the table is too wide."""
-    why = explain_upstream(status, words=outlook.words, at=at, sure=outlook.sure)
+    line = f"{status.upstream}: {outlook.why(status, at)}"
     if not status.ready:
-        return f"no   {status.upstream}: {why}"
+        return f"no   {line}"
     until = status.ready_until
-    counts = f"until {format_time(until)}" if until else "always"
-    return f"yes  {status.upstream}: {why}; counts {counts}"
+    return f"yes  {line}; counts {f'until {format_time(until)}' if until else 'always'}"
 
 
 def _in_utc(time: datetime) -> str:

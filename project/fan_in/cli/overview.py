@@ -1,7 +1,6 @@
 """The state of many fan-ins on one screen: what needs attention first, then what waits."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 from ..inspect.outlook import Outlook
 from ..inspect.status import Status
@@ -22,12 +21,9 @@ def write_overview(page: Page, statuses: Sequence[Status]) -> None:
     """Writes an overview that fits the screen."""
     troubled = [one for one in statuses if one.problems]
     # A batch that is a problem is shown there, with what it waits for.
-    waiting = sorted(
-        (one for one in statuses if not one.of_batches and _first(one)),
-        key=lambda one: one.pending[0].newest,
-        reverse=True,
-    )
-    quiet = len(statuses) - len({one.fan_in.name for one in chain(troubled, waiting)})
+    waiting = [one for one in statuses if not one.of_batches and _batches(one)]
+    waiting.sort(key=lambda one: _batches(one)[0].newest, reverse=True)
+    quiet = len(statuses) - len({one.fan_in.name for one in (*troubled, *waiting)})
     need = "needs" if len(troubled) == 1 else "need"
     page.line(
         f"{len(statuses)} fan-ins: {len(troubled)} {need} attention, {len(waiting)}"
@@ -44,7 +40,7 @@ def write_overview(page: Page, statuses: Sequence[Status]) -> None:
     if waiting:
         page.gap()
         page.line("Waiting, most recent first:")
-        lines = [_waiting_line(one, page.width - 2) for one in waiting]
+        lines = [_waiting_line(one, page.console.width - 2) for one in waiting]
         _write_some(page, lines, room and room - used, "wait", indent=2)
     page.gap()
     page.line("One in full: fan-in status DOWNSTREAM; all in full: fan-in status --all.")
@@ -82,17 +78,16 @@ def _problems(troubled: Sequence[Status]) -> Iterator[str]:
         yield f"{some(names[:MOST_SHARING], ', ', more=max(more, 0))}: {problem}"
 
 
-def _first(one: Status) -> Outlook | None:
-    """Returns the most recent batch that waits."""
-    return next((outlook for outlook in one.pending if outlook.waits), None)
+def _batches(one: Status) -> Sequence[Outlook]:
+    """Returns the batches that wait, most recent first."""
+    return [outlook for outlook in one.outlooks.pending if outlook.waits]
 
 
 def _waiting_line(one: Status, width: int) -> str:
-    outlook = _first(one)
-    assert outlook is not None, one
+    outlook, *others = _batches(one)
     key = "" if outlook.key is None else f" {outlook.key}"
-    more = sum(other.waits for other in one.pending) - 1
-    after = f" (and {more} more {'key' if more == 1 else 'keys'})" if more else ""
+    keys = "key" if len(others) == 1 else "keys"
+    after = f" (and {len(others)} more {keys})" if others else ""
     before = f"{one.fan_in.name}{key}: "
     return f"{before}{_brief(outlook, width - len(before) - len(after))}{after}"
 
@@ -107,14 +102,9 @@ def _brief(outlook: Outlook, width: int) -> str:
         return outlook.let_go
     if decision.complete:
         return f"{count}, {without_count(outlook, outlook.reason)}"
-    names = [status.upstream for status in decision.missing]
-    if not names:
-        return f"{count}, waiting"
-    named = min(len(names), MOST_NAMED)
-    while named > 1 and len(_waiting_for(count, names, named)) > width:
-        named -= 1
-    return _waiting_for(count, names, named)
-
-
-def _waiting_for(count: str, names: Sequence[str], named: int) -> str:
-    return f"{count}, waiting for {some(names[:named], ', ', more=len(names) - named)}"
+    words, names = f"{count}, waiting", [status.upstream for status in decision.missing]
+    for named in range(min(len(names), MOST_NAMED), 0, -1):
+        words = f"{count}, waiting for {some(names[:named], ', ', more=len(names) - named)}"
+        if len(words) <= width:
+            break
+    return words

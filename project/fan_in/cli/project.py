@@ -17,7 +17,6 @@ import dagster as dg
 # Private: the options, the targets and the loading of Dagster's own commands.
 from dagster._cli.workspace.cli_target import workspace_opts_to_load_target
 from dagster._core.definitions.reconstruct import repository_def_from_target_def
-from dagster._core.secrets.env_file import get_env_var_dict
 from dagster._core.workspace.load_target import WorkspaceFileTarget, get_target_from_toml_data
 from dagster._grpc.utils import get_loadable_targets
 from dagster_shared.cli import (
@@ -72,11 +71,6 @@ class Project:
     def target_name(self) -> str:
         """The module, package or file."""
         return next(name for key in TARGET if (name := self.target[key]))
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """The variables in its ``.env``."""
-        return get_env_var_dict(str(self.folder))
 
     def load(self) -> dg.RepositoryDefinition:
         """Returns its definitions.

@@ -10,7 +10,7 @@ from ..replay import plot
 from ..replay.alternatives import LIKES, Alternative, parse
 from ..replay.replay import Replay
 from ..replay.report import Report, Table
-from .errors import DIVERGENCE, HistoryCommand
+from .errors import FOUND
 from .export import written
 from .history_options import Source, history_options, progress
 from .output import Page
@@ -19,7 +19,7 @@ from .times import DURATION
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command("replay", cls=HistoryCommand)
+@click.command()
 @history_options
 @click.option("--like", type=click.Choice(LIKES), help="By which rule.")
 @click.option(
@@ -140,7 +140,7 @@ def replay(
     _print(Page(), report, show)
     _draw(report, plots, html)
     if played.diverges:
-        context.exit(DIVERGENCE)
+        context.exit(FOUND)
 
 
 def _print(page: Page, report: Report, most: int) -> None:

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,9 +15,9 @@ from ..inspect.outlook import Outlook
 from ..inspect.sensors import Evaluator, daemon_problem, daemon_reported_at
 from ..inspect.status import Status, statuses_of
 from ..messages import count_ready, words_of
-from ..ticks import TickRecord
 from ..windows import format_duration, format_time
 from .as_json import fan_in_data, outlook_data, write_json
+from .errors import FOUND
 from .location import App, pass_app
 from .output import (
     MOST_KEYS_SHOWN,
@@ -29,9 +28,6 @@ from .output import (
     write_upstreams,
 )
 from .overview import write_overview
-
-ATTENTION = 1
-"""The exit code when something needs attention."""
 
 INTERRUPTED = 130
 """The exit code if Ctrl-C ends the command before it has shown anything; a shell's own."""
@@ -71,25 +67,14 @@ def status(
     if downstream is not None and in_full:
         raise click.UsageError("give DOWNSTREAM or --all: one is always shown in full")
     fan_ins = [app.fan_in(downstream)] if downstream else list(app.fan_ins.values())
-    if not fan_ins:
-        app.fan_in(None)  # Says that there is none.
     in_full = in_full or len(fan_ins) <= MOST_IN_FULL
 
     def show() -> bool:
-        look = _look(app, fan_ins)
-        if as_json:
-            write_json(_data(app, look))
-        else:
-            page = Page()
-            if watch:
-                page.clear()
-                page.line(f"{format_time(look.at)}, every {EVERY} s; Ctrl-C ends it.", style="dim")
-            _write(page, look, in_full)
-        return look.attention
+        return _show(app, fan_ins, in_full=in_full, watch=watch, as_json=as_json)
 
     attention = _watched(show) if watch else show()
     if attention is not False:
-        context.exit(ATTENTION if attention else INTERRUPTED)
+        context.exit(FOUND if attention else INTERRUPTED)
 
 
 def _watched(show: Callable[[], bool]) -> bool | None:
@@ -104,84 +89,73 @@ def _watched(show: Callable[[], bool]) -> bool | None:
     return attention
 
 
-@dataclass(frozen=True)
-class _Look:
-    """The state of the fan-ins at one time.
-
-    Args:
-        at: The time.
-        daemon_reported_at: When the sensor daemon last reported.
-        statuses: One for each fan-in.
-    """
-
-    at: datetime
-    daemon_reported_at: datetime | None
-    statuses: Sequence[Status]
-
-    @property
-    def problem(self) -> str | None:
-        return daemon_problem(self.daemon_reported_at, self.at)
-
-    @property
-    def attention(self) -> bool:
-        return bool(self.problem) or any(one.problems for one in self.statuses)
-
-
-def _look(app: App, fan_ins: Sequence[FanInSpec]) -> _Look:
+def _show(
+    app: App, fan_ins: Sequence[FanInSpec], *, in_full: bool, watch: bool, as_json: bool
+) -> bool:
+    """Shows the state of fan-ins now; returns whether it needs attention."""
     at = datetime.now(UTC)
     statuses = statuses_of(app.instance, app.repository, fan_ins, at)
-    return _Look(at, daemon_reported_at(app.instance), statuses)
-
-
-# --- for people ----------------------------------------------------------------------------------
-
-
-def _write(page: Page, look: _Look, in_full: bool) -> None:
-    if look.problem:
-        page.line(f"! {look.problem}", style="bold red", hanging=2)
+    heard_of_at = daemon_reported_at(app.instance)
+    problem = daemon_problem(heard_of_at, at)
+    attention = bool(problem) or any(one.problems for one in statuses)
+    if as_json:
+        write_json(
+            *("status", at, app.location_name),
+            daemon={"heard_of_at": heard_of_at, "problem": problem},
+            attention=attention,
+            fan_ins=[_data(one, at) for one in statuses],
+        )
+        return attention
+    page = Page()
+    if watch:
+        page.console.clear()
+        page.line(f"{format_time(at)}, every {EVERY} s; Ctrl-C ends it.", style="dim")
+    if problem:
+        page.line(f"! {problem}", style="bold red", hanging=2)
     if not in_full:
-        write_overview(page, look.statuses)
-        return
-    for number, one in enumerate(look.statuses):
-        if number or look.problem:
+        write_overview(page, statuses)
+        return attention
+    for number, one in enumerate(statuses):
+        if number or problem:
             page.gap()
-        _write_one(page, one, look.at)
+        _write(page, one, at)
+    return attention
 
 
-def _write_one(page: Page, one: Status, at: datetime) -> None:
-    fan_in = one.fan_in
+def _write(page: Page, one: Status, at: datetime) -> None:
+    fan_in, outlooks = one.fan_in, one.outlooks
     page.line(title(fan_in), style="bold")
-    page.line(_evaluator_words(one, at), indent=2)
+    page.line(_evaluator_words(one.evaluator, at), indent=2)
     for problem in one.problems:
         page.line(f"! {problem}", style="bold red", indent=2, hanging=2)
-    pending = one.pending
+    pending, last = outlooks.pending, one.requests.last()
     for outlook in pending[:MOST_KEYS_SHOWN]:
         page.gap()
         page.line(_outlook_words(outlook), indent=2)
         write_upstreams(page, outlook.decision.statuses, outlook, at)
-        made = one.last_of_key[outlook.key]
-        if made and made != one.last:
+        made = one.requests.last(outlook.key) if outlook.key else last
+        if made and made != last:
             page.line(f"last for this key: {made_words(made, at)}", indent=2)
     page.gap()
     if len(pending) > MOST_KEYS_SHOWN:
         page.line(f"and {len(pending) - MOST_KEYS_SHOWN} more keys wait: see --json", indent=2)
-    if not pending and one.outlooks:
+    if not pending and not outlooks.fault:
         page.line(f"nothing new for any {fan_in.key_tag}", indent=2)
-    for name, completion in one.outlooks.ignored.items() if one.outlooks else ():
+    for name, completion in outlooks.ignored.items():
         age = format_duration(at - completion.completed_at)
         ended = words_of(completion).completed
         page.line(f"ignored, without {fan_in.key_tag}: {name} {ended} {age} ago", indent=2)
-    for line in uncounted_lines(one.outlooks.uncounted if one.outlooks else {}, fan_in, at):
+    for line in uncounted_lines(outlooks.uncounted, fan_in, at):
         page.line(line, indent=2)
-    last = made_words(one.last, at) if one.last else "nothing requested yet"
-    page.line(f"last batch: {last}", indent=2, hanging=2)
+    words = made_words(last, at) if last else "nothing requested yet"
+    page.line(f"last batch: {words}", indent=2, hanging=2)
 
 
-def _evaluator_words(one: Status, at: datetime) -> str:
-    evaluator, last = one.evaluator, one.last_tick
+def _evaluator_words(evaluator: Evaluator, at: datetime) -> str:
     if evaluator.name is None:
         return "evaluated by no sensor"
     line = f"{evaluator.name} is {'on' if evaluator.on else 'off'}"
+    last = evaluator.last_tick
     if last is None:
         return f"{line}, has never ticked"
     outcome = {"success": "requested", "failure": "failed"}.get(last.status, last.status)
@@ -199,43 +173,23 @@ def _outlook_words(outlook: Outlook) -> str:
     return f"{of_key}{words}{'; to be requested at the next tick' if outlook.requests else ''}"
 
 
-# --- for programs --------------------------------------------------------------------------------
-
-
-def _data(app: App, look: _Look) -> Mapping[str, Any]:
-    return {
-        "command": "status",
-        "at": look.at,
-        "location": app.location_name,
-        "daemon": {"heard_of_at": look.daemon_reported_at, "problem": look.problem},
-        "attention": look.attention,
-        "fan_ins": [_one_data(one, look.at) for one in look.statuses],
-    }
-
-
-def _one_data(one: Status, at: datetime) -> Mapping[str, Any]:
+def _data(one: Status, at: datetime) -> Mapping[str, Any]:
+    outlooks, last = one.outlooks, one.requests.last()
     return {
         **fan_in_data(one.fan_in),
-        "sensor": evaluator_data(one.evaluator, one.last_tick),
-        "problems": list(one.problems),
+        "sensor": one.evaluator if one.evaluator.name else None,
+        "problems": one.problems,
         "pending": [
-            {**outlook_data(o, at), "last_batch": one.last_of_key[o.key]} for o in one.pending
+            {
+                **outlook_data(o, at),
+                "last_batch": one.requests.last(o.key) if o.key else last,
+            }
+            for o in outlooks.pending
         ],
         "ignored": [
             {"upstream": name, "run_id": c.run_id, "completed_at": c.completed_at}
-            for name, c in (one.outlooks.ignored if one.outlooks else {}).items()
+            for name, c in outlooks.ignored.items()
         ],
-        "uncounted": dict(one.outlooks.uncounted) if one.outlooks else {},
-        "last_batch": one.last,
-    }
-
-
-def evaluator_data(evaluator: Evaluator, last: TickRecord | None) -> Mapping[str, Any] | None:
-    if evaluator.name is None:
-        return None
-    return {
-        "name": evaluator.name,
-        "on": evaluator.on,
-        "interval_seconds": evaluator.interval.total_seconds(),
-        "last_tick": last,
+        "uncounted": dict(outlooks.uncounted),
+        "last_batch": last,
     }

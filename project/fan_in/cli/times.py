@@ -12,23 +12,17 @@ from ..errors import FanInError
 from .errors import NaiveTime
 
 
-class Parsed(click.ParamType):  # type: ignore[type-arg]  # Of one type in newer clicks alone.
-    """A word that a function reads.
+def _read_by(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Returns a function that tells what it cannot read in the words of ``parse``; not every
+    version of click does."""
 
-    Args:
-        name: The kind of value.
-        parse: Returns the value of a word, or raises FanInError.
-    """
-
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self.parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def read(text: str) -> Any:
         try:
-            return self.parse(value) if isinstance(value, str) else value
+            return parse(text)
         except FanInError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error)) from error
+
+    return read
 
 
 def _time(text: str) -> datetime:
@@ -54,6 +48,6 @@ def _since(text: str) -> datetime | timedelta:
         return _time(text)
 
 
-TIME = Parsed("time", _time)
-SINCE = Parsed("time", _since)
-DURATION = Parsed("duration", parse_duration)
+TIME = _read_by(_time)
+SINCE = _read_by(_since)
+DURATION = _read_by(parse_duration)

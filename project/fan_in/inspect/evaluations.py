@@ -1,12 +1,71 @@
-"""What the stored evaluation of a condition says about each of its parts."""
+"""The parts of a condition that was evaluated: now, or as Dagster stored it."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
+import dagster as dg
+
+# Private: no public name says when a schedule passes next.
+from dagster._core.definitions.declarative_automation.operands import CronTickPassedCondition
+from dagster._core.definitions.declarative_automation.operators import SinceCondition
+from dagster._utils.schedules import get_next_cron_tick
+
+from ..compat.python import UTC
 from ..condition import UpstreamsUpdated, UpstreamUpdated
-from ..evaluation_lines import LINE_CLASS
+from ..evaluation_lines import LINE_CLASS, FanInResult
 from ..evaluation_records import Evaluation
-from .outlook import written
+from ..windows import just_after
+
+Result = dg.AutomationResult[dg.AssetKey]
+
+# --- evaluated now -------------------------------------------------------------------------------
+
+
+def decided(result: Result) -> Iterator[FanInResult]:
+    """Yields the parts of a result that applied the rule to the downstream's own upstreams."""
+    if isinstance(result, FanInResult):
+        yield result
+    for child in result.child_results:
+        if child.key == result.key:
+            yield from decided(child)
+
+
+def holds(result: Result, key: str | None) -> bool:
+    """True if the result is true for a partition of the asset, or for the asset if None."""
+    if key is None:
+        return not result.true_subset.is_empty
+    return key in result.true_subset.expensively_compute_partition_keys()
+
+
+def part_not_true(result: Result, key: str | None) -> Any | None:
+    """Returns the part that a complete batch waits for; None if that is the upstreams.
+
+    If several parts must all be true, it is the first: the others were not evaluated for the key.
+    """
+    if result.condition.name != "AND" or not result.child_results:
+        return result.condition
+    first = next((child for child in result.child_results if not holds(child, key)), None)
+    if first is None:
+        return None
+    is_of_upstreams = next(decided(first), None) is not None
+    return None if is_of_upstreams and first.condition.name != "AND" else part_not_true(first, key)
+
+
+def next_cron_tick(condition: Any, at: datetime) -> datetime | None:
+    """Returns when the schedule in a part that is not true passes next, if it has one."""
+    if isinstance(condition, CronTickPassedCondition):
+        return get_next_cron_tick(
+            condition.cron_schedule, just_after(at), condition.cron_timezone
+        ).astimezone(UTC)
+    children = condition.children if condition.operator_type in ("and", "or") else []
+    if isinstance(condition, SinceCondition):
+        children = [condition.trigger_condition]
+    ticks = (next_cron_tick(child, at) for child in children)
+    return min((tick for tick in ticks if tick is not None), default=None)
+
+
+# --- as stored -----------------------------------------------------------------------------------
 
 FAN_IN_CLASSES = {UpstreamsUpdated.__name__, UpstreamUpdated.__name__}
 
@@ -54,22 +113,40 @@ def _operands(node: Any) -> Iterator[Any]:
 
 def _leaves(node: Any) -> Iterator[Any]:
     """Yields the lines of fan-ins, and the other parts."""
-    parts = node.child_evaluations
-    if parts and (
-        node.condition_snapshot.class_name in {*FAN_IN_CLASSES, LINE_CLASS}
-        or node.condition_snapshot.name == "AND"
-        or _asks_the_rule(node)
-    ):
-        for part in parts:
-            yield from _leaves(part)
-    else:
+    snapshot, parts = node.condition_snapshot, node.child_evaluations
+    is_group = snapshot.class_name == LINE_CLASS or snapshot.name == "AND"
+    if not parts or not (is_group or _asks_the_rule(node)):
         yield node
+        return
+    for part in parts:
+        yield from _leaves(part)
 
 
 def _asks_the_rule(node: Any) -> bool:
     return node.condition_snapshot.class_name in FAN_IN_CLASSES or any(
         map(_asks_the_rule, node.child_evaluations)
     )
+
+
+# --- in words ------------------------------------------------------------------------------------
+
+
+def part_words(condition: Any) -> str:
+    """Returns a part of a condition as it is written."""
+    parts = [part_words(child) for child in condition.children]
+    return written(condition.get_label(), condition.name, parts)
+
+
+def written(label: str | None, name: str, parts: Sequence[str]) -> str:
+    """Returns a condition as it is written, from its label or name and its parts."""
+    if label:
+        return label
+    match name:
+        case "NOT":
+            return f"not {parts[0]}"
+        case "AND" | "OR":
+            return f"({f' {name.lower()} '.join(parts)})"
+    return f"{name.lower()}({', '.join(parts)})" if parts else name.lower()
 
 
 def _written(node: Any) -> str:

@@ -2,21 +2,21 @@
 with what the tick did then."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
 from itertools import takewhile
 
 import dagster as dg
 
 from ..evaluation_records import Evaluation, newest_evaluation
-from ..messages import explain_besides
-from ..rule import Decision, State, Uncounted, UpstreamStatus
+from ..rule import Decision, State, UpstreamStatus
 from ..ticks import LONGEST_EVALUATION, TickRecord
 from ..windows import format_duration
-from .evaluations import not_true
+from .evaluations import lines, not_true
 from .fan_ins import FanInSpec
-from .outlook import Outlook, Outlooks, outlook
-from .requests import RequestedRun, requests_in, requests_of
+from .outlook import Outlook, OutlookReader, Outlooks
+from .requests import RequestedRun, Requests
 from .sensors import Evaluators
 
 
@@ -25,21 +25,22 @@ class Answer:
     """What happened for one key of a fan-in at a time.
 
     Args:
-        outlook: The rule's decision on what was known then.
+        outlook: The rule's decision on what was known then, with the other parts of the condition
+            that were not true, as stored.
+        reason: Why it was not requested, or what the rule says about a request.
         made: The run that was requested; None if none was.
-        failed: The error of the tick, if it failed.
-        besides: Other parts of the condition that were not true then, as stored.
+        failed: Whether the tick failed.
         disagrees: A note that the rule decides differently from the tick, and the possible reason.
-        unseen: True if no tick had seen it: no tick of that time is stored, or the tick came before
-            it.
+        lines: The parts of the stored evaluation: whether each was true (None if it was not asked),
+            and its text.
     """
 
     outlook: Outlook
+    reason: str
     made: RequestedRun | None = None
-    failed: str | None = None
-    besides: tuple[str, ...] = ()
+    failed: bool = False
     disagrees: str | None = None
-    unseen: bool = False
+    lines: Sequence[tuple[bool | None, str]] = ()
 
     @property
     def statuses(self) -> tuple[UpstreamStatus, ...]:
@@ -52,55 +53,9 @@ class Answer:
             )
         return tuple(known.values())
 
-    @property
-    def reason(self) -> str:
-        """Why it was not requested, or what the rule says about a request."""
-        reason = self.outlook.reason
-        if self.made or not self.outlook.requests:
-            pass
-        elif self.besides:
-            reason = explain_besides(self.outlook.decision, self.besides)
-        elif self.unseen:
-            reason += ", but no tick had seen it"
-        return f"the tick failed: {self.failed}; {reason}" if self.failed else reason
 
-
-@dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Why a fan-in requested its downstream, or did not.
-
-    Args:
-        fan_in: The fan-in.
-        at: The time that was asked for.
-        decided_at: The time of what is explained: that of the requests, if there were any.
-        tick: The newest tick that had begun by then.
-        near: Whether that tick is of the time asked for, and not long before.
-        evaluation: The newest stored evaluation of the condition.
-        answers: One for each key.
-        last: The last request before.
-        uncounted: For each upstream, its newest completion of any key that ``counts`` leaves out.
-    """
-
-    fan_in: FanInSpec
-    at: datetime
-    decided_at: datetime
-    tick: TickRecord | None
-    near: bool
-    evaluation: Evaluation | None
-    answers: Sequence[Answer]
-    last: RequestedRun | None
-    uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
-
-
-def explain_at(
-    instance: dg.DagsterInstance,
-    repository: dg.RepositoryDefinition,
-    fan_in: FanInSpec,
-    at: datetime,
-    key: str | None = None,
-) -> Explanation | None:
-    """Returns why a fan-in requested its downstream at a time, or did not; None if nothing is
-    stored from that time or before.
+    """Why a fan-in requested its downstream at a time, or did not.
 
     Args:
         instance: Whose storages are read.
@@ -109,122 +64,140 @@ def explain_at(
         at: The time.
         key: Only this key; None for all keys with a completion that counted.
     """
-    evaluator = Evaluators(instance, repository).of(fan_in)
-    tick = next(iter(evaluator.ticks(until=at, limit=1)), None)
-    reach = max(2 * evaluator.interval, LONGEST_EVALUATION)
-    near = tick if tick is not None and at - tick.at <= reach else None
-    made = _made_at(instance, fan_in, at, key, reach, near)
-    decided_at = max((one.at for one in made.values()), default=at)
 
-    def known_at(time: datetime) -> Outlooks:
-        sensor = evaluator.definition
-        found = outlook(instance, repository, fan_in, sensor, None, now=at, at=time)
-        return found if key is None else found.of_key(key)
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        repository: dg.RepositoryDefinition,
+        fan_in: FanInSpec,
+        at: datetime,
+        key: str | None = None,
+    ) -> None:
+        self.fan_in, self.at, self.key = fan_in, at, key
+        self._instance, self._repository = instance, repository
+        self._requests = Requests(instance, fan_in)
+        self._evaluator = Evaluators(instance, repository).of(fan_in)
+        self._reach = max(2 * self._evaluator.interval, LONGEST_EVALUATION)
 
-    known = known_at(decided_at)
-    outlooks = _with_requested(known.by_key, made, fan_in)
-    before = requests_of(instance, fan_in, key=key, until=at)
-    run_ids = {one.run_id for one in made.values()}
-    last = next((one for one in before if one.run_id not in run_ids), None)
-    seen = any(s.newest for o in outlooks.values() for s in o.decision.statuses)
-    completed = seen or bool(known.uncounted)
-    if not (made or last or tick or completed):
-        return None
-    evaluation = None
-    if fan_in.kind == "condition":
-        evaluation = newest_evaluation(instance, fan_in.asset_key, decided_at)
-    # It is stored only when something changed, so it holds for this time if the sensor ticked then.
-    told = evaluation if near and near.status != "failure" else None
-    answers = [
-        _answer(outlooks[of], made.get(of), told)
-        for of in outlooks
-        if of is None or of == key or of in made or outlooks[of].decision.has_begun
-    ]
-    if not made:
-        at_tick = known_at(near.at).by_key if near else {}
-        answers = [_compared(a, at_tick.get(a.outlook.key), near) for a in answers]
-    return Explanation(
-        fan_in=fan_in,
-        at=at,
-        decided_at=decided_at,
-        tick=tick,
-        near=near is not None,
-        evaluation=evaluation,
-        answers=answers,
-        last=last,
-        uncounted=known.uncounted,
-    )
+    @cached_property
+    def tick(self) -> TickRecord | None:
+        """The newest tick that had begun by then."""
+        return next(iter(self._evaluator.ticks(until=self.at, limit=1)), None)
 
+    @property
+    def near(self) -> TickRecord | None:
+        """That tick, if it is of the time asked for, and not long before."""
+        return self.tick if self.tick and self.at - self.tick.at <= self._reach else None
 
-def _made_at(
-    instance: dg.DagsterInstance,
-    fan_in: FanInSpec,
-    at: datetime,
-    key: str | None,
-    reach: timedelta,
-    tick: TickRecord | None,
-) -> Mapping[str | None, RequestedRun]:
-    """Returns what was requested at a time: by the tick, or, if no tick of the time is stored,
-    shortly before."""
-    # A tick decides a little after it began.
-    until = at if tick is None else at + LONGEST_EVALUATION
-    recent = takewhile(
-        lambda one: one.at > at - reach, requests_of(instance, fan_in, key=key, until=until)
-    )
-    made: dict[str | None, RequestedRun] = {}
-    runs = set() if tick is None else {*tick.run_ids, *tick.reserved}
-    for one in recent:
-        # The runs of a backfill are not the tick's own.
-        of_tick = one.evaluation_id is not None and tick and one.evaluation_id == tick.evaluation_id
-        if tick is None or one.run_id in runs or of_tick:
-            made.setdefault(one.key, one)
-    # A tick that continues an earlier one has its runs, which were decided long before.
-    for one in requests_in(instance, fan_in, runs - {one.run_id for one in made.values()}):
-        if key is None or one.key == key:
-            made.setdefault(one.key, one)
-    return made
+    @cached_property
+    def made(self) -> Mapping[str | None, RequestedRun]:
+        """What was requested, by key: by the tick, or, if no tick of the time is stored, shortly
+        before."""
+        tick = self.near
+        # A tick decides a little after it began.
+        until = self.at if tick is None else self.at + LONGEST_EVALUATION
+        made: dict[str | None, RequestedRun] = {}
+        runs = set() if tick is None else {*tick.run_ids, *tick.reserved}
+        recent = self._requests.newest(self.key, until)
+        for one in takewhile(lambda one: one.at > self.at - self._reach, recent):
+            # The runs of a backfill are not the tick's own.
+            evaluation_id = tick and tick.evaluation_id
+            of_tick = one.evaluation_id is not None and one.evaluation_id == evaluation_id
+            if tick is None or one.run_id in runs or of_tick:
+                made.setdefault(one.key, one)
+        # A tick that continues an earlier one has its runs, which were decided long before.
+        for one in self._requests.among(runs - {one.run_id for one in made.values()}):
+            if self.key in (None, one.key):
+                made.setdefault(one.key, one)
+        return made
 
+    @property
+    def decided_at(self) -> datetime:
+        """The time of what is explained: that of the requests, if there were any."""
+        return max((one.at for one in self.made.values()), default=self.at)
 
-def _with_requested(
-    outlooks: Mapping[str | None, Outlook],
-    made: Mapping[str | None, RequestedRun],
-    fan_in: FanInSpec,
-) -> Mapping[str | None, Outlook]:
-    """Returns the outlooks, and one for each requested key about which nothing else is stored."""
-    requested = {
-        key: Outlook(decision=Decision(at=one.at, statuses=(), key=key), words=fan_in.words)
-        for key, one in made.items()
-        if key not in outlooks
-    }
-    return {**outlooks, **requested}
+    @cached_property
+    def last(self) -> RequestedRun | None:
+        """The last request before."""
+        run_ids = {one.run_id for one in self.made.values()}
+        before = self._requests.newest(self.key, self.at)
+        return next((one for one in before if one.run_id not in run_ids), None)
 
+    @cached_property
+    def known(self) -> Outlooks:
+        """What the rule decides on what was known then."""
+        return self._known_at(self.decided_at)
 
-def _answer(known: Outlook, made: RequestedRun | None, evaluation: Evaluation | None) -> Answer:
-    if made is None:
-        besides = not_true(evaluation, known.key) if evaluation else ()
-        return Answer(outlook=known, besides=tuple(besides))
-    disagrees = None
-    if known.decision.statuses and not known.decision.complete:
-        disagrees = (
-            f"on what is stored now the rule would have waited ({known.reason}): the store or the"
-            " definition has changed since"
+    def _known_at(self, time: datetime) -> Outlooks:
+        reader = OutlookReader(self._instance, self._repository, time, earlier=True)
+        return reader.of(self.fan_in, self._evaluator.definition, None).of_key(self.key)
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing is stored from that time or before."""
+        outlooks = self.known.by_key.values()
+        completed = any(s.newest for one in outlooks for s in one.decision.statuses)
+        return not (self.made or self.last or self.tick or completed or self.known.uncounted)
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        """The newest stored evaluation of the condition."""
+        if self.fan_in.kind == "sensor":
+            return None
+        return newest_evaluation(self._instance, self.fan_in.asset_key, self.decided_at)
+
+    @cached_property
+    def answers(self) -> Sequence[Answer]:
+        """One for each key."""
+        known, near = self.known.by_key, self.near
+        requested_alone = [  # Nothing else is stored about these keys.
+            Outlook(decision=Decision(at=one.at, statuses=(), key=of), words=self.fan_in.words)
+            for of, one in self.made.items()
+            if of not in known
+        ]
+        answers = [
+            self._answer(one)
+            for one in (*known.values(), *requested_alone)
+            if one.key in (None, self.key, *self.made) or one.decision.has_begun
+        ]
+        if self.made:
+            return answers
+        at_tick = self._known_at(near.at).by_key if near else {}
+        return [_compared(answer, at_tick.get(answer.outlook.key), near) for answer in answers]
+
+    def _answer(self, known: Outlook) -> Answer:
+        made, evaluation = self.made.get(known.key), self.evaluation
+        told = lines(evaluation, known.key) if evaluation else ()
+        disagrees = None
+        if made is None:
+            # An evaluation is stored only when something changed, so the newest one holds for this
+            # time if the sensor ticked then.
+            if evaluation and self.near and self.near.status != "failure":
+                known = replace(known, besides=tuple(not_true(evaluation, known.key)))
+        elif known.decision.statuses and not known.decision.complete:
+            disagrees = (
+                f"on what is stored now the rule would have waited ({known.reason}): the store or"
+                " the definition has changed since"
+            )
+        return Answer(
+            outlook=known, reason=known.reason, made=made, disagrees=disagrees, lines=told
         )
-    return Answer(outlook=known, made=made, disagrees=disagrees)
 
 
 def _compared(answer: Answer, at_tick: Outlook | None, tick: TickRecord | None) -> Answer:
     """Returns the answer, compared with what the tick of that time did, if there was one."""
-    if tick is None or at_tick is None or not at_tick.requests or answer.besides:
-        failed = tick.error if tick is not None else None
-        return replace(answer, failed=failed, unseen=at_tick is None or not at_tick.requests)
-    if tick.status != "skipped":
-        return replace(answer, failed=tick.error)
-    newest = max(s.newest.completed_at for s in at_tick.decision.ready if s.newest)
-    return replace(
-        answer,
-        disagrees=(
+    outlook, reason, disagrees = answer.outlook, answer.reason, None
+    if at_tick is None or not at_tick.requests:
+        if outlook.requests and not outlook.besides:
+            reason += ", but no tick had seen it"
+    elif tick is not None and tick.status == "skipped" and not outlook.besides:
+        newest = max(s.newest.completed_at for s in at_tick.decision.ready if s.newest)
+        disagrees = (
             "on what is stored now the rule would have requested it at this tick: its last"
             f" completion, {format_duration(tick.at - newest)} before the tick, may have become"
             " visible after it, or the store or the definition has changed since"
-        ),
-    )
+        )
+    error = tick and tick.error
+    if error:
+        reason = f"the tick failed: {error}; {reason}"
+    return replace(answer, reason=reason, failed=bool(error), disagrees=disagrees)

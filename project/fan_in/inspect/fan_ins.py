@@ -1,6 +1,6 @@
 """The fan-ins of a code location, each as one plain description, whatever its form."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -15,21 +15,20 @@ from ..condition import (
     UpstreamsUpdated,
     UpstreamUpdated,
 )
+from ..location import Location
 from ..messages import ASSET_WORDS, RUN_WORDS, Words
+from ..named_upstreams import NamesUpstreams, named_upstreams
 from ..partition_maps import are_times
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..run_reader import PARTITION_TAG, Home, Upstream
 from ..sensor import FanInSensor, fan_in_of
 from ..terms import Terms, rolled_up
-from ..windows import ONE_DAY, Within, longest_window
+from ..windows import Window, Within, longest_window
 
 Kind = Literal["sensor", "condition"]
 
 IN_PROGRESS = dg.AutomationCondition.in_progress()
 UPSTREAM_IN_PROGRESS = dg.AutomationCondition.any_deps_match(IN_PROGRESS)
-
-ONCE = ("counts", "no_sooner_than", "not_before", "missing_at_most", "deadline", "otherwise")
-"""The terms of which the first in a condition stands for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +98,10 @@ def fan_ins_of(repository: dg.RepositoryDefinition, location: str | None) -> Ite
     """Yields the fan-ins of a code location: its sensors' by name, then its assets' by key."""
     home = None if location is None else (location, repository.name)
     for sensor in sorted(repository.sensor_defs, key=lambda sensor: sensor.name):
-        fan_in = fan_in_of(sensor)
-        if fan_in is not None:
+        if (fan_in := fan_in_of(sensor)) is not None:
             yield replace(_of_sensor(repository, fan_in), home=home, definition=sensor)
-    for key, condition in sorted(_conditions(repository).items()):
-        if _holds_fan_in(condition):
+    for key, condition in sorted(Location(repository).fan_ins.items()):
+        if _asks_for_upstreams(condition, any):
             yield replace(_of_condition(repository, key, condition), home=home)
 
 
@@ -115,30 +113,16 @@ def other_copies(repository: dg.RepositoryDefinition) -> Sequence[str]:
         for child in condition.children:
             yield from walk(child)
 
+    location = Location(repository)
+    nodes = map(location.graph.get, location.graph.get_all_asset_keys())
+    conditions = [
+        *(node.automation_condition for node in nodes),
+        *(sensor.default_condition for sensor in location.sensors),
+    ]
     makers = [getattr(sensor._raw_fn, "__self__", None) for sensor in repository.sensor_defs]
-    for condition in _conditions(repository).values():
-        makers += walk(condition)
+    makers += [part for one in conditions if one is not None for part in walk(one)]
     packages = {name for maker in makers if (name := getattr(maker, "fan_in_library", None))}
     return sorted(packages - {FanInSensor.fan_in_library})
-
-
-def _conditions(
-    repository: dg.RepositoryDefinition,
-) -> Mapping[dg.AssetKey, dg.AutomationCondition[Any]]:
-    """Returns the condition of each asset: its own or, for an asset with upstreams, the default one
-    of a sensor."""
-    graph = repository.asset_graph
-    conditions = {
-        key: condition
-        for key in graph.get_all_asset_keys()
-        if (condition := graph.get(key).automation_condition) is not None
-    }
-    for sensor in sorted(repository.sensor_defs, key=lambda sensor: sensor.name):
-        if isinstance(sensor, dg.AutomationConditionSensorDefinition) and sensor.default_condition:
-            for key in sensor.asset_selection.resolve(graph):
-                if graph.get(key).parent_keys:
-                    conditions.setdefault(key, sensor.default_condition)
-    return conditions
 
 
 # --- sensors -------------------------------------------------------------------------------------
@@ -190,36 +174,55 @@ def _assets_of(repository: dg.RepositoryDefinition, job_name: str) -> set[dg.Ass
 # --- conditions ----------------------------------------------------------------------------------
 
 
-def _holds_fan_in(condition: Any) -> bool:
+def _asks_for_upstreams(condition: Any, enough: Callable[[Iterable[bool]], bool]) -> bool:
+    """True if the operands of a condition are about upstreams: all or any, as ``enough`` says."""
     if isinstance(condition, UpstreamsUpdated | UpstreamUpdated):
         return True
     boolean = condition.operator_type in ("and", "or", "not")
-    return boolean and any(map(_holds_fan_in, condition.children))
+    return boolean and enough(_asks_for_upstreams(child, enough) for child in condition.children)
 
 
 def _of_condition(
     repository: dg.RepositoryDefinition, key: dg.AssetKey, condition: dg.AutomationCondition[Any]
 ) -> FanInSpec:
-    graph = repository.asset_graph
-    parser = ConditionParser(graph, key)
-    when = [part for part in map(parser.part, _operands(condition)) if part is not None]
-    plain = not when or (len(when) == 1 and when[0] == AllOf(tuple(map(Needs, parser.upstreams))))
+    graph: Any = repository.asset_graph
+    parts = _operands(condition)
+    settled = [part for part in parts if isinstance(part, UpstreamsSettled)]
+    waits = [p for p in parts if p == ~IN_PROGRESS or _is_not(p, DownstreamRunning)]
+    idle = [p for p in parts if p == ~UPSTREAM_IN_PROGRESS or _is_not(p, UpstreamsRunning)]
+    about_upstreams = [part for part in parts if _asks_for_upstreams(part, all)]
+    others = [p for p in parts if p not in (*settled, *waits, *idle, *about_upstreams)]
+    asked = [part for one in about_upstreams for part, _ in named_upstreams(graph, key, one)]
+    of_all = [part for part in asked if isinstance(part, UpstreamsUpdated)]
+    quiet = [one.quiet for one in settled] + [one.settle for one in of_all if one.settle]
+    windows, longer = _windows(graph, key, asked)
+    within: Within = windows
+    if windows and all(window == next(iter(windows.values())) for window in windows.values()):
+        within = next(iter(windows.values()))
+    when = [_requirement(graph, key, part) for part in about_upstreams]
+    plain = not when or when == [AllOf(tuple(map(Needs, windows)))]
     by_key = graph.get(key).is_partitioned
-    jobs = _jobs_of(repository, parser.upstreams)
+    jobs = _jobs_of(repository, list(windows))
     return FanInSpec(
         name=key.to_user_string(),
         kind="condition",
         downstream=key.to_user_string(),
         rule=Rule(
-            **parser.once,
-            upstreams=tuple(parser.upstreams),
-            within=parser.within,
+            # The first part that gives one of these terms stands for all.
+            **{name: getattr(one, name) for one in reversed(of_all) for name in one.once},
+            upstreams=tuple(windows),
+            within=within,
             when=None if plain else when[0] if len(when) == 1 else AllOf(tuple(when)),
-            settle=parser.settle,
-            rollup=frozenset(parser.rollup),
-            count=parser.count,
-            overlap=parser.overlap,
-            idle=parser.idle,
+            settle=max(quiet, default=None),
+            rollup=frozenset(_names(k for one in of_all for k in one.rolled_up(graph, key))),
+            count={
+                name: count
+                for one in of_all
+                for name, count in one.count
+                if name in _names(one.upstreams(graph, key))
+            },
+            overlap=not waits and not any(one.wait_while_running for one in of_all),
+            idle=bool(idle) or any(one.wait_while_upstreams_run for one in of_all),
             by_key=by_key,
             manual_runs="consume",
         ),
@@ -227,108 +230,60 @@ def _of_condition(
         partitions=_of_time(graph.get(key).partitions_def),
         jobs={name: Upstream(job_name=name) for name in jobs},
         assets=jobs,
-        others=tuple(parser.others),
+        others=(*(part.get_label() or part.name for part in others), *longer),
         definition=condition,
     )
 
 
-def _operands(condition: dg.AutomationCondition[Any]) -> Sequence[dg.AutomationCondition[Any]]:
+def _operands(condition: dg.AutomationCondition[Any]) -> Sequence[Any]:
     """Returns the parts that must all be true."""
     if condition.operator_type != "and" or isinstance(condition, UpstreamsUpdated):
         return [condition]
     return [part for child in condition.children for part in _operands(child)]
 
 
-class ConditionParser:
-    """Parses the parts of an asset's condition, and collects those that are not about upstreams."""
-
-    def __init__(self, graph: Any, key: dg.AssetKey) -> None:
-        self.graph = graph
-        self.key = key
-        self.windows: dict[str, Any] = {}
-        self.settle: timedelta | None = None
-        self.once: dict[str, Any] = dict.fromkeys(ONCE)
-        self.rollup: set[str] = set()
-        self.count: dict[str, int] = {}
-        self.overlap = True
-        self.idle = False
-        self.others: list[str] = []
-
-    @property
-    def upstreams(self) -> Sequence[str]:
-        return sorted(self.windows)
-
-    @property
-    def within(self) -> Within:
-        windows = list(self.windows.values())
-        same = all(window == windows[0] for window in windows)
-        return windows[0] if same and windows else dict(self.windows)
-
-    def part(self, condition: Any) -> Requirement | None:
-        """Returns one of the parts as a requirement, or None if it is something else."""
-        if isinstance(condition, UpstreamsSettled):
-            self.settle = max(self.settle or condition.quiet, condition.quiet)
-        elif condition == ~IN_PROGRESS or _is_not(condition, DownstreamRunning):
-            self.overlap = False
-        elif condition == ~UPSTREAM_IN_PROGRESS or _is_not(condition, UpstreamsRunning):
-            self.idle = True
-        elif _is_requirement(condition):
-            return self._requirement(condition)
-        else:
-            self.others.append(condition.get_label() or condition.name)
-        return None
-
-    def _requirement(self, condition: Any) -> Requirement:
-        if isinstance(condition, UpstreamUpdated):
-            name = condition.key.to_user_string()
-            self._window(name, condition.within)
-            return Needs(name)
-        if isinstance(condition, UpstreamsUpdated):
-            self.overlap = self.overlap and not condition.wait_while_running
-            self.idle = self.idle or condition.wait_while_upstreams_run
-            self.once = {n: known or getattr(condition, n) for n, known in self.once.items()}
-            if condition.settle is not None:
-                self.settle = max(self.settle or condition.settle, condition.settle)
-            of_condition = condition.rolled_up(self.graph, self.key)
-            self.rollup |= {key.to_user_string() for key in of_condition}
-            within = dict(condition.within) if isinstance(condition.within, tuple) else None
-            upstreams = condition.upstreams(self.graph, self.key)
-            names = [key.to_user_string() for key in upstreams]
-            self.count |= {name: count for name, count in condition.count if name in names}
-            for name in names:
-                self._window(name, within.get(name, ONE_DAY) if within else condition.within)
-            if condition.at_least is not None:
-                return AtLeast(tuple(map(Needs, names)), condition.at_least)
-            needed = [key for key in upstreams if key not in condition.optional]
-            return AllOf(tuple(Needs(key.to_user_string()) for key in needed))
-        parts = tuple(map(self._requirement, condition.children))
-        if condition.operator_type == "not":
-            return Not(parts[0])
-        return AllOf(parts) if condition.operator_type == "and" else AnyOf(parts)
-
-    def _window(self, name: str, window: Any) -> None:
-        known = self.windows.setdefault(name, window)
+def _windows(
+    graph: Any, key: dg.AssetKey, asked: Iterable[NamesUpstreams]
+) -> tuple[Mapping[str, Window], Sequence[str]]:
+    """Returns the window of each upstream, by name; and what of the conditions is left out, since
+    usually all must be true: then the shorter of two windows decides."""
+    windows: dict[str, Window] = {}
+    longer: list[str] = []
+    for upstream, (window,) in (w for part in asked for w in part.windows(graph, key).items()):
+        name = upstream.to_user_string()
+        known = windows.setdefault(name, window)
         if known != window:
-            # Usually all parts with the upstream must be true: then the shorter window decides.
-            self.windows[name] = min(known, window, key=_length)
-            self.others.append(f"the longer of two windows of {name}")
+            windows[name] = min(known, window, key=_length)
+            longer.append(f"the longer of two windows of {name}")
+    return dict(sorted(windows.items())), longer
 
 
-def _length(window: Any) -> timedelta:
+def _length(window: Window) -> timedelta:
     return longest_window([window]) or timedelta.max
+
+
+def _requirement(graph: Any, key: dg.AssetKey, condition: Any) -> Requirement:
+    if isinstance(condition, UpstreamUpdated):
+        return Needs(condition.key.to_user_string())
+    if isinstance(condition, UpstreamsUpdated):
+        upstreams = condition.upstreams(graph, key)
+        if condition.at_least is not None:
+            return AtLeast(tuple(map(Needs, _names(upstreams))), condition.at_least)
+        needed = [upstream for upstream in upstreams if upstream not in condition.optional]
+        return AllOf(tuple(map(Needs, _names(needed))))
+    parts = tuple(_requirement(graph, key, child) for child in condition.children)
+    if condition.operator_type == "not":
+        return Not(parts[0])
+    return AllOf(parts) if condition.operator_type == "and" else AnyOf(parts)
+
+
+def _names(keys: Iterable[dg.AssetKey]) -> Sequence[str]:
+    return [key.to_user_string() for key in keys]
 
 
 def _is_not(condition: Any, kind: type) -> bool:
     """True if a condition is the negation of one of a kind."""
     return condition.operator_type == "not" and isinstance(condition.children[0], kind)
-
-
-def _is_requirement(condition: Any) -> bool:
-    """True if a condition has only upstreams."""
-    if isinstance(condition, UpstreamsUpdated | UpstreamUpdated):
-        return True
-    boolean = condition.operator_type in ("and", "or", "not")
-    return boolean and all(map(_is_requirement, condition.children))
 
 
 def _jobs_of(

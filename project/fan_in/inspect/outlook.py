@@ -5,26 +5,38 @@ What was deleted since is not seen, and the definitions are today's.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
-# Private: no public name says when a schedule passes next.
-from dagster._core.definitions.declarative_automation.operands import CronTickPassedCondition
-from dagster._core.definitions.declarative_automation.operators import SinceCondition
-from dagster._utils.schedules import get_next_cron_tick
+# Private: Dagster's public evaluation takes no loaded code location and no stored cursor. These
+# are the evaluator itself, and how the sensor daemon stores its cursor.
+from dagster._core.definitions.declarative_automation.automation_condition_evaluator import (
+    AutomationConditionEvaluator,
+)
+from dagster._daemon.asset_daemon import asset_daemon_cursor_from_instigator_serialized_cursor
 
-from ..compat.python import UTC
-from ..evaluation_lines import FanInResult
-from ..messages import Words, count_ready, explain, explain_besides, explain_let_go
+from ..location import AutomationSensor
+from ..messages import (
+    Words,
+    count_ready,
+    explain,
+    explain_besides,
+    explain_let_go,
+    explain_upstream,
+)
 from ..rule import Completion, Decision, Uncounted, UpstreamStatus
 from ..sensor import fan_in_of
-from ..windows import format_time, just_after
-from .condition_results import ConditionResults
+from ..windows import format_time
+from .evaluations import Result, decided, holds, next_cron_tick, part_not_true, part_words
 from .fan_ins import FanInSpec
+
+_quiet = logging.getLogger(__name__)
+_quiet.setLevel(logging.CRITICAL)
+"""Takes the log lines of an evaluation, which are of no use here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +71,10 @@ class Outlook:
         if self.besides and self.decision.fires:
             return explain_besides(self.decision, self.besides)
         return explain(self.decision, words=self.words, sure=self.sure)
+
+    def why(self, status: UpstreamStatus, at: datetime) -> str:
+        """Returns why an upstream counts or not, with ages at a time."""
+        return explain_upstream(status, words=self.words, at=at, sure=self.sure)
 
     @property
     def let_go(self) -> str:
@@ -102,174 +118,207 @@ class Outlooks:
         uncounted: For each upstream, its newest completion of any key that ``counts`` leaves out.
         lost: On the declarative path, the launch of each key's newest request, if that never
             started and stays used.
+        fault: Why it cannot be evaluated, if it cannot.
     """
 
     by_key: Mapping[str | None, Outlook]
     ignored: Mapping[str, Completion] = field(default_factory=dict)
     uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
     lost: Mapping[str | None, str] = field(default_factory=dict)
+    fault: str | None = None
 
-    def of_key(self, key: str) -> "Outlooks":
-        """Returns the outlook of one key."""
+    def of_key(self, key: str | None) -> "Outlooks":
+        """Returns the outlook of one key; all if that is None."""
+        if key is None:
+            return self
         of = {name: one for name, one in self.uncounted.items() if one.completion.key == key}
-        by_key: dict[str | None, Outlook] = {o.key: o for o in self.by_key.values() if o.key == key}
+        by_key: Mapping[str | None, Outlook]
+        by_key = {one: outlook for one, outlook in self.by_key.items() if one == key}
         return replace(self, by_key=by_key, uncounted=of)
 
+    @property
     def pending(self) -> Sequence[Outlook]:
-        """Returns the keys with something that counts, waits, or was let go within the last day,
+        """The keys with something that counts, waits, or was let go within the last day,
         most recent first; without keys, the only outlook."""
         waiting = [o for key, o in self.by_key.items() if key is None or o.waits]
         return sorted(waiting, key=lambda outlook: outlook.newest, reverse=True)
 
 
-def outlook(
-    instance: dg.DagsterInstance,
-    repository: dg.RepositoryDefinition,
-    fan_in: FanInSpec,
-    sensor: dg.SensorDefinition | None,
-    cursor: str | None,
-    *,
-    now: datetime,
-    at: datetime | None = None,
-    results: ConditionResults | None = None,
-) -> Outlooks:
-    """Returns what a fan-in would decide.
+class OutlookReader:
+    """Reads what the fan-ins of a code location would decide at one time.
 
     Args:
-        instance: The instance.
+        instance: Whose storages are read.
         repository: The definitions.
-        fan_in: The fan-in.
-        sensor: The sensor that evaluates it; None for a condition that none evaluates.
-        cursor: The sensor's stored cursor.
-        now: The time.
-        at: An earlier time, to decide on what was known then, without a cursor; None for now.
-        results: The results of conditions now, to be shared by several fan-ins.
+        at: The time.
+        earlier: Whether to decide on what was known at that time, and not on all that is known.
     """
-    known = None if at else cursor
-    if at or not results:
-        results = ConditionResults(instance, repository, at or now)
-    asked = _Asked(instance, repository, fan_in, sensor, known, at or now, at, results)
-    return asked.of_sensor() if fan_in.kind == "sensor" else asked.of_condition()
 
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        repository: dg.RepositoryDefinition,
+        at: datetime,
+        *,
+        earlier: bool = False,
+    ) -> None:
+        self.instance = instance
+        self.repository = repository
+        self.at = at
+        self.until = at if earlier else None
+        self._results: dict[Any, Mapping[Any, Result] | Exception] = {}
 
-@dataclass(frozen=True)
-class _Asked:
-    """One question: the arguments of ``outlook``, with the time of the evaluation."""
+    def of(
+        self, fan_in: FanInSpec, sensor: dg.SensorDefinition | None, cursor: str | None
+    ) -> Outlooks:
+        """Returns what a fan-in would decide.
 
-    instance: dg.DagsterInstance
-    repository: dg.RepositoryDefinition
-    fan_in: FanInSpec
-    sensor: dg.SensorDefinition | None
-    cursor: str | None
-    at: datetime
-    until: datetime | None
-    results: ConditionResults
+        Args:
+            fan_in: The fan-in.
+            sensor: The sensor that evaluates it; None for a condition that none evaluates.
+            cursor: The sensor's stored cursor; None for an earlier time.
+        """
+        if fan_in.kind == "sensor":
+            return self._of_sensor(fan_in, cursor)
+        root = self._result(fan_in.asset_key, sensor, cursor)
+        with dg.partition_loading_context(self.at, self.instance):
+            return self._of_condition(fan_in, root)
 
-    # --- sensors ---------------------------------------------------------------------------------
-
-    def of_sensor(self) -> Outlooks:
-        sensor = fan_in_of(self.fan_in.definition)
-        assert sensor is not None, self.fan_in
+    def _of_sensor(self, fan_in: FanInSpec, cursor: str | None) -> Outlooks:
+        sensor = fan_in_of(fan_in.definition)
+        assert sensor is not None, fan_in
         context = dg.build_sensor_context(
             instance=self.instance,
-            cursor=self.cursor,
+            cursor=cursor,
             repository_name=self.repository.name,
             repository_def=self.repository,
-            sensor_name=self.fan_in.name,
+            sensor_name=fan_in.name,
         )
         context.log.setLevel(logging.CRITICAL)
-        preview = sensor.read(context, self.at, self.fan_in.home, self.until)
-        found = {key: self._of(decision) for key, decision in preview.decisions.items()}
-        return Outlooks(by_key=found, ignored=preview.ignored, uncounted=preview.uncounted)
+        preview = sensor.read(context, self.at, fan_in.home, self.until)
+        return Outlooks(
+            by_key={key: self._as_decided(fan_in, d) for key, d in preview.decisions.items()},
+            ignored=preview.ignored,
+            uncounted=preview.uncounted,
+        )
 
-    def _of(self, decision: Decision) -> Outlook:
+    def _as_decided(self, fan_in: FanInSpec, decision: Decision) -> Outlook:
         return Outlook(
             decision=decision,
-            words=self.fan_in.words,
-            sure=decision.key is None and not (self.until and self.fan_in.kind == "condition"),
+            words=fan_in.words,
+            sure=decision.key is None and self._is_sure(fan_in),
             requests=decision.fires,
         )
 
+    def _is_sure(self, fan_in: FanInSpec) -> bool:
+        """True if what is older than the windows is read, too: for an earlier time, not that of
+        partitions."""
+        if self.until is None or fan_in.kind == "sensor":
+            return True
+        graph = self.repository.asset_graph
+        upstreams = map(dg.AssetKey.from_user_string, fan_in.rule.upstreams)
+        return all(graph.has(key) and not graph.get(key).is_partitioned for key in upstreams)
+
     # --- conditions ------------------------------------------------------------------------------
 
-    def of_condition(self) -> Outlooks:
-        if self.until is None:
-            root = self.results.of(self.fan_in, self.sensor, self.cursor)
-        else:
-            root = self.results.alone(self.fan_in, self.sensor)
-        with dg.partition_loading_context(self.at, self.instance):
-            asks = next(decided(root), None)
-            if asks is None:
-                return Outlooks(by_key={})
-            condition: Any = asks.condition
-            found = _decisions(root, self.fan_in, self.until)
-            running: Mapping[str | None, tuple[str, ...]] = {}
-            complete = [key for key, decision in found.items() if decision.complete]
-            if complete and not self.fan_in.rule.overlap:
-                running = condition.running(asks.evaluated_in, complete, self.until)
-            lost = {} if self.until else condition.lost(asks.evaluated_in)
-            uncounted: Mapping[str, Uncounted] = {}
-            if self.fan_in.rule.counts is not None:
-                uncounted = condition.uncounted(asks.evaluated_in, self.until)
-            return Outlooks(
-                by_key={
-                    key: self._outlook(root, decision, running.get(key, ()))
-                    for key, decision in found.items()
-                },
-                uncounted=uncounted,
-                lost=lost,
-            )
+    def _result(
+        self, asset: dg.AssetKey, sensor: dg.SensorDefinition | None, cursor: str | None
+    ) -> Result:
+        """Returns the result of an asset's condition, evaluated with all that its sensor evaluates,
+        once for all of them; for an earlier time, by itself."""
+        found: Mapping[Any, Result] | Exception = {}
+        if self.until is None and isinstance(sensor, AutomationSensor):
+            name = sensor.name, cursor
+            if name not in self._results:
+                try:
+                    self._results[name] = self._evaluate(self._keys(sensor), sensor, cursor)
+                except Exception as error:  # The same for each fan-in, without a new evaluation.
+                    self._results[name] = error
+            found = self._results[name]
+        if isinstance(found, Exception):
+            raise found
+        # There is none if the sensor no longer targets it, or the condition is on a view.
+        return found.get(asset) or self._evaluate({asset}, sensor, None)[asset]
+
+    def _keys(self, sensor: AutomationSensor) -> set[Any]:
+        """Returns the assets and checks whose conditions a sensor evaluates."""
+        graph, selection = self.repository.asset_graph, sensor.asset_selection
+        return {
+            key
+            for key in selection.resolve(graph) | selection.resolve_checks(graph)
+            if sensor.default_condition or graph.get(key).automation_condition is not None
+        }
+
+    def _evaluate(
+        self, keys: set[Any], sensor: dg.SensorDefinition | None, cursor: str | None
+    ) -> Mapping[Any, Result]:
+        graph = self.repository.asset_graph
+        stored = asset_daemon_cursor_from_instigator_serialized_cursor(cursor, graph)
+        results, _ = AutomationConditionEvaluator(
+            entity_keys=keys,
+            instance=self.instance,
+            asset_graph=graph,
+            cursor=stored,
+            emit_backfills=False,
+            evaluation_id=stored.evaluation_id,
+            default_condition=getattr(sensor, "default_condition", None),
+            evaluation_time=self.at,
+            logger=_quiet,
+        ).evaluate()
+        return {result.key: result for result in results}
+
+    def _of_condition(self, fan_in: FanInSpec, root: Result) -> Outlooks:
+        asks = next(decided(root), None)
+        if asks is None:
+            return Outlooks(by_key={})
+        condition: Any = asks.condition
+        found = self._decisions(fan_in, root)
+        running: Mapping[str | None, tuple[str, ...]] = {}
+        complete = [key for key, decision in found.items() if decision.complete]
+        if complete and not fan_in.rule.overlap:
+            running = condition.running(asks.evaluated_in, complete, self.until)
+        uncounted: Mapping[str, Uncounted] = {}
+        if fan_in.rule.counts is not None:
+            uncounted = condition.uncounted(asks.evaluated_in, self.until)
+        return Outlooks(
+            by_key={
+                key: self._outlook(fan_in, root, decision, running.get(key, ()))
+                for key, decision in found.items()
+            },
+            uncounted=uncounted,
+            lost={} if self.until else condition.lost(asks.evaluated_in),
+        )
+
+    def _decisions(self, fan_in: FanInSpec, root: Result) -> Mapping[str | None, Decision]:
+        """Returns the decisions of all parts of a condition that apply the rule, merged for each
+        key."""
+        parts: dict[str | None, list[Decision]] = {}
+        for part in decided(root):
+            condition: Any = part.condition
+            for key, decision in condition.decisions(part.evaluated_in, self.until).items():
+                parts.setdefault(key, []).append(decision)
+        return {key: _merged(of_key, fan_in) for key, of_key in parts.items()}
 
     def _outlook(
-        self, root: dg.AutomationResult[dg.AssetKey], decision: Decision, running: tuple[str, ...]
+        self, fan_in: FanInSpec, root: Result, decision: Decision, running: tuple[str, ...]
     ) -> Outlook:
         requests = holds(root, decision.key)
         if not decision.complete or (requests and not self.until):
-            return replace(self._of(decision), requests=requests)
-        rule = self.fan_in.rule
+            return replace(self._as_decided(fan_in, decision), requests=requests)
+        rule = fan_in.rule
         terms = replace(
             decision.terms,
             settle=rule.settle,
             no_sooner_than=rule.no_sooner_than,
             not_before=rule.not_before,
         )
-        found = self._of(replace(decision, terms=terms, running=running))
+        found = self._as_decided(fan_in, replace(decision, terms=terms, running=running))
         if self.until:  # Dagster's own parts cannot be evaluated at an earlier time.
             return found
-        besides = list(_not_true(root, decision.key))
-        return replace(
-            found,
-            requests=False,
-            besides=tuple(map(part_words, besides)),
-            held_until=next((_next_cron_tick(part, self.at) for part in besides), None),
-        )
-
-
-def decided(result: dg.AutomationResult[dg.AssetKey]) -> Iterator[FanInResult]:
-    """Yields the parts of a result that applied the rule to the downstream's own upstreams."""
-    if isinstance(result, FanInResult):
-        yield result
-    for child in result.child_results:
-        if child.key == result.key:
-            yield from decided(child)
-
-
-def _decisions(
-    result: dg.AutomationResult[dg.AssetKey], fan_in: FanInSpec, until: datetime | None
-) -> Mapping[str | None, Decision]:
-    """Returns the decisions of all parts of a condition that apply the rule, merged for each key.
-
-    Args:
-        result: The result of the whole condition.
-        fan_in: The fan-in.
-        until: Decide on what was known then; None for what the evaluation knew.
-    """
-    parts: dict[str | None, list[Decision]] = {}
-    for part in decided(result):
-        condition: Any = part.condition
-        for key, decision in condition.decisions(part.evaluated_in, until).items():
-            parts.setdefault(key, []).append(decision)
-    return {key: _merged(of_key, fan_in) for key, of_key in parts.items()}
+        found = replace(found, requests=False)
+        if (part := part_not_true(root, decision.key)) is None:
+            return found
+        return replace(found, besides=(part_words(part),), held_until=next_cron_tick(part, self.at))
 
 
 def _merged(parts: Sequence[Decision], fan_in: FanInSpec) -> Decision:
@@ -286,56 +335,3 @@ def _merged(parts: Sequence[Decision], fan_in: FanInSpec) -> Decision:
         terms=replace(first.terms, when=fan_in.rule.when),
         evaluating=evaluating,
     )
-
-
-def holds(result: dg.AutomationResult[dg.AssetKey], key: str | None) -> bool:
-    """True if the result is true for a partition of the asset, or for the asset if None."""
-    if key is None:
-        return not result.true_subset.is_empty
-    return key in result.true_subset.expensively_compute_partition_keys()
-
-
-def _not_true(result: dg.AutomationResult[dg.AssetKey], key: str | None) -> Iterator[Any]:
-    """Yields the part that a complete batch waits for, if it is not the upstreams.
-
-    If several parts must all be true, it is the first: the others were not evaluated for the key.
-    """
-    if result.condition.name != "AND" or not result.child_results:
-        yield result.condition
-        return
-    for child in result.child_results:
-        if not holds(child, key):
-            if next(decided(child), None) is None or child.condition.name == "AND":
-                yield from _not_true(child, key)
-            return
-
-
-def _next_cron_tick(condition: Any, at: datetime) -> datetime | None:
-    """Returns when the schedule in a part that is not true passes next, if it has one."""
-    if isinstance(condition, CronTickPassedCondition):
-        return get_next_cron_tick(
-            condition.cron_schedule, just_after(at), condition.cron_timezone
-        ).astimezone(UTC)
-    children = condition.children if condition.operator_type in ("and", "or") else []
-    if isinstance(condition, SinceCondition):
-        children = [condition.trigger_condition]
-    ticks = (_next_cron_tick(child, at) for child in children)
-    return min((tick for tick in ticks if tick is not None), default=None)
-
-
-def part_words(condition: Any) -> str:
-    """Returns a part of a condition as it is written."""
-    parts = [part_words(child) for child in condition.children]
-    return written(condition.get_label(), condition.name, parts)
-
-
-def written(label: str | None, name: str, parts: Sequence[str]) -> str:
-    """Returns a condition as it is written, from its label or name and its parts."""
-    if label:
-        return label
-    match name:
-        case "NOT":
-            return f"not {parts[0]}"
-        case "AND" | "OR":
-            return f"({f' {name.lower()} '.join(parts)})"
-    return f"{name.lower()}({', '.join(parts)})" if parts else name.lower()

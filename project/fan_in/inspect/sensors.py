@@ -3,7 +3,7 @@
 A sensor that is off or a daemon that is gone is the most common cause of silence.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -15,9 +15,10 @@ import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorStatus
 
 from ..compat.python import UTC
+from ..location import Location
 from ..run_reader import Home
-from ..ticks import LONGEST_EVALUATION, TickReader, TickRecord
-from ..windows import format_duration
+from ..ticks import LONGEST_EVALUATION, TickRecord
+from ..windows import format_duration, just_after
 from .fan_ins import FanInSpec
 
 SENSOR_DAEMON = "SENSOR"
@@ -36,6 +37,7 @@ class Evaluator:
     """The sensor that evaluates a fan-in.
 
     Args:
+        instance: Whose storages are read.
         definition: The sensor; None for a condition that no sensor evaluates.
         state: Its state in Dagster; None if it never ran and was never switched on or off.
         known_elsewhere: Code locations in which the instance knows a sensor of this name, if it
@@ -72,11 +74,13 @@ class Evaluator:
         """Returns the newest ticks; with a time, those that began up to it."""
         if self.state is None:
             return []
-        ids = self.state.instigator_origin_id, self.state.selector_id
-        reader = TickReader(
-            self.instance, lambda s: (s.instigator_origin_id, s.selector_id) == ids, until
+        ticks = self.instance.get_ticks(
+            self.state.instigator_origin_id,
+            self.state.selector_id,
+            before=None if until is None else just_after(until).timestamp(),
+            limit=limit,
         )
-        return reader.newest(limit)
+        return list(map(TickRecord.of, ticks))
 
     @cached_property
     def last_tick(self) -> TickRecord | None:
@@ -91,38 +95,33 @@ class Evaluator:
                 "no sensor evaluates it: give it to an AutomationConditionSensorDefinition with"
                 " use_user_code_server=True"
             )
-            return
-        if self.definition.sensor_type.value == "AUTO_MATERIALIZE":
+        elif self.definition.sensor_type.value == "AUTO_MATERIALIZE":
             yield (
                 f"{self.name} evaluates it in the daemon, which cannot load its condition: give it"
                 " to an AutomationConditionSensorDefinition with use_user_code_server=True"
             )
-            return
-        if self.known_elsewhere:
-            known, first = ", ".join(self.known_elsewhere), self.known_elsewhere[0]
+        elif self.known_elsewhere:
             yield (
                 f"the instance knows no sensor {self.name} in this code location, but in"
-                f" {known}: if a running Dagster has that one, ask fan-in --location {first}"
-                " status; otherwise switch it on in the UI"
+                f" {', '.join(self.known_elsewhere)}: if a running Dagster has that one, ask"
+                f" fan-in --location {self.known_elsewhere[0]} status; otherwise switch it on in"
+                " the UI"
             )
-            return
-        if not self.on:
+        elif not self.on:
             yield f"{self.name} is switched off: switch it on in the UI, or set default_status"
-            return
-        last = self.last_tick
-        if last is None:
+        elif (last := self.last_tick) is None:
             yield f"{self.name} is on and has never ticked: is the daemon running?"
-            return
-        age = format_duration(at - last.at)
-        if last.status == "failure":
-            yield f"{self.name}'s last tick, {age} ago, failed: {last.error}"
-        if last.ended is None and at - last.at > LONGEST_EVALUATION:
-            yield f"{self.name}'s last tick began {age} ago and has not ended"
-        elif at - last.at > LONGEST_SILENCE + self.interval:
-            yield f"{self.name} has not ticked for {age}: is the daemon running?"
+        else:
+            age = format_duration(at - last.at)
+            if last.status == "failure":
+                yield f"{self.name}'s last tick, {age} ago, failed: {last.error}"
+            if last.ended is None and at - last.at > LONGEST_EVALUATION:
+                yield f"{self.name}'s last tick began {age} ago and has not ended"
+            elif at - last.at > LONGEST_SILENCE + self.interval:
+                yield f"{self.name} has not ticked for {age}: is the daemon running?"
 
 
-class Evaluators:
+class Evaluators(Location):
     """The sensors of a code location; their stored state is read once for all fan-ins.
 
     Args:
@@ -131,17 +130,17 @@ class Evaluators:
     """
 
     def __init__(self, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition) -> None:
+        super().__init__(repository)
         self._instance = instance
-        self._repository = repository
         self._read: dict[Any, Evaluator] = {}
 
     def of(self, fan_in: FanInSpec) -> Evaluator:
-        """Returns the sensor that evaluates a fan-in, with its state in the instance."""
-        definition: dg.SensorDefinition | None
-        if fan_in.kind == "sensor":
-            definition = fan_in.definition
-        else:
-            definition = self._of_assets.get(fan_in.asset_key)
+        """Returns the sensor that evaluates a fan-in, with its state in the instance; of several
+        automation sensors that target an asset, the first by name."""
+        definition: dg.SensorDefinition | None = fan_in.definition
+        if fan_in.kind == "condition":
+            targeting = (s for s in self.sensors if fan_in.asset_key in self.targets[s.name])
+            definition = next(targeting, None)
         if definition is None:
             return Evaluator(instance=self._instance, definition=None)
         place = definition.name, fan_in.home
@@ -164,16 +163,6 @@ class Evaluators:
     @cached_property
     def _states(self) -> Sequence[Any]:
         return self._instance.all_instigator_state()
-
-    @cached_property
-    def _of_assets(self) -> Mapping[dg.AssetKey, dg.SensorDefinition]:
-        """The automation sensor of each asset: the first by name that targets it."""
-        of_assets: dict[dg.AssetKey, dg.SensorDefinition] = {}
-        for sensor in sorted(self._repository.sensor_defs, key=lambda sensor: sensor.name):
-            if isinstance(sensor, dg.AutomationConditionSensorDefinition):
-                for key in sensor.asset_selection.resolve(self._repository.asset_graph):
-                    of_assets.setdefault(key, sensor)
-        return of_assets
 
 
 def daemon_reported_at(instance: dg.DagsterInstance) -> datetime | None:

@@ -1,18 +1,16 @@
 """The state of a fan-in, with what needs attention."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import dagster as dg
 
 from ..messages import explain_deadline, explain_missing
-from ..ticks import TickRecord
 from ..windows import format_duration
-from .condition_results import ConditionResults
 from .fan_ins import FanInSpec
-from .outlook import Outlook, Outlooks, outlook
-from .requests import RequestedRun, requests_of
+from .outlook import OutlookReader, Outlooks
+from .requests import Requests
 from .sensors import Evaluator, Evaluators
 
 
@@ -23,20 +21,16 @@ class Status:
     Args:
         fan_in: The fan-in.
         evaluator: The sensor that evaluates it.
-        last_tick: Its newest tick.
-        outlooks: What it would decide; None if it cannot be evaluated.
-        last: The last run that it requested, for any key.
-        last_of_key: The last run of each pending key.
+        outlooks: What it would decide.
+        requests: What it has requested, to be read when it is shown.
         of_evaluator: What needs attention in its sensor, each with the fix.
         of_batches: What needs attention in its batches.
     """
 
     fan_in: FanInSpec
     evaluator: Evaluator
-    last_tick: TickRecord | None
-    outlooks: Outlooks | None
-    last: RequestedRun | None
-    last_of_key: Mapping[str | None, RequestedRun | None]
+    outlooks: Outlooks
+    requests: Requests
     of_evaluator: Sequence[str]
     of_batches: Sequence[str]
 
@@ -44,10 +38,6 @@ class Status:
     def problems(self) -> Sequence[str]:
         """What needs attention."""
         return [*self.of_evaluator, *self.of_batches]
-
-    @property
-    def pending(self) -> Sequence[Outlook]:
-        return self.outlooks.pending() if self.outlooks else []
 
 
 def statuses_of(
@@ -58,56 +48,48 @@ def statuses_of(
 ) -> Sequence[Status]:
     """Returns the state of each fan-in now. What several share is read and evaluated once."""
     evaluators = Evaluators(instance, repository)
-    results = ConditionResults(instance, repository, now)
+    reader = OutlookReader(instance, repository, now)
 
     def status_of(fan_in: FanInSpec) -> Status:
         evaluator = evaluators.of(fan_in)
-        of_batches: list[str] = []
-        found: Outlooks | None = None
         try:
-            sensor, cursor = evaluator.definition, evaluator.cursor
-            found = outlook(instance, repository, fan_in, sensor, cursor, now=now, results=results)
+            outlooks = reader.of(fan_in, evaluator.definition, evaluator.cursor)
         # Any error: the evaluator would fail on it as well. The other fan-ins are still shown.
         except Exception as error:
-            of_batches.append(f"it cannot be evaluated: {first_line(error)}")
-        of_batches += _problems(found, evaluator.interval, now) if found else ()
-        last = next(requests_of(instance, fan_in), None)
+            outlooks = Outlooks(by_key={}, fault=first_line(error))
         return Status(
             fan_in=fan_in,
             evaluator=evaluator,
-            last_tick=evaluator.last_tick,
-            outlooks=found,
-            last=last,
-            last_of_key={
-                o.key: next(requests_of(instance, fan_in, key=o.key), None) if o.key else last
-                for o in (found.pending() if found else [])
-            },
+            outlooks=outlooks,
+            requests=Requests(instance, fan_in),
             of_evaluator=list(evaluator.problems(now)),
-            of_batches=of_batches,
+            of_batches=list(_problems(outlooks, evaluator.interval, now)),
         )
 
     return list(map(status_of, fan_ins))
 
 
-def _problems(found: Outlooks, interval: timedelta, now: datetime) -> Iterator[str]:
-    """Yields the complete batches that wait beyond the next tick, or until they are too old, the
-    waits past their deadline, and the requests that never started."""
-    for one in found.pending():
-        since = one.complete_since
+def _problems(outlooks: Outlooks, interval: timedelta, now: datetime) -> Iterator[str]:
+    """Yields why it cannot be evaluated; the complete batches that wait beyond the next tick, or
+    until they are too old; the waits past their deadline; and the requests that never started."""
+    if outlooks.fault is not None:
+        yield f"it cannot be evaluated: {outlooks.fault}"
+    for one in outlooks.pending:
+        of_key, since = _of(one.key), one.complete_since
         if since is not None and now - since > interval:
             yield (
-                f"a batch{_of(one.key)} has been complete for {format_duration(now - since)} and is"
+                f"a batch{of_key} has been complete for {format_duration(now - since)} and is"
                 f" not requested: {one.reason}"
             )
         elif one.decision.dies_at is not None:
             yield (
-                f"a batch{_of(one.key)} will be too old before its pace lets it go: {one.reason};"
+                f"a batch{of_key} will be too old before its pace lets it go: {one.reason};"
                 " widen the window, or request it by hand"
             )
         elif (late := explain_deadline(one.decision, at=now)) and not one.decision.only_paced:
             missing = explain_missing(one.decision, words=one.words, sure=one.sure)
-            yield f"a batch{_of(one.key)} is {late}; waiting for {missing}"
-    for key, launch in found.lost.items():
+            yield f"a batch{of_key} is {late}; waiting for {missing}"
+    for key, launch in outlooks.lost.items():
         yield (
             f"requested{_of(key)}, never started: {launch} ended before it; its batch stays used,"
             " so materialize it by hand"
