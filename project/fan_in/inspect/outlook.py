@@ -291,13 +291,13 @@ class OutlookReader:
 
     def _decisions(self, fan_in: FanInSpec, root: Result) -> Mapping[str | None, Decision]:
         """Returns the decisions of all parts of a condition that apply the rule, merged for each
-        key."""
+        key, in the order of the keys."""
         parts: dict[str | None, list[Decision]] = {}
         for part in decided(root):
             condition: Any = part.condition
             for key, decision in condition.decisions(part.evaluated_in, self.until).items():
                 parts.setdefault(key, []).append(decision)
-        return {key: _merged(of_key, fan_in) for key, of_key in parts.items()}
+        return {key: _merged(parts[key], fan_in) for key in sorted(parts, key=str)}
 
     def _outlook(
         self, fan_in: FanInSpec, root: Result, decision: Decision, running: tuple[str, ...]
