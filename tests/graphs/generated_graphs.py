@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.graphs.notation import Asset, Dep, Graph, Kind, parse, read_condition
 
 STATIC = "x,y"
-TIMES_OF_DAY = ("0:00", "0:10", "0:45", "1:30", "13:00")
+TIMES_OF_DAY = ("0:00", "0:20", "0:45", "1:30", "2:30")
 
 
 def one_in(number: int) -> st.SearchStrategy[bool]:
