@@ -25,11 +25,11 @@ from project.fan_in.replay.events import (
     Requested,
     Started,
     Tick,
+    completion_of,
     moment,
 )
-from project.fan_in.replay.mechanisms import Firing, completion_of
 from project.fan_in.replay.simulated import SimulatedFanIn
-from project.fan_in.replay.simulation import Simulation
+from project.fan_in.replay.simulation import Firing, Simulation
 from project.fan_in.replay.states import MOST_FORGOTTEN_LATER
 from project.fan_in.requirement import AtLeast, Needs
 from project.fan_in.rule import Used, decide, merge_used
@@ -359,7 +359,7 @@ def test_what_is_remembered_does_not_grow_with_the_history(within):
         most = max(most, len(player.states.keys))
     assert (len(fired), len(set(fired))) == (10_000, 10_000)
     assert most <= MOST_FORGOTTEN_LATER + 1
-    assert len(player.downstream._ends) < 10
+    assert len(player._timers._heap) < 10
 
 
 # --- the documentation example -------------------------------------------------------------------

@@ -4,12 +4,13 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from ..cursor import LAST_ID
 from ..inspect.fan_ins import FanInSpec
 from ..rule import Completion, Decision, Used, decide
 from ..terms import Terms
 from ..windows import ONE_DAY
-from .events import Event, Requested
-from .mechanisms import LAST, NEVER, Firing, Mechanism
+from .events import Ended, Event, Materialized, Requested
+from .simulation import NEVER, Firing, Mechanism
 
 
 class DocumentationExample(Mechanism):
@@ -45,8 +46,8 @@ class DocumentationExample(Mechanism):
         self.look = False
         self.again: datetime | None = None
 
-    def complete(self, completion: Completion, elsewhere: bool = False) -> None:
-        if completion.upstream in self.upstreams:
+    def complete(self, event: Ended | Materialized, completion: Completion) -> None:
+        if completion.ended == "success" and completion.upstream in self.names:
             self.last[completion.upstream] = completion
             self.look = len(self.last) == len(self.upstreams)
 
@@ -54,7 +55,7 @@ class DocumentationExample(Mechanism):
         before = self.takes_over is not None and event.at < self.takes_over
         if isinstance(event, Requested) and event.batch is not None and before:
             for used in event.used:
-                if used.upstream in self.upstreams:
+                if used.upstream in self.names:
                     self.cursor[used.upstream] = used.completed_at
 
     def due(self) -> datetime | None:
@@ -82,7 +83,7 @@ class DocumentationExample(Mechanism):
             at=at,
             upstreams=self.upstreams,
             completions=self.last.values(),
-            used={name: Used(position=(time, LAST), at=None) for name, time in self.cursor.items()},
+            used={name: Used(position=(time, LAST_ID)) for name, time in self.cursor.items()},
             terms=Terms(within=self.within),
         )
 

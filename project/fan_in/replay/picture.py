@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from ..windows import falls_out, window_of
 from .compare import Divergence
 from .events import Ended, Event, History, Requested, completes
-from .mechanisms import Firing
+from .simulation import Firing
 
 MOST_MARKS = 1500
 """A lane has at most this many marks; of marks that would overlap, one is kept."""
