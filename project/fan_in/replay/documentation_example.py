@@ -43,13 +43,13 @@ class DocumentationExample(Mechanism):
         self.zone = ZoneInfo(zone)
         self.last: dict[str, Completion] = {}
         self.cursor: dict[str, datetime] = {}
-        self.look = False
-        self.again: datetime | None = None
+        self.look_at: datetime | None = None
 
     def complete(self, event: Ended | Materialized, completion: Completion) -> None:
         if completion.ended == "success" and completion.upstream in self.names:
             self.last[completion.upstream] = completion
-            self.look = len(self.last) == len(self.upstreams)
+            if len(self.last) == len(self.upstreams):
+                self.look_at = self.now
 
     def take(self, event: Event) -> None:
         before = self.takes_over is not None and event.at < self.takes_over
@@ -59,21 +59,19 @@ class DocumentationExample(Mechanism):
                     self.cursor[used.upstream] = used.completed_at
 
     def due(self) -> datetime | None:
-        return self.now if self.look else self.again
+        return self.look_at and max(self.look_at, self.now, self.takes_over or NEVER)
 
     def tick(self, at: datetime) -> Collection[Firing]:
         self.now = at
-        if self.again is not None and self.again <= at:
-            self.look, self.again = True, None
-        if not self.look or (self.takes_over is not None and at < self.takes_over):
+        if self.look_at is None or at < max(self.look_at, self.takes_over or NEVER):
             return ()
-        self.look = False
+        self.look_at = None
         last = [self.last[name] for name in self.upstreams]
         if any(c.completed_at <= self.cursor.get(c.upstream, NEVER) for c in last):
             return ()
         if not all(self._is_recent(c, at) for c in last):
             # When clocks are set back, it becomes young again.
-            self.again = at + timedelta(hours=1)
+            self.look_at = at + timedelta(hours=1)
             return ()
         self.cursor = {c.upstream: c.completed_at for c in last}
         return (Firing(at, None, tuple(last)),)

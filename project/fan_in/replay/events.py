@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeGuard
 
-from pydantic import AfterValidator, AwareDatetime, GetPydanticSchema
-from pydantic_core import core_schema
+from pydantic import AfterValidator, AwareDatetime, GetPydanticSchema, PlainSerializer
 
 from ..counts import End, ends_of
 from ..errors import NoHistory
@@ -132,7 +131,7 @@ def work_of(completion: Completion) -> str:
     return completion.run_id or f"event {completion.id}"
 
 
-def as_list(completion: Completion) -> list[Any]:
+def _as_list(completion: Completion) -> list[Any]:
     """Returns a completion as files have it: with the run only if the id is another."""
     data = [completion.upstream, completion.completed_at, completion.id]
     return data if completion.run_id == completion.id else [*data, completion.run_id]
@@ -148,10 +147,8 @@ _LIST = tuple[str, AwareDatetime, str] | tuple[str, AwareDatetime, str, str | No
 Listed = Annotated[
     Completion,
     GetPydanticSchema(
-        lambda _, handler: core_schema.no_info_after_validator_function(
-            _from_list,
-            handler(_LIST),
-            serialization=core_schema.plain_serializer_function_ser_schema(as_list),
+        lambda _, handler: handler(
+            Annotated[_LIST, AfterValidator(_from_list), PlainSerializer(_as_list)]
         )
     ),
 ]

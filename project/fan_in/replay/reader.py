@@ -18,12 +18,13 @@ from ..compat.releases import view_at
 from ..cursor import CONSUME_TAG, SensorRequest
 from ..evaluation_records import record_behind
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
-from ..inspect.sensors import Evaluators
+from ..inspect.sensors import Evaluator, Evaluators
 from ..launches import unfinished_runs, was_unfinished
 from ..rule import Completion
 from ..run_reader import PARTITION_TAG, RunReader
 from ..sensor import fan_in_of
 from ..sensor_config import SENSOR_TAG
+from ..windows import ONE_DAY
 from .event_order import OF_ANOTHER, OUT_OF_ORDER, as_seen, by_time, in_order, paired
 from .events import (
     REPORT,
@@ -32,11 +33,11 @@ from .events import (
     History,
     Requested,
     Started,
+    Tick,
     completed,
     longest_of,
     moment,
 )
-from .stored_ticks import PAGE, StoredTicks
 from .upstreams import UpstreamAsset, UpstreamRuns, ended_at
 
 SENSOR_NAME_TAG = "dagster/sensor_name"
@@ -44,6 +45,11 @@ SENSOR_NAME_TAG = "dagster/sensor_name"
 
 LONGEST_RUN = timedelta(days=2)
 """A run of the downstream is found if it began at most this long before what is read."""
+
+EVALUATED = ("SKIPPED", "SUCCESS")
+"""The ticks at which the mechanism decided; one that failed or was killed did not."""
+
+PAGE = 500
 
 PATHS: Collection[Kind] = ("sensor", "condition")
 
@@ -95,6 +101,65 @@ def read_history(
         ),
         requested_by=requested_by,
     )
+
+
+@dataclass(frozen=True)
+class StoredTicks(Iterable[Tick]):
+    """The ticks that requested nothing, read day by day; the others are known from their runs.
+
+    Args:
+        fan_in: The fan-in.
+        evaluator: The sensor that evaluates it.
+        begins: The first time to read; None for all that are stored.
+        until: The end, not included.
+    """
+
+    fan_in: FanInSpec
+    evaluator: Evaluator
+    begins: datetime | None
+    until: datetime
+
+    def __iter__(self) -> Iterator[Tick]:
+        """Yields the ticks that requested nothing, oldest first."""
+        return self._since(self.begins or self._first())
+
+    def known_from(self, since: datetime) -> datetime | None:
+        """Returns since when, in the period, all ticks are known: since the first one that
+        requested nothing. Dagster deletes old ticks of this kind first."""
+        return next((tick.at for tick in self._since(since)), None)
+
+    def _since(self, since: datetime | None) -> Iterator[Tick]:
+        # Day by day, since Dagster returns the newest first.
+        while since is not None and since < self.until:
+            end = min(since + ONE_DAY, self.until)
+            for tick in reversed(self._stored(end.timestamp(), after=since.timestamp() - 1e-6)):
+                if tick.status.value in EVALUATED and not self._requests(tick):
+                    yield Tick(datetime.fromtimestamp(tick.timestamp, UTC))
+            since = end
+
+    def _first(self) -> datetime | None:
+        """Returns the time of the oldest stored tick; a few queries, each of a page."""
+        before, oldest = self.until.timestamp(), None
+        while page := self._stored(before, limit=PAGE):
+            before = page[-1].timestamp
+            oldest = datetime.fromtimestamp(before, UTC)
+        return oldest
+
+    def _stored(
+        self, before: float, *, after: float | None = None, limit: int | None = None
+    ) -> Sequence[Any]:
+        state, instance = self.evaluator.state, self.evaluator.instance
+        if state is None:
+            return []
+        return instance.get_ticks(
+            state.instigator_origin_id, state.selector_id, before=before, after=after, limit=limit
+        )
+
+    def _requests(self, tick: Any) -> bool:
+        """True if a tick requested this fan-in's downstream: then it is known from that run."""
+        if self.fan_in.kind == "sensor":
+            return bool(tick.run_ids)
+        return self.fan_in.asset_key in tick.requested_asset_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,18 +340,18 @@ class HistoryReader(Iterable[Event]):
 
     def _by_condition(self, planned: dg.EventLogRecord, of_run: dg.RunRecord | None) -> Requested:
         key = planned.partition_key if self.fan_in.key_tag else None
-        run = None if of_run is None else of_run.dagster_run
-        again = run is not None and run.parent_run_id is not None
-        requested = Requested(
-            _time(planned), planned.run_id, key, again=again, id=planned.storage_id
-        )
-        if run is None or again:
+        requested = Requested(_time(planned), planned.run_id, key, id=planned.storage_id)
+        if of_run is None:
             return requested
+        run = of_run.dagster_run
+        if run.parent_run_id is not None:
+            return replace(requested, again=True)
         if self._is_by_another(run):
             return replace(requested, batch=OF_ANOTHER)
         record = record_behind(self.instance, self.fan_in.asset_key, run.tags)
-        seen = {} if record is None else record.of(key)
-        without = None if record is None else record.early.get(key)
+        if record is None:
+            return requested
+        seen, without = record.of(key), record.early.get(key)
         makes = {asset.to_user_string() for asset in run.asset_selection or ()}
         # If its own run makes what was missing, the request is whole.
         early = without is not None and not (without and makes.issuperset(without))

@@ -78,7 +78,7 @@ class Replay:
         )
         self._lines: IO[str] | None = None
         self._simulation = Simulation(
-            replace(history, events=self.events), self.mechanisms, [reality], interval=interval
+            replace(history, events=self.events), [*self.mechanisms, reality], interval=interval
         )
 
     @property

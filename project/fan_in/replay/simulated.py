@@ -274,7 +274,10 @@ class SimulatedFacts:
 
     def _decide(self, key: str | None) -> Decision:
         rule, states = self.fan_in.rule, self.fan_in.states
-        of_key, absent = states.of(key), states.absent(key)
+        of_key, absent, ends_at = states.of(key), states.absent(key), None
+        partitions = self.fan_in.fan_in.partitions  # Of time, if there are any.
+        if rule.deadline is not None and partitions is not None and key is not None:
+            ends_at = partition_end(partitions, key)
         return decide(
             at=self.at,
             upstreams=[name for name in rule.upstreams if name not in absent] or rule.upstreams,
@@ -284,16 +287,9 @@ class SimulatedFacts:
             terms=rule,
             key=key,
             **of_key.last.facts,
-            ends_at=self._ends_at(key),
+            ends_at=ends_at,
             shared=states.shared.newest.keys() if rule.by_key else (),
         )
-
-    def _ends_at(self, key: str | None) -> datetime | None:
-        """Returns when a key ends, if it is a time partition."""
-        rule, partitions = self.fan_in.rule, self.fan_in.fan_in.partitions
-        if rule.deadline is None or not rule.by_key or partitions is None or key is None:
-            return None
-        return partition_end(partitions, key)
 
     def decide(self, keys: Collection[str | None] | None = None) -> Mapping[str | None, Decision]:
         return self.decisions if keys is None else {key: self.decisions[key] for key in keys}

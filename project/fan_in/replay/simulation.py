@@ -125,8 +125,7 @@ class Simulation:
 
     Args:
         history: The history.
-        mechanisms: The mechanisms that tick.
-        followers: Mechanisms that never tick, but see what happens.
+        mechanisms: The mechanisms.
         interval: The time between two ticks; None for the history's own ticks, or its sensor's
             interval where it has none.
     """
@@ -135,18 +134,16 @@ class Simulation:
         self,
         history: History,
         mechanisms: Sequence[Mechanism],
-        followers: Sequence[Mechanism] = (),
         *,
         interval: timedelta | None = None,
     ) -> None:
         self.history = history
         self.mechanisms = mechanisms
-        self.all = [*mechanisms, *followers]
-        watching = [m for m in self.all if m.watches_upstreams]
+        watching = [m for m in mechanisms if m.watches_upstreams]
         self.take = {Started: watching, Ended: watching, Materialized: []}
         self.complete = {
-            Ended: [m for m in self.all if m.kind == "sensor"],
-            Materialized: [m for m in self.all if m.kind == "condition"],
+            Ended: [m for m in mechanisms if m.kind == "sensor"],
+            Materialized: [m for m in mechanisms if m.kind == "condition"],
         }
         self.recorded_from = history.ticks_from if interval is None else None
         self.recorded = interval is None
@@ -159,7 +156,7 @@ class Simulation:
         for event in self.history:
             now, _ = moment(event)
             yield from self._tick_until(now)
-            for mechanism in self.all:
+            for mechanism in self.mechanisms:
                 mechanism.now = now
             is_tick = type(event) is Tick
             requests = isinstance(event, Requested) and event.batch is not None
@@ -177,7 +174,7 @@ class Simulation:
             completion = completion_of(event)
             for mechanism in seen_by:
                 mechanism.complete(event, completion)
-        for mechanism in self.take.get(kind, self.all):
+        for mechanism in self.take.get(kind, self.mechanisms):
             mechanism.take(event)
 
     def _tick_until(self, now: datetime) -> Iterator[Happened]:
