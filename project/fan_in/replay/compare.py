@@ -137,7 +137,8 @@ class _Side:
     """
 
     def __init__(self, kind: Kind, other: Mechanism) -> None:
-        self.kind, self.other = kind, other
+        self.kind: Kind = kind
+        self.other = other
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._by_work: dict[str, set[int]] = {}
         """The requests by work; work for several keys may have several."""
