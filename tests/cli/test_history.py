@@ -24,6 +24,7 @@ from project.fan_in.cli.main import main
 from project.fan_in.errors import DamagedFile
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule
 from project.fan_in.replay import recording as files
+from project.fan_in.replay.event_order import OF_ANOTHER, paired
 from project.fan_in.replay.events import (
     DownstreamEnded,
     Ended,
@@ -36,7 +37,6 @@ from project.fan_in.replay.events import (
     completed,
     moment,
 )
-from project.fan_in.replay.infer_batches import OF_ANOTHER, paired
 from project.fan_in.replay.reader import read_history
 from project.fan_in.requirement import AllOf, AnyOf, Needs, Not
 from tests.support.mechanisms import OUR_CONDITION, OUR_SENSOR, OUR_SENSOR_BY_TAG, OURS
@@ -281,7 +281,7 @@ def test_materializations_count_for_the_partitions_that_they_map_to():
 
     from project.fan_in import all_upstreams_updated
     from project.fan_in.inspect.fan_ins import fan_ins_of
-    from project.fan_in.replay.partitions import KeysOfPartitions
+    from project.fan_in.replay.upstreams import UpstreamAsset
 
     days = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-10")
     hours = dg.HourlyPartitionsDefinition("2026-01-01-00:00", end_date="2026-01-10-00:00")
@@ -302,12 +302,12 @@ def test_materializations_count_for_the_partitions_that_they_map_to():
     with dg.DagsterInstance.ephemeral() as instance:
         view = AssetGraphView.for_test(definitions, instance)
         hours_to, shared_to = (
-            KeysOfPartitions(view, dg.AssetKey(name), fan_in) for name in ("hourly", "shared")
+            UpstreamAsset(view, dg.AssetKey(name), fan_in) for name in ("hourly", "shared")
         )
-        assert hours_to.of("2026-01-05-13:00") == ["2026-01-05"]
-        assert hours_to.of("2030-01-05-13:00") == []
-        assert hours_to.of(None) == []
-        assert shared_to.of(None) == [None]
+        assert hours_to.keys_of("2026-01-05-13:00") == ["2026-01-05"]
+        assert hours_to.keys_of("2030-01-05-13:00") == []
+        assert hours_to.keys_of(None) == []
+        assert shared_to.keys_of(None) == [None]
 
 
 # --- damaged files -------------------------------------------------------------------------------

@@ -25,11 +25,11 @@ from project.fan_in.replay.events import (
     Requested,
     Started,
     Tick,
+    completion_of,
     moment,
 )
-from project.fan_in.replay.mechanisms import Firing, completion_of
 from project.fan_in.replay.simulated import SimulatedFanIn
-from project.fan_in.replay.simulation import Simulation
+from project.fan_in.replay.simulation import Firing, Simulation
 from project.fan_in.replay.states import MOST_FORGOTTEN_LATER
 from project.fan_in.requirement import AtLeast, Needs
 from project.fan_in.rule import Used, decide, merge_used
@@ -342,6 +342,26 @@ def test_a_re_execution_holds_back_and_uses_up_nothing(kind):
     ]
 
 
+def test_one_run_for_several_keys_ends_for_each():
+    """A request of two partitions becomes one run over both: each may be requested again once it
+    has ended."""
+    rule = Rule(upstreams=("a",), by_key=True, manual_runs="consume")
+    done = [Materialized(START + HOUR, "a", n, f"run {n}", key) for n, key in enumerate("xy")]
+    later = [Materialized(START + 4 * HOUR, "a", n, f"run {n}", k) for n, k in ((3, "x"), (4, "y"))]
+    requested = [
+        Requested(START + HOUR + INTERVAL, "both", event.key, (completion_of(event),), id=2)
+        for event in done
+    ]
+    ended = [DownstreamEnded(START + 2 * HOUR, "both", key=key) for key in "xy"]
+    lived = history([*done, *requested, *ended, *later], rule, "condition")
+    player = SimulatedFanIn("it", "condition", rule, lived.fan_in, START, patience=HOUR)
+    fired = firings(Simulation(lived, [player], interval=INTERVAL))
+    assert [(f.at - START, f.key) for f in fired] == [
+        *((1 * HOUR, "x"), (1 * HOUR, "y")),
+        *((4 * HOUR, "x"), (4 * HOUR, "y")),
+    ]
+
+
 @pytest.mark.parametrize("within", [24 * HOUR, None], ids=["a day", "no window"])
 def test_what_is_remembered_does_not_grow_with_the_history(within):
     """Ten thousand keys, each with its batch: no more are kept than may still count."""
@@ -359,7 +379,7 @@ def test_what_is_remembered_does_not_grow_with_the_history(within):
         most = max(most, len(player.states.keys))
     assert (len(fired), len(set(fired))) == (10_000, 10_000)
     assert most <= MOST_FORGOTTEN_LATER + 1
-    assert len(player.downstream._ends) < 10
+    assert len(player._timers._heap) < 10
 
 
 # --- the documentation example -------------------------------------------------------------------

@@ -1,14 +1,14 @@
 """Alternatives: other rules for a fan-in, as a user writes them."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar, get_args
 
 from ..calendars import CalendarDay
 from ..counts import name_of
-from ..durations import parse_deadline, parse_duration, parse_pace, parse_time_of_day, parse_window
 from ..errors import FanInError
+from ..in_yaml import IN_TEXT
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..pace import pace_words
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement, check_count
@@ -22,8 +22,8 @@ from ..windows import (
     within_words,
 )
 from .documentation_example import DocumentationExample
-from .mechanisms import Mechanism
 from .simulated import SimulatedFanIn
+from .simulation import Mechanism, names_on
 
 Like = Literal["sensor", "condition", "example"]
 LIKES = get_args(Like)
@@ -97,23 +97,15 @@ class Alternative:
     def _rule(self, fan_in: FanInSpec) -> Rule:
         kind = self.kind(fan_in)
         rule = _on_path(fan_in, kind)
-        changes: dict[str, Any] = {}
-        if self.within is not None:
-            changes["within"] = parse_window(self.within)
+        changes: dict[str, Any] = {
+            name: None if text == "none" else from_text(text)
+            for name, from_text in IN_TEXT.items()
+            if (text := getattr(self, name)) is not None
+        }
         if self.at_least is not None:
-            many = None if self.at_least == "all" else self.at_least
-            changes["when"] = many and _quorum("at-least", many, "all", rule)
-        if self.settle is not None:
-            changes["settle"] = _unless_none(self.settle, parse_duration)
-        if self.no_sooner_than is not None:
-            changes["no_sooner_than"] = _unless_none(self.no_sooner_than, parse_pace)
-        if self.not_before is not None:
-            changes["not_before"] = _unless_none(self.not_before, parse_time_of_day)
-        if self.deadline is not None:
-            changes["deadline"] = _unless_none(self.deadline, parse_deadline)
+            changes["when"] = _quorum("at-least", self.at_least, "all", rule)
         if self.otherwise is not None:
-            many = None if self.otherwise == "none" else self.otherwise
-            changes["otherwise"] = many and _quorum("otherwise", many, "none", rule)
+            changes["otherwise"] = _quorum("otherwise", self.otherwise, "none", rule)
         if self.overlap is not None:
             changes["overlap"] = self.overlap
         if self.idle is not None:
@@ -209,7 +201,9 @@ def rule_words(rule: Rule) -> str:
     return "; ".join(parts)
 
 
-def _quorum(name: str, text: str, other: str, rule: Rule) -> Requirement:
+def _quorum(name: str, text: str, other: str, rule: Rule) -> Requirement | None:
+    if text == other:
+        return None
     if not text.isdecimal():
         raise FanInError(f"{name}={text} is no number: give one, or {other}")
     check_count(int(text), len(rule.upstreams))
@@ -221,10 +215,6 @@ def _one_of(name: str, value: str, values: Collection[ChoiceT]) -> ChoiceT:
         if one == value:
             return one
     raise FanInError(f"{name}={value} is none of {', '.join(values)}")
-
-
-def _unless_none(text: str, parsed: Callable[[str], Any]) -> Any:
-    return None if text == "none" else parsed(text)
 
 
 # --- from one path to the other ------------------------------------------------------------------
@@ -239,7 +229,10 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
         raise FanInError(f"a condition {_cannot_map(fan_in)}")
     if rule.rollup:
         raise FanInError("replay plays a rollup only on its own path")
-    names = _names_on_other_path(fan_in)
+    names = names_on(kind, fan_in)
+    for name in rule.upstreams:
+        if not names.get(name):
+            raise FanInError(f"{name} {UNSEEN[kind]}")
     # In the order of the upstreams; a job has the window of the last of its assets.
     windows = {o: window_of(rule.within, name) for name in rule.upstreams for o in names[name]}
     return replace(
@@ -252,27 +245,20 @@ def _on_path(fan_in: FanInSpec, kind: Kind) -> Rule:
     )
 
 
+UNSEEN: Mapping[Kind, str] = {
+    "condition": "materializes no asset that is known here, so a condition cannot see it",
+    "sensor": "is materialized by no job of the code location, so a sensor cannot see it",
+}
+"""Why a path does not see an upstream of the other."""
+
+
 def _cannot_map(fan_in: FanInSpec) -> str:
     names = ", ".join(sorted(fan_in.mapped))
     return f"cannot map the keys of {names}, as this sensor does: replay it as a sensor"
 
 
-def _names_on_other_path(fan_in: FanInSpec) -> Mapping[str, tuple[str, ...]]:
-    names: dict[str, tuple[str, ...]]
-    if fan_in.kind == "sensor":
-        names = dict(fan_in.assets)
-        fault = "materializes no asset that is known here, so a condition cannot see it"
-    else:
-        names = {asset: (job,) for job, assets in fan_in.assets.items() for asset in assets}
-        fault = "is materialized by no job of the code location, so a sensor cannot see it"
-    for name in fan_in.rule.upstreams:
-        if not names.get(name):
-            raise FanInError(f"{name} {fault}")
-    return names
-
-
 def _renamed(
-    when: Requirement, names: Mapping[str, tuple[str, ...]], upstreams: Collection[str]
+    when: Requirement, names: Mapping[str, Sequence[str]], upstreams: Collection[str]
 ) -> Requirement:
     match when:
         case Needs(upstream):

@@ -18,8 +18,8 @@ from ..messages import ASSET_WORDS, RUN_WORDS, explain
 from ..rule import Completion, Decision, State, UpstreamStatus
 from ..windows import ONE_DAY
 from .events import Ended, Event, Materialized, Requested, Started, work_of
-from .mechanisms import Firing, Mechanism
 from .simulated import SimulatedFanIn
+from .simulation import Firing, Mechanism
 
 WhyNot = Callable[[], tuple[str, str]]
 """Returns a cause, and what that side said."""
@@ -117,75 +117,80 @@ class _Waiting:
     """A request that the other side has not made, at least not yet.
 
     Args:
-        kind: The path on which it was made.
-        other: The side that did not make it and will say why.
-        again: Whether the side that made it had used some of its work before.
-        forget_at: When it is certain that the other side will not make it.
+        side: The side that made it.
+        again: Whether that side had used some of its work before.
     """
 
     firing: Firing
-    kind: Kind
-    other: Mechanism
+    side: "_Side"
     again: bool
-    forget_at: datetime
     why_not: WhyNot | None = None
     gone: bool = False
 
 
 class _Side:
-    """The requests of one side that wait for the other's."""
+    """The requests of one side that wait for the other's.
 
-    def __init__(self) -> None:
-        self.waiting: OrderedDict[int, _Waiting] = OrderedDict()
-        self.by_work: dict[str, set[int]] = {}
+    Args:
+        kind: The path on which they are made.
+        other: The other side, which says why it does not make them.
+    """
+
+    def __init__(self, kind: Kind, other: Mechanism) -> None:
+        self.kind: Kind = kind
+        self.other = other
+        self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
+        self._by_work: dict[str, set[int]] = {}
         """The requests by work; work for several keys may have several."""
-        self.count = 0
+        self._count = 0
 
     def add(self, waiting: _Waiting) -> None:
-        self.count += 1
-        self.waiting[self.count] = waiting
+        self._count += 1
+        self._waiting[self._count] = waiting
         for work in waiting.firing.work:
-            self.by_work.setdefault(work, set()).add(self.count)
+            self._by_work.setdefault(work, set()).add(self._count)
 
     def take(self, firing: Firing) -> _Waiting | None:
         """Removes and returns the oldest request that shares work with this one."""
-        numbers = (self.by_work.get(work, ()) for work in firing.work)
+        numbers = (self._by_work.get(work, ()) for work in firing.work)
         for number in sorted(set(chain.from_iterable(numbers))):
-            waiting = self.waiting[number]
-            same_key = None in (waiting.firing.key, firing.key) or waiting.firing.key == firing.key
-            if same_key and waiting.firing.early == firing.early:
-                self._drop(number)
-                return waiting
+            one = self._waiting[number].firing
+            same_key = None in (one.key, firing.key) or one.key == firing.key
+            if same_key and one.early == firing.early:
+                return self._drop(number)
         return None
 
-    def given_up(self, now: datetime | None) -> Iterator[_Waiting]:
-        """Yields those that have waited too long; all of them, without a time."""
-        while self.waiting:
-            number, waiting = next(iter(self.waiting.items()))
-            few = len(self.waiting) <= MOST_WAITING
-            if few and now is not None and waiting.forget_at > now:
+    def given_up(self, before: datetime | None) -> Iterator[_Waiting]:
+        """Yields those that were made up to a time and have waited too long; all of them, without a
+        time."""
+        while self._waiting:
+            number, waiting = next(iter(self._waiting.items()))
+            few = len(self._waiting) <= MOST_WAITING
+            if few and before is not None and waiting.firing.at > before:
                 return
-            self._drop(number)
-            yield waiting
+            yield self._drop(number)
 
-    def _drop(self, number: int) -> None:
-        waiting = self.waiting.pop(number)
+    def _drop(self, number: int) -> _Waiting:
+        waiting = self._waiting.pop(number)
         waiting.gone = True
         for work in waiting.firing.work:
-            self.by_work[work].discard(number)
-            if not self.by_work[work]:
-                del self.by_work[work]
+            self._by_work[work].discard(number)
+            if not self._by_work[work]:
+                del self._by_work[work]
+        return waiting
 
 
 class _Compared:
     """One mechanism beside reality."""
 
-    def __init__(self, mechanism: Mechanism, patience: timedelta) -> None:
-        self.mechanism = mechanism
-        self.patience = patience
+    def __init__(self, mechanism: Mechanism, reality: Mechanism, tolerance: timedelta) -> None:
+        longest = getattr(mechanism, "longest_window", None) or ONE_DAY
+        self.patience = max(ONE_DAY, longest) + 2 * tolerance
+        self.name = mechanism.name
         self.score = Score()
         self.used = _Latest()
-        self.here, self.there = _Side(), _Side()
+        self.here = _Side(mechanism.kind, reality)
+        self.there = _Side(reality.kind, mechanism)
 
 
 class Comparison:
@@ -214,12 +219,7 @@ class Comparison:
         self.report = report
         self.really = 0
         self.by_hand = 0
-        self._compared = {
-            m.name: _Compared(
-                m, max(ONE_DAY, getattr(m, "longest_window", None) or ONE_DAY) + 2 * tolerance
-            )
-            for m in mechanisms
-        }
+        self._compared = {m.name: _Compared(m, reality, tolerance) for m in mechanisms}
         self.scores = {name: compared.score for name, compared in self._compared.items()}
         # If only one path sees some work, its end must be known.
         self._paths_differ = any(
@@ -258,17 +258,6 @@ class Comparison:
         work: _Work = self._work[name]
         return work
 
-    def now(self, at: datetime) -> None:
-        """Asks about requests of only one side, before anything happens after them."""
-        if self._not_asked and at > self._not_asked[0].firing.at:
-            self._ask()
-
-    def _ask(self) -> None:
-        for waiting in self._not_asked:
-            if not waiting.gone:
-                waiting.why_not = self._asking(waiting)
-        self._not_asked.clear()
-
     def _requested(self, event: Requested) -> Firing | None:
         key = event.key if self.reality.rule.by_key else None
         if event.batch is None and not event.again:
@@ -292,6 +281,17 @@ class Comparison:
             compared.score.fired += 1
             self._take(compared, firing, _adds(compared.used, firing), really=False)
 
+    def now(self, at: datetime) -> None:
+        """Asks about requests of only one side, before anything happens after them."""
+        if self._not_asked and at > self._not_asked[0].firing.at:
+            self._ask()
+
+    def _ask(self) -> None:
+        for waiting in self._not_asked:
+            if not waiting.gone:
+                waiting.why_not = self._asking(waiting)
+        self._not_asked.clear()
+
     def finish(self) -> None:
         """Reports what the other side did not request in the whole period."""
         self._ask()
@@ -300,27 +300,23 @@ class Comparison:
 
     def _take(self, compared: _Compared, firing: Firing, again: bool, *, really: bool) -> None:
         """Takes a request of one side: for the batch that the other requested, or for a new one."""
-        mechanism, own, others = compared.mechanism, compared.here, compared.there
-        made_by, other = mechanism, self.reality
+        own, others = compared.here, compared.there
         if really:
-            own, others, made_by, other = others, own, other, made_by
-        self._give_up(compared, firing.at)
+            own, others = others, own
+        self._give_up(compared, firing.at - compared.patience)
         waiting = others.take(firing)
         if waiting is not None:
             here, there = (waiting.firing, firing) if really else (firing, waiting.firing)
             self._pair(compared, here, there, waiting)
-            return
-        forget_at = firing.at + compared.patience
-        waiting = _Waiting(firing, made_by.kind, other, again, forget_at)
-        own.add(waiting)
-        if self._not_asked and self._not_asked[0].firing.at != firing.at:
-            self._ask()
-        self._not_asked.append(waiting)
+        else:
+            waiting = _Waiting(firing, own, again)
+            own.add(waiting)
+            self._not_asked.append(waiting)
 
-    def _give_up(self, compared: _Compared, now: datetime | None) -> None:
-        for waiting in compared.here.given_up(now):
+    def _give_up(self, compared: _Compared, before: datetime | None) -> None:
+        for waiting in compared.here.given_up(before):
             self._part(compared, DivergenceKind.ONLY_HERE, waiting, waiting.firing, None)
-        for waiting in compared.there.given_up(now):
+        for waiting in compared.there.given_up(before):
             firing = waiting.firing
             self._part(compared, DivergenceKind.ONLY_REALLY, waiting, firing, firing.at)
 
@@ -349,7 +345,7 @@ class Comparison:
         self.report(
             Divergence(
                 at=firing.at,
-                mechanism=compared.mechanism.name,
+                mechanism=compared.name,
                 part=part,
                 cause=cause,
                 told=told,
@@ -364,7 +360,7 @@ class Comparison:
     def _asking(self, waiting: _Waiting) -> WhyNot:
         """Asks the side that does not request for its reason now; returns a function that puts the
         answer into words if needed."""
-        firing, other = waiting.firing, waiting.other
+        firing, other = waiting.firing, waiting.side.other
         is_rule = other is self.reality
         if is_rule and self.reality.rule.by_key and firing.key is None:
             return lambda: (NO_KEYS, "it ignores keys")
@@ -373,7 +369,7 @@ class Comparison:
         known = [
             (member, name, self._work.get(work_of(member)))
             for member in firing.members
-            for name in other.names_of(member.upstream, waiting.kind)
+            for name in other.names_of(member.upstream, waiting.side.kind)
         ]
 
         def why_not() -> tuple[str, str]:

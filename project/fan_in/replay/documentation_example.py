@@ -4,12 +4,13 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from ..cursor import LAST_ID
 from ..inspect.fan_ins import FanInSpec
 from ..rule import Completion, Decision, Used, decide
 from ..terms import Terms
 from ..windows import ONE_DAY
-from .events import Event, Requested
-from .mechanisms import LAST, NEVER, Firing, Mechanism
+from .events import Ended, Event, Materialized, Requested
+from .simulation import NEVER, Firing, Mechanism
 
 
 class DocumentationExample(Mechanism):
@@ -42,37 +43,35 @@ class DocumentationExample(Mechanism):
         self.zone = ZoneInfo(zone)
         self.last: dict[str, Completion] = {}
         self.cursor: dict[str, datetime] = {}
-        self.look = False
-        self.again: datetime | None = None
+        self.look_at: datetime | None = None
 
-    def complete(self, completion: Completion, elsewhere: bool = False) -> None:
-        if completion.upstream in self.upstreams:
+    def complete(self, event: Ended | Materialized, completion: Completion) -> None:
+        if completion.ended == "success" and completion.upstream in self.names:
             self.last[completion.upstream] = completion
-            self.look = len(self.last) == len(self.upstreams)
+            if len(self.last) == len(self.upstreams):
+                self.look_at = self.now
 
     def take(self, event: Event) -> None:
         before = self.takes_over is not None and event.at < self.takes_over
         if isinstance(event, Requested) and event.batch is not None and before:
             for used in event.used:
-                if used.upstream in self.upstreams:
+                if used.upstream in self.names:
                     self.cursor[used.upstream] = used.completed_at
 
     def due(self) -> datetime | None:
-        return self.now if self.look else self.again
+        return self.look_at and max(self.look_at, self.now, self.takes_over or NEVER)
 
     def tick(self, at: datetime) -> Collection[Firing]:
         self.now = at
-        if self.again is not None and self.again <= at:
-            self.look, self.again = True, None
-        if not self.look or (self.takes_over is not None and at < self.takes_over):
+        if self.look_at is None or at < max(self.look_at, self.takes_over or NEVER):
             return ()
-        self.look = False
+        self.look_at = None
         last = [self.last[name] for name in self.upstreams]
         if any(c.completed_at <= self.cursor.get(c.upstream, NEVER) for c in last):
             return ()
         if not all(self._is_recent(c, at) for c in last):
             # When clocks are set back, it becomes young again.
-            self.again = at + timedelta(hours=1)
+            self.look_at = at + timedelta(hours=1)
             return ()
         self.cursor = {c.upstream: c.completed_at for c in last}
         return (Firing(at, None, tuple(last)),)
@@ -82,7 +81,7 @@ class DocumentationExample(Mechanism):
             at=at,
             upstreams=self.upstreams,
             completions=self.last.values(),
-            used={name: Used(position=(time, LAST), at=None) for name, time in self.cursor.items()},
+            used={name: Used(position=(time, LAST_ID)) for name, time in self.cursor.items()},
             terms=Terms(within=self.within),
         )
 

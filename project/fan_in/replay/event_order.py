@@ -1,15 +1,21 @@
-"""Events in the order in which they could be seen, from streams that are nearly in order."""
+"""Events in the order in which they could be seen, from streams that are nearly in order; and what
+that order shows: what was seen late, and what a request of another sensor was made of."""
 
 import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from ..inspect.fan_ins import FanInSpec
 from ..rule import Completion
-from .events import Ended, Event, Materialized, Requested, moment
+from .events import Ended, Event, Materialized, Requested, completes, completion_of, moment
 
 OUT_OF_ORDER = timedelta(minutes=5)
 """How far stored events may be out of the order of time, because clocks of hosts differ."""
+
+OF_ANOTHER = ()
+"""The batch of a request until it is paired."""
 
 
 def by_time(runs: Iterable[tuple[datetime, Sequence[Event]]]) -> Iterator[Event]:
@@ -69,3 +75,24 @@ def _first_seen(completion: Ended | Materialized, coming: Iterable[Event]) -> da
 def _is_older(member: Completion, completion: Ended | Materialized) -> bool:
     own = completion.run_id if isinstance(completion, Ended) else completion.id
     return (member.completed_at, type(own)(member.id)) < (completion.at, own)
+
+
+def paired(events: Iterable[Event], fan_in: FanInSpec) -> Iterator[Event]:
+    """Yields events; each request of another sensor gets the last completions as its batch.
+
+    Args:
+        events: In the order of time.
+        fan_in: The fan-in, for its path and its rule.
+    """
+    newest: dict[str | None, dict[str, Completion]] = {}
+    for event in events:
+        if completes(event, fan_in.kind, fan_in.rule):
+            member, of_key = completion_of(event), newest.setdefault(event.key, {})
+            known = of_key.get(member.upstream)
+            if known is None or member.completed_at >= known.completed_at:
+                of_key[member.upstream] = member
+        elif isinstance(event, Requested) and event.batch == OF_ANOTHER:
+            shared = newest.get(None, {}) if fan_in.kind == "condition" else {}
+            members = tuple({**shared, **newest.get(event.key, {})}.values())
+            event = replace(event, batch=members or None, used=members)
+        yield event

@@ -8,17 +8,16 @@ on its rule.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeGuard
 
-from pydantic import AfterValidator, AwareDatetime, GetPydanticSchema
-from pydantic_core import core_schema
+from pydantic import AfterValidator, AwareDatetime, GetPydanticSchema, PlainSerializer
 
 from ..counts import End, ends_of
 from ..errors import NoHistory
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..rule import Completion
-from ..windows import format_time, in_utc
+from ..windows import format_time, in_utc, longest_window, window_of
 
 Time = Annotated[AwareDatetime, AfterValidator(in_utc)]
 """A time in UTC; read from a file, it must have a zone."""
@@ -132,7 +131,7 @@ def work_of(completion: Completion) -> str:
     return completion.run_id or f"event {completion.id}"
 
 
-def as_list(completion: Completion) -> list[Any]:
+def _as_list(completion: Completion) -> list[Any]:
     """Returns a completion as files have it: with the run only if the id is another."""
     data = [completion.upstream, completion.completed_at, completion.id]
     return data if completion.run_id == completion.id else [*data, completion.run_id]
@@ -148,10 +147,8 @@ _LIST = tuple[str, AwareDatetime, str] | tuple[str, AwareDatetime, str, str | No
 Listed = Annotated[
     Completion,
     GetPydanticSchema(
-        lambda _, handler: core_schema.no_info_after_validator_function(
-            _from_list,
-            handler(_LIST),
-            serialization=core_schema.plain_serializer_function_ser_schema(as_list),
+        lambda _, handler: handler(
+            Annotated[_LIST, AfterValidator(_from_list), PlainSerializer(_as_list)]
         )
     ),
 ]
@@ -227,19 +224,37 @@ def completes(event: Event, kind: Kind, rule: Rule) -> TypeGuard[Ended | Materia
     """True if an event is a completion of an upstream on a path by a rule."""
     match event:
         case Ended(elsewhere=None):
-            return kind == "sensor" and counts_for(rule, event)
+            ends = ends_of(rule.ended, event.upstream)
+            seen = kind == "sensor" and event.ended in ends and not event.retried
         case Materialized():
-            return kind == "condition" and counts_for(rule, event)
-    return False
+            seen = kind == "condition"
+        case _:
+            return False
+    return seen and (rule.counts is None or event.counts)
 
 
-def counts_for(rule: Rule, event: Ended | Materialized) -> bool:
-    """True if completed work ended in a way that counts by a rule, and is not left out."""
-    if rule.counts is not None and not event.counts:
-        return False
-    if isinstance(event, Materialized):
-        return True
-    return event.ended in ends_of(rule.ended, event.upstream) and not event.retried
+def completion_of(event: Ended | Materialized) -> Completion:
+    """Returns an event as a completion."""
+    own = event.run_id if isinstance(event, Ended) else event.id
+    return Completion(
+        upstream=event.upstream,
+        id=str(own),
+        completed_at=event.at,
+        position=(event.at, own),
+        run_id=event.run_id,
+        key=event.key,
+        partition=event.partition,
+        ended=event.ended if isinstance(event, Ended) else None,
+    )
+
+
+def longest_of(*rules: Rule) -> timedelta | None:
+    """Returns an age at which a completion is outside every window of these rules, and a request
+    is past every pace; None if a window has no end, or a rollup needs completions of any age."""
+    if any(r.rollup for r in rules):
+        return None
+    windows = [window_of(r.within, name) for r in rules for name in r.upstreams]
+    return longest_window([*windows, *(r.no_sooner_than for r in rules if r.no_sooner_than)])
 
 
 @dataclass(frozen=True, kw_only=True)

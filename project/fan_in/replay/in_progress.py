@@ -1,6 +1,5 @@
 """What is in progress: runs that have not ended, and runs that a mechanism simulates."""
 
-import heapq
 from datetime import datetime, timedelta
 
 from .events import DownstreamEnded, Requested
@@ -47,22 +46,26 @@ class DownstreamRuns(InProgressRuns):
 
     def __init__(self, newest_only: bool, patience: timedelta, lasts: timedelta | None) -> None:
         super().__init__(newest_only)
-        self.patience = patience
+        self._patience = patience
         self._lasts = lasts
         self._began: dict[str, datetime] = {}
         self._sum, self._count = timedelta(0), 0
         self._requests = 0
-        self._imagined: dict[str | None, dict[str, datetime]] = {}
-        self._ends: list[tuple[datetime, str, str | None]] = []
-        self._is_run: dict[str, str] = {}
+        self._imagined: dict[str, datetime] = {}
+        self._is_run: dict[tuple[str, str | None], str] = {}
 
-    def request(self, at: datetime, key: str | None) -> None:
-        """Begins the simulated run of a request."""
+    def request(self, at: datetime, key: str | None) -> tuple[str, datetime]:
+        """Begins the simulated run of a request; returns it, and when it is over."""
         self._requests += 1
         run = f"imagined {self._requests}"
-        self._imagined.setdefault(key, {})[run] = at
+        self._imagined[run] = at
         self.began(run, key)
-        heapq.heappush(self._ends, (at + max(self.patience, self._average), run, key))
+        return run, at + max(self._patience, self._average)
+
+    def over(self, run: str, key: str | None) -> None:
+        """Ends a simulated run, unless a real one has taken its place."""
+        if self._imagined.pop(run, None) is not None:
+            self.ended(run, key)
 
     def take(self, event: Requested) -> None:
         """Learns how long runs last."""
@@ -71,10 +74,11 @@ class DownstreamRuns(InProgressRuns):
 
     def bind(self, event: Requested, key: str | None) -> None:
         """Takes a real run as the one that was requested here."""
-        for run, at in self._imagined.get(key, {}).items():
-            if event.at - at <= self.patience:
-                self._is_no_more_imagined(run, key)
-                self._is_run[event.run_id] = run
+        for run, _ in self._runs.get(key, ()):
+            at = self._imagined.get(run)
+            if at is not None and event.at - at <= self._patience:
+                del self._imagined[run]
+                self._is_run[event.run_id, key] = run
                 return
 
     def end(self, event: DownstreamEnded, key: str | None) -> None:
@@ -83,32 +87,10 @@ class DownstreamRuns(InProgressRuns):
         if began is not None:
             self._sum += event.at - began
             self._count += 1
-        self.ended(self._is_run.pop(event.run_id, event.run_id), key)
-
-    def due(self) -> datetime | None:
-        """Returns when the next simulated run ends."""
-        return self._ends[0][0] if self._ends else None
-
-    def end_until(self, at: datetime) -> list[str | None]:
-        """Ends the simulated runs that are over by a time; returns their keys."""
-        keys = []
-        while self._ends and self._ends[0][0] <= at:
-            _, run, key = heapq.heappop(self._ends)
-            if self._is_no_more_imagined(run, key):
-                self.ended(run, key)
-                keys.append(key)
-        return keys
+        self.ended(self._is_run.pop((event.run_id, key), event.run_id), key)
 
     @property
     def _average(self) -> timedelta:
         if self._lasts is not None:
             return self._lasts
         return self._sum / self._count if self._count else timedelta(0)
-
-    def _is_no_more_imagined(self, run: str, key: str | None) -> bool:
-        """Removes a simulated run; returns whether there was one."""
-        imagined = self._imagined.get(key, {})
-        was = imagined.pop(run, None) is not None
-        if not imagined:
-            self._imagined.pop(key, None)
-        return was

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from ..windows import falls_out, window_of
 from .compare import Divergence
 from .events import Ended, Event, History, Requested, completes
-from .mechanisms import Firing
+from .simulation import Firing
 
 MOST_MARKS = 1500
 """A lane has at most this many marks; of marks that would overlap, one is kept."""
@@ -14,7 +14,8 @@ MOST_MARKS = 1500
 MOST_WINDOWS = 150
 """A lane with more marks than this has no windows, since they would cover each other."""
 
-COMPLETED, FAILED, BY_HAND, FIRED = "completed", "failed", "by hand", "fired"
+COMPLETED, FAILED = "completed", "failed"
+BY_HAND, FIRED, DIVERGED = "by hand", "fired", "diverged"
 
 
 @dataclass
@@ -49,7 +50,6 @@ class Picture:
         self.upstreams = {name: Lane(name) for name in self.fan_in.rule.upstreams}
         self.really = Lane("really requested")
         self.mechanisms = {name: Lane(name) for name in mechanisms}
-        self.divergences = {name: Lane(name) for name in mechanisms}
         self._step = max((self.until - self.since) / MOST_MARKS, timedelta(microseconds=1))
 
     def event(self, event: Event) -> None:
@@ -74,7 +74,7 @@ class Picture:
             self._mark(self.mechanisms[mechanism], firing.at, FIRED)
 
     def divergence(self, divergence: Divergence) -> None:
-        self._mark(self.divergences[divergence.mechanism], divergence.at, FIRED)
+        self._mark(self.mechanisms[divergence.mechanism], divergence.at, DIVERGED)
 
     def _mark(self, lane: Lane, at: datetime, what: str) -> bool:
         place = ((at - self.since) // self._step, what)

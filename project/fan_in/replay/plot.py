@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import FanInError
 from ..messages import plain
-from .picture import BY_HAND, COMPLETED, FAILED, FIRED, MOST_WINDOWS, Lane, Picture
+from .picture import BY_HAND, COMPLETED, DIVERGED, FAILED, FIRED, MOST_WINDOWS, Lane, Picture
 
 INK, GREY, PAPER = "#1f2933", "#a0aec0", "#ffffff"
 BLUE, ORANGE, VERMILION, PURPLE = "#0072b2", "#e69f00", "#d55e00", "#cc79a7"
@@ -79,9 +79,8 @@ def _draw(picture: Picture) -> Any:
         else:
             _marks(axes, lane.of(FIRED), y, marker="|", color=INK, markersize=12, label="requested")
             _marks(axes, lane.of(BY_HAND), y, marker="D", color=PURPLE, label="run by hand")
-        if lane.name in picture.divergences and number > len(upstreams):
-            parted = picture.divergences[lane.name].of(FIRED)
-            _marks(axes, parted, y, marker="x", color=VERMILION, markersize=9, label="divergence")
+            style = {"marker": "x", "color": VERMILION, "markersize": 9}
+            _marks(axes, lane.of(DIVERGED), y, **style, label="divergence")
     names = [_short(lane.name) for lane in lanes]
     axes.set_yticks(range(len(lanes), 0, -1), names)
     axes.set_ylim(0.4, len(lanes) + 0.6)

@@ -8,48 +8,48 @@ import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
-
-# Private: the statuses have public names, but this set of them has none.
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from ..compat.python import UTC
 from ..compat.releases import view_at
 from ..cursor import CONSUME_TAG, SensorRequest
 from ..evaluation_records import record_behind
-from ..event_rows import Body
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
-from ..inspect.sensors import Evaluators
+from ..inspect.sensors import Evaluator, Evaluators
+from ..launches import unfinished_runs, was_unfinished
 from ..rule import Completion
-from ..run_reader import PARTITION_TAG, RunReader, Upstream, origin_of
+from ..run_reader import PARTITION_TAG, RunReader
 from ..sensor import fan_in_of
 from ..sensor_config import SENSOR_TAG
-from .counted import DataVersions, ended_run
-from .event_order import OUT_OF_ORDER, as_seen, by_time, in_order
+from ..windows import ONE_DAY
+from .event_order import OF_ANOTHER, OUT_OF_ORDER, as_seen, by_time, in_order, paired
 from .events import (
     REPORT,
     DownstreamEnded,
     Event,
     History,
-    Materialized,
     Requested,
     Started,
     Tick,
     completed,
+    longest_of,
     moment,
 )
-from .infer_batches import OF_ANOTHER, paired
-from .mechanisms import longest_of
-from .partitions import KeysOfPartitions, KeysOfRuns
-from .stored_ticks import PAGE, StoredTicks
+from .upstreams import UpstreamAsset, UpstreamRuns, ended_at
 
 SENSOR_NAME_TAG = "dagster/sensor_name"
 """Dagster's own, on every run that a sensor requested."""
 
 LONGEST_RUN = timedelta(days=2)
 """A run of the downstream is found if it began at most this long before what is read."""
+
+EVALUATED = ("SKIPPED", "SUCCESS")
+"""The ticks at which the mechanism decided; one that failed or was killed did not."""
+
+PAGE = 500
 
 PATHS: Collection[Kind] = ("sensor", "condition")
 
@@ -81,7 +81,7 @@ def read_history(
     length = longest_of(*rules)
     begins = None if length is None else since - length
     evaluator = Evaluators(instance, repository).of(fan_in)
-    ticks = StoredTicks(instance, fan_in, evaluator, begins, until)
+    ticks = StoredTicks(fan_in, evaluator, begins, until)
     return History(
         fan_in=fan_in,
         since=since,
@@ -90,10 +90,9 @@ def read_history(
         interval=evaluator.interval.total_seconds(),
         ticks_from=ticks.known_from(since),
         events=HistoryReader(
+            instance=instance,
+            repository=repository,
             fan_in=fan_in,
-            view=view_at(instance, repository, until),
-            runs=_runs(instance, repository, fan_in, until),
-            partitions=_partitions_of_job(repository, fan_in),
             ticks=ticks,
             begins=begins,
             until=until,
@@ -104,58 +103,109 @@ def read_history(
     )
 
 
-def _runs(
-    instance: dg.DagsterInstance,
-    repository: dg.RepositoryDefinition,
-    fan_in: FanInSpec,
-    until: datetime,
-) -> RunReader:
-    """Returns a reader of the runs of a fan-in's jobs; a sensor has its own."""
-    sensor = fan_in_of(fan_in.definition) if fan_in.kind == "sensor" else None
-    if sensor is not None:
-        return sensor.runs(instance, fan_in.home, repository, at=until)
-    return RunReader(
-        instance,
-        upstreams=fan_in.jobs,
-        by_job={},
-        downstream=fan_in.downstream,
-        home=fan_in.home,
-        tag=fan_in.key_tag,
-        repository=repository,
-        at=until,
-        counts=fan_in.rule.counts,
-    )
+@dataclass(frozen=True)
+class StoredTicks(Iterable[Tick]):
+    """The ticks that requested nothing, read day by day; the others are known from their runs.
 
+    Args:
+        fan_in: The fan-in.
+        evaluator: The sensor that evaluates it.
+        begins: The first time to read; None for all that are stored.
+        until: The end, not included.
+    """
 
-def _partitions_of_job(
-    repository: dg.RepositoryDefinition, fan_in: FanInSpec
-) -> dg.PartitionsDefinition | None:
-    """Returns the partitions of a sensor's downstream job, if they are its keys."""
-    by_key = fan_in.kind == "sensor" and fan_in.key_tag is not None
-    return repository.get_job(fan_in.downstream).partitions_def if by_key else None
+    fan_in: FanInSpec
+    evaluator: Evaluator
+    begins: datetime | None
+    until: datetime
+
+    def __iter__(self) -> Iterator[Tick]:
+        """Yields the ticks that requested nothing, oldest first."""
+        return self._since(self.begins or self._first())
+
+    def known_from(self, since: datetime) -> datetime | None:
+        """Returns since when, in the period, all ticks are known: since the first one that
+        requested nothing. Dagster deletes old ticks of this kind first."""
+        return next((tick.at for tick in self._since(since)), None)
+
+    def _since(self, since: datetime | None) -> Iterator[Tick]:
+        # Day by day, since Dagster returns the newest first.
+        while since is not None and since < self.until:
+            end = min(since + ONE_DAY, self.until)
+            for tick in reversed(self._stored(end.timestamp(), after=since.timestamp() - 1e-6)):
+                if tick.status.value in EVALUATED and not self._requests(tick):
+                    yield Tick(datetime.fromtimestamp(tick.timestamp, UTC))
+            since = end
+
+    def _first(self) -> datetime | None:
+        """Returns the time of the oldest stored tick; a few queries, each of a page."""
+        before, oldest = self.until.timestamp(), None
+        while page := self._stored(before, limit=PAGE):
+            before = page[-1].timestamp
+            oldest = datetime.fromtimestamp(before, UTC)
+        return oldest
+
+    def _stored(
+        self, before: float, *, after: float | None = None, limit: int | None = None
+    ) -> Sequence[Any]:
+        state, instance = self.evaluator.state, self.evaluator.instance
+        if state is None:
+            return []
+        return instance.get_ticks(
+            state.instigator_origin_id, state.selector_id, before=before, after=after, limit=limit
+        )
+
+    def _requests(self, tick: Any) -> bool:
+        """True if a tick requested this fan-in's downstream: then it is known from that run."""
+        if self.fan_in.kind == "sensor":
+            return bool(tick.run_ids)
+        return self.fan_in.asset_key in tick.requested_asset_keys
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryReader(Iterable[Event]):
     """The events of an instance, read again for each iteration."""
 
+    instance: dg.DagsterInstance
+    repository: dg.RepositoryDefinition
     fan_in: FanInSpec
-    view: Any  # The assets, at the end of the period.
-    runs: RunReader
-    partitions: dg.PartitionsDefinition | None  # Of the downstream job, if they are the keys.
-    ticks: Iterable[Tick]
+    ticks: StoredTicks
     begins: datetime | None
     until: datetime
     paths: Collection[Kind]
     requested_by: str | None
 
+    @cached_property
+    def view(self) -> Any:
+        """The assets, at the end of the period."""
+        return view_at(self.instance, self.repository, self.until)
+
+    @cached_property
+    def runs(self) -> RunReader:
+        """Reads the runs of the fan-in's jobs; a sensor has its own reader."""
+        fan_in, at = self.fan_in, self.until
+        sensor = fan_in_of(fan_in.definition) if fan_in.kind == "sensor" else None
+        if sensor is not None:
+            return sensor.runs(self.instance, fan_in.home, self.repository, at=at)
+        return RunReader(
+            self.instance,
+            upstreams=fan_in.jobs,
+            by_job={},
+            downstream=fan_in.downstream,
+            home=fan_in.home,
+            tag=fan_in.key_tag,
+            repository=self.repository,
+            at=at,
+            counts=fan_in.rule.counts,
+        )
+
     def __iter__(self) -> Iterator[Event]:
         """Yields everything, in the order in which it could be seen."""
         upstreams: list[Iterator[Event]] = []
         if "sensor" in self.paths:
-            upstreams += [by_time(self._runs_of(*job)) for job in self.fan_in.jobs.items()]
+            upstreams += map(self._runs_of, self.fan_in.jobs)
         if "condition" in self.paths:
-            upstreams += [self._materializations(name) for name in _assets(self.fan_in)]
+            upstreams += map(self._materialized, _assets(self.fan_in))
         by_asset = self.fan_in.kind == "condition"
         requests = self._requests_of_asset() if by_asset else self._requests_of_job()
         seen = as_seen(heapq.merge(*upstreams, key=moment), by_time(requests))
@@ -173,44 +223,52 @@ class HistoryReader(Iterable[Event]):
     def _is_before(self, at: datetime) -> bool:
         return self.begins is not None and at < self.begins
 
-    # --- runs --------------------------------------------------------------------------------
+    # --- upstreams ---------------------------------------------------------------------------
+
+    def _runs_of(self, name: str) -> Iterator[Event]:
+        """Yields what happened to the runs of an upstream job."""
+        upstream, partitions = self.fan_in.jobs[name], None
+        if self.fan_in.kind == "sensor" and self.fan_in.key_tag is not None:
+            partitions = self.repository.get_job(self.fan_in.downstream).partitions_def
+        runs = UpstreamRuns(self.runs, name, upstream, partitions)
+        created = self._created(upstream.job_name)
+        return by_time((run.create_timestamp, list(runs.events(run))) for run in created)
 
     def _created(self, job_name: str) -> Iterator[dg.RunRecord]:
         """Yields the runs that were created or in progress in the period, oldest first."""
         if self.begins is not None:
             # Few: those that began before and had not ended.
-            before: dict[str, Any] = {"job_name": job_name, "created_before": self.begins}
-            yield from self._read(dg.RunsFilter(**before, updated_after=self.begins))
-            for record in self._read(dg.RunsFilter(**before, statuses=NOT_FINISHED_STATUSES)):
-                if record.update_timestamp <= self.begins:
-                    yield record
+            before = [
+                record
+                for filters in unfinished_runs(self.begins, job_name)
+                for record in self.runs.pages(filters)
+                if was_unfinished(record, self.begins)
+            ]
+            yield from sorted(before, key=lambda record: record.create_timestamp)
         # Without the microsecond, a run created at exactly that time is in neither range.
         after = None if self.begins is None else self.begins - timedelta(microseconds=1)
-        yield from self._read(
-            dg.RunsFilter(job_name=job_name, created_after=after, created_before=self.until)
-        )
+        filters = dg.RunsFilter(job_name=job_name, created_after=after, created_before=self.until)
+        yield from self.runs.pages(filters, oldest_first=True)
 
-    def _read(self, filters: dg.RunsFilter) -> Iterator[dg.RunRecord]:
-        return self.runs.pages(filters, oldest_first=True)
+    def _materialized(self, name: str) -> Iterator[Event]:
+        """Yields the materializations or new data versions of an upstream asset."""
+        key = dg.AssetKey.from_user_string(name)
+        return in_order(self._events_of(UpstreamAsset(self.view, key, self.fan_in), key))
 
-    def _runs_of(self, name: str, upstream: Upstream) -> Iterator[tuple[datetime, Sequence[Event]]]:
-        """Yields what happened to the runs of an upstream job."""
-        keys = KeysOfRuns(self.runs, upstream, self.partitions)
-        for record in self._created(upstream.job_name):
-            created, run_id, end = record.create_timestamp, record.dagster_run.run_id, _end(record)
-            if not self.runs.is_of(upstream, record):
-                elsewhere, _ = origin_of(record) or ("nowhere", "")
-                ended = end and ended_run(self.runs, record, end, name, elsewhere)
-                yield created, [ended] if ended else []
-                continue
-            if not self.runs.is_whole_of(upstream, record):
-                continue  # A run of a part of the job is no run of the job.
-            counts = self.runs.ends.would_count(name, record, self.runs.key(record))
-            of_run = keys.of(record, end or self.until)
-            events: list[Event] = [Started(created, name, run_id, key, counts) for key in of_run]
-            if end is not None:
-                events += keys.ended(ended_run(self.runs, record, end, name, None), record)
-            yield created, events
+    def _events_of(self, upstream: UpstreamAsset, key: dg.AssetKey) -> Iterator[Event]:
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+        if upstream.is_observed:
+            kind = dg.DagsterEventType.ASSET_OBSERVATION
+        by_tag = self.fan_in.key_tag not in (None, PARTITION_TAG)
+        for page in self._pages_of(kind, key):
+            runs = self._runs(page) if by_tag else {}
+            for record in page:
+                if by_tag:
+                    run = runs.get(record.run_id)
+                    keys: Sequence[str | None] = [self.runs.key(run) if run else None]
+                else:
+                    keys = upstream.keys_of(record.partition_key)
+                yield from upstream.events(record, keys)
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -282,18 +340,18 @@ class HistoryReader(Iterable[Event]):
 
     def _by_condition(self, planned: dg.EventLogRecord, of_run: dg.RunRecord | None) -> Requested:
         key = planned.partition_key if self.fan_in.key_tag else None
-        run = None if of_run is None else of_run.dagster_run
-        again = run is not None and run.parent_run_id is not None
-        requested = Requested(
-            _time(planned), planned.run_id, key, again=again, id=planned.storage_id
-        )
-        if run is None or again:
+        requested = Requested(_time(planned), planned.run_id, key, id=planned.storage_id)
+        if of_run is None:
             return requested
+        run = of_run.dagster_run
+        if run.parent_run_id is not None:
+            return replace(requested, again=True)
         if self._is_by_another(run):
             return replace(requested, batch=OF_ANOTHER)
-        record = record_behind(self.runs.instance, self.fan_in.asset_key, run.tags)
-        seen = {} if record is None else record.of(key)
-        without = None if record is None else record.early.get(key)
+        record = record_behind(self.instance, self.fan_in.asset_key, run.tags)
+        if record is None:
+            return requested
+        seen, without = record.of(key), record.early.get(key)
         makes = {asset.to_user_string() for asset in run.asset_selection or ()}
         # If its own run makes what was missing, the request is whole.
         early = without is not None and not (without and makes.issuperset(without))
@@ -303,54 +361,6 @@ class HistoryReader(Iterable[Event]):
             return requested
         return replace(requested, batch=batch, used=() if early else tuple(members), early=early)
 
-    # --- materializations --------------------------------------------------------------------
-
-    def _materializations(self, name: str) -> Iterator[Event]:
-        """Yields the materializations or new data versions of an upstream asset."""
-        key = dg.AssetKey.from_user_string(name)
-        if _is_observed(self.view.asset_graph, key):
-            return self._new_data_versions(name, key)
-        return in_order(self._materialized(name, key))
-
-    def _materialized(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
-        keys_of = KeysOfPartitions(self.view, key, self.fan_in)
-        by_tag = self.fan_in.key_tag not in (None, PARTITION_TAG)
-        versions = DataVersions(self.runs.instance, self.fan_in.rule.counts, name)
-        for page in self._pages_of(dg.DagsterEventType.ASSET_MATERIALIZATION, key):
-            runs = self._runs(page) if by_tag else {}
-            for event in page:
-                counts = versions.counts(event)
-                keys = keys_of.of(event.partition_key)
-                if by_tag:
-                    run = runs.get(event.run_id)
-                    keys = [self.runs.key(run) if run else None]
-                for key_of_event in keys:
-                    whole = keys_of.first_of(key_of_event)
-                    yield Materialized(
-                        _time(event),
-                        name,
-                        event.storage_id,
-                        event.run_id or None,
-                        key_of_event,
-                        partition=event.partition_key if keys_of.rolls_up else None,
-                        whole=None if whole is None else whole.partitions,
-                        never=() if whole is None else whole.never,
-                        counts=counts,
-                    )
-
-    def _new_data_versions(self, name: str, key: dg.AssetKey) -> Iterator[Materialized]:
-        last: str | None = None
-        versions = DataVersions(self.runs.instance, self.fan_in.rule.counts, name)
-        for page in self._pages_of(dg.DagsterEventType.ASSET_OBSERVATION, key):
-            for event in page:
-                version = Body.of(event.event_log_entry).data_version
-                counts = versions.counts(event)
-                if version != last:
-                    last = version
-                    yield Materialized(
-                        _time(event), name, event.storage_id, event.run_id or None, counts=counts
-                    )
-
     def _pages_of(
         self, kind: dg.DagsterEventType, key: dg.AssetKey, before: timedelta = OUT_OF_ORDER
     ) -> Iterator[Sequence[dg.EventLogRecord]]:
@@ -358,7 +368,7 @@ class HistoryReader(Iterable[Event]):
         from_ = None if self.begins is None else (self.begins - before).timestamp()
         after = None
         while True:
-            page = self.runs.instance.event_log_storage.get_event_records(
+            page = self.instance.event_log_storage.get_event_records(
                 dg.EventRecordsFilter(
                     event_type=kind,
                     asset_key=key,
@@ -379,7 +389,7 @@ class HistoryReader(Iterable[Event]):
         wanted = sorted({event.run_id for event in events if event.run_id})
         if not wanted:
             return {}
-        records = self.runs.instance.get_run_records(dg.RunsFilter(run_ids=wanted))
+        records = self.instance.get_run_records(dg.RunsFilter(run_ids=wanted))
         return {record.dagster_run.run_id: record for record in records}
 
 
@@ -394,15 +404,8 @@ def _decided(asked: datetime, created: datetime, used: Iterable[Completion]) -> 
     return max([asked, *(c.completed_at for c in used if c.completed_at - asked < OUT_OF_ORDER)])
 
 
-def _end(record: dg.RunRecord) -> datetime | None:
-    if not record.dagster_run.is_finished:
-        return None
-    # The update time moves when tags are added later; the end time does not.
-    return datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
-
-
 def _ended(record: dg.RunRecord | None, requested: Requested) -> Sequence[Event]:
-    end = None if record is None else _end(record)
+    end = None if record is None else ended_at(record)
     if record is None or end is None:
         return []
     success = record.dagster_run.status is dg.DagsterRunStatus.SUCCESS
@@ -418,8 +421,3 @@ def _assets(fan_in: FanInSpec) -> Collection[str]:
     if fan_in.kind == "condition":
         return fan_in.rule.upstreams
     return sorted({key for keys in fan_in.assets.values() for key in keys})
-
-
-def _is_observed(graph: Any, key: dg.AssetKey) -> bool:
-    node = graph.get(key) if graph.has(key) else None
-    return bool(node and node.is_observable and not node.is_materializable)

@@ -6,7 +6,7 @@ with its line.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
 from ..rule import check_upstreams
 from ..terms import check_numbers
 from ..waits import check_deadline
-from ..windows import Window, Within, check_within
+from ..windows import check_within
 from .events import (
     DownstreamEnded,
     Ended,
@@ -211,38 +211,19 @@ def _to_data(value: Any) -> Any:
     return value
 
 
-def _within_from_data(data: Any) -> Within:
+def _times_from_data(data: Any) -> Any:
+    """Returns a duration, calendar period or time of day, or one for each upstream, from the form
+    of the file."""
     match data:
-        case {"of": {**windows}}:
-            within: Within = {str(name): _window_from_data(w) for name, w in windows.items()}
-        case _:
-            within = _window_from_data(data)
-    check_within(within)
-    return within
-
-
-def _window_from_data(data: Any) -> Window:
-    match data:
+        case {"of": {**times}}:
+            return {str(name): _times_from_data(time) for name, time in times.items()}
         case {"day": str(zone)}:  # Written by earlier releases.
             return CalendarDay(zone)
         case str():
-            return parse_pace(data)
+            return parse_time_of_day(data) if data[:1].isdigit() else parse_pace(data)
         case int() | float():
             return timedelta(seconds=data)
-    window: Window = data  # Unchanged, and refused later if it is no window.
-    return window
-
-
-def _pace_from_data(data: Any) -> Any:
-    pace: Any = _window_from_data(data)
-    check_pace(pace, None, ())
-    return pace
-
-
-def _deadline_from_data(data: Any) -> Any:
-    deadline = parse_time_of_day(data) if isinstance(data, str) else _window_from_data(data)
-    check_deadline(deadline, ())  # type: ignore[arg-type]  # It refuses other types.
-    return deadline
+    return data  # Unchanged, and refused later if it is none of them.
 
 
 def _partitions_to_data(partitions: Any) -> Any:
@@ -284,21 +265,21 @@ def _requirement_from_data(data: Any) -> Requirement:
     raise ValueError(f"{data!r} is no requirement")
 
 
-def _checked(upstreams: tuple[str, ...]) -> tuple[str, ...]:
-    check_upstreams(upstreams)
-    return upstreams
+def _checked(check: Callable[[Any], object]) -> AfterValidator:
+    """Returns a validator that refuses what a check refuses."""
 
+    def checked(value: Any) -> Any:
+        check(value)
+        return value
 
-def _checked_numbers(count: dict[str, int]) -> dict[str, int]:
-    check_numbers(count)
-    return count
+    return AfterValidator(checked)
 
 
 _AS_DATA = PlainSerializer(_to_data)
-
-
-def _ends_to_data(ended: Mapping[str, Collection[End]]) -> Mapping[str, list[End]]:
-    return {name: sorted(ends) for name, ends in ended.items()}
+_Times = Annotated[Any, PlainValidator(_times_from_data), _AS_DATA]
+_Needed = Annotated[
+    Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA
+]
 
 
 @dataclass(frozen=True)
@@ -318,11 +299,9 @@ class _Header(BaseModel):
     name: str
     kind: Kind
     downstream: str
-    upstreams: Annotated[tuple[str, ...], AfterValidator(_checked)]
-    within: Annotated[Any, PlainValidator(_within_from_data), _AS_DATA]
-    when: Annotated[
-        Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA
-    ]
+    upstreams: Annotated[tuple[str, ...], _checked(check_upstreams)]
+    within: Annotated[_Times, _checked(check_within)]
+    when: _Needed
     settle: Annotated[timedelta | None, _AS_DATA]
     # Older files have none of these.
     counts: Annotated[
@@ -330,18 +309,17 @@ class _Header(BaseModel):
         PlainValidator(lambda name: None if name is None else AsRecorded(str(name))),
         PlainSerializer(lambda counts: None if counts is None else name_of(counts)),
     ] = None
-    ended: Annotated[dict[str, frozenset[End]], PlainSerializer(_ends_to_data)] = {}
+    ended: Annotated[
+        dict[str, frozenset[End]],
+        PlainSerializer(lambda ended: {name: sorted(ends) for name, ends in ended.items()}),
+    ] = {}
     rollup: Annotated[frozenset[str], PlainSerializer(sorted)] = frozenset()
     missing_at_most: int | None = None
-    no_sooner_than: Annotated[Any, PlainValidator(_pace_from_data), _AS_DATA] = None
-    not_before: Annotated[
-        Any, PlainValidator(lambda data: data and parse_time_of_day(str(data))), _AS_DATA
-    ] = None
-    deadline: Annotated[Any, PlainValidator(_deadline_from_data), _AS_DATA] = None
-    otherwise: Annotated[
-        Any, PlainValidator(lambda data: data and _requirement_from_data(data)), _AS_DATA
-    ] = None
-    count: Annotated[dict[str, int], AfterValidator(_checked_numbers)] = Field(default_factory=dict)
+    no_sooner_than: Annotated[_Times, _checked(lambda pace: check_pace(pace, None, ()))] = None
+    not_before: Annotated[_Times, _checked(lambda time: check_pace(None, time, ()))] = None
+    deadline: Annotated[_Times, _checked(lambda time: check_deadline(time, ()))] = None
+    otherwise: _Needed = None
+    count: Annotated[dict[str, int], _checked(check_numbers)] = {}
     overlap: bool
     idle: bool
     by_key: bool

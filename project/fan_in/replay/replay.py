@@ -12,10 +12,9 @@ from ..rule import Completion
 from .alternatives import Alternative
 from .compare import Comparison, Divergence, DivergenceKind
 from .events import Counted, Event, History, Requested, completes
-from .mechanisms import Firing, Mechanism
 from .picture import Picture
 from .simulated import SimulatedFanIn
-from .simulation import Simulation
+from .simulation import Firing, Mechanism, Simulation
 
 MOST_KEPT = 1000
 """How many divergences and batches are kept for the report; the file of --out has all."""
@@ -79,7 +78,7 @@ class Replay:
         )
         self._lines: IO[str] | None = None
         self._simulation = Simulation(
-            replace(history, events=self.events), self.mechanisms, [reality], interval=interval
+            replace(history, events=self.events), [*self.mechanisms, reality], interval=interval
         )
 
     @property

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ..windows import format_duration, format_time
 from .alternatives import rule_words
 from .compare import Divergence, DivergenceKind
-from .mechanisms import longest_of
+from .events import longest_of
 from .replay import REALLY, Replay
 
 MOST_ROWS = 500
