@@ -18,11 +18,12 @@ from project.fan_in import (
     CalendarMonth,
     CalendarWeek,
     TimeOfDay,
+    all_upstreams_updated,
     at_least,
 )
 from project.fan_in.cli.main import main
 from project.fan_in.errors import DamagedFile
-from project.fan_in.inspect.fan_ins import FanInSpec, Rule
+from project.fan_in.inspect.fan_ins import FanInSpec, Rule, fan_ins_of
 from project.fan_in.replay import recording as files
 from project.fan_in.replay.event_order import OF_ANOTHER, paired
 from project.fan_in.replay.events import (
@@ -39,7 +40,9 @@ from project.fan_in.replay.events import (
 )
 from project.fan_in.replay.reader import read_history
 from project.fan_in.requirement import AllOf, AnyOf, Needs, Not
+from tests.support.drivers import JobPathWorld, job_path_definitions
 from tests.support.mechanisms import OUR_CONDITION, OUR_SENSOR, OUR_SENSOR_BY_TAG, OURS
+from tests.support.pinned import HERE
 from tests.support.played_history import live
 from tests.support.timeline import parse
 
@@ -251,6 +254,48 @@ def test_a_run_that_began_before_all_that_is_read_is_known_to_go_on():
         assert isinstance(next(iter(history)), Requested)
 
 
+def test_runs_that_began_before_all_that_is_read_come_in_the_order_of_their_creation():
+    """Also if the others have ended and the first has not; what had ended is not read."""
+    with JobPathWorld(job_path_definitions()) as world:
+        world.run("A")
+        started = [world.wait(minutes=60).start_downstream() for _ in range(4)]
+        world.wait(minutes=27 * 60)
+        with world.pinned():
+            for run_id in started[1:]:
+                world._end_run(run_id, [], True)
+        repository = world.definitions.get_repository_def()
+        (fan_in,) = fan_ins_of(repository, HERE)
+        now = world.now
+        found = list(read_history(world.instance, repository, fan_in, now - HOUR, now + HOUR))
+    assert [(type(event), event.run_id) for event in found] == [
+        *((Requested, run_id) for run_id in started),
+        *((DownstreamEnded, run_id) for run_id in started[1:]),
+    ]
+
+
+def test_a_data_version_is_new_in_its_partition():
+    """As for the condition: what another partition has says nothing."""
+    keys = dg.StaticPartitionsDefinition(["x", "y"])
+
+    @dg.observable_source_asset(partitions_def=keys)
+    def source() -> dg.DataVersionsByPartition: ...
+
+    @dg.asset(deps=[source], partitions_def=keys, automation_condition=all_upstreams_updated())
+    def d() -> None: ...
+
+    repository = dg.Definitions(assets=[source, d]).get_repository_def()
+    (fan_in,) = fan_ins_of(repository, HERE)
+    with dg.instance_for_test() as instance:
+        for partition in ("x", "y", "x"):
+            event = dg.AssetObservation(
+                "source", partition=partition, tags={"dagster/data_version": "1"}
+            )
+            instance.report_runless_asset_event(event)
+        now = datetime.now(UTC)
+        found = list(read_history(instance, repository, fan_in, now - HOUR, now + HOUR))
+    assert [event.key for event in found] == ["x", "y"]
+
+
 @pytest.mark.parametrize(
     ("contender", "paths", "kinds"),
     [
@@ -279,8 +324,6 @@ def test_materializations_count_for_the_partitions_that_they_map_to():
     """Hourly upstreams of a daily asset: any hour is one for its day, as for the condition."""
     from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 
-    from project.fan_in import all_upstreams_updated
-    from project.fan_in.inspect.fan_ins import fan_ins_of
     from project.fan_in.replay.upstreams import UpstreamAsset
 
     days = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-10")
