@@ -132,6 +132,8 @@ def main() -> int:
                 f" ({time.monotonic() - began:.0f} s)",
                 highlight=False,
             )
+        pool.close()
+        pool.join()
     whom = "through both mechanisms" if asked.family == "flat" else "through the condition"
     console.print(
         f"[green]{counts['timelines']} generated timelines, each {whom}: no"
