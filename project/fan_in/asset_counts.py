@@ -89,6 +89,8 @@ def newest_before(
 ) -> list[Row]:
     """Reads one kind of events of assets from before their windows: the newest of each partition,
     and those that were stored since."""
+    if not assets:
+        return []
     since = min(s for asset in assets if (s := scopes[asset].since) is not None)
     ids = [row.id for asset in assets for row in by_asset[asset] if row.kind == kind]
     return rows.newest_before(kind, assets, since, min(ids, default=NO_ID))

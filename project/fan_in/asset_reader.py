@@ -288,29 +288,18 @@ class AssetReader:
         """Adds the events before the window that decide how to read those inside it."""
         no_plan = [
             asset
-            for asset, of_asset in by_asset.items()
-            if self.known[asset].planned and not any(row.kind == PLANNED for row in of_asset)
+            for asset, read in by_asset.items()
+            if self.known[asset].planned and not any(row.kind == PLANNED for row in read)
         ]
         older = rows.newest_planned(no_plan) if no_plan else []
-        observed = [
-            a for a in by_asset if self.known[a].observed and self.known[a].since is not None
-        ]
-        if observed:
-            older += newest_before(rows, OBSERVED, observed, self.known, by_asset)
-        silent = [asset for asset in by_asset if self._was_silent(asset, by_asset[asset])]
-        if silent:
-            older += newest_before(rows, MATERIALIZED, silent, self.known, by_asset)
+        scopes = {asset: self.known[asset] for asset in by_asset}
+        observed = [a for a, scope in scopes.items() if scope.observed and scope.since is not None]
+        older += newest_before(rows, OBSERVED, observed, self.known, by_asset)
+        silent = [a for a, scope in scopes.items() if _was_silent(scope, by_asset[a], self._until)]
+        older += newest_before(rows, MATERIALIZED, silent, self.known, by_asset)
         for row in older:
             if row not in by_asset[row.asset]:
                 by_asset[row.asset].append(row)
-
-    def _was_silent(self, asset: str, read: Iterable[Row]) -> bool:
-        """True if an earlier time is asked about, and the last materialization before that of an
-        asset without partitions is older than what was read. Now, it is stored with the asset."""
-        scope = self.known[asset]
-        if self._until is None or scope.since is None or scope.partitioned or scope.observed:
-            return False
-        return not any(row.kind == MATERIALIZED and row.at <= self._until for row in read)
 
     def _add_last_materializations(
         self, instance: dg.DagsterInstance, assets: Collection[str]
@@ -359,3 +348,11 @@ def _requests(row: Row, scope: ReadScope) -> bool:
     """True if an event is a request of a downstream: planned, or a report of its
     materialization."""
     return row.kind == PLANNED or (scope.planned and row.kind == MATERIALIZED and not row.run_id)
+
+
+def _was_silent(scope: ReadScope, read: Iterable[Row], until: float | None) -> bool:
+    """True if an earlier time is asked about, and the last materialization before that of an asset
+    without partitions is older than what was read. Now, it is stored with the asset."""
+    if until is None or scope.since is None or scope.partitioned or scope.observed:
+        return False
+    return not any(row.kind == MATERIALIZED and row.at <= until for row in read)
