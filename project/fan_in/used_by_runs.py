@@ -75,10 +75,14 @@ class UsedReader:
         if since is not None:
             # Only the tick knows a run that was deleted, or that was stored without its tags.
             requests = chain(requests, self._in_ticks(since))
-        return self._with(state, requests, keys)
+        return self._with(state, requests, keys, since)
 
     def _with(
-        self, state: SensorState, requests: Iterable[SensorRequest], keys: Collection[str | None]
+        self,
+        state: SensorState,
+        requests: Iterable[SensorRequest],
+        keys: Collection[str | None],
+        since: datetime | None,
     ) -> SensorState:
         known: dict[str | None, KeyState] = {}
         wanted = set(keys)
@@ -93,7 +97,7 @@ class UsedReader:
                 request.rolling_up(self.runs.key_maps.rolled),
                 remembers=self.spec.deadline is not None,
             )
-            if self._knows_all_used(known):
+            if since is None and self._knows_all_used(known):
                 break
         return state.with_keys(known)
 
@@ -137,7 +141,8 @@ class UsedReader:
         return requests.values()
 
     def _knows_all_used(self, keys: Mapping[str | None, KeyState]) -> bool:
-        """True if older requests can add nothing: there is no window, and each upstream has one."""
+        """True if older requests use up nothing more: there is no window, and each upstream has
+        one."""
         if self.spec.longest_window is not None or self.spec.tag is not None:
             return False
         return all(name in keys[None].used for name in self.spec.names)
@@ -145,7 +150,7 @@ class UsedReader:
     def with_last(self, state: SensorState, keys: Collection[str | None]) -> SensorState:
         """Returns the state with the last request of these keys, however old."""
         requests = self._in_runs(None, [key for key in keys if key is not None])
-        return self._with(state, requests if self.spec.tag else islice(requests, 1), keys)
+        return self._with(state, requests if self.spec.tag else islice(requests, 1), keys, None)
 
     def settle(self, state: SensorState) -> SensorState:
         """Returns the state with the batches of the last requests used up, if they have runs.
@@ -158,9 +163,9 @@ class UsedReader:
         since = min(request.at for request in requested) - MOST_CLOCK_SKEW
         keys = [request.key for request in requested]
         state = replace(state, requested=())
-        state = self._with(state, self._in_runs(since, keys), keys)
+        state = self._with(state, self._in_runs(since, keys), keys, since)
         if not all(state.of(request.key).knows(request) for request in requested):
-            state = self._with(state, self._in_ticks(since), keys)
+            state = self._with(state, self._in_ticks(since), keys, since)
         for request in requested:
             if not state.of(request.key).knows(request):
                 self.log.warning(

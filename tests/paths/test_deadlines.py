@@ -202,10 +202,18 @@ def test_a_day_that_was_requested_longer_ago_than_any_window_is_repaired(mechani
 
 
 @pytest.mark.parametrize("mechanism", OURS, ids=lambda mechanism: mechanism.name)
-def test_a_new_process_knows_on_which_days_a_batch_was_requested(mechanism):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "settle=2h deadline=09:00/UTC: A@1 B .@3.1 C@7.5 A@27 B .@29.1"
+        " (C joins the set) . A@31 B .",
+        "deadline=23:59/UTC otherwise=1: A@7 B . A@23.9 B .@24.01 .@24.02 A@24.05<0.1 .@24.1",
+    ],
+    ids=["of an upstream that joins", "seen after midnight"],
+)
+def test_a_new_process_knows_on_which_days_a_batch_was_requested(text, mechanism):
     """A cursor holds the last request alone; whether others put off a time of day is read."""
-    text = "window=none settle=2h deadline=09:00/UTC:"
-    story = parse(f"{text} A@1 B .@3.1 C@7.5 A@27 B .@29.1 (C joins the set) . A@31 B .")
+    story = parse(f"window=none {text}")
     *steps, last = story.steps
     with Player(mechanism, story) as player:
         for step in steps:
