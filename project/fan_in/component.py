@@ -11,15 +11,8 @@ from dagster.components.component_scaffolding import scaffold_component
 from pydantic import BaseModel, Field
 
 from .counts import ENDS
-from .in_yaml import (
-    REQUIREMENTS,
-    deadline_of,
-    duration_of,
-    in_template,
-    pace_of,
-    time_of_day_of,
-    within_of,
-)
+from .durations import deadline_of, duration_of, pace_of, time_of_day_of, within_of
+from .in_yaml import REQUIREMENTS, in_template
 from .sensor import JobName, UpstreamJob, fan_in_sensor
 from .windows import ONE_DAY
 

@@ -7,7 +7,9 @@
 | a time of day | 09:00/Europe/Berlin |
 """
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -103,3 +105,48 @@ def _as_iso(text: str) -> str:
         # ISO 8601 already, or no duration: an M before the days would mean months.
         return text
     return f"P{days}{day}{time and 'T'}{time}".upper()
+
+
+# --- of any value ---------------------------------------------------------------------------------
+
+
+def window_of(value: Any) -> Any:
+    """Returns the window in a text; other values unchanged."""
+    return parse_window(value) if isinstance(value, str) else value
+
+
+def within_of(value: Any) -> Any:
+    """Returns the window in a text, or the windows of a mapping; other values unchanged."""
+    if isinstance(value, Mapping):
+        return {name: window_of(window) for name, window in value.items()}
+    return window_of(value)
+
+
+def duration_of(value: Any) -> timedelta | None:
+    """Returns the duration in a text; other values unchanged."""
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def pace_of(value: Any) -> Any:
+    """Returns the duration or calendar period in a text; other values unchanged."""
+    return parse_pace(value) if isinstance(value, str) else value
+
+
+def time_of_day_of(value: Any) -> Any:
+    """Returns the time of day in a text; other values unchanged."""
+    return parse_time_of_day(value) if isinstance(value, str) else value
+
+
+def deadline_of(value: Any) -> Any:
+    """Returns the duration or the time of day in a text; other values unchanged."""
+    return parse_deadline(value) if isinstance(value, str) else value
+
+
+IN_TEXT: Mapping[str, Callable[[Any], Any]] = {
+    "within": within_of,
+    "settle": duration_of,
+    "no_sooner_than": pace_of,
+    "not_before": time_of_day_of,
+    "deadline": deadline_of,
+}
+"""The terms that YAML and the command write as text, and how the text is read."""

@@ -7,7 +7,6 @@ requested whatever a is. So they are errors here.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
 from functools import reduce, wraps
 from operator import and_, or_
 from typing import Any
@@ -15,13 +14,7 @@ from typing import Any
 from jinja2 import Environment, nodes
 
 from . import condition, requirement
-from .durations import (
-    parse_deadline,
-    parse_duration,
-    parse_pace,
-    parse_time_of_day,
-    parse_window,
-)
+from .durations import IN_TEXT, parse_duration, window_of
 from .errors import FanInError
 from .windows import ONE_DAY
 
@@ -36,48 +29,6 @@ INSTEAD_OF = {
 
 DAGSTERS = ("dg", "automation_condition")
 """The variables that give YAML Dagster's own conditions."""
-
-
-def window_of(value: Any) -> Any:
-    """Returns the window in a text; other values unchanged."""
-    return parse_window(value) if isinstance(value, str) else value
-
-
-def within_of(value: Any) -> Any:
-    """Returns the window in a text, or the windows of a mapping; other values unchanged."""
-    if isinstance(value, Mapping):
-        return {name: window_of(window) for name, window in value.items()}
-    return window_of(value)
-
-
-def duration_of(value: Any) -> timedelta | None:
-    """Returns the duration in a text; other values unchanged."""
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-def pace_of(value: Any) -> Any:
-    """Returns the duration or calendar period in a text; other values unchanged."""
-    return parse_pace(value) if isinstance(value, str) else value
-
-
-def time_of_day_of(value: Any) -> Any:
-    """Returns the time of day in a text; other values unchanged."""
-    return parse_time_of_day(value) if isinstance(value, str) else value
-
-
-def deadline_of(value: Any) -> Any:
-    """Returns the duration or the time of day in a text; other values unchanged."""
-    return parse_deadline(value) if isinstance(value, str) else value
-
-
-IN_TEXT: Mapping[str, Callable[[Any], Any]] = {
-    "within": within_of,
-    "settle": duration_of,
-    "no_sooner_than": pace_of,
-    "not_before": time_of_day_of,
-    "deadline": deadline_of,
-}
-"""The arguments that YAML writes as text, and how the text is read."""
 
 
 def _all_upstreams_updated(within: Any = ONE_DAY, **arguments: Any) -> Any:

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeVar, get_args
 
 from ..calendars import CalendarDay
 from ..counts import name_of
+from ..durations import IN_TEXT
 from ..errors import FanInError
-from ..in_yaml import IN_TEXT
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..pace import pace_words
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement, check_count
