@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from project.fan_in.inspect.fan_ins import FanInSpec, Rule
-from project.fan_in.replay import recording as files
-from project.fan_in.replay.events import (
+from project.fan_in.history import recording as files
+from project.fan_in.history.events import (
     DownstreamEnded,
     Ended,
     Event,
@@ -26,6 +25,7 @@ from project.fan_in.replay.events import (
     Started,
     completed,
 )
+from project.fan_in.inspect.fan_ins import FanInSpec, Rule
 
 COMPLETIONS = 1_000_000
 UPSTREAMS = ("flights_job", "weather_job", "fleet_job", "crews_job")

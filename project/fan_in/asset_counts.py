@@ -51,7 +51,7 @@ def count(facts: AssetFacts, scope: ReadScope, row: Row, body: Body, before: str
     for counts in scope.counts:
         counted, why = facts.counted[counts], why_not(counts, work)
         if why is None:
-            counted.complete(row.partition, fact, scope.history)
+            counted.complete(row.partition, fact, scope.retention)
         else:
             counted.leave_out(row.partition, fact, why)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .counts import Counts
 from .event_rows import Row
-from .history import NO_HISTORY, History
+from .retention import NO_RETENTION, Retention
 
 _UNSEEN = object()
 
@@ -109,7 +109,7 @@ class AssetFacts:
             *(run_id for counted in self.counted.values() for run_id in counted.run_ids),
         }
 
-    def complete(self, partition: str | None, fact: StoredCompletion, history: History) -> None:
+    def complete(self, partition: str | None, fact: StoredCompletion, retention: Retention) -> None:
         """Adds a completion. One older than the known one changes nothing, unless earlier ones are
         kept."""
         known = self.done.get(partition)
@@ -118,8 +118,8 @@ class AssetFacts:
             self.done[partition] = fact
             self.journal.append(partition)
             older = known or fact
-        if history and older != self.done[partition]:
-            self.earlier[partition] = history.add(
+        if retention and older != self.done[partition]:
+            self.earlier[partition] = retention.add(
                 self.earlier.get(partition, ()), older, position=tuple, seconds=lambda c: c.at
             )
             self.journal.append(partition)
@@ -135,7 +135,7 @@ class AssetFacts:
         if self.newest_uncounted is None or fact > self.newest_uncounted.fact:
             self.newest_uncounted = one
 
-    def observe(self, row: Row, version: str | None, history: History) -> bool:
+    def observe(self, row: Row, version: str | None, retention: Retention) -> bool:
         """Adds an observation; returns True if it is a completion, since its data version differs
         from the last."""
         if row.id <= self.last_id:
@@ -144,7 +144,7 @@ class AssetFacts:
         partition = row.partition
         if self.versions.get(partition, _UNSEEN) != version:
             self.versions[partition] = version
-            self.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id), history)
+            self.complete(row.partition, StoredCompletion(row.at, row.id, row.run_id), retention)
             return True
         return False
 
@@ -192,7 +192,7 @@ class ReadScope:
         observed: Whether its completions are new data versions.
         partitioned: Whether it is partitioned. A run for a time partition plans even unpartitioned
             assets for that partition.
-        history: How many completions before the newest of a partition are kept.
+        retention: How many completions before the newest of a partition are kept.
         ever: Whether to read which partitions were planned before that, however long ago.
         counts: The functions that say which of its completions count; they need the event bodies.
     """
@@ -201,7 +201,7 @@ class ReadScope:
     planned: bool = False
     observed: bool = False
     partitioned: bool = True
-    history: History = NO_HISTORY
+    retention: Retention = NO_RETENTION
     ever: bool = False
     counts: frozenset[Counts] = frozenset()
 
@@ -210,7 +210,7 @@ class ReadScope:
         as_far = self.since is None or (other.since is not None and self.since <= other.since)
         the_same = (self.observed, self.partitioned) == (other.observed, other.partitioned)
         flags = self.planned >= other.planned and self.ever >= other.ever
-        more = flags and self.history.covers(other.history) and self.counts >= other.counts
+        more = flags and self.retention.covers(other.retention) and self.counts >= other.counts
         return as_far and more and the_same
 
     def with_more(self, other: "ReadScope") -> "ReadScope":
@@ -221,7 +221,7 @@ class ReadScope:
             planned=self.planned or other.planned,
             observed=other.observed,
             partitioned=other.partitioned,
-            history=self.history.with_more(other.history),
+            retention=self.retention.with_more(other.retention),
             ever=self.ever or other.ever,
             counts=self.counts | other.counts,
         )

@@ -20,9 +20,9 @@ from .condition_parts import Part
 from .counts import Counts
 from .downstreams import Asked, Downstream
 from .evaluation_lines import EvaluationLines
-from .history import NO_HISTORY, SPREAD, History
 from .named_upstreams import NamesUpstreams, given_twice, named_upstreams
 from .partition_maps import Pairing, PartitionMap
+from .retention import NO_RETENTION, SPREAD, Retention
 from .standing import Standing
 from .windows import MOST_CLOCK_SKEW, ONE_DAY, Window, longest_window
 
@@ -80,15 +80,15 @@ class AssetPlan:
         self.longest = None if None in both else max(x for x in both if x is not None)
         self._look_at(key, of_requests, planned=True, ever=ever)
         for upstream in asked.windows:
-            kept = asked.histories.get(upstream.to_user_string(), NO_HISTORY)
+            kept = asked.retentions.get(upstream.to_user_string(), NO_RETENTION)
             # A launch may withhold counted ones, and then older ones matter.
-            more = History(spread=SPREAD) if kept else NO_HISTORY
+            more = Retention(spread=SPREAD) if kept else NO_RETENTION
             self._look_at(
                 upstream,
                 # A rollup needs completions of any age.
                 None if upstream in asked.rolled else self.look_backs[key],
                 planned=False,
-                history=kept.with_more(more),
+                retention=kept.with_more(more),
                 counts=asked.counts,
             )
 
@@ -104,8 +104,8 @@ class AssetPlan:
             if known is None or self._asks_nearer(on, upstream, key, known):
                 asked.via[upstream] = on
             name = upstream.to_user_string()
-            if terms.needs_history and (kept := terms.history_of(name)):
-                asked.histories[name] = kept.with_more(asked.histories.get(name, NO_HISTORY))
+            if terms.keeps_earlier and (kept := terms.retention_of(name)):
+                asked.retentions[name] = kept.with_more(asked.retentions.get(name, NO_RETENTION))
             if own:  # The part that asks for the least decides whether it is ready.
                 count = terms.count.get(name, 1)
                 asked.needed[name] = min(count, asked.needed.get(name, count))
@@ -130,7 +130,7 @@ class AssetPlan:
         length: timedelta | None,
         *,
         planned: bool,
-        history: History = NO_HISTORY,
+        retention: Retention = NO_RETENTION,
         ever: bool = False,
         counts: Counts | None = None,
     ) -> None:
@@ -141,7 +141,7 @@ class AssetPlan:
             planned=planned,
             observed=is_observed(graph, key),
             partitioned=partitioned,
-            history=history,
+            retention=retention,
             ever=ever,
             counts=frozenset([counts] if counts else []),
         )

@@ -198,13 +198,13 @@ class AssetReader:
             elif row.kind == OBSERVED:
                 if scope.observed:
                     before, body = facts.versions.get(row.partition), bodies.get(row.id, NO_BODY)
-                    if facts.observe(row, body.data_version, scope.history):
+                    if facts.observe(row, body.data_version, scope.retention):
                         count(facts, scope, row, body, before)
                 continue
             else:
                 if not scope.observed:
                     fact = StoredCompletion(row.at, row.id, row.run_id)
-                    facts.complete(row.partition, fact, scope.history)
+                    facts.complete(row.partition, fact, scope.retention)
                     if scope.counts:
                         count_materialized(facts, scope, row, bodies.get(row.id, NO_BODY))
                 if scope.planned and row.run_id:
@@ -317,7 +317,7 @@ class AssetReader:
             if fact.at <= self._wiped.get(asset, 0.0):
                 continue
             facts, scope = self.facts[asset], self.known[asset]
-            facts.complete(event.partition_key, fact, scope.history)
+            facts.complete(event.partition_key, fact, scope.retention)
             if scope.counts and fact.id > facts.last_id:
                 row = Row(fact.id, MATERIALIZED, fact.at, asset, event.partition_key, fact.run_id)
                 count_materialized(facts, scope, row, Body.of(event.event_log_entry))

@@ -1,7 +1,7 @@
 """The sensor's memory between ticks: a JSON cursor, versioned and bounded.
 
 It holds at most two entries per key and upstream, and earlier completions if the terms need any, as
-many as ``history`` keeps. It drops a key when nothing of it can count any more. It is a cache:
+many as ``retention`` keeps. It drops a key when nothing of it can count any more. It is a cache:
 completions can be read again from the run storage, and what was used from the tags of the
 downstream's runs. So a missing, corrupt, foreign or older cursor is simply discarded.
 """
@@ -21,7 +21,7 @@ from typing import Any
 
 from .compat.python import UTC
 from .counts import ENDS, End
-from .history import NO_HISTORY, Histories, History
+from .retention import NO_RETENTION, Retention, Retentions
 from .rollup import part_name, whole_name
 from .rule import Batch, Completion, Decision, Uncounted, Used, last_request, merge_used
 from .stored_order import Place
@@ -52,7 +52,7 @@ LONGEST_TAG = 2000
 LONGEST_REQUEST = 10_000_000
 """The most bytes that a request may unpack to."""
 
-NO_HISTORIES: Mapping[str, Any] = MappingProxyType({})
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 MOST_KEYS = 2000
 """How many keys the state remembers, most recent first. A forgotten key is read again when an
@@ -121,7 +121,7 @@ class SensorRequest:
         decision: Decision,
         batch: Batch,
         last_request: datetime | None = None,
-        rolled: "Mapping[str, RolledMark]" = NO_HISTORIES,
+        rolled: "Mapping[str, RolledMark]" = EMPTY,
     ) -> "SensorRequest":
         """Returns the request for a batch.
 
@@ -291,8 +291,8 @@ class KeyState:
     Args:
         newest: For each upstream that completed, its newest completion.
         used: How far the completions of each upstream are used up.
-        earlier: The unused completions before the newest, oldest first, for upstreams whose
-            history is kept.
+        earlier: The unused completions before the newest, oldest first, for upstreams that have
+            a retention.
         last: Its last requests.
     """
 
@@ -307,31 +307,31 @@ class KeyState:
         return chain(self.newest.values(), *self.earlier.values())
 
     def with_completions(
-        self, completions: Iterable[Completion], histories: Histories = NO_HISTORIES
+        self, completions: Iterable[Completion], retentions: Retentions = EMPTY
     ) -> "KeyState":
         """Returns the state with these completions: the newest of each upstream, and those of the
-        others that its history keeps."""
+        others that its retention keeps."""
         newer: dict[str, Completion] = {}
         others: list[Completion] = []
         for completion in completions:
             known = newer.get(completion.upstream) or self.newest.get(completion.upstream)
             if known is None or completion.position > known.position:
                 newer[completion.upstream] = completion
-                if known is not None and histories:
+                if known is not None and retentions:
                     others.append(known)
-            elif completion.position < known.position and histories:
+            elif completion.position < known.position and retentions:
                 others.append(completion)
         state = replace(self, newest={**self.newest, **newer}) if newer else self
-        return state._with_earlier(others, histories) if others else state
+        return state._with_earlier(others, retentions) if others else state
 
-    def _with_earlier(self, others: Iterable[Completion], histories: Histories) -> "KeyState":
+    def _with_earlier(self, others: Iterable[Completion], retentions: Retentions) -> "KeyState":
         earlier = dict(self.earlier)
         for completion in others:
             name = completion.upstream
-            history = histories.get(whole_name(name))
-            if history is None or not is_unused(completion, self.used):
+            retention = retentions.get(whole_name(name))
+            if retention is None or not is_unused(completion, self.used):
                 continue
-            earlier[name] = history.add(
+            earlier[name] = retention.add(
                 earlier.get(name, ()),
                 completion,
                 position=lambda c: c.position,
@@ -351,12 +351,12 @@ class KeyState:
             last=self.last.with_used(at) if more else self.last,
         )
 
-    def keeping(self, histories: Histories) -> "KeyState":
-        """Returns the state with no more earlier completions than these histories keep."""
+    def keeping(self, retentions: Retentions) -> "KeyState":
+        """Returns the state with no more earlier completions than these retentions keep."""
         if not self.earlier:
             return self
         others = list(chain(*self.earlier.values()))
-        return replace(self, earlier={})._with_earlier(others, histories)
+        return replace(self, earlier={})._with_earlier(others, retentions)
 
     def with_request(self, request: SensorRequest, *, remembers: bool) -> "KeyState":
         """Returns the state with what a request used up and, if it ``remembers`` requests, with the
@@ -437,7 +437,7 @@ class SensorState:
         counted: Whether a function said what counts. The next process may have another function, so
             a cursor does not hold what it left out.
         uncounted: The newest run of each upstream that the function left out.
-        histories: Which completions before the newest are kept.
+        retentions: Which completions before the newest are kept.
         known_since: Since when it is known what was used, in epoch seconds; None in a cursor of a
             release that did not store it.
     """
@@ -457,18 +457,20 @@ class SensorState:
     undecided: frozenset[str] = frozenset()
     counted: bool = False
     uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
-    histories: Histories = field(default_factory=dict)
+    retentions: Retentions = field(default_factory=dict)
     known_since: float | None = None
 
     def covers(
-        self, upstreams: Iterable[str], reach: float | None, histories: Histories = NO_HISTORIES
+        self, upstreams: Iterable[str], reach: float | None, retentions: Retentions = EMPTY
     ) -> bool:
         """True if the completions of all these upstreams were read at least that far back, and at
         least as many of them were kept."""
         if not self.upstreams.issuperset(upstreams):
             return False
-        kept = self.histories
-        if not all(kept.get(name, NO_HISTORY).covers(asked) for name, asked in histories.items()):
+        kept = self.retentions
+        if not all(
+            kept.get(name, NO_RETENTION).covers(asked) for name, asked in retentions.items()
+        ):
             return False
         return self.reach is None or (reach is not None and reach <= self.reach)
 
@@ -499,7 +501,7 @@ class SensorState:
             elsewhere={name: found for name, found in self.elsewhere.items() if name in names},
             ended={name: ends for name, ends in self.ended.items() if name in names},
             uncounted={name: one for name, one in self.uncounted.items() if name in names},
-            histories={name: kept for name, kept in self.histories.items() if name in names},
+            retentions={name: kept for name, kept in self.retentions.items() if name in names},
         )
 
     def without_completions(self) -> "SensorState":
@@ -512,13 +514,13 @@ class SensorState:
             places=self.places,
         )
 
-    def keeping(self, histories: Histories) -> "SensorState":
-        """Returns the state with only those completions before the newest that these histories
+    def keeping(self, retentions: Retentions) -> "SensorState":
+        """Returns the state with only those completions before the newest that these retentions
         keep; what was not kept before is missing."""
-        if histories == self.histories:
+        if retentions == self.retentions:
             return self
-        keys = {key: state.keeping(histories) for key, state in self.keys.items()}
-        return replace(self, histories=histories, keys=keys)
+        keys = {key: state.keeping(retentions) for key, state in self.keys.items()}
+        return replace(self, retentions=retentions, keys=keys)
 
     def forgetting(self, seen_after: datetime, counts_after: datetime | None) -> "SensorState":
         """Returns the state without keys that can no longer count.
@@ -562,7 +564,7 @@ class SensorState:
                 **({"undecided": sorted(self.undecided)} if self.undecided else {}),
                 **({"counted": True} if self.counted else {}),
                 **({} if self.known_since is None else {"known_since": self.known_since}),
-                **_histories_to_data(self.histories),
+                **_retentions_to_data(self.retentions),
             }
         )
         keys = ",".join(f"[{_name(key)},{state.text}]" for key, state in self.keys.items())
@@ -607,8 +609,8 @@ class SensorState:
                 known_since=_time(data["known_since"]).timestamp()
                 if "known_since" in data
                 else None,
-                histories={
-                    _text(name): History(int(newest), int(spread))
+                retentions={
+                    _text(name): Retention(int(newest), int(spread))
                     for name, (newest, spread) in data.get("histories", {}).items()
                 },
             )
@@ -669,8 +671,8 @@ def is_unused(completion: Completion, used: Mapping[str, Used]) -> bool:
     return all(mark is None or completion.position > mark.position for mark in marks)
 
 
-def _histories_to_data(histories: Histories) -> dict[str, Any]:
-    kept = {name: [history.newest, history.spread] for name, history in histories.items()}
+def _retentions_to_data(retentions: Retentions) -> dict[str, Any]:
+    kept = {name: [retention.newest, retention.spread] for name, retention in retentions.items()}
     return {"histories": kept} if kept else {}
 
 
@@ -697,7 +699,7 @@ def _key_from_data(
     key: str | None,
     newest: dict[str, Any],
     used: dict[str, Any],
-    earlier: Mapping[str, Any] = NO_HISTORIES,
+    earlier: Mapping[str, Any] = EMPTY,
     last: Any = None,
 ) -> KeyState:
     marks = {

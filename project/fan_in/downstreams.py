@@ -20,8 +20,8 @@ from .compat.python import UTC
 from .counts import Counts
 from .errors import FanInError
 from .gathering import Gathering, Verdict
-from .history import History
 from .partition_maps import Pairing, PartitionMap, are_times, partition_end
+from .retention import Retention
 from .rollup import Rollup
 from .rule import NOTHING, Completion, Uncounted, Used
 from .windows import Window
@@ -244,7 +244,7 @@ class KeyFacts:
         lost: The launch of the newest request, if that launch never started.
         uncounted: The newest completions that do not count.
         completions: The newest completion of each upstream.
-        earlier: The unused ones before the newest, for upstreams whose history is kept.
+        earlier: The unused ones before the newest, for upstreams that have a retention.
         used: How far the completions of each upstream are used up.
         withheld: Those that an unfinished launch withholds, by upstream and id, each with that
             launch.
@@ -281,7 +281,7 @@ class Asked:
         windows: Every upstream that a part names, with its windows.
         via: The asset that the part with each of them applies to: the downstream, or a dependency.
         rolled: Every upstream that a part rolls up, with its windows there.
-        histories: Which of their completions before the newest are kept.
+        retentions: Which of their completions before the newest are kept.
         needed: How many completions each of them needs to be ready.
         counts: Says which of their completions count; None if all do.
     """
@@ -289,7 +289,7 @@ class Asked:
     windows: dict[dg.AssetKey, tuple[Window, ...]] = field(default_factory=dict)
     via: dict[dg.AssetKey, dg.AssetKey] = field(default_factory=dict)
     rolled: dict[dg.AssetKey, tuple[Window, ...]] = field(default_factory=dict)
-    histories: dict[str, History] = field(default_factory=dict)
+    retentions: dict[str, Retention] = field(default_factory=dict)
     needed: dict[str, int] = field(default_factory=dict)
     counts: Counts | None = None
 
@@ -444,7 +444,7 @@ class Downstream:
         verdict_on: Callable[[StoredCompletion], Verdict],
     ) -> None:
         rollup = rollup_of(name, gathering, partition)
-        if name in self.asked.histories:  # A wait may begin with any of them.
+        if name in self.asked.retentions:  # A wait may begin with any of them.
             unused = sorted(gathering.unused(self.upstreams[name].facts.earlier, verdict_on))
             begins = tuple(completion_of(name, fact, partition) for fact in unused)
             rollup = replace(rollup, unused=begins)
@@ -462,7 +462,7 @@ class Downstream:
         fact = upstream.fact(partition)
         assert fact is not None
         known.completions.append(completion_of(name, fact, partition))
-        before = upstream.facts_before(partition) if name in self.asked.histories else ()
+        before = upstream.facts_before(partition) if name in self.asked.retentions else ()
         for each in (fact, *before):
             verdict = verdict_on(each)
             if verdict.used_at is not None:

@@ -594,7 +594,7 @@ def _by_upstream(
         older = known if newer else completion
         if newer:
             newest[completion.upstream] = completion
-        if older is not None and terms.needs_history:
+        if older is not None and terms.keeps_earlier:
             earlier.setdefault(completion.upstream, []).append(older)
     return newest, earlier
 

@@ -11,10 +11,10 @@ import dagster as dg
 from .calendars import TimeOfDay
 from .compat.python import UTC
 from .counts import ENDS, name_of
-from .history import Histories
 from .key_maps import KeyFunction, KeyMap, KeyMaps, Mapped, key_map
 from .messages import MOST_NAMED
 from .pace import pace_words, requests_since
+from .retention import Retentions
 from .rule import Batch
 from .run_reader import Home, RunReader, Upstream
 from .terms import Terms, count_words, rolled_up
@@ -61,9 +61,9 @@ class SensorConfig(Terms):
         return longest_window(window_of(self.within, name) for name in self.names)
 
     @cached_property
-    def kept(self) -> Histories:
+    def kept(self) -> Retentions:
         """Which completions of each upstream are kept before its newest."""
-        return self.histories(self.names)
+        return self.retentions(self.names)
 
     def requests_since(self, at: datetime) -> datetime | None:
         """Returns since when requests matter at a tick, for what they used up, for pace and for the

@@ -11,9 +11,9 @@ from datetime import timedelta
 from .calendars import TimeOfDay
 from .counts import Counts, Ended, check_counts, check_ended
 from .errors import FanInError
-from .history import SPREAD, Histories, History
 from .pace import Pace, check_pace
 from .requirement import Requirement, check_requirement
+from .retention import SPREAD, Retention, Retentions
 from .rollup import check_missing_at_most
 from .waits import Deadline, check_deadline, check_has_deadline
 from .windows import ONE_DAY, Window, Within, check_settle, check_within, window_of
@@ -56,21 +56,21 @@ class Terms:
     otherwise: Requirement | None = None
 
     @property
-    def needs_history(self) -> bool:
+    def keeps_earlier(self) -> bool:
         """True if a term looks at completions before the newest one of an upstream."""
         return bool(self.count) or self.deadline is not None
 
-    def history_of(self, upstream: str) -> History:
+    def retention_of(self, upstream: str) -> Retention:
         """Returns which completions of an upstream are kept before its newest."""
         # A wait begins with the oldest.
         spread = SPREAD if self.deadline is not None else 0
-        return History(newest=self.count.get(upstream, 1) - 1, spread=spread)
+        return Retention(newest=self.count.get(upstream, 1) - 1, spread=spread)
 
-    def histories(self, upstreams: Sequence[str]) -> Histories:
+    def retentions(self, upstreams: Sequence[str]) -> Retentions:
         """Returns the same for each upstream with any such completions."""
-        if not self.needs_history:
+        if not self.keeps_earlier:
             return {}
-        return {name: kept for name in upstreams if (kept := self.history_of(name))}
+        return {name: kept for name in upstreams if (kept := self.retention_of(name))}
 
 
 ALL_WITHIN_A_DAY = Terms()

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from project.fan_in.cli.export import export
 from project.fan_in.cli.main import main
-from project.fan_in.replay import recording as files
+from project.fan_in.history import recording as files
 from tests.support.cli_runner import ask
 from tests.support.mechanisms import OUR_CONDITION, OUR_SENSOR
 from tests.support.played_history import live

@@ -23,10 +23,9 @@ from project.fan_in import (
 )
 from project.fan_in.cli.main import main
 from project.fan_in.errors import DamagedFile
-from project.fan_in.inspect.fan_ins import FanInSpec, Rule, fan_ins_of
-from project.fan_in.replay import recording as files
-from project.fan_in.replay.event_order import OF_ANOTHER, paired
-from project.fan_in.replay.events import (
+from project.fan_in.history import recording as files
+from project.fan_in.history.event_order import OF_ANOTHER, paired
+from project.fan_in.history.events import (
     DownstreamEnded,
     Ended,
     Event,
@@ -38,7 +37,8 @@ from project.fan_in.replay.events import (
     completed,
     moment,
 )
-from project.fan_in.replay.reader import read_history
+from project.fan_in.history.reader import read_history
+from project.fan_in.inspect.fan_ins import FanInSpec, Rule, fan_ins_of
 from project.fan_in.requirement import AllOf, AnyOf, Needs, Not
 from tests.support.drivers import JobPathWorld, job_path_definitions
 from tests.support.mechanisms import OUR_CONDITION, OUR_SENSOR, OUR_SENSOR_BY_TAG, OURS
@@ -324,7 +324,7 @@ def test_materializations_count_for_the_partitions_that_they_map_to():
     """Hourly upstreams of a daily asset: any hour is one for its day, as for the condition."""
     from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 
-    from project.fan_in.replay.upstreams import UpstreamAsset
+    from project.fan_in.history.upstreams import UpstreamAsset
 
     days = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-10")
     hours = dg.HourlyPartitionsDefinition("2026-01-01-00:00", end_date="2026-01-10-00:00")

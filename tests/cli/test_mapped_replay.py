@@ -13,11 +13,11 @@ import pytest
 from project.fan_in import UpstreamWork, at_least, fan_in_sensor
 from project.fan_in.cli.export import export
 from project.fan_in.cli.replay import replay
+from project.fan_in.history import recording as files
+from project.fan_in.history.events import Ended, Event, History, Started
+from project.fan_in.history.reader import read_history
 from project.fan_in.inspect.fan_ins import fan_ins_of
-from project.fan_in.replay import recording as files
 from project.fan_in.replay.alternatives import parse as alternative
-from project.fan_in.replay.events import Ended, Event, History, Started
-from project.fan_in.replay.reader import read_history
 from project.fan_in.replay.replay import AS_IT_IS, Replay
 from tests.cli.test_history import written
 from tests.cli.test_replay import fired, run

@@ -14,10 +14,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from project.fan_in import CalendarDay, CalendarWeek, TimeOfDay, at_least
-from project.fan_in.inspect.fan_ins import FanInSpec, Rule
-from project.fan_in.recall import KEYS_AT_ONCE
-from project.fan_in.replay.documentation_example import DocumentationExample
-from project.fan_in.replay.events import (
+from project.fan_in.history.events import (
     DownstreamEnded,
     Ended,
     History,
@@ -28,6 +25,9 @@ from project.fan_in.replay.events import (
     completion_of,
     moment,
 )
+from project.fan_in.inspect.fan_ins import FanInSpec, Rule
+from project.fan_in.recall import KEYS_AT_ONCE
+from project.fan_in.replay.documentation_example import DocumentationExample
 from project.fan_in.replay.simulated import SimulatedFanIn
 from project.fan_in.replay.simulation import Firing, Simulation
 from project.fan_in.replay.states import MOST_FORGOTTEN_LATER

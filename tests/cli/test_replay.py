@@ -22,8 +22,16 @@ from project.fan_in.cli.main import main
 from project.fan_in.cli.replay import replay
 from project.fan_in.durations import parse_duration
 from project.fan_in.errors import FanInError, NoHistory
+from project.fan_in.history import recording as files
+from project.fan_in.history.events import (
+    DownstreamEnded,
+    Ended,
+    Materialized,
+    Requested,
+    Tick,
+    completed,
+)
 from project.fan_in.inspect.fan_ins import Rule, fan_ins_of
-from project.fan_in.replay import recording as files
 from project.fan_in.replay.alternatives import Alternative
 from project.fan_in.replay.alternatives import parse as alternative
 from project.fan_in.replay.compare import (
@@ -44,14 +52,6 @@ from project.fan_in.replay.compare import (
     STALE,
     UNFINISHED,
     UNSETTLED,
-)
-from project.fan_in.replay.events import (
-    DownstreamEnded,
-    Ended,
-    Materialized,
-    Requested,
-    Tick,
-    completed,
 )
 from project.fan_in.replay.replay import AS_IT_IS, Replay
 from project.fan_in.replay.report import Report

@@ -22,11 +22,11 @@ from project.fan_in import (
 from project.fan_in.batch import batch_of_run
 from project.fan_in.cli.status import status
 from project.fan_in.evaluation_records import KnownPartitions, record_behind
+from project.fan_in.history.reader import read_history
+from project.fan_in.history.recording import read, write
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule, fan_ins_of
 from project.fan_in.location_checks import check_location
 from project.fan_in.replay.alternatives import Alternative
-from project.fan_in.replay.reader import read_history
-from project.fan_in.replay.recording import read, write
 from project.fan_in.replay.replay import Replay
 from tests.paths.test_partitions import COUNTRIES, DAYS, FIRST, HOURS, SECOND, Partitioned
 from tests.support.cli_runner import ask

@@ -23,7 +23,7 @@ from project.fan_in.cursor import (
     SensorState,
     run_completion,
 )
-from project.fan_in.history import History
+from project.fan_in.retention import Retention
 from project.fan_in.rule import Used, decide
 from project.fan_in.terms import Terms
 
@@ -223,14 +223,14 @@ def test_the_cursor_holds_two_entries_an_upstream_and_no_history():
 
 def test_the_completions_before_the_newest_survive_the_cursor_exactly():
     """Where they are kept; those that are used are not."""
-    history = {"a": History(newest=2)}
+    retention = {"a": Retention(newest=2)}
     runs = [run_completion("a", f"run-{i}", 1000.5 + i, "x") for i in range(5)]
-    known = KeyState().with_completions(runs, history).with_used({"a": runs[2].position}, AT)
+    known = KeyState().with_completions(runs, retention).with_used({"a": runs[2].position}, AT)
     assert known.earlier == {"a": (runs[3],)}
-    state = replace(full_state().with_key("x", known), histories=history)
+    state = replace(full_state().with_key("x", known), retentions=retention)
     assert SensorState.from_json(state.to_json(), OWNER) == state
-    assert state.covers("a", 0.0, {"a": History(newest=1)})
-    assert not state.covers("a", 0.0, {"a": History(newest=3)})
+    assert state.covers("a", 0.0, {"a": Retention(newest=1)})
+    assert not state.covers("a", 0.0, {"a": Retention(newest=3)})
     assert state.keeping({}).of("x").earlier == {}
 
 

@@ -7,18 +7,18 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from project.fan_in.history import SPREAD, History
+from project.fan_in.retention import SPREAD, Retention
 from project.fan_in.rule import Completion, State, Used, decide
 from project.fan_in.terms import Terms
 
 AT = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
-def kept(history: History, times: list[float]) -> tuple[float, ...]:
+def kept(retention: Retention, times: list[float]) -> tuple[float, ...]:
     """Returns what is kept of completions at these times, added in this order."""
     found: tuple[float, ...] = ()
     for time in times:
-        found = history.add(found, time, position=float, seconds=float)
+        found = retention.add(found, time, position=float, seconds=float)
     return found
 
 
@@ -27,7 +27,7 @@ def test_the_newest_are_all_kept_the_oldest_stays_and_there_are_never_too_many(
     times, newest, spread
 ):
     """Whatever comes in whatever order, and however often the same is read again."""
-    found = kept(History(newest, spread), times)
+    found = kept(Retention(newest, spread), times)
     there = sorted(set(times))
     assert found == tuple(sorted(found))
     assert set(found) <= set(there)
@@ -39,7 +39,7 @@ def test_the_newest_are_all_kept_the_oldest_stays_and_there_are_never_too_many(
 def test_a_bound_is_a_hundredth_of_the_time():
     """A day of completions each minute: none that is kept is farther from the next than a bound
     allows, so that when the oldest leaves the window the next is known almost to the minute."""
-    found = kept(History(newest=3, spread=SPREAD), [float(minute) for minute in range(24 * 60)])
+    found = kept(Retention(newest=3, spread=SPREAD), [float(minute) for minute in range(24 * 60)])
     assert len(found) == SPREAD + 3
     assert max(b - a for a, b in pairwise(found)) <= 2 * 24 * 60 / SPREAD
 

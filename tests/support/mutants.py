@@ -45,7 +45,7 @@ MODULES = [
         "requirement",
         "rollup",
         "waits",
-        "history",
+        "retention",
         "terms",
         "rule",
         "messages",
@@ -437,14 +437,14 @@ MUTANTS = (
     Mutant(
         "remembers one completion too few",
         "terms",
-        "History(newest=self.count.get(upstream, 1) - 1,",
-        "History(newest=self.count.get(upstream, 1) - 2,",
+        "Retention(newest=self.count.get(upstream, 1) - 1,",
+        "Retention(newest=self.count.get(upstream, 1) - 2,",
         "three of one upstream alone",
     ),
     Mutant(
         "keeps the newest completion of an asset alone",
         "asset_facts",
-        "if history and older != self.done[partition]:",
+        "if retention and older != self.done[partition]:",
         "if False:",
         "three of one upstream alone",
     ),
@@ -692,8 +692,8 @@ MUTANTS = (
     Mutant(
         "counts only the newest of what counts",
         "asset_counts",
-        "counted.complete(row.partition, fact, scope.history)",
-        "counted.complete(row.partition, fact, type(scope.history)())",
+        "counted.complete(row.partition, fact, scope.retention)",
+        "counted.complete(row.partition, fact, type(scope.retention)())",
         "a count of what counts",
     ),
     Mutant(

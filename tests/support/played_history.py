@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from project.fan_in.history.events import History
+from project.fan_in.history.reader import read_history
 from project.fan_in.inspect.fan_ins import FanInSpec, fan_ins_of
-from project.fan_in.replay.events import History
-from project.fan_in.replay.reader import read_history
 from project.fan_in.replay.replay import Replay
 from tests.support.fake_daemon import Daemon
 from tests.support.mechanisms import Mechanism

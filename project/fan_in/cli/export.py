@@ -10,8 +10,8 @@ from typing import IO
 
 import click
 
-from ..replay import recording
-from ..replay.events import Counted
+from ..history import recording
+from ..history.events import Counted
 from .history_options import Source, history_options, progress
 from .output import plain
 

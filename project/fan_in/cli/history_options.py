@@ -15,10 +15,10 @@ from rich.progress import Progress, TimeElapsedColumn
 
 from ..compat.python import UTC
 from ..errors import NoHistory
-from ..replay import recording
+from ..history import recording
+from ..history.events import History
+from ..history.reader import PATHS, read_history
 from ..replay.alternatives import Alternative
-from ..replay.events import History
-from ..replay.reader import PATHS, read_history
 from ..windows import format_time
 from .location import App, pass_app
 from .times import SINCE, TIME

@@ -1,1 +1,1 @@
-"""What happened to a fan-in, recorded, and what another rule would have requested."""
+"""A history, played through a fan-in's own rule and through others, and how they differ."""

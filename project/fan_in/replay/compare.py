@@ -13,11 +13,11 @@ from enum import Enum
 from itertools import chain
 from typing import Any
 
+from ..history.events import Ended, Event, Materialized, Requested, Started, work_of
 from ..inspect.fan_ins import Kind
 from ..messages import ASSET_WORDS, RUN_WORDS, explain
 from ..rule import Completion, Decision, State, UpstreamStatus
 from ..windows import ONE_DAY
-from .events import Ended, Event, Materialized, Requested, Started, work_of
 from .simulated import SimulatedFanIn
 from .simulation import Firing, Mechanism
 

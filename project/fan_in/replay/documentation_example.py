@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ..cursor import LAST_ID
+from ..history.events import Ended, Event, Materialized, Requested
 from ..inspect.fan_ins import FanInSpec
 from ..rule import Completion, Decision, Used, decide
 from ..terms import Terms
 from ..windows import ONE_DAY
-from .events import Ended, Event, Materialized, Requested
 from .simulation import NEVER, Firing, Mechanism
 
 

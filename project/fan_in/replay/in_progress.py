@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from .events import DownstreamEnded, Requested
+from ..history.events import DownstreamEnded, Requested
 
 
 class InProgressRuns:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ..history.events import Ended, Event, History, Requested, completes
 from ..windows import falls_out, window_of
 from .compare import Divergence
-from .events import Ended, Event, History, Requested, completes
 from .simulation import Firing
 
 MOST_MARKS = 1500

@@ -7,11 +7,11 @@ from typing import IO, Any
 
 from pydantic_core import to_json
 
+from ..history.events import Counted, Event, History, Requested, completes
 from ..inspect.fan_ins import FanInSpec
 from ..rule import Completion
 from .alternatives import Alternative
 from .compare import Comparison, Divergence, DivergenceKind
-from .events import Counted, Event, History, Requested, completes
 from .picture import Picture
 from .simulated import SimulatedFanIn
 from .simulation import Firing, Mechanism, Simulation

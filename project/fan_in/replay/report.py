@@ -8,10 +8,10 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from ..history.events import longest_of
 from ..windows import format_duration, format_time
 from .alternatives import rule_words
 from .compare import Divergence, DivergenceKind
-from .events import longest_of
 from .replay import REALLY, Replay
 
 MOST_ROWS = 500

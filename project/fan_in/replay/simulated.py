@@ -12,17 +12,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import dagster as dg
-
 from ..cursor import LAST_ID
 from ..evaluate import Holds, evaluate
-from ..inspect.fan_ins import FanInSpec, Kind, Rule
-from ..partition_maps import comes_at, partition_end
-from ..recall import KEYS_AT_ONCE
-from ..requirement import Not, Requirement
-from ..rule import Completion, Decision, decide
-from ..run_facts import oldest
-from .events import (
+from ..history.events import (
     DownstreamEnded,
     Ended,
     Event,
@@ -32,6 +24,12 @@ from .events import (
     completes,
     longest_of,
 )
+from ..inspect.fan_ins import FanInSpec, Kind, Rule
+from ..partition_maps import comes_at, partition_end
+from ..recall import KEYS_AT_ONCE
+from ..requirement import Not, Requirement
+from ..rule import Completion, Decision, decide
+from ..run_facts import oldest
 from .in_progress import DownstreamRuns, InProgressRuns
 from .simulation import NEVER, Firing, Mechanism
 from .states import KeyStates
@@ -142,7 +140,7 @@ class SimulatedFanIn(Mechanism):
         """Returns the time from which a key can be requested, which may be a partition still to
         come where keys are mapped; None if never."""
         partitions = self.fan_in.partitions if self.fan_in.mapped else None
-        if key is None or not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        if key is None or partitions is None:
             return NEVER
         return comes_at(partitions, key)
 

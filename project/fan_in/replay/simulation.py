@@ -10,9 +10,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from ..compat.python import UTC
-from ..inspect.fan_ins import FanInSpec, Kind
-from ..rule import Completion, Decision
-from .events import (
+from ..history.events import (
     Ended,
     Event,
     History,
@@ -24,6 +22,8 @@ from .events import (
     moment,
     work_of,
 )
+from ..inspect.fan_ins import FanInSpec, Kind
+from ..rule import Completion, Decision
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from ..cursor import KeyState, SensorState
 from ..gathering import Enumerated
+from ..history.events import Ended, Materialized, WorkDone, longest_of
 from ..inspect.fan_ins import Rule
 from ..pace import requests_since
 from ..rollup import Rollup, part_name, whole_name
 from ..rule import Completion
 from ..run_rollups import rollup_of, upstreams_of
 from ..terms import rolled_up
-from .events import Ended, Materialized, WorkDone, longest_of
 
 SLACK = timedelta(minutes=5)
 """How long a fully used key is remembered, for completions that become visible late."""
@@ -41,10 +41,10 @@ class KeyStates:
         self._rule = rule
         self._names = frozenset(rule.upstreams)
         self._rolled = frozenset(rolled_up(rule, rule.upstreams))
-        self._histories = rule.histories(rule.upstreams)
+        self._retentions = rule.retentions(rule.upstreams)
         self._known: dict[str | None, KeyState] = {}
         self._new: dict[str | None, dict[str, list[Completion]]] = {}
-        """The new completions of each key, by upstream: all if its history is kept, or else only
+        """The new completions of each key, by upstream: all if earlier ones are kept, or else only
         the newest."""
         self._wholes: dict[tuple[str | None, str], WorkDone] = {}
         self._absent: dict[str | None, Set[str]] = {}
@@ -65,7 +65,7 @@ class KeyStates:
         known = self._known.get(key, NOTHING)
         if key in self._new:
             completions = chain(*self._new.pop(key).values())
-            known = self._known[key] = known.with_completions(completions, self._histories)
+            known = self._known[key] = known.with_completions(completions, self._retentions)
         return known
 
     def may_be_complete(self, key: str | None) -> bool:
@@ -91,7 +91,7 @@ class KeyStates:
             completion = replace(completion, upstream=part_name(upstream, partition))
         self._begin(key, now)
         new = self._new[key].setdefault(completion.upstream, [])
-        if new and upstream not in self._histories:
+        if new and upstream not in self._retentions:
             if completion.position <= new[0].position:
                 return
             new.clear()
@@ -100,7 +100,7 @@ class KeyStates:
 
     def share(self, completion: Completion, now: datetime) -> None:
         """Adds a completion that counts for every key."""
-        self.shared = self.shared.with_completions([completion], self._histories)
+        self.shared = self.shared.with_completions([completion], self._retentions)
         for key in self.keys:
             self.add(replace(completion, key=key), now)
 

@@ -19,7 +19,7 @@ CompletionT = TypeVar("CompletionT")
 
 
 @dataclass(frozen=True)
-class History:
+class Retention:
     """How many completions of one upstream before its newest one are kept.
 
     Args:
@@ -38,13 +38,13 @@ class History:
         """How many it keeps at most."""
         return self.newest + self.spread
 
-    def covers(self, other: "History") -> bool:
+    def covers(self, other: "Retention") -> bool:
         """True if it keeps all that the other keeps."""
         return self.newest >= other.newest and self.spread >= other.spread
 
-    def with_more(self, other: "History") -> "History":
-        """Returns a history that keeps what either keeps."""
-        return History(max(self.newest, other.newest), max(self.spread, other.spread))
+    def with_more(self, other: "Retention") -> "Retention":
+        """Returns a retention that keeps what either keeps."""
+        return Retention(max(self.newest, other.newest), max(self.spread, other.spread))
 
     def add(
         self,
@@ -72,9 +72,9 @@ class History:
         return tuple(kept)
 
 
-NO_HISTORY = History()
+NO_RETENTION = Retention()
 
-Histories = Mapping[str, History]
+Retentions = Mapping[str, Retention]
 """Which completions are kept, for each upstream that needs any."""
 
 
