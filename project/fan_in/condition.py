@@ -134,9 +134,34 @@ def all_upstreams_updated(
             rollup or no deadline; ``counts`` is not a function of one argument; or ``ended`` is
             given.
     """
-    optional = _keys("optional", optional)
-    rolled_up = rollup if isinstance(rollup, bool) else _keys("rollup", rollup)
-    own = _within(within)
+    condition = UpstreamsUpdated(
+        within=_within(within),
+        optional=_keys("optional", optional),
+        at_least=at_least,
+        settle=settle,
+        counts=counts,
+        no_sooner_than=no_sooner_than,
+        not_before=not_before,
+        rollup=rollup if isinstance(rollup, bool) else _keys("rollup", rollup),
+        missing_at_most=missing_at_most,
+        count=_numbers(count),
+        deadline=deadline,
+        otherwise=None if otherwise is None else requirement_of(otherwise),
+        wait_while_running=wait_while_running,
+        wait_while_upstreams_run=wait_while_upstreams_run,
+    )
+    _check_arguments(condition, within)
+    if ended is not None:
+        raise FanInError(
+            f"ended={ended!r}: a materialization does not end in one way or another: use"
+            " fan_in_sensor(ended=…) on the jobs"
+        )
+    return condition
+
+
+def _check_arguments(condition: "UpstreamsUpdated", within: Within) -> None:
+    """Raises FanInError for arguments that can never work, whatever the upstreams are."""
+    at_least, optional = condition.at_least, condition.optional
     if at_least is not None:
         check_count(at_least, None)
         if optional:
@@ -144,40 +169,17 @@ def all_upstreams_updated(
                 f"at_least={at_least} and optional={[k.to_user_string() for k in optional]} both"
                 " say which upstreams are enough: give one of them"
             )
-    needed = None if otherwise is None else requirement_of(otherwise)
-    windows = [*within.values()] if isinstance(within, Mapping) else [within]
     times = Terms(
-        settle=settle,
-        no_sooner_than=no_sooner_than,
-        not_before=not_before,
-        rollup=_names(rolled_up),
-        missing_at_most=missing_at_most,
-        deadline=deadline,
-        otherwise=needed,
+        settle=condition.settle,
+        no_sooner_than=condition.no_sooner_than,
+        not_before=condition.not_before,
+        rollup=_names(condition.rollup),
+        missing_at_most=condition.missing_at_most,
+        deadline=condition.deadline,
+        otherwise=condition.otherwise,
     )
-    check_times(times, windows)
-    check_counts(counts)
-    if ended is not None:
-        raise FanInError(
-            f"ended={ended!r}: a materialization does not end in one way or another: use"
-            " fan_in_sensor(ended=…) on the jobs"
-        )
-    return UpstreamsUpdated(
-        within=own,
-        optional=optional,
-        at_least=at_least,
-        settle=settle,
-        counts=counts,
-        no_sooner_than=no_sooner_than,
-        not_before=not_before,
-        rollup=rolled_up,
-        missing_at_most=missing_at_most,
-        count=_numbers(count),
-        deadline=deadline,
-        otherwise=needed,
-        wait_while_running=wait_while_running,
-        wait_while_upstreams_run=wait_while_upstreams_run,
-    )
+    check_times(times, [*within.values()] if isinstance(within, Mapping) else [within])
+    check_counts(condition.counts)
 
 
 def upstreams_updated(at_least: int, within: Within = ONE_DAY) -> "UpstreamsUpdated":

@@ -180,10 +180,7 @@ def fan_in_sensor(
             the key; a tag is empty; ``manual_runs`` is unknown; or the downstream has partitions
             and the sensor does not correlate by them.
     """
-    _checked_job("job", job)
-    upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
-    check_upstreams([u.name for u in upstreams], downstream=job.name)
-    _check_counts(counts)
+    upstreams = _upstreams(upstream_jobs, _checked_job("job", job))
     fan_in = FanInSensor(
         name=name,
         job_name=job.name,
@@ -191,7 +188,7 @@ def fan_in_sensor(
         within=within,
         when=when,
         settle=settle,
-        counts=counts,
+        counts=_checked_counts(counts),
         ended=check_ended({} if ended is None else ended, [u.name for u in upstreams]),
         no_sooner_than=no_sooner_than,
         not_before=not_before,
@@ -205,31 +202,11 @@ def fan_in_sensor(
         wait_while_running=wait_while_running,
         wait_while_upstreams_run=wait_while_upstreams_run,
         tag=correlate_by,
-        manual_runs_consume=manual_runs == "consume",
+        manual_runs_consume=_consumes(manual_runs),
         run_config=run_config,
     )
-    if manual_runs not in ("ignore", "consume"):
-        raise FanInError(f"manual_runs={manual_runs!r} is unknown: give 'ignore' or 'consume'")
-    if not minimum_interval_seconds > 0:
-        raise FanInError(
-            f"minimum_interval_seconds={minimum_interval_seconds!r} is not positive:"
-            " give the seconds between two ticks"
-        )
-    check_arguments(fan_in)
-    check_alarm(fan_in, job)
-    known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
-    check_partitions(fan_in, job.partitions_def, known)
-    if job.partitions_def is not None:
-        check_maps(fan_in, job.partitions_def, {n: p for n, p in known.items() if p is not None})
-    return dg.SensorDefinition(
-        name=name,
-        job_name=job.name if isinstance(job, JobName) else None,
-        job=None if isinstance(job, JobName) else job,
-        evaluation_fn=fan_in.tick,
-        minimum_interval_seconds=minimum_interval_seconds,
-        default_status=default_status,
-        description=description or fan_in.description,
-    )
+    _check(fan_in, job, upstream_jobs)
+    return _definition(fan_in, job, minimum_interval_seconds, default_status, description)
 
 
 def upstream_succeeded(job: UpstreamJob) -> Requirement:
@@ -243,22 +220,13 @@ def upstream_succeeded(job: UpstreamJob) -> Requirement:
     return Needs(_upstream("job", job).name)
 
 
-def _check_counts(counts: object) -> None:
-    check_counts(counts)
-    if counts is data_version_changed:
-        raise FanInError(
-            "counts=data_version_changed: a run has no data version, so every run would count:"
-            " use all_upstreams_updated(counts=data_version_changed) on the downstream asset, or a"
-            " function of the run's tags and config"
-        )
+# --- from arguments to a sensor ------------------------------------------------------------------
 
 
-def _checked_job(argument: str, job: object) -> Job:
-    if not isinstance(job, Job):
-        raise FanInError(
-            f"{argument}={job!r} is not a job: pass a job definition or an asset-job definition"
-        )
-    return job
+def _upstreams(upstream_jobs: Sequence[UpstreamJob], job: Job) -> tuple[Upstream, ...]:
+    upstreams = tuple(_upstream(f"upstream_jobs[{i}]", u) for i, u in enumerate(upstream_jobs))
+    check_upstreams([u.name for u in upstreams], downstream=job.name)
+    return upstreams
 
 
 def _upstream(argument: str, upstream: object) -> Upstream:
@@ -274,6 +242,64 @@ def _upstream(argument: str, upstream: object) -> Upstream:
             " or dg.JobSelector(location_name=…, job_name=…) for a job of another code location"
         )
     return Upstream(job_name=_checked_job(argument, upstream).name)
+
+
+def _checked_job(argument: str, job: object) -> Job:
+    if not isinstance(job, Job):
+        raise FanInError(
+            f"{argument}={job!r} is not a job: pass a job definition or an asset-job definition"
+        )
+    return job
+
+
+def _checked_counts(counts: Counts | None) -> Counts | None:
+    check_counts(counts)
+    if counts is data_version_changed:
+        raise FanInError(
+            "counts=data_version_changed: a run has no data version, so every run would count:"
+            " use all_upstreams_updated(counts=data_version_changed) on the downstream asset, or a"
+            " function of the run's tags and config"
+        )
+    return counts
+
+
+def _consumes(manual_runs: str) -> bool:
+    if manual_runs not in ("ignore", "consume"):
+        raise FanInError(f"manual_runs={manual_runs!r} is unknown: give 'ignore' or 'consume'")
+    return manual_runs == "consume"
+
+
+def _check(fan_in: "FanInSensor", job: Job, upstream_jobs: Sequence[UpstreamJob]) -> None:
+    """Raises FanInError for arguments that can never work, as far as the jobs are known."""
+    check_arguments(fan_in)
+    check_alarm(fan_in, job)
+    known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
+    check_partitions(fan_in, job.partitions_def, known)
+    if job.partitions_def is not None:
+        check_maps(fan_in, job.partitions_def, {n: p for n, p in known.items() if p is not None})
+
+
+def _definition(
+    fan_in: "FanInSensor",
+    job: Job,
+    interval: int,
+    default_status: dg.DefaultSensorStatus,
+    description: str | None,
+) -> dg.SensorDefinition:
+    if not interval > 0:
+        raise FanInError(
+            f"minimum_interval_seconds={interval!r} is not positive:"
+            " give the seconds between two ticks"
+        )
+    return dg.SensorDefinition(
+        name=fan_in.name,
+        job_name=job.name if isinstance(job, JobName) else None,
+        job=None if isinstance(job, JobName) else job,
+        evaluation_fn=fan_in.tick,
+        minimum_interval_seconds=interval,
+        default_status=default_status,
+        description=description or fan_in.description,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
