@@ -32,9 +32,18 @@ from .named_upstreams import NamesUpstreams
 from .pace import Pace, pace_words
 from .partition_maps import is_mapped, rollup_fault, upstreams_of
 from .recorded import early_record, record
-from .requirement import AllOf, AnyOf, Needs, Requirement, check_count, check_met, check_quorums
+from .requirement import (
+    AllOf,
+    AnyOf,
+    AtLeast,
+    Needs,
+    Requirement,
+    check_count,
+    check_met,
+    check_quorums,
+)
 from .rule import Batch, Decision, Uncounted
-from .terms import Terms, check_numbers, check_times, count_words
+from .terms import Terms, check_numbers, check_times, count_words, rolled_up
 from .waits import Deadline, wait_words
 from .windows import (
     ONE_DAY,
@@ -150,7 +159,7 @@ def all_upstreams_updated(
         wait_while_running=wait_while_running,
         wait_while_upstreams_run=wait_while_upstreams_run,
     )
-    _check_arguments(condition, within)
+    _check_arguments(condition)
     if ended is not None:
         raise FanInError(
             f"ended={ended!r}: a materialization does not end in one way or another: use"
@@ -159,27 +168,19 @@ def all_upstreams_updated(
     return condition
 
 
-def _check_arguments(condition: "UpstreamsUpdated", within: Within) -> None:
+def _check_arguments(condition: "UpstreamsUpdated") -> None:
     """Raises FanInError for arguments that can never work, whatever the upstreams are."""
-    at_least, optional = condition.at_least, condition.optional
+    at_least, optional, terms = condition.at_least, condition.optional, condition.terms
     if at_least is not None:
         check_count(at_least, None)
         if optional:
             raise FanInError(
-                f"at_least={at_least} and optional={[k.to_user_string() for k in optional]} both"
+                f"at_least={at_least} and optional={_names(optional)} both"
                 " say which upstreams are enough: give one of them"
             )
-    times = Terms(
-        settle=condition.settle,
-        no_sooner_than=condition.no_sooner_than,
-        not_before=condition.not_before,
-        rollup=_names(condition.rollup),
-        missing_at_most=condition.missing_at_most,
-        deadline=condition.deadline,
-        otherwise=condition.otherwise,
-    )
-    check_times(times, [*within.values()] if isinstance(within, Mapping) else [within])
-    check_counts(condition.counts)
+    within = terms.within
+    check_times(terms, [*within.values()] if isinstance(within, Mapping) else [within])
+    check_counts(terms.counts)
 
 
 def upstreams_updated(at_least: int, within: Within = ONE_DAY) -> "UpstreamsUpdated":
@@ -353,6 +354,7 @@ class FanInCondition(NamesUpstreams):
             return {**part.lost}
 
 
+@dataclass(frozen=True, kw_only=True)
 class _UpstreamsCondition(FanInCondition):
     """Base of the conditions on all upstreams in the asset graph. ``allow`` and ``ignore`` restrict
     these, as in Dagster's ``any_deps_match``."""
@@ -363,12 +365,12 @@ class _UpstreamsCondition(FanInCondition):
     def allow(self, selection: dg.AssetSelection) -> Any:
         """Returns a copy of this condition that only considers upstreams in the selection."""
         more = selection if self.allow_selection is None else selection | self.allow_selection
-        return replace(self, allow_selection=more)  # type: ignore[call-arg]  # Of a subclass.
+        return replace(self, allow_selection=more)
 
     def ignore(self, selection: dg.AssetSelection) -> Any:
         """Returns a copy of this condition that ignores upstreams in the selection."""
         more = selection if self.ignore_selection is None else selection | self.ignore_selection
-        return replace(self, ignore_selection=more)  # type: ignore[call-arg]  # Of a subclass.
+        return replace(self, ignore_selection=more)
 
     def resolve_through_virtual(self, value: bool = True) -> Any:
         """Returns this condition: it always looks through virtual assets."""
@@ -410,7 +412,7 @@ class _RuleCondition(FanInCondition):
         decisions = part.decisions(tick, lambda: _beside(context, part))
         fires = {key for key, decision in decisions.items() if decision.fires}
         early: dict[Partition, Batch] = {}
-        if part.question.deadline is not None:
+        if part.question.terms.deadline is not None:
             batches = {key: decision.batch for key, decision in decisions.items()}
             early = {k: b for k, b in batches.items() if b is not None and b.early}
             tick.early.setdefault(root.key, {}).update(early)
@@ -461,13 +463,11 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     otherwise: Requirement | None = None
     wait_while_running: bool = True
     wait_while_upstreams_run: bool = False
-    allow_selection: Any = field(default=None, hash=False)
-    ignore_selection: Any = field(default=None, hash=False)
 
     @property
     def name(self) -> str:
         at_least = "" if self.at_least is None else f"at_least={self.at_least}, "
-        names = ", ".join(key.to_user_string() for key in self.optional)
+        names = ", ".join(_names(self.optional))
         optional = f", optional: {names}" if names else ""
         window = within_words(_as_within(self.within))
         settle = f", settle: {format_duration(self.settle)}" if self.settle else ""
@@ -483,7 +483,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
     def _rollup_words(self) -> str:
         if isinstance(self.rollup, bool):
             return "all"
-        names = ", ".join(key.to_user_string() for key in self.rollup)
+        names = ", ".join(_names(self.rollup))
         missing = self.missing_at_most
         return names if missing is None else f"{names}, missing at most {missing}"
 
@@ -526,22 +526,8 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         return [] if self.no_sooner_than is None else [self.no_sooner_than]
 
     def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
-        windows = {
-            key.to_user_string(): own[0] for key, own in self.windows(plan.graph, target).items()
-        }
-        optional = frozenset(key.to_user_string() for key in self.optional) & windows.keys()
         return Question(
-            windows=windows,
-            at_least=self.at_least,
-            optional=optional,
-            settle=self.settle,
-            no_sooner_than=self.no_sooner_than,
-            not_before=self.not_before,
-            rollup=frozenset(k.to_user_string() for k in self.rolled_up(plan.graph, target)),
-            missing_at_most=self.missing_at_most,
-            count={name: number for name, number in self.count if name in windows},
-            deadline=self.deadline,
-            otherwise=self.otherwise,
+            terms=self.terms_on(plan.graph, target),
             waits=self.wait_while_running,
             waits_for_upstreams=self.wait_while_upstreams_run,
             fault=plan.nested_fault(downstream, target)
@@ -555,24 +541,44 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
         names = ("counts", *of_pace, "missing_at_most", "deadline", "otherwise")
         return [name for name in names if getattr(self, name) is not None]
 
-    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+    @property
+    def terms(self) -> Terms:
+        """Its terms, before its upstreams are known."""
         return Terms(
+            within=_as_within(self.within),
             settle=self.settle,
             counts=self.counts,
             no_sooner_than=self.no_sooner_than,
             not_before=self.not_before,
-            rollup=_names(self.rollup),
+            rollup=self.rollup if isinstance(self.rollup, bool) else _names(self.rollup),
             missing_at_most=self.missing_at_most,
             count=dict(self.count),
             deadline=self.deadline,
             otherwise=self.otherwise,
         )
 
+    def terms_on(self, graph: Any, target: dg.AssetKey) -> Terms:
+        terms, upstreams = self.terms, _names(self.upstreams(graph, target))
+        optional = _names(self.optional)
+        needed = [Needs(name) for name in upstreams if name not in optional]
+        when: Requirement | None = None
+        if self.at_least is not None:
+            when = AtLeast((), self.at_least)
+        elif len(needed) < len(upstreams):
+            when = AtLeast(tuple(needed), len(needed))
+        return replace(
+            terms,
+            within={name: window_of(terms.within, name) for name in upstreams},
+            when=when,
+            rollup=rolled_up(terms, upstreams),
+            count={name: number for name, number in self.count if name in upstreams},
+        )
+
     def strangers(self, graph: Any) -> Sequence[str]:
         within = _as_within(self.within)
-        named = {key.to_user_string() for key in self.optional} | dict(self.count).keys()
+        named = {*_names(self.optional), *dict(self.count)}
         if not isinstance(self.rollup, bool):
-            named |= {key.to_user_string() for key in self.rollup}
+            named.update(_names(self.rollup))
         named |= within.keys() if isinstance(within, Mapping) else set()
         named |= set(self.otherwise.names(())) if self.otherwise is not None else set()
         return [n for n in sorted(named) if not graph.has(dg.AssetKey.from_user_string(n))]
@@ -599,7 +605,7 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
                 )
         try:  # Only now are the upstreams known that a mapping leaves with one day.
             windows = [own for (own,) in self.windows(graph, target).values()]
-            check_times(self.terms_on(graph, target), windows)
+            check_times(self.terms, windows)
             if self.otherwise is not None:
                 check_quorums(self.otherwise, len(upstreams))
         except FanInError as error:
@@ -646,7 +652,7 @@ class UpstreamUpdated(_RuleCondition):
 
     def _question(self, plan: AssetPlan, downstream: dg.AssetKey, target: dg.AssetKey) -> Question:
         return Question(
-            windows={self.key.to_user_string(): self.within},
+            terms=Terms(within={self.key.to_user_string(): self.within}),
             fault=plan.nested_fault(downstream, target),
         )
 
@@ -656,8 +662,6 @@ class UpstreamsSettled(_UpstreamsCondition):
     """True if no upstream of the asset was updated lately; see ``upstreams_settled``."""
 
     quiet: timedelta
-    allow_selection: Any = field(default=None, hash=False)
-    ignore_selection: Any = field(default=None, hash=False)
 
     @property
     def name(self) -> str:
@@ -679,10 +683,9 @@ class UpstreamsSettled(_UpstreamsCondition):
         downstream = context.root_context.key
 
         def make() -> SettledPart:
-            names = [key.to_user_string() for key in self.upstreams(plan.graph, context.key)]
-            windows: dict[str, Window] = dict.fromkeys(names, self.quiet)
-            question = Question(windows=windows, at_least=1)
-            return SettledPart(plan.downstream(downstream), question, self.quiet)
+            names = _names(self.upstreams(plan.graph, context.key))
+            terms = Terms(within=dict.fromkeys(names, self.quiet), when=AtLeast((), 1))
+            return SettledPart(plan.downstream(downstream), Question(terms=terms))
 
         part = plan.part((self, downstream, context.key), make)
         part.follow(tick)
@@ -721,9 +724,6 @@ class DownstreamRunning(FanInCondition):
 class UpstreamsRunning(_UpstreamsCondition):
     """True if an unfinished run targets an upstream of the asset; see ``upstreams_running``."""
 
-    allow_selection: Any = field(default=None, hash=False)
-    ignore_selection: Any = field(default=None, hash=False)
-
     @property
     def name(self) -> str:
         return "upstreams_running"
@@ -742,7 +742,7 @@ class UpstreamsRunning(_UpstreamsCondition):
             return dg.AutomationResult(context, context.get_empty_subset())
         downstream = plan.downstream(context.root_context.key)
         downstream.follow(tick)
-        names = {key.to_user_string() for key in self.upstreams(plan.graph, context.key)}
+        names = _names(self.upstreams(plan.graph, context.key))
         running = any_upstream_running(downstream, names, tick)
         if running is None:
             return dg.AutomationResult(context, context.candidate_subset)
@@ -835,8 +835,8 @@ def _keys(argument: str, keys: Iterable[Key]) -> tuple[dg.AssetKey, ...]:
     return tuple(sorted(map(_key, keys)))
 
 
-def _names(keys: tuple[dg.AssetKey, ...] | bool) -> tuple[str, ...] | bool:
-    return keys if isinstance(keys, bool) else tuple(key.to_user_string() for key in keys)
+def _names(keys: Iterable[dg.AssetKey]) -> list[str]:
+    return [key.to_user_string() for key in keys]
 
 
 def _numbers(count: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:

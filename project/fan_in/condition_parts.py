@@ -6,9 +6,9 @@ that has left its window since; ``_expiries`` holds those times.
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 
 from .asset_tick import AssetTick
@@ -16,12 +16,10 @@ from .calendars import TimeOfDay
 from .compat.python import UTC
 from .downstreams import Downstream, completion_of
 from .evaluate import Holds, evaluate
-from .pace import Pace
 from .partition_maps import Pairing
-from .requirement import AtLeast, Needs, Requirement
+from .requirement import AtLeast, Needs
 from .rule import NOTHING, Decision, State, UpstreamStatus, decide
-from .terms import Terms
-from .waits import Deadline
+from .terms import Terms, rolled_up
 from .windows import Window
 
 Partition = str | None
@@ -32,64 +30,30 @@ class Question:
     """What a part of a condition requires of a downstream.
 
     Args:
-        windows: The upstreams, with their windows.
-        at_least: How many are enough; None if all required ones are needed.
-        optional: Those that are not required.
-        settle: The quiet period that a batch waits for; None for none.
-        no_sooner_than: How soon after the last request a batch may be requested.
-        not_before: The time of day before which no batch is requested.
-        rollup: Those of which many partitions make one of the downstream.
-        missing_at_most: How many of these may be missing past the deadline.
-        count: How many completions an upstream needs to be ready, where that is more than one.
-        deadline: How long a batch may wait; None for ever.
-        otherwise: What is enough past the deadline.
+        terms: Its terms, with a window for each upstream.
         waits: Whether a batch waits for the downstream's unfinished runs.
         waits_for_upstreams: Whether it waits for those of the upstreams.
         fault: Why the part can never be true, if it cannot.
     """
 
-    windows: Mapping[str, Window] = field(default_factory=dict)
-    at_least: int | None = None
-    optional: frozenset[str] = frozenset()
-    settle: timedelta | None = None
-    no_sooner_than: Pace | None = None
-    not_before: TimeOfDay | None = None
-    rollup: frozenset[str] = frozenset()
-    missing_at_most: int | None = None
-    count: Mapping[str, int] = field(default_factory=dict)
-    deadline: Deadline | None = None
-    otherwise: Requirement | None = None
+    terms: Terms
     waits: bool = False
     waits_for_upstreams: bool = False
     fault: str | None = None
 
     @property
-    def upstreams(self) -> Sequence[str]:
-        return list(self.windows)
+    def windows(self) -> Mapping[str, Window]:
+        """The upstreams, with their windows."""
+        assert isinstance(self.terms.within, Mapping)
+        return self.terms.within
 
-    def terms(self, absent: Collection[str] = ()) -> Terms:
-        """Returns the terms, without upstreams that are absent for a partition."""
-        return Terms(
-            within=self.windows,
-            when=self.when(absent),
-            settle=self.settle,
-            rollup=self.rollup,
-            missing_at_most=self.missing_at_most,
-            count=self.count,
-            no_sooner_than=self.no_sooner_than,
-            not_before=self.not_before,
-            deadline=self.deadline,
-            otherwise=self.otherwise,
-        )
-
-    def when(self, absent: Collection[str] = ()) -> Requirement | None:
-        """Returns which upstreams are enough, without those that are absent for a partition."""
-        if self.at_least is not None:
-            return AtLeast((), self.at_least)
-        if not self.optional:
-            return None
-        needed = [n for n in self.windows if n not in self.optional and n not in absent]
-        return AtLeast(tuple(map(Needs, needed)), len(needed))
+    def terms_without(self, absent: Collection[str]) -> Terms:
+        """Returns the terms for a partition for which these upstreams are absent."""
+        when, gone = self.terms.when, {Needs(name) for name in absent}
+        if not gone or not isinstance(when, AtLeast) or not when.parts:
+            return self.terms
+        needed = tuple(part for part in when.parts if part not in gone)
+        return replace(self.terms, when=AtLeast(needed, len(needed)))
 
 
 class Part:
@@ -186,10 +150,10 @@ class Part:
         shared = self.downstream.shared & self.question.windows.keys()
         if not shared:
             return False
-        when = self.question.when()
+        when = self.question.terms.when
         if when is None:
             return len(shared) == len(self.question.windows)
-        return when.holds(shared, self.question.upstreams)
+        return when.holds(shared, list(self.question.windows))
 
     @cached_property
     def _shared(self) -> Collection[str]:
@@ -208,7 +172,7 @@ class Part:
         names = [name for name in self.question.windows if name not in facts.absent]
         for name in facts.absent & self.question.windows.keys():
             self.absent[name].add(partition)
-        terms = self.question.terms(facts.absent)
+        terms = self.question.terms_without(facts.absent)
         if not names or (isinstance(terms.when, AtLeast) and terms.when.count < 1):
             return None
         return decide(
@@ -217,7 +181,7 @@ class Part:
             completions=(*facts.completions, *facts.earlier),
             used=facts.used,
             withheld=facts.withheld,
-            rolled={n: r for n, r in facts.rolled.items() if n in self.question.rollup},
+            rolled={n: facts.rolled[n] for n in rolled_up(terms, list(facts.rolled))},
             uncounted=facts.uncounted,
             terms=terms,
             key=partition,
@@ -269,7 +233,7 @@ class Part:
             completions=[completion_of(name, fact, None) for fact in facts],
             used={},
             uncounted={name: uncounted} if uncounted else NOTHING,
-            terms=Terms(within=self.question.windows, count=self.question.count),
+            terms=Terms(within=self.question.windows, count=self.question.terms.count),
         )
         if (until := decision.changes_at) is not None:
             self._shared_until[name] = until.timestamp()
@@ -297,19 +261,15 @@ class SettledPart(Part):
     """Tracks the partitions that have not settled: ``ready`` holds those with a completion within
     the quiet period."""
 
-    def __init__(self, downstream: Downstream, question: Question, quiet: timedelta) -> None:
-        super().__init__(downstream, question)
-        self.quiet = quiet
-
     def decide(self, partition: Partition, tick: AssetTick) -> Decision | None:
         """Returns the decision as if nothing were used, with the quiet period as window."""
         facts = self.downstream.of(partition, tick)
         return decide(
             at=tick.at,
-            upstreams=self.question.upstreams,
+            upstreams=list(self.question.windows),
             completions=facts.completions,
             used={},
-            terms=Terms(within=self.quiet, when=AtLeast((), 1)),
+            terms=self.question.terms,
             key=partition,
         )
 
@@ -340,7 +300,7 @@ class PartFacts:
         running = running_of(downstream, tick, complete) if question.waits else {}
         busy: Mapping[Partition, tuple[str, ...]] = {}
         if question.waits_for_upstreams:
-            busy = busy_of(downstream, question.upstreams, tick, complete)
+            busy = busy_of(downstream, question.windows, tick, complete)
         beside = self._beside_what(complete)
         return {
             key: Holds(
