@@ -187,7 +187,7 @@ def watched(repository: dg.RepositoryDefinition) -> Sequence[Watched]:
             )
     location = Location(repository)
     for key, condition in location.fan_ins.items():
-        evaluator = next((s for s in location.sensors if key in location.targets[s.name]), None)
+        evaluator = location.evaluator_of(key)
         for part, target in named_upstreams(repository.asset_graph, key, condition):
             if isinstance(part, UpstreamsUpdated) and part.deadline is not None:
                 found.append(

@@ -28,6 +28,11 @@ class Location:
         """The assets that each automation sensor targets, by its name."""
         return {s.name: s.asset_selection.resolve(self.graph) for s in self.sensors}
 
+    def evaluator_of(self, key: dg.AssetKey) -> AutomationSensor | None:
+        """Returns the sensor that evaluates an asset's condition: of several that target the asset,
+        the first by name; None if there is none."""
+        return next((s for s in self.sensors if key in self.targets[s.name]), None)
+
     @cached_property
     def fan_ins(self) -> Mapping[dg.AssetKey, dg.AutomationCondition[Any]]:
         """The conditions of assets that have a fan-in: their own, or the default one of the sensor

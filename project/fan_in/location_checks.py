@@ -117,7 +117,7 @@ class _Checks(Location):
         """Yields the fan-ins of assets that nothing evaluates."""
         skipped: dict[str | None, list[dg.AssetKey]] = {}
         for key in self.fan_ins:
-            sensor = next((s for s in self.sensors if key in self.targets[s.name]), None)
+            sensor = self.evaluator_of(key)
             if sensor is None or not is_in_user_code(sensor):
                 skipped.setdefault(None if sensor is None else sensor.name, []).append(key)
         for name, keys in skipped.items():
