@@ -1,4 +1,5 @@
-"""Everything that is kept in memory between ticks. Nothing else in this package outlives a tick.
+"""Everything that is kept in memory between ticks. Nothing else in this package outlives a tick,
+but what pure functions of times return (``lru_cache``), which never changes.
 
 All of it is a cache: it can be read again from Dagster's storages, and its users notice when the
 storage is replaced. It lives as long as the process, since a code server creates a new instance for
