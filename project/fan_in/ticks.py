@@ -54,6 +54,7 @@ class TickRecord:
         run_ids: The runs that it created.
         reserved: The runs that it was about to create; another tick may have continued.
         evaluation_id: The id under which its evaluations of conditions are stored.
+        assets: The assets that it requested.
     """
 
     at: datetime
@@ -64,6 +65,7 @@ class TickRecord:
     run_ids: tuple[str, ...] = ()
     reserved: tuple[str, ...] = ()
     evaluation_id: int | None = None
+    assets: frozenset[dg.AssetKey] = frozenset()
 
     @staticmethod
     def of(tick: Any) -> "TickRecord":
@@ -78,6 +80,7 @@ class TickRecord:
             run_ids=tuple(tick.run_ids),
             reserved=tuple(tick.tick_data.reserved_run_ids or ()),
             evaluation_id=tick.tick_data.auto_materialize_evaluation_id,
+            assets=frozenset(tick.requested_asset_keys),
         )
 
 

@@ -24,6 +24,7 @@ from ..rule import Completion
 from ..run_reader import PARTITION_TAG, RunReader
 from ..sensor import fan_in_of
 from ..sensor_config import SENSOR_TAG
+from ..ticks import TickRecord
 from ..windows import ONE_DAY
 from .event_order import OF_ANOTHER, OUT_OF_ORDER, as_seen, by_time, in_order, paired
 from .events import (
@@ -46,10 +47,12 @@ SENSOR_NAME_TAG = "dagster/sensor_name"
 LONGEST_RUN = timedelta(days=2)
 """A run of the downstream is found if it began at most this long before what is read."""
 
-EVALUATED = ("SKIPPED", "SUCCESS")
+EVALUATED = ("skipped", "success")
 """The ticks at which the mechanism decided; one that failed or was killed did not."""
 
 PAGE = 500
+
+MOMENT = timedelta(microseconds=1)
 
 PATHS: Collection[Kind] = ("sensor", "condition")
 
@@ -132,34 +135,24 @@ class StoredTicks(Iterable[Tick]):
         # Day by day, since Dagster returns the newest first.
         while since is not None and since < self.until:
             end = min(since + ONE_DAY, self.until)
-            for tick in reversed(self._stored(end.timestamp(), after=since.timestamp() - 1e-6)):
-                if tick.status.value in EVALUATED and not self._requests(tick):
-                    yield Tick(datetime.fromtimestamp(tick.timestamp, UTC))
+            for tick in reversed(self.evaluator.ticks(after=since - MOMENT, until=end - MOMENT)):
+                if tick.status in EVALUATED and not self._requests(tick):
+                    yield Tick(tick.at)
             since = end
 
     def _first(self) -> datetime | None:
         """Returns the time of the oldest stored tick; a few queries, each of a page."""
-        before, oldest = self.until.timestamp(), None
-        while page := self._stored(before, limit=PAGE):
-            before = page[-1].timestamp
-            oldest = datetime.fromtimestamp(before, UTC)
+        until, oldest = self.until - MOMENT, None
+        while page := self.evaluator.ticks(until=until, limit=PAGE):
+            oldest = page[-1].at
+            until = oldest - MOMENT
         return oldest
 
-    def _stored(
-        self, before: float, *, after: float | None = None, limit: int | None = None
-    ) -> Sequence[Any]:
-        state, instance = self.evaluator.state, self.evaluator.instance
-        if state is None:
-            return []
-        return instance.get_ticks(
-            state.instigator_origin_id, state.selector_id, before=before, after=after, limit=limit
-        )
-
-    def _requests(self, tick: Any) -> bool:
+    def _requests(self, tick: TickRecord) -> bool:
         """True if a tick requested this fan-in's downstream: then it is known from that run."""
         if self.fan_in.kind == "sensor":
             return bool(tick.run_ids)
-        return self.fan_in.asset_key in tick.requested_asset_keys
+        return self.fan_in.asset_key in tick.assets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +239,7 @@ class HistoryReader(Iterable[Event]):
             ]
             yield from sorted(before, key=lambda record: record.create_timestamp)
         # Without the microsecond, a run created at exactly that time is in neither range.
-        after = None if self.begins is None else self.begins - timedelta(microseconds=1)
+        after = None if self.begins is None else self.begins - MOMENT
         filters = dg.RunsFilter(job_name=job_name, created_after=after, created_before=self.until)
         yield from self.runs.pages(filters, oldest_first=True)
 

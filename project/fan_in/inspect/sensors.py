@@ -70,14 +70,21 @@ class Evaluator:
     def cursor(self) -> str | None:
         return getattr(self.state and self.state.instigator_data, "cursor", None)
 
-    def ticks(self, *, until: datetime | None = None, limit: int) -> Sequence[TickRecord]:
-        """Returns the newest ticks; with a time, those that began up to it."""
+    def ticks(
+        self,
+        *,
+        after: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> Sequence[TickRecord]:
+        """Returns the ticks, newest first: those that began after one time and up to another."""
         if self.state is None:
             return []
         ticks = self.instance.get_ticks(
             self.state.instigator_origin_id,
             self.state.selector_id,
             before=None if until is None else just_after(until).timestamp(),
+            after=None if after is None else after.timestamp(),
             limit=limit,
         )
         return list(map(TickRecord.of, ticks))

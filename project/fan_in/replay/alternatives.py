@@ -33,25 +33,8 @@ ChoiceT = TypeVar("ChoiceT", bound=str)
 
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
-    """What is different from the fan-in; what is not given stays the same.
-
-    Args:
-        like: Whose rule: that of the sensor, the condition or the documentation example.
-        within: The window: a duration, "day/Europe/Berlin" or another period of a calendar, or
-            "none".
-        at_least: How many upstreams are enough; "all" for all of them.
-        settle: Quiet period: no upstream has completed for this long; "none" for none.
-        no_sooner_than: How soon after the last request: a duration, a calendar period with at most
-            one, or "none".
-        not_before: The time of day before which nothing is requested, such as
-            "09:00/Europe/Berlin"; or "none".
-        deadline: How long a batch may wait, or until which time of day; or "none".
-        otherwise: How many upstreams are enough past the deadline; or "none".
-        overlap: Whether a batch may be requested while the downstream runs.
-        idle: Whether it waits for running upstreams.
-        manual: Whether a run of the downstream by hand uses up what came before it.
-        zone: The time zone of the documentation example's machine.
-    """
+    """What is different from the fan-in; what is not given stays the same. The fields are options
+    of ``fan-in replay``, whose help says what each means."""
 
     like: Like | None = None
     within: str | None = None
@@ -165,10 +148,9 @@ def parse(text: str) -> Alternative:
         name, sign, value = map(str.strip, part.partition("="))
         name = name.replace("-", "_")
         if not sign or name not in Alternative.__dataclass_fields__ or name in fields:
+            known = [f"{field.replace('_', '-')}=" for field in Alternative.__dataclass_fields__]
             raise FanInError(
-                f"--try {text!r}: {part!r} is not one of like=, within=, at-least=, settle=,"
-                " no-sooner-than=, not-before=, deadline=, otherwise=, overlap=, idle=, manual=,"
-                " zone=, each once"
+                f"--try {text!r}: {part!r} is not one of {', '.join(known)}, each once"
             )
         fields[name] = value
         try:
