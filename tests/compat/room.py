@@ -20,7 +20,7 @@ TOOLS = ("pytest", "pytest-xdist", "hypothesis", "time-machine", "tabulate")
 
 TESTED = (
     *("tests/rule", "tests/paths", "tests/cli", "tests/crash", "tests/compat"),
-    *("tests/definitions", "tests/components"),
+    *("tests/history", "tests/replay", "tests/definitions", "tests/components"),
 )
 """The library's tests and the command's."""
 

@@ -6,6 +6,7 @@ import click
 from click.testing import CliRunner, Result
 
 from project.fan_in.cli.location import App
+from project.fan_in.cli.main import main
 from tests.support.drivers import World
 from tests.support.pinned import HERE
 
@@ -26,3 +27,10 @@ def ask(world: World, command: click.Command, *arguments: str, location: str = H
     app = app_of(world, location)
     with world.pinned():
         return CliRunner().invoke(command, list(arguments), obj=app)
+
+
+def run(*arguments) -> tuple[int, str, str]:
+    """Runs the command as a shell does; returns its exit code, its answer and its errors."""
+    result = CliRunner().invoke(main, list(map(str, arguments)), env={"COLUMNS": "200"})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr

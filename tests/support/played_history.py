@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from project.fan_in.history.events import History
 from project.fan_in.history.reader import read_history
 from project.fan_in.inspect.fan_ins import FanInSpec, fan_ins_of
-from project.fan_in.replay.replay import Replay
+from project.fan_in.replay.replay import AS_IT_IS, Replay
 from tests.support.fake_daemon import Daemon
 from tests.support.mechanisms import Mechanism
 from tests.support.player import Player
@@ -85,3 +85,13 @@ def live(timeline: Timeline, mechanism: Mechanism) -> Iterator[Lived]:
             until=world.now + AFTERWARDS,
             fired=tuple(sorted(fired, key=str)),
         )
+
+
+def fired(replayed: Replay) -> list:
+    """Returns when a fan-in's own rule requests, and for which keys."""
+    requests = (
+        (at, batch.firing.key)
+        for batch in replayed.batches.values()
+        for at in batch.requested.get(AS_IT_IS, ())
+    )
+    return sorted(requests, key=str)

@@ -4,7 +4,6 @@ import io
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -29,7 +28,6 @@ from project.fan_in.history.events import (
     DownstreamEnded,
     Ended,
     Event,
-    History,
     Materialized,
     Requested,
     Started,
@@ -41,13 +39,11 @@ from project.fan_in.history.reader import read_history
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule, fan_ins_of
 from project.fan_in.requirement import AllOf, AnyOf, Needs, Not
 from tests.support.drivers import JobPathWorld, job_path_definitions
+from tests.support.made_history import HOUR, START, history, written
 from tests.support.mechanisms import OUR_CONDITION, OUR_SENSOR, OUR_SENSOR_BY_TAG, OURS
 from tests.support.pinned import HERE
 from tests.support.played_history import live
 from tests.support.timeline import parse
-
-START = datetime(2026, 1, 5, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 
 names = st.text(min_size=1, max_size=5)
 keys = st.none() | names
@@ -127,30 +123,6 @@ rules = st.builds(
     by_key=st.booleans(),
     manual_runs=st.sampled_from(["ignore", "consume"]),
 )
-
-
-def history(of: list, rule: Rule | None = None) -> History:
-    """Returns a history of these events."""
-    return History(
-        fan_in=FanInSpec(
-            name="sensor",
-            kind="sensor",
-            downstream="d_job",
-            rule=rule or Rule(upstreams=("a", "b")),
-            assets={"a": ("one", "two")},
-        ),
-        since=START,
-        until=START + 24 * HOUR,
-        begins=START - 24 * HOUR,
-        interval=30.0,
-        events=sorted(of, key=moment),
-    )
-
-
-def written(of: History, path: Path) -> Path:
-    with path.open("w", encoding="utf-8") as file:
-        files.write(of, file)
-    return path
 
 
 @given(st.lists(events, max_size=8), rules)

@@ -12,13 +12,11 @@ from xml.etree import ElementTree
 
 import dagster as dg
 import pytest
-from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
 from project.fan_in import all_upstreams_updated, upstream_updated
 from project.fan_in.cli.errors import KINDS
 from project.fan_in.cli.export import export
-from project.fan_in.cli.main import main
 from project.fan_in.cli.replay import replay
 from project.fan_in.durations import parse_duration
 from project.fan_in.errors import FanInError, NoHistory
@@ -56,9 +54,8 @@ from project.fan_in.replay.compare import (
 from project.fan_in.replay.replay import AS_IT_IS, Replay
 from project.fan_in.replay.report import Report
 from project.paths import ROOT
-from tests.cli.test_history import START, history, written
 from tests.support import drivers
-from tests.support.cli_runner import ask
+from tests.support.cli_runner import ask, run
 from tests.support.drivers import (
     DeclarativeWorld,
     JobPathWorld,
@@ -66,14 +63,14 @@ from tests.support.drivers import (
     job_path_definitions,
 )
 from tests.support.generated import timelines
+from tests.support.made_history import HOUR, START, history, written
 from tests.support.marks import a_few
 from tests.support.mechanisms import OUR_CONDITION, OUR_SENSOR, OUR_SENSOR_BY_TAG, OURS
 from tests.support.oracle import expected
-from tests.support.played_history import DEFINED_OTHERWISE, Lived, live
+from tests.support.played_history import DEFINED_OTHERWISE, Lived, fired, live
 from tests.support.timeline import Kind, Timeline, by_key, parse
 from tests.support.timelines import NAMED
 
-HOUR = timedelta(hours=1)
 NAMES = (
     *("late repeat counts next", "same name elsewhere"),
     *("storm", "both arrive while D runs, no overlap", "stale half is not paired"),
@@ -106,16 +103,6 @@ LIVED = [
         "window=48h deadline=2h otherwise=1 keys=mon,tue daily=yes: A/mon B/tue .@26 B/mon . .@50"
     ),
 ]
-
-
-def fired(replayed: Replay) -> list:
-    """Returns when a fan-in's own rule requests, and for which keys."""
-    requests = (
-        (at, batch.firing.key)
-        for batch in replayed.batches.values()
-        for at in batch.requested.get(AS_IT_IS, ())
-    )
-    return sorted(requests, key=str)
 
 
 def demanded(timeline: Timeline, lived: Lived, path: str) -> list:
@@ -395,12 +382,6 @@ def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "history.jsonl"
     with live(parse("A . B . D! (a materialized outside its job)@5 . B@6 . ."), S) as lived:
         return written(lived.history(), path)
-
-
-def run(*arguments) -> tuple[int, str, str]:
-    result = CliRunner().invoke(main, list(map(str, arguments)), env={"COLUMNS": "200"})
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def test_without_a_divergence_it_exits_with_0(file):

@@ -19,13 +19,13 @@ from project.fan_in.history.reader import read_history
 from project.fan_in.inspect.fan_ins import fan_ins_of
 from project.fan_in.replay.alternatives import parse as alternative
 from project.fan_in.replay.replay import AS_IT_IS, Replay
-from tests.cli.test_history import written
-from tests.cli.test_replay import fired, run
 from tests.paths.test_partitions import COUNTRIES, DAYS, FIRST, HOURS, SECOND
 from tests.paths.test_rollup import day_job, hours
-from tests.support.cli_runner import ask
+from tests.support.cli_runner import ask, run
 from tests.support.drivers import ENV_TAG, JobPathWorld, TaggedJobPathWorld
 from tests.support.fake_daemon import Daemon
+from tests.support.made_history import written
+from tests.support.played_history import fired
 
 TEN_DAYS = 24 * 10
 EVERY_DAY = dg.DailyPartitionsDefinition(start_date=FIRST)
