@@ -1,4 +1,4 @@
-"""Rollups on the declarative path: what no timeline over days and weeks can say."""
+"""Rollups on both paths: what no timeline over days and weeks can say."""
 
 import json
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ from benchmarks.measure import heard_statements
 from project.fan_in import (
     CalendarDay,
     FanInError,
+    TimeOfDay,
     all_upstreams_updated,
     fan_in_sensor,
     upstream_updated,
@@ -600,3 +601,39 @@ def test_past_the_deadline_some_hours_may_be_missing_of_those_that_exist():
         world.done("hourly", *hours(FIRST)[4:])
         world.wait(hours=23)
         assert world.fired() == [FIRST], "a repair, which no deadline concerns"
+
+
+@pytest.mark.parametrize("path", ["declarative", "by job"])
+@pytest.mark.parametrize(
+    ("terms", "early_at"),
+    [
+        ({"deadline": timedelta(hours=2)}, 26),
+        ({"deadline": TimeOfDay("01:00", "UTC")}, 25),
+        ({"deadline": timedelta(hours=2), "within": None}, 26),
+        ({"deadline": timedelta(hours=2), "not_before": TimeOfDay("03:00", "UTC")}, 27.1),
+    ],
+    ids=["two hours", "a time of day", "without a window", "held by its pace"],
+)
+def test_a_day_that_is_not_over_has_its_deadline_from_its_end(terms, early_at, path):
+    """However early its first hours came; past it two may be missing, and then it is made whole."""
+    terms = {"rollup": True, "missing_at_most": 2, **terms}
+    if path == "declarative":
+        condition = all_upstreams_updated(wait_while_running=False, **terms)
+        world = Partitioned(EVERY_DAY, {"hourly": EVERY_HOUR}, condition)
+    else:
+        world = job_world(EVERY_HOUR, EVERY_DAY, alarm_on="d", **terms)
+    done = {n + 1.1: n for n in range(24) if n not in (21, 22)} | {30: 21, 31: 22}
+    ticks = [3, 12, 20, 23.5, 24.5, 25, 25.99, 26, 27.1, 30.1, 31.1, 32]
+    fired = []
+    with world:
+        for at in sorted({*done, *ticks}):
+            world.at(at)
+            if at in done and path == "declarative":
+                world.materialize_outside("hourly", key=hours(FIRST, done[at])[0])
+            elif at in done:
+                world.finish(world.start("hourly", key=hours(FIRST, done[at])[0]))
+            if at in ticks:
+                before = len(world.requested)
+                world.tick()
+                fired += [(at, world.key_of(run_id)) for run_id in world.requested[before:]]
+    assert fired == [(early_at, FIRST), (31.1, FIRST)]
