@@ -24,6 +24,7 @@ from .named_upstreams import NamesUpstreams, given_twice, named_upstreams
 from .partition_maps import Pairing, PartitionMap
 from .retention import NO_RETENTION, SPREAD, Retention
 from .standing import Standing
+from .terms import rolled_up
 from .windows import MOST_CLOCK_SKEW, ONE_DAY, Window, longest_window
 
 PartT = TypeVar("PartT", bound=Part)
@@ -94,16 +95,17 @@ class AssetPlan:
 
     def _ask(self, asked: Asked, key: dg.AssetKey, part: NamesUpstreams, on: dg.AssetKey) -> None:
         """Adds what a part of a downstream's condition asks for, evaluated on an asset."""
-        rolls_up, terms = part.rolled_up(self.graph, on), part.terms_on(self.graph, on)
+        terms, windows = part.terms_on(self.graph, on), part.windows(self.graph, on)
+        rolled = rolled_up(terms, [upstream.to_user_string() for upstream in windows])
         asked.counts = asked.counts or terms.counts
-        for upstream, own in part.windows(self.graph, on).items():
+        for upstream, own in windows.items():
+            name = upstream.to_user_string()
             asked.windows.setdefault(upstream, ())
-            of_kind = asked.rolled if upstream in rolls_up else asked.windows
+            of_kind = asked.rolled if name in rolled else asked.windows
             of_kind[upstream] = tuple({*of_kind.get(upstream, ()), *own})
             known = asked.via.get(upstream)
             if known is None or self._asks_nearer(on, upstream, key, known):
                 asked.via[upstream] = on
-            name = upstream.to_user_string()
             if terms.keeps_earlier and (kept := terms.retention_of(name)):
                 asked.retentions[name] = kept.with_more(asked.retentions.get(name, NO_RETENTION))
             if own:  # The part that asks for the least decides whether it is ready.

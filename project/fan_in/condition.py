@@ -4,7 +4,7 @@ The conditions keep no cursor: ``asset_tick`` reads the facts and ``condition_pa
 """
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
@@ -513,11 +513,6 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             key: (window_of(within, key.to_user_string()),) for key in self.upstreams(graph, target)
         }
 
-    def rolled_up(self, graph: Any, target: dg.AssetKey) -> Collection[dg.AssetKey]:
-        if isinstance(self.rollup, bool):
-            return self.upstreams(graph, target) if self.rollup else ()
-        return set(self.rollup) & set(self.upstreams(graph, target))
-
     def longest(self) -> list[Window]:
         within = _as_within(self.within)
         return [*within.values(), ONE_DAY] if isinstance(within, Mapping) else [within]
@@ -593,15 +588,17 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
             return f"at least {self.at_least} of {len(upstreams)} upstreams can never be ready"
         if set(upstreams) <= set(self.optional):
             return "every upstream is optional: leave at least one that is required"
+        rolled = rolled_up(self.terms, _names(upstreams))
         for key in upstreams:
-            if dict(self.count).get(key.to_user_string(), 1) == 1:
+            name = key.to_user_string()
+            if dict(self.count).get(name, 1) == 1:
                 continue
-            is_rolled_up = graph.get(key).partitions_def and key in self.rolled_up(graph, target)
+            is_rolled_up = graph.get(key).partitions_def and name in rolled
             if is_rolled_up or is_mapped(graph, key, target):
                 how = "rolled up into" if is_rolled_up else "mapped to"
                 return (
-                    f"count of {key.to_user_string()}: its partitions are {how} those of this"
-                    " asset, so a number of them means nothing: take it out of count"
+                    f"count of {name}: its partitions are {how} those of this asset, so a number of"
+                    " them means nothing: take it out of count"
                 )
         try:  # Only now are the upstreams known that a mapping leaves with one day.
             windows = [own for (own,) in self.windows(graph, target).values()]
@@ -610,20 +607,17 @@ class UpstreamsUpdated(_RuleCondition, _UpstreamsCondition):
                 check_quorums(self.otherwise, len(upstreams))
         except FanInError as error:
             return str(error)
-        return next(self._rollup_faults(graph, target), None)
-
-    def _rollup_faults(self, graph: Any, target: dg.AssetKey) -> Iterator[str]:
-        """Yields why upstreams cannot be rolled up."""
-        for key in sorted(self.rolled_up(graph, target)):
-            fault = rollup_fault(
+        faults = (
+            rollup_fault(
                 graph,
-                key,
+                dg.AssetKey.from_user_string(name),
                 target,
                 is_named=not isinstance(self.rollup, bool),
                 missing_at_most=self.missing_at_most,
             )
-            if fault is not None:
-                yield fault
+            for name in rolled
+        )
+        return next(filter(None, faults), None)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Which upstreams an automation condition names, and how far back it looks at them."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -16,10 +16,6 @@ class NamesUpstreams(dg.AutomationCondition[dg.AssetKey]):
     def windows(self, graph: Any, target: dg.AssetKey) -> Mapping[dg.AssetKey, tuple[Window, ...]]:
         """Returns the upstreams that it names on an asset, with their windows."""
         raise NotImplementedError
-
-    def rolled_up(self, graph: Any, target: dg.AssetKey) -> Collection[dg.AssetKey]:
-        """Returns the upstreams whose partitions it rolls up."""
-        return ()
 
     def longest(self) -> list[Window]:
         """Returns the windows that bound how far back it reads."""

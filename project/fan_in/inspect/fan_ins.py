@@ -194,6 +194,7 @@ def _of_condition(
     others = [p for p in parts if p not in (*settled, *waits, *idle, *about_upstreams)]
     asked = [part for one in about_upstreams for part, _ in named_upstreams(graph, key, one)]
     of_all = [part for part in asked if isinstance(part, UpstreamsUpdated)]
+    terms = [one.terms_on(graph, key) for one in of_all]
     quiet = [one.quiet for one in settled] + [one.settle for one in of_all if one.settle]
     windows, longer = _windows(graph, key, asked)
     within: Within = windows
@@ -214,13 +215,8 @@ def _of_condition(
             within=within,
             when=None if plain else when[0] if len(when) == 1 else AllOf(tuple(when)),
             settle=max(quiet, default=None),
-            rollup=frozenset(_names(k for one in of_all for k in one.rolled_up(graph, key))),
-            count={
-                name: count
-                for one in of_all
-                for name, count in one.count
-                if name in _names(one.upstreams(graph, key))
-            },
+            rollup=frozenset(name for one in terms for name in rolled_up(one, list(windows))),
+            count={name: number for one in terms for name, number in one.count.items()},
             overlap=not waits and not any(one.wait_while_running for one in of_all),
             idle=bool(idle) or any(one.wait_while_upstreams_run for one in of_all),
             by_key=by_key,
