@@ -128,8 +128,9 @@ class Evaluator:
                 yield f"{self.name} has not ticked for {age}: is the daemon running?"
 
 
-class Evaluators(Location):
-    """The sensors of a code location; their stored state is read once for all fan-ins.
+class Evaluators:
+    """The sensors that evaluate the fan-ins of a code location; their stored state is read once for
+    all.
 
     Args:
         instance: Whose storages are read.
@@ -137,17 +138,15 @@ class Evaluators(Location):
     """
 
     def __init__(self, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition) -> None:
-        super().__init__(repository)
         self._instance = instance
+        self._location = Location(repository)
         self._read: dict[Any, Evaluator] = {}
 
     def of(self, fan_in: FanInSpec) -> Evaluator:
-        """Returns the sensor that evaluates a fan-in, with its state in the instance; of several
-        automation sensors that target an asset, the first by name."""
+        """Returns the sensor that evaluates a fan-in, with its state in the instance."""
         definition: dg.SensorDefinition | None = fan_in.definition
         if fan_in.kind == "condition":
-            targeting = (s for s in self.sensors if fan_in.asset_key in self.targets[s.name])
-            definition = next(targeting, None)
+            definition = self._location.evaluator_of(fan_in.asset_key)
         if definition is None:
             return Evaluator(instance=self._instance, definition=None)
         place = definition.name, fan_in.home
