@@ -16,7 +16,7 @@ from . import alarms
 from .alarm_watch import Moment, Watched, watched
 from .compat.python import UTC
 from .messages import plain
-from .run_reader import Home
+from .sensor_config import Home
 
 ALARMS_METADATA_KEY = "fan_in/alarms"
 

@@ -19,8 +19,8 @@ from .location import Location
 from .messages import ASSET_WORDS, RUN_WORDS, Words
 from .named_upstreams import named_upstreams
 from .rule import Decision
-from .run_reader import Home
 from .sensor import FanInSensor, fan_in_of
+from .sensor_config import Home
 
 CHECK_NAME = "fan_in_deadline"
 

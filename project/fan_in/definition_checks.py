@@ -9,10 +9,9 @@ from typing import Any
 import dagster as dg
 
 from .errors import FanInError
-from .key_maps import key_map
+from .key_maps import PARTITION_TAG, key_map
 from .messages import those_there_are
-from .run_reader import PARTITION_TAG, Home
-from .sensor_config import SensorConfig
+from .sensor_config import Home, SensorConfig
 from .terms import check_terms, rolled_up
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 
 from .cursor import KeyState
 from .rule import Used, merge_used
-from .run_reader import Home
+from .sensor_config import Home
 from .ticks import TickReader
 from .used_by_runs import UsedReader
 from .windows import MOST_CLOCK_SKEW

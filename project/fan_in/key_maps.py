@@ -13,7 +13,6 @@ from typing import Any
 
 import dagster as dg
 
-from .compat.python import UTC
 from .enumerations import BEYOND, BY_WINDOW, Enumerator
 from .errors import FanInError
 from .gathering import Enumerated
@@ -213,9 +212,6 @@ class KeyMaps:
         """Returns the partitions of the mapped upstreams that count for some keys."""
         found = (self.enumerate(name, key).partitions for name in self.maps for key in keys)
         return list(dict.fromkeys(chain.from_iterable(found)))
-
-
-NO_KEY_MAPS = KeyMaps({}, {}, (), datetime.min.replace(tzinfo=UTC), None)
 
 
 def key_map(

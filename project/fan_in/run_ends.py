@@ -1,6 +1,6 @@
 """Which ends of upstream runs are completions, and which runs were seen that are none."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -8,9 +8,10 @@ from types import MappingProxyType
 import dagster as dg
 from dagster import DagsterRunStatus, RunRecord
 
-from .counts import ENDS, SUCCESS_ALONE, Counts, End, Ended, UpstreamWork, ends_of, why_not
+from .counts import ENDS, SUCCESS_ALONE, End, UpstreamWork, ends_of, why_not
 from .retries import may_be_retried
 from .rule import Completion, Uncounted
+from .sensor_config import SensorConfig
 
 STATUSES: Mapping[End, DagsterRunStatus] = {
     "success": DagsterRunStatus.SUCCESS,
@@ -24,26 +25,16 @@ class RunEnds:
     """Decides which runs of upstreams are completions.
 
     Args:
+        spec: The sensor's arguments.
         instance: The instance that stores the runs.
-        upstreams: The names of the upstreams.
         at: The time to decide at.
-        ended: Which ends are completions.
-        counts: Whether a completion counts; None if all do.
     """
 
-    def __init__(
-        self,
-        instance: dg.DagsterInstance,
-        upstreams: Collection[str],
-        at: datetime,
-        ended: Ended,
-        counts: Counts | None,
-    ) -> None:
+    def __init__(self, spec: SensorConfig, instance: dg.DagsterInstance, at: datetime) -> None:
+        self.spec = spec
         self.instance = instance
         self.at = at
-        self.ended = ended
-        self.counts = counts
-        asked = {end for name in upstreams for end in ends_of(ended, name)} or SUCCESS_ALONE
+        asked = {end for name in spec.names for end in ends_of(spec.ended, name)} or SUCCESS_ALONE
         self.asked: list[End] = [end for end in ENDS if end in asked]
         """The ends that are completions of some upstream."""
         self.undecided: set[str] = set()
@@ -66,7 +57,7 @@ class RunEnds:
     def end_of(self, upstream: str, record: RunRecord) -> End | None:
         """Returns how a run ended, if that is a completion of the upstream."""
         end = _ENDS.get(record.dagster_run.status)
-        if end is None or end not in ends_of(self.ended, upstream):
+        if end is None or end not in ends_of(self.spec.ended, upstream):
             return None
         if end == "failure":
             retried = may_be_retried(record, self.at, self._retries)
@@ -78,7 +69,7 @@ class RunEnds:
 
     def count(self, completion: Completion, record: RunRecord) -> bool:
         """Returns True if a completion counts; otherwise keeps it for messages."""
-        why = why_not(self.counts, self._work(record, completion.upstream, completion))
+        why = why_not(self.spec.counts, self._work(record, completion.upstream, completion))
         if why is None:
             return True
         known = self.uncounted.get(completion.upstream)
@@ -88,7 +79,7 @@ class RunEnds:
 
     def would_count(self, upstream: str, record: RunRecord, key: str | None) -> bool:
         """Returns True if an unfinished run would count."""
-        why = why_not(self.counts, self._work(record, upstream, None, key))
+        why = why_not(self.spec.counts, self._work(record, upstream, None, key))
         if why is not None:
             self.unfinished[upstream] = f"unfinished run {record.dagster_run.run_id[:8]}: {why}"
         return why is None

@@ -29,9 +29,9 @@ from .rule import (
     merge_used,
 )
 from .run_holds import RunHolds
-from .run_reader import Home
+from .run_reader import RunReader
 from .run_rollups import rollup_of, upstreams_of
-from .sensor_config import SensorConfig
+from .sensor_config import Home, SensorConfig
 from .ticks import TickReader
 from .used_by_runs import UsedReader
 from .windows import MOST_CLOCK_SKEW, format_duration
@@ -64,18 +64,11 @@ class RunFacts:
         self.at = at
         self.home = home
         self.limited = limited
-        self.runs = spec.runs(context.instance, home, context.repository_def, until, at)
+        self.runs = RunReader(spec, context.instance, home, context.repository_def, until, at)
         self.ticks = TickReader(context.instance, ticks_of(spec.name, home), until)
         self.used = UsedReader(spec, self.runs, self.ticks, context.log)
         self.former_home = FormerHome(context.instance, spec.name, self.ticks, self.used)
-        self.held = RunHolds(
-            spec,
-            context.instance,
-            context.repository_def,
-            at,
-            runs=self.runs,
-            ticks=self.ticks,
-        )
+        self.held = RunHolds(self.runs, self.ticks, context.repository_def)
         self.catch_up = CatchUp(
             spec, context, at, self.runs, self.used, ever=self._partitions_of_time is not None
         )

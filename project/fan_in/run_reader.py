@@ -9,14 +9,13 @@ import dagster as dg
 from dagster import RunRecord, RunsFilter
 
 from .compat.python import UTC
-from .counts import Counts, Ended
 from .cursor import SensorRequest, run_completion
-from .key_maps import NO_KEY_MAPS, KeyMaps
 from .key_maps import PARTITION_TAG as PARTITION_TAG
 from .parts import WholeRuns
 from .rollup import part_name
-from .rule import NOTHING, Completion
+from .rule import Completion
 from .run_ends import RunEnds
+from .sensor_config import Home, SensorConfig, Upstream
 from .windows import MOST_CLOCK_SKEW, just_after
 
 PAGE = 500
@@ -29,22 +28,6 @@ MOST_IN_BURST = 100_000
 
 REPOSITORY_TAG = ".dagster/repository"
 """The tag where Dagster writes "repository@location" for a run launched from a code location."""
-
-Home = tuple[str, str]
-"""A code location and a repository in it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upstream:
-    """An upstream job; ``location`` None means the sensor's own code location."""
-
-    job_name: str
-    location: str | None = None
-    repository: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.job_name if self.location is None else f"{self.job_name}@{self.location}"
 
 
 @dataclass(frozen=True)
@@ -77,67 +60,52 @@ class Burst:
 
 
 class RunReader:
-    """Reads runs of upstreams and of the downstream, each of the right code location.
+    """Reads runs of a sensor's upstreams and downstream, each of the right code location.
 
     Args:
+        spec: The sensor's arguments.
         instance: The instance that stores the runs.
-        upstreams: The upstream jobs by their names.
-        by_job: The same by the names of their jobs.
-        downstream: The name of the downstream job.
-        home: The code location of the sensor, if known.
-        tag: The run tag whose value is the key; None if there are no keys.
-        repository: The definitions of the sensor's code location, if available.
+        home: The sensor's code location and repository, if known.
+        repository: The loaded definitions, if available.
         until: Read only what had ended by then and had been requested before; None for now.
         at: The time of the tick; by default the time of ``until``, or now.
-        ended: Which ends of the upstreams' runs are completions.
-        counts: Whether a completion counts; None if all do.
-        key_maps: Maps the keys of upstreams to those of the downstream.
     """
 
     def __init__(
         self,
+        spec: SensorConfig,
         instance: dg.DagsterInstance,
-        *,
-        upstreams: Mapping[str, Upstream],
-        by_job: Mapping[str, Sequence[Upstream]],
-        downstream: str,
         home: Home | None,
-        tag: str | None,
         repository: dg.RepositoryDefinition | None = None,
         until: datetime | None = None,
         at: datetime | None = None,
-        ended: Ended = NOTHING,
-        counts: Counts | None = None,
-        key_maps: KeyMaps = NO_KEY_MAPS,
     ) -> None:
+        self.spec = spec
         self.instance = instance
-        self.key_maps = key_maps
+        self.home = home
         self.until = until
-        self.ends = RunEnds(instance, upstreams, at or until or datetime.now(UTC), ended, counts)
+        self.at = at or until or datetime.now(UTC)
+        self.ends = RunEnds(spec, instance, self.at)
+        self.key_maps = spec.key_maps(instance, repository, until or self.at)
         self.whole = WholeRuns(instance, repository)
         self.elsewhere: dict[str, str] = {}
         """The repository in which an upstream's runs were seen, if it is not the named one."""
         self.parts: dict[str, Completion] = {}
         """The newest completion of a part of an upstream job."""
-        self.downstream = downstream
-        self.home = home
-        self.tag = tag
-        self.upstreams = upstreams
-        self.by_job = by_job
 
     def key(self, record: RunRecord) -> str | None:
         """Returns the key of a run; None if it has none, and if there are no keys."""
-        return record.dagster_run.tags.get(self.tag) if self.tag else None
+        return record.dagster_run.tags.get(self.spec.tag) if self.spec.tag else None
 
     def keys_of(self, upstream: Upstream, record: RunRecord) -> Sequence[str | None]:
         """Returns the keys for which a run of an upstream counts: its own, or those it maps to."""
-        return self.key_maps.keys_of(upstream.name, record.dagster_run.tags, self.tag)
+        return self.key_maps.keys_of(upstream.name, record.dagster_run.tags, self.spec.tag)
 
     def key_of_downstream(self, record: RunRecord) -> str | None:
         """Returns the key of a run of the downstream. If the downstream has partitions, they are
         the keys: a run by hand, or of a backfill, has only the partition's tag."""
         tags = record.dagster_run.tags
-        return tags.get(self.tag, tags.get(PARTITION_TAG)) if self.tag else None
+        return tags.get(self.spec.tag, tags.get(PARTITION_TAG)) if self.spec.tag else None
 
     def completed(
         self, since: datetime | None, keys: Collection[str] = ()
@@ -152,7 +120,7 @@ class RunReader:
                 statuses=self.ends.statuses,
                 updated_after=since,
                 created_before=self.until and just_after(self.until),
-                tags={self.tag or PARTITION_TAG: list(keys)} if keys else {},
+                tags={self.spec.tag or PARTITION_TAG: list(keys)} if keys else {},
             )
         )
 
@@ -168,7 +136,7 @@ class RunReader:
         for page in self._by_page(filters):
             self.whole.read_parents(record.dagster_run for record in page)
             for record in page:
-                upstreams = self.by_job.get(record.dagster_run.job_name, ())
+                upstreams = self.spec.by_job.get(record.dagster_run.job_name, ())
                 found = (self._completions_of(upstream, record) for upstream in upstreams)
                 yield record, [completion for of_key in found for completion in of_key]
 
@@ -189,7 +157,7 @@ class RunReader:
 
     def newest_completions(self, name: str, number: int) -> Sequence[Completion]:
         """Returns the newest completions of an upstream, however old, up to a number."""
-        upstream = self.upstreams[name]
+        upstream = self.spec.by_name[name]
         filters = RunsFilter(
             job_name=upstream.job_name,
             statuses=self.ends.statuses,
@@ -217,7 +185,7 @@ class RunReader:
         the tags of the run that they repeat, which comes later. With ``everywhere``, also runs of
         jobs with the same name in other code locations."""
         filters = RunsFilter(
-            job_name=self.downstream,
+            job_name=self.spec.job_name,
             tags=tags or {},
             created_after=created_after,
             # A run is created after its tick, by the clock of another host.
@@ -280,6 +248,12 @@ class RunReader:
 
     def is_whole_of(self, upstream: Upstream, record: RunRecord) -> bool:
         return self.whole.is_whole(record.dagster_run, here=upstream.location is None)
+
+    def would_complete(self, upstream: Upstream, record: RunRecord) -> bool:
+        """True if the end of an unfinished run may be a completion of an upstream."""
+        if not (self.is_of(upstream, record) and self.is_whole_of(upstream, record)):
+            return False
+        return self.ends.would_count(upstream.name, record, self.key(record))
 
     def _completions_of(self, upstream: Upstream, record: RunRecord) -> Iterator[Completion]:
         """Yields the completions of an upstream by an ended run, one for each key for which it

@@ -47,8 +47,8 @@ from .pace import Pace
 from .requirement import Needs, Requirement
 from .rule import Batch, Completion, Decision, Uncounted, check_upstreams
 from .run_facts import RunFacts, oldest
-from .run_reader import PARTITION_TAG, Home, Upstream
-from .sensor_config import SENSOR_TAG, RunConfig, SensorConfig
+from .run_reader import PARTITION_TAG
+from .sensor_config import SENSOR_TAG, Home, RunConfig, SensorConfig, Upstream
 from .waits import Deadline
 from .windows import ONE_DAY, Within, format_duration
 

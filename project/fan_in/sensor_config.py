@@ -9,14 +9,12 @@ from typing import Any
 import dagster as dg
 
 from .calendars import TimeOfDay
-from .compat.python import UTC
 from .counts import ENDS, name_of
 from .key_maps import KeyFunction, KeyMap, KeyMaps, Mapped, key_map
 from .messages import MOST_NAMED
 from .pace import pace_words, requests_since
 from .retention import Retentions
 from .rule import Batch
-from .run_reader import Home, RunReader, Upstream
 from .terms import Terms, count_words, rolled_up
 from .waits import wait_words
 from .windows import ONE_DAY, format_duration, longest_window, window_of, within_words
@@ -26,6 +24,23 @@ RunConfig = Callable[[Batch], Mapping[str, Any] | dg.RunConfig]
 SENSOR_TAG = "fan_in/sensor"
 
 
+Home = tuple[str, str]
+"""A code location and a repository in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """An upstream job; ``location`` None means the sensor's own code location."""
+
+    job_name: str
+    location: str | None = None
+    repository: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.job_name if self.location is None else f"{self.job_name}@{self.location}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SensorConfig(Terms):
     """The arguments of a fan-in sensor."""
@@ -33,11 +48,11 @@ class SensorConfig(Terms):
     name: str
     job_name: str
     upstreams: tuple[Upstream, ...]
-    wait_while_running: bool
-    wait_while_upstreams_run: bool
-    tag: str | None
-    manual_runs_consume: bool
-    run_config: RunConfig | None
+    wait_while_running: bool = True
+    wait_while_upstreams_run: bool = False
+    tag: str | None = None
+    manual_runs_consume: bool = False
+    run_config: RunConfig | None = None
     alarm_on: dg.AssetKey | None = None
     partition_mappings: Mapping[str, Mapped] = field(default_factory=dict, hash=False)
 
@@ -98,39 +113,7 @@ class SensorConfig(Terms):
             f" What it waits for: `fan-in status {self.name}`."
         )
 
-    def runs(
-        self,
-        instance: dg.DagsterInstance,
-        home: Home | None,
-        repository: dg.RepositoryDefinition | None = None,
-        until: datetime | None = None,
-        at: datetime | None = None,
-    ) -> RunReader:
-        """Returns a reader of the runs of its upstreams and downstream.
-
-        Args:
-            instance: The instance that stores the runs.
-            home: The sensor's code location and repository, if known.
-            repository: The loaded definitions, if available.
-            until: The time to read; None for now.
-            at: The time of the tick; by default that time, or now.
-        """
-        return RunReader(
-            instance,
-            upstreams=self.by_name,
-            by_job=self.by_job,
-            downstream=self.job_name,
-            home=home,
-            tag=self.tag,
-            repository=repository,
-            until=until,
-            at=at,
-            ended=self.ended,
-            counts=self.counts,
-            key_maps=self._key_maps(instance, repository, until or at or datetime.now(UTC)),
-        )
-
-    def _key_maps(
+    def key_maps(
         self,
         instance: dg.DagsterInstance,
         repository: dg.RepositoryDefinition | None,

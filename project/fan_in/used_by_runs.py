@@ -11,8 +11,8 @@ import dagster as dg
 from .compat.python import UTC
 from .cursor import CONSUME_TAG, LAST_ID, KeyState, SensorRequest, SensorState
 from .pace import requests_since
-from .run_reader import Home, RunReader, origin_of
-from .sensor_config import SENSOR_TAG, SensorConfig
+from .run_reader import RunReader, origin_of
+from .sensor_config import SENSOR_TAG, Home, SensorConfig
 from .ticks import LONGEST_EVALUATION, TickReader
 from .windows import MOST_CLOCK_SKEW
 

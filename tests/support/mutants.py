@@ -54,7 +54,7 @@ MODULES = [
         "parts",
     ),
     *("event_rows", "asset_facts", "gathering", "enumerations", "partition_maps", "key_maps"),
-    *("run_rollups", "retries", "run_ends", "run_reader", "in_progress", "sensor_config"),
+    *("run_rollups", "retries", "sensor_config", "run_ends", "run_reader"),
     *("used_by_runs", "recall", "catch_up", "evaluate", "run_holds", "run_facts", "public_rows"),
     *("asset_counts", "asset_reader", "evaluation_records", "launches"),
     *("tick_requests", "asset_requests"),

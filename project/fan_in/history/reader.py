@@ -23,7 +23,7 @@ from ..launches import unfinished_runs, was_unfinished
 from ..rule import Completion
 from ..run_reader import PARTITION_TAG, RunReader
 from ..sensor import fan_in_of
-from ..sensor_config import SENSOR_TAG
+from ..sensor_config import SENSOR_TAG, SensorConfig
 from ..ticks import TickRecord
 from ..windows import ONE_DAY
 from .event_order import OF_ANOTHER, OUT_OF_ORDER, as_seen, by_time, in_order, paired
@@ -176,21 +176,16 @@ class HistoryReader(Iterable[Event]):
     @cached_property
     def runs(self) -> RunReader:
         """Reads the runs of the fan-in's jobs; a sensor has its own reader."""
-        fan_in, at = self.fan_in, self.until
+        fan_in = self.fan_in
         sensor = fan_in_of(fan_in.definition) if fan_in.kind == "sensor" else None
-        if sensor is not None:
-            return sensor.runs(self.instance, fan_in.home, self.repository, at=at)
-        return RunReader(
-            self.instance,
-            upstreams=fan_in.jobs,
-            by_job={},
-            downstream=fan_in.downstream,
-            home=fan_in.home,
+        spec = sensor or SensorConfig(
+            name=fan_in.name,
+            job_name=fan_in.downstream,
+            upstreams=tuple(fan_in.jobs.values()),
             tag=fan_in.key_tag,
-            repository=self.repository,
-            at=at,
             counts=fan_in.rule.counts,
         )
+        return RunReader(spec, self.instance, fan_in.home, self.repository, at=self.until)
 
     def __iter__(self) -> Iterator[Event]:
         """Yields everything, in the order in which it could be seen."""

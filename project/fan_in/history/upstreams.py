@@ -17,7 +17,8 @@ from ..inspect.fan_ins import FanInSpec
 from ..key_maps import KeyMaps
 from ..partition_maps import Pairing, PartitionMap, comes_at, next_comes_at
 from ..retries import LONGEST_WAIT_FOR_RETRY, RETRY_TAG, may_be_retried
-from ..run_reader import PARTITION_TAG, RunReader, Upstream, origin_of
+from ..run_reader import PARTITION_TAG, RunReader, origin_of
+from ..sensor_config import Upstream
 from ..terms import rolled_up
 from .events import Ended, Event, Materialized, Started, completion_of
 
@@ -63,10 +64,10 @@ class UpstreamRuns:
             return
         if not runs.is_whole_of(self._upstream, record):
             return  # A run of a part of the job is no run of the job.
-        maps = runs.key_maps.as_of(end or runs.ends.at)
+        maps = runs.key_maps.as_of(end or runs.at)
         keys = [
             key
-            for key in maps.keys_of(self._upstream.name, run.tags, runs.tag)
+            for key in maps.keys_of(self._upstream.name, run.tags, runs.spec.tag)
             if key is None or self._ours is None or self._ours.has_partition_key(key)
         ]
         counts = runs.ends.would_count(self._name, record, runs.key(record))
@@ -102,7 +103,7 @@ class UpstreamRuns:
     def _telling(self, ended: Ended, maps: KeyMaps) -> Ended:
         """Returns the end of a run with what makes its key, if that was not given before."""
         key, name = ended.key, self._upstream.name
-        without_key = key is None and self._runs.tag is not None
+        without_key = key is None and self._runs.spec.tag is not None
         if not maps.rolled or without_key or (key in self._told and maps.are_fixed):
             return ended
         absent, whole = tuple(sorted(maps.absent(key))), None

@@ -20,8 +20,9 @@ from ..messages import ASSET_WORDS, RUN_WORDS, Words
 from ..named_upstreams import NamesUpstreams, named_upstreams
 from ..partition_maps import are_times
 from ..requirement import AllOf, AnyOf, AtLeast, Needs, Not, Requirement
-from ..run_reader import PARTITION_TAG, Home, Upstream
+from ..run_reader import PARTITION_TAG
 from ..sensor import FanInSensor, fan_in_of
+from ..sensor_config import Home, Upstream
 from ..terms import Terms, rolled_up
 from ..windows import Window, Within, longest_window
 

@@ -14,7 +14,7 @@ from ..evaluation_records import EVALUATION_ID_TAG, evaluation_behind, record_be
 from ..event_rows import Row
 from ..public_rows import rows_of
 from ..rule import Batch
-from ..run_reader import PARTITION_TAG
+from ..run_reader import PARTITION_TAG, RunReader
 from ..sensor import fan_in_of
 from ..sensor_config import SENSOR_TAG
 from ..windows import MOST_CLOCK_SKEW, just_after
@@ -92,7 +92,7 @@ class Requests:
     def _newest_of_sensor(self, key: str | None, until: datetime | None) -> Iterator[RequestedRun]:
         sensor = fan_in_of(self.fan_in.definition)
         assert sensor is not None, self.fan_in
-        runs = sensor.runs(self.instance, self.fan_in.home, until=until and just_after(until))
+        runs = RunReader(sensor, self.instance, self.fan_in.home, until=until and just_after(until))
         of_key = {sensor.tag: key} if sensor.tag and key else {}
         for record in runs.of_downstream(tags={SENSOR_TAG: self.fan_in.name, **of_key}):
             if one := _by_sensor(record.dagster_run):

@@ -16,7 +16,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus
 
 from ..compat.python import UTC
 from ..location import Location
-from ..run_reader import Home
+from ..sensor_config import Home
 from ..ticks import LONGEST_EVALUATION, TickRecord
 from ..windows import format_duration, just_after
 from .fan_ins import FanInSpec
