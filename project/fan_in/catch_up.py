@@ -7,7 +7,7 @@ runs, what was used from downstream runs and the sensor's ticks.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import chain, islice
+from itertools import chain
 
 import dagster as dg
 
@@ -19,10 +19,9 @@ from .pace import requests_since
 from .recall import Recall
 from .rollup import whole_name
 from .rule import Completion
-from .run_reader import Burst, RunReader
-from .sensor_config import SensorConfig
+from .run_reader import Burst
 from .stored_order import StoredEnds
-from .used_by_runs import MOST_RUNS_SEARCHED, TicksRead, UsedReader
+from .used_by_runs import TicksRead, UsedReader
 from .windows import MOST_CLOCK_SKEW
 
 READ_OVERLAP = timedelta(minutes=5)
@@ -52,38 +51,26 @@ class LastTick:
 
 
 class CatchUp:
-    """Brings the state of a sensor's last tick up to a time.
+    """Brings the state of a sensor's last tick up to the time of a tick.
 
     Args:
-        spec: The sensor's arguments.
         context: The context of the evaluation.
-        at: The time.
-        runs: Reads the runs.
         used: Reads what was used.
         ever: Whether any request of a key matters, however old.
     """
 
     def __init__(
-        self,
-        spec: SensorConfig,
-        context: dg.SensorEvaluationContext,
-        at: datetime,
-        runs: RunReader,
-        used: UsedReader,
-        *,
-        ever: bool = False,
+        self, context: dg.SensorEvaluationContext, used: UsedReader, *, ever: bool
     ) -> None:
-        self.spec = spec
         self.context = context
-        self.at = at
-        self.runs = runs
         self.used = used
-        # Everything before it is outside every window.
-        longest = spec.longest_window
-        self.horizon = None if longest is None else at - longest
-        # Before it, no request matters either, except those of time partitions.
-        self.requests_from = spec.requests_since(at)
-        self._recall = Recall(spec, runs, used, self.horizon, self.requests_from, ever=ever)
+        self.runs = used.runs
+        self.spec = used.spec
+        self.at = used.runs.at
+        self.horizon = used.runs.horizon
+        # Before it, no request matters, except those of time partitions.
+        self.requests_from = self.spec.requests_since(self.at)
+        self._recall = Recall(used, ever=ever)
         self._burst: Burst | None = None
         self._last_tick: LastTick | None = sensor_ticks.get(context.cursor or "")
         if self._last_tick is not None:
@@ -203,15 +190,15 @@ class CatchUp:
 
     def _read_completions(self, state: SensorState) -> SensorState:
         """Returns the state with what ended since the last tick."""
-        since, anew = self._read_from(state), state.read_to <= 0
+        since = self._read_from(state)
+        # However old: what is older than the window is not read with the rest.
+        anew = bool(self.runs.key_maps.rolled) and state.read_to <= 0
         by_time: Iterable[tuple[dg.RunRecord, Sequence[Completion]]] = ()
         burst = self._known_burst(state, since)
         if burst is not None:
             by_time = self.runs.completed_beside(burst, since)
         elif since is not None or self.spec.tag is not None:
-            by_time = islice(
-                self.runs.completed(since), MOST_RUNS_SEARCHED if since is None else None
-            )
+            by_time = self.runs.completed(since)
         updated = dict(burst.updated) if burst is not None else {}
         completions: dict[str | None, list[Completion]] = {}
         keyless = KeyState(newest=state.keyless)
@@ -233,14 +220,10 @@ class CatchUp:
         for run_id in undecided:  # To be read again, even if it does not change.
             updated.pop(run_id, None)
         self._burst = Burst.of(updated, self._read_from(state))
-        if self.runs.key_maps.rolled:
-            # However old: what is older than the window was not read with the rest.
-            new: list[str | None] = [None] if anew else []
-            if self.spec.tag is not None:
-                new = [key for key in completions if anew or key not in state.keys]
-            state = self._recall.into(state, new)
-        elif self.spec.tag is not None:
-            state = self._recall.into(state, [key for key in completions if key not in state.keys])
+        new: list[str | None] = [None] if anew else []
+        if self.spec.tag is not None:
+            new = [key for key in completions if anew or key not in state.keys]
+        state = self._recall.into(state, new)
         state = state.with_keys(
             {
                 key: state.of(key).with_completions(cs, self.spec.kept)
@@ -268,12 +251,12 @@ class CatchUp:
             name: (str(self.spec.by_name[name].repository), repository)
             for name, repository in self.runs.elsewhere.items()
         }
-        parts = KeyState(newest=state.parts).with_completions(self.runs.parts.values()).newest
+        parts = KeyState(newest=state.parts).with_completions(self.runs.parts).newest
         uncounted = {**state.uncounted}
-        for name, one in self.runs.ends.uncounted.items():
-            known = uncounted.get(name)
-            if known is None or one.completion.position > known.completion.position:
-                uncounted[name] = one
+        for one in self.runs.ends.uncounted:
+            known = uncounted.setdefault(one.completion.upstream, one)
+            if one.completion.position > known.completion.position:
+                uncounted[one.completion.upstream] = one
         elsewhere = {**state.elsewhere, **elsewhere}
         return replace(state, elsewhere=elsewhere, parts=parts, uncounted=uncounted)
 

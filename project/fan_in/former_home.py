@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-import dagster as dg
-
 from .cursor import KeyState
 from .rule import Used, merge_used
 from .sensor_config import Home
@@ -32,19 +30,12 @@ class FormerHome:
     same name, which had not ticked for a while.
 
     Args:
-        instance: The instance.
-        sensor: The sensor's name.
-        ticks: Its ticks where it is now.
         used: What was used, where it is now and elsewhere.
     """
 
-    def __init__(
-        self, instance: dg.DagsterInstance, sensor: str, ticks: TickReader, used: UsedReader
-    ) -> None:
-        self.instance = instance
-        self.sensor = sensor
-        self.ticks = ticks
+    def __init__(self, used: UsedReader) -> None:
         self.used_reader = used
+        self.ticks = used.ticks
 
     def used(self, key: str | None, of_key: KeyState) -> Mapping[str, Used]:
         """Returns which of a key's completions the sensor used there.
@@ -69,5 +60,6 @@ class FormerHome:
         if self.ticks.began(after=requested_at - MOST_CLOCK_SKEW, before=requested_at):
             return False
         here = self.ticks.began()
-        there = TickReader(self.instance, ticks_of(self.sensor, home), self.ticks.until).began()
+        ticks = ticks_of(self.used_reader.spec.name, home)
+        there = TickReader(self.ticks.instance, ticks, self.ticks.until).began()
         return here is None or here < requested_at or there is None or there < here

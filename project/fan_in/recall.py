@@ -1,17 +1,15 @@
 """Recalls the keys of a sensor that its cursor does not hold: new ones, and forgotten ones."""
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
-from itertools import islice
+from itertools import chain
 from typing import Any
 
 import dagster as dg
 
-from .cursor import KeyState, SensorRequest, SensorState
+from .cursor import KeyState, SensorState
 from .rule import Completion
-from .run_reader import PARTITION_TAG, RunReader
-from .sensor_config import SENSOR_TAG, SensorConfig
-from .used_by_runs import MOST_RUNS_SEARCHED, UsedReader
+from .run_reader import PARTITION_TAG
+from .used_by_runs import UsedReader
 
 KEYS_AT_ONCE = 100
 """How many keys one query covers, and how many batches one tick requests."""
@@ -28,29 +26,14 @@ class Recall:
     """Reads what is stored about keys: their completions, and what used them up.
 
     Args:
-        spec: The sensor's arguments.
-        runs: Reads the runs.
         used: Reads what was used.
-        horizon: Everything before it is outside every window; None without a window.
-        requests_from: Before it, no request matters; None if all matter.
         ever: Whether any request of a key matters, however old.
     """
 
-    def __init__(
-        self,
-        spec: SensorConfig,
-        runs: RunReader,
-        used: UsedReader,
-        horizon: datetime | None,
-        requests_from: datetime | None,
-        *,
-        ever: bool,
-    ) -> None:
-        self.spec = spec
-        self.runs = runs
+    def __init__(self, used: UsedReader, *, ever: bool) -> None:
         self.used = used
-        self.horizon = horizon
-        self.requests_from = requests_from
+        self.runs = used.runs
+        self.spec = used.spec
         self.ever = ever
 
     def into(self, state: SensorState, keys: Sequence[str | None]) -> SensorState:
@@ -62,7 +45,7 @@ class Recall:
         parts: list[list[str]] = [
             missing[start : start + KEYS_AT_ONCE] for start in range(0, len(missing), KEYS_AT_ONCE)
         ]
-        if self.horizon is not None and len(parts) > MOST_KEY_QUERIES:
+        if self.runs.horizon is not None and len(parts) > MOST_KEY_QUERIES:
             parts = [[]]  # All keys.
         found: dict[str | None, list[Completion]] = {key: [] for key in keys}
         for completion in self._completions_for(keys, parts):
@@ -74,13 +57,8 @@ class Recall:
             for record in self._runs_for(some, missing):
                 if (key := self.runs.key_of_downstream(record)) not in recalled:
                     continue
-                request = SensorRequest.from_tags(record.dagster_run.tags)
-                of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
-                if of_sensor and request is not None:
-                    recalled[key] = recalled[key].with_request(
-                        request.rolling_up(self.runs.key_maps.rolled),
-                        remembers=self.spec.deadline is not None,
-                    )
+                if (request := self.used.request_in(record)) is not None:
+                    recalled[key] = self.used.used_by(recalled[key], request)
                 elif self.spec.manual_runs_consume and self.used.is_by_hand(record):
                     recalled[key] = self.used.used_by_hand(recalled[key], record)
         return state.with_keys(recalled)
@@ -89,7 +67,7 @@ class Recall:
         self, keys: Collection[str | None], parts: Sequence[Sequence[str]]
     ) -> Iterator[Completion]:
         """Yields the completions for keys that are not remembered; for a rollup, however old."""
-        maps, since = self.runs.key_maps, self.horizon
+        maps, since = self.runs.key_maps, self.runs.horizon
         if maps.functions:
             parts = [[]]  # It is unknown which keys a function maps to these.
         elif maps.maps:
@@ -102,9 +80,8 @@ class Recall:
             for start in range(0, len(wanted), PARTITIONS_AT_ONCE):
                 some = wanted[start : start + PARTITIONS_AT_ONCE]
                 found.append(self.runs.completed(since, some))
-        for runs in found:
-            for _, of_run in islice(runs, MOST_RUNS_SEARCHED if since is None else None):
-                yield from of_run
+        for _, of_run in chain.from_iterable(found):
+            yield from of_run
 
     def _runs_for(self, some: Sequence[str], missing: Sequence[str]) -> Iterator[dg.RunRecord]:
         """Yields the runs of the downstream for some keys, or for all missing ones."""
@@ -117,4 +94,6 @@ class Recall:
             return
         if self.spec.manual_runs_consume and self.spec.tag != PARTITION_TAG:
             tags = {}  # A manual run may have its partition, but not the key's tag.
-        yield from self.runs.of_downstream(tags=tags, created_after=self.requests_from)
+        yield from self.runs.of_downstream(
+            tags=tags, created_after=self.spec.requests_since(self.runs.at)
+        )

@@ -39,8 +39,8 @@ class RunEnds:
         """The ends that are completions of some upstream."""
         self.undecided: set[str] = set()
         """Failed runs that may still be retried: if they are not, their failure is an end."""
-        self.uncounted: dict[str, Uncounted] = {}
-        """The newest run of each upstream that does not count, and why."""
+        self.uncounted: list[Uncounted] = []
+        """The runs that do not count, and why."""
 
         self.unfinished: dict[str, str] = {}
         """For upstreams with an unfinished run that would not count, why it would not."""
@@ -70,12 +70,9 @@ class RunEnds:
     def count(self, completion: Completion, record: RunRecord) -> bool:
         """Returns True if a completion counts; otherwise keeps it for messages."""
         why = why_not(self.spec.counts, self._work(record, completion.upstream, completion))
-        if why is None:
-            return True
-        known = self.uncounted.get(completion.upstream)
-        if known is None or known.completion.position < completion.position:
-            self.uncounted[completion.upstream] = Uncounted(completion=completion, why=why)
-        return False
+        if why is not None:
+            self.uncounted.append(Uncounted(completion=completion, why=why))
+        return why is None
 
     def would_count(self, upstream: str, record: RunRecord, key: str | None) -> bool:
         """Returns True if an unfinished run would count."""

@@ -60,18 +60,15 @@ class RunFacts:
         until: datetime | None = None,
     ) -> None:
         self.spec = spec
-        self.context = context
         self.at = at
-        self.home = home
         self.limited = limited
         self.runs = RunReader(spec, context.instance, home, context.repository_def, until, at)
         self.ticks = TickReader(context.instance, ticks_of(spec.name, home), until)
-        self.used = UsedReader(spec, self.runs, self.ticks, context.log)
-        self.former_home = FormerHome(context.instance, spec.name, self.ticks, self.used)
+        self.used = UsedReader(self.runs, self.ticks, context.log)
+        self.former_home = FormerHome(self.used)
         self.held = RunHolds(self.runs, self.ticks, context.repository_def)
-        self.catch_up = CatchUp(
-            spec, context, at, self.runs, self.used, ever=self._partitions_of_time is not None
-        )
+        ever = self._partitions_of_time is not None
+        self.catch_up = CatchUp(context, self.used, ever=ever)
         self._known: SensorState | None = None
         self._earlier_since: datetime | None = None
         """Since when requests before the last are read, too, if a decision needs them."""
@@ -90,7 +87,7 @@ class RunFacts:
     def ignored(self) -> Mapping[str, Completion]:
         """By upstream, a run that does not count because it has no key, unless it is older than
         every window."""
-        horizon = self.catch_up.horizon
+        horizon = self.runs.horizon
         return {
             name: completion
             for name, completion in self.state.keyless.items()
@@ -101,7 +98,7 @@ class RunFacts:
     def uncounted(self) -> Mapping[str, Uncounted]:
         """By upstream, its newest run that ``counts`` leaves out, unless it is older than every
         window or a newer one counts."""
-        horizon = self.catch_up.horizon
+        horizon = self.runs.horizon
         return {
             name: one
             for name, one in self.state.uncounted.items()

@@ -16,8 +16,6 @@ from .ticks import TickReader
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 
-_NOTHING = Holds()
-
 
 class RunHolds:
     """Finds what holds the batches of a sensor back: unfinished runs and backfills, now or at the
@@ -51,7 +49,7 @@ class RunHolds:
         evaluating = self.ticks.another_evaluation
         running, busy = self._running(), self._busy()
         possible = self._possible(keys)
-        held = {
+        return {
             key: Holds(
                 evaluating=evaluating,
                 running=running.get(key, ()),
@@ -60,7 +58,6 @@ class RunHolds:
             )
             for key in keys
         }
-        return {key: hold for key, hold in held.items() if hold != _NOTHING}
 
     def among(self, keys: Collection[str | None]) -> Collection[str | None]:
         """Returns the keys that currently wait for a run or cannot be requested."""

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 
 import dagster as dg
 from dagster import RunRecord, RunsFilter
@@ -22,6 +23,9 @@ PAGE = 500
 
 MOST_SEARCHED = 10_000
 """How many runs of a job are searched for its newest completion."""
+
+MOST_RUNS_SEARCHED = 20_000
+"""The most runs to read when keys have no window and the cursor is lost."""
 
 MOST_IN_BURST = 100_000
 """How many run ids are kept at most for the next tick (about 10 MB)."""
@@ -90,8 +94,14 @@ class RunReader:
         self.whole = WholeRuns(instance, repository)
         self.elsewhere: dict[str, str] = {}
         """The repository in which an upstream's runs were seen, if it is not the named one."""
-        self.parts: dict[str, Completion] = {}
-        """The newest completion of a part of an upstream job."""
+        self.parts: list[Completion] = []
+        """The completions of parts of upstream jobs."""
+
+    @property
+    def horizon(self) -> datetime | None:
+        """Completions before it are outside every window; None if none are."""
+        longest = self.spec.longest_window
+        return None if longest is None else self.at - longest
 
     def key(self, record: RunRecord) -> str | None:
         """Returns the key of a run; None if it has none, and if there are no keys."""
@@ -111,18 +121,18 @@ class RunReader:
         self, since: datetime | None, keys: Collection[str] = ()
     ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
         """Yields all runs that ended since a time, or only those of some keys, each with what it
-        completed: nothing, if its job is no upstream or its end does not count.
+        completed: nothing, if its job is no upstream or its end does not count. Without a time, it
+        yields only the newest runs.
 
         One query serves all upstreams; a filter by job name would need one for each.
         """
-        yield from self._completed(
-            RunsFilter(
-                statuses=self.ends.statuses,
-                updated_after=since,
-                created_before=self.until and just_after(self.until),
-                tags={self.spec.tag or PARTITION_TAG: list(keys)} if keys else {},
-            )
+        filters = RunsFilter(
+            statuses=self.ends.statuses,
+            updated_after=since,
+            created_before=self.until and just_after(self.until),
+            tags={self.spec.tag or PARTITION_TAG: list(keys)} if keys else {},
         )
+        return islice(self._completed(filters), MOST_RUNS_SEARCHED if since is None else None)
 
     def completed_of(
         self, run_ids: Sequence[str]
@@ -284,9 +294,7 @@ class RunReader:
         completion = run_completion(upstream.name, run_id, end_time, key, end)
         if self.is_whole_of(upstream, record):
             return completion if self.ends.count(completion, record) else None
-        known = self.parts.get(upstream.name)
-        if known is None or known.position < completion.position:
-            self.parts[upstream.name] = completion
+        self.parts.append(completion)
         return None
 
 

@@ -11,17 +11,14 @@ import dagster as dg
 from .compat.python import UTC
 from .cursor import CONSUME_TAG, LAST_ID, KeyState, SensorRequest, SensorState
 from .pace import requests_since
-from .run_reader import RunReader, origin_of
-from .sensor_config import SENSOR_TAG, Home, SensorConfig
+from .run_reader import MOST_RUNS_SEARCHED, RunReader, origin_of
+from .sensor_config import SENSOR_TAG, Home
 from .ticks import LONGEST_EVALUATION, TickReader
 from .windows import MOST_CLOCK_SKEW
 
 LONGEST_TICK = 2 * LONGEST_EVALUATION
 """How long after a tick closes an earlier one may still close. If another daemon continues a tick
 later than that, its runs show it."""
-
-MOST_RUNS_SEARCHED = 20_000
-"""The most runs to read when keys have no window and the cursor is lost."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +41,13 @@ class UsedReader:
     """Reads what a sensor's requests, and manual runs, used up.
 
     Args:
-        spec: The sensor's arguments.
         runs: Reads the runs.
         ticks: Reads the sensor's ticks.
         log: Gets a warning for each request without a run.
     """
 
-    def __init__(self, spec: SensorConfig, runs: RunReader, ticks: TickReader, log: Logger) -> None:
-        self.spec = spec
+    def __init__(self, runs: RunReader, ticks: TickReader, log: Logger) -> None:
+        self.spec = runs.spec
         self.runs = runs
         self.ticks = ticks
         self.log = log
@@ -93,10 +89,7 @@ class UsedReader:
             if (request.key is None) is not (self.spec.tag is None):
                 continue
             of_key = known.get(request.key) or state.of(request.key)
-            known[request.key] = of_key.with_request(
-                request.rolling_up(self.runs.key_maps.rolled),
-                remembers=self.spec.deadline is not None,
-            )
+            known[request.key] = self.used_by(of_key, request)
             if since is None and self._knows_all_used(known):
                 break
         return state.with_keys(known)
@@ -111,8 +104,7 @@ class UsedReader:
             tags = {self.spec.tag: [str(key) for key in keys]}
         records = self.runs.of_downstream(tags=tags, created_after=since, everywhere=True)
         for record in islice(records, None if since else MOST_RUNS_SEARCHED):
-            request = SensorRequest.from_tags(record.dagster_run.tags)
-            if request is None or record.dagster_run.tags.get(SENSOR_TAG) != self.spec.name:
+            if (request := self.request_in(record)) is None:
                 continue
             if self.runs.is_at_home(record):
                 yield request
@@ -211,15 +203,28 @@ class UsedReader:
         since = min([*waiting, paced] if paced is not None else waiting) - MOST_CLOCK_SKEW
         for record in self.runs.of_downstream(tags={CONSUME_TAG: "true"}, created_after=since):
             key = self.runs.key_of_downstream(record)
-            of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
-            if key in state.keys and not of_sensor:
+            if key in state.keys and not self._is_of_sensor(record):
                 state = state.with_key(key, self.used_by_hand(state.of(key), record))
         return state
 
     def is_by_hand(self, record: dg.RunRecord) -> bool:
         """True if a run of the whole downstream was not requested by this sensor."""
-        of_sensor = record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
-        return not of_sensor and self.runs.is_whole(record)
+        return not self._is_of_sensor(record) and self.runs.is_whole(record)
+
+    def request_in(self, record: dg.RunRecord) -> SensorRequest | None:
+        """Returns the request in a run's tags; None if this sensor did not make it."""
+        tags = record.dagster_run.tags
+        return SensorRequest.from_tags(tags) if self._is_of_sensor(record) else None
+
+    def _is_of_sensor(self, record: dg.RunRecord) -> bool:
+        return record.dagster_run.tags.get(SENSOR_TAG) == self.spec.name
+
+    def used_by(self, known: KeyState, request: SensorRequest) -> KeyState:
+        """Returns the state of a key with what a request used up."""
+        return known.with_request(
+            request.rolling_up(self.runs.key_maps.rolled),
+            remembers=self.spec.deadline is not None,
+        )
 
     def used_by_hand(self, known: KeyState, record: dg.RunRecord) -> KeyState:
         """Returns the state of a key with everything used up that completed before a manual run was
