@@ -310,7 +310,38 @@ class FanInSensor(SensorConfig):
     """The command recognizes a copy of this library by it."""
 
     def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return _Tick(self, context, datetime.now(UTC), _home(context)).evaluate()
+        facts = self._facts(context, datetime.now(UTC), _home(context))
+        decisions = evaluate(facts)
+        firing = sorted((d for d in decisions.values() if d.fires), key=oldest)
+        batches = [batch for decision in firing if (batch := decision.batch)]
+        requests = [
+            SensorRequest.of(
+                decision,
+                batch,
+                facts.last_request(decision.key),
+                facts.rolled_marks(decision.key),
+            )
+            for decision, batch in zip(firing, batches, strict=True)
+        ]
+        for name, why in facts.runs.ends.unfinished.items():
+            context.log.info(f"No batch waits for {name}, {why}")
+        known = replace(facts.state, requested=tuple(requests))
+        state = facts.catch_up.forgetting(known, facts.complete)
+        cursor = facts.catch_up.leave(state)
+        if not requests:
+            decisions = facts.decide(facts.known) | decisions
+            return dg.SensorResult(skip_reason=_explain(facts, decisions), cursor=cursor)
+        if forgotten := known.keys.keys() - state.keys.keys():
+            # Those that were let go: a tick that requests others has no skip reason.
+            gone = facts.decide(forgotten).values()
+            for line in explain_keys_let_go(gone, tag=str(self.tag)):
+                context.log.info(line)
+        return dg.SensorResult(
+            run_requests=[
+                _run_request(facts, r, b) for r, b in zip(requests, batches, strict=True)
+            ],
+            cursor=cursor,
+        )
 
     def read(
         self,
@@ -327,7 +358,31 @@ class FanInSensor(SensorConfig):
             home: The code location and repository of the sensor, if they are known.
             until: Decide on what was known then, without a cursor; None for now.
         """
-        return _Tick(self, context, at, home, limited=False, until=until).read()
+        facts = self._facts(context, at, home, limited=False, until=until)
+        decisions = evaluate(facts)
+        if facts.state.unsure and self.tag is None:
+            # A tick searches only for the upstreams that its reason names; a preview, for all.
+            facts.search(facts.state.unsure)
+            decisions = evaluate(facts)
+        if held := [key for key, one in decisions.items() if one.complete and not one.fires]:
+            # The run that holds it may be the one that was requested for it a moment ago.
+            facts.read_used(held)
+            again = facts.decide(held)
+            decisions |= {key: decision for key, decision in again.items() if not decision.complete}
+        decisions = facts.decide(facts.known) | decisions
+        return TickPreview(decisions=decisions, ignored=facts.ignored, uncounted=facts.uncounted)
+
+    def _facts(
+        self,
+        context: dg.SensorEvaluationContext,
+        at: datetime,
+        home: Home | None,
+        *,
+        limited: bool = True,
+        until: datetime | None = None,
+    ) -> RunFacts:
+        check_code_location(self, context.repository_def, home)
+        return RunFacts(self, context, at, home, limited=limited, until=until)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,108 +408,42 @@ def fan_in_of(sensor: dg.SensorDefinition) -> "FanInSensor | None":
     return owner if isinstance(owner, FanInSensor) else None
 
 
-class _Tick:
-    """One evaluation of the sensor."""
+def _explain(facts: RunFacts, decisions: Mapping[str | None, Decision]) -> str:
+    """Returns the skip reason."""
+    tag = facts.spec.tag
+    if tag is None:
+        return explain(decisions[None])
+    reason = explain_keys(decisions.values(), tag=tag)
+    ignored = [
+        f"{name} {words_of(c).completed} {format_duration(facts.at - c.completed_at)} ago"
+        for name, c in facts.ignored.items()
+    ]
+    if ignored:
+        reason += f" | ignored, without {tag}: {'; '.join(ignored[:MOST_NAMED])}"
+    failed = facts.runs.key_maps.failed
+    no_key = [f"{name} counts for no key, since {why}" for name, why in failed.items()]
+    uncounted = explain_uncounted(facts.uncounted, tag=tag, at=facts.at)
+    return " | ".join([reason, *uncounted[:MOST_NAMED], *no_key])
 
-    def __init__(
-        self,
-        fan_in: FanInSensor,
-        context: dg.SensorEvaluationContext,
-        at: datetime,
-        home: Home | None,
-        *,
-        limited: bool = True,
-        until: datetime | None = None,
-    ) -> None:
-        self.fan_in = fan_in
-        self.context = context
-        self.at = at
-        check_code_location(fan_in, context.repository_def, home)
-        self.facts = RunFacts(fan_in, context, at, home, limited=limited, until=until)
 
-    def evaluate(self) -> dg.SensorResult:
-        decisions = evaluate(self.facts)
-        firing = sorted((d for d in decisions.values() if d.fires), key=oldest)
-        batches = [batch for decision in firing if (batch := decision.batch)]
-        requests = [
-            SensorRequest.of(
-                decision,
-                batch,
-                self.facts.last_request(decision.key),
-                self.facts.rolled_marks(decision.key),
-            )
-            for decision, batch in zip(firing, batches, strict=True)
-        ]
-        for name, why in self.facts.runs.ends.unfinished.items():
-            self.context.log.info(f"No batch waits for {name}, {why}")
-        known = replace(self.facts.state, requested=tuple(requests))
-        state = self.facts.catch_up.forgetting(known, self.facts.complete)
-        cursor = self.facts.catch_up.leave(state)
-        if not requests:
-            decisions = self.facts.decide(self.facts.known) | decisions
-            return dg.SensorResult(skip_reason=self._explain(decisions), cursor=cursor)
-        if forgotten := known.keys.keys() - state.keys.keys():
-            self._log_let_go(forgotten)
-        return dg.SensorResult(
-            run_requests=[self._run_request(r, b) for r, b in zip(requests, batches, strict=True)],
-            cursor=cursor,
-        )
-
-    def read(self) -> "TickPreview":
-        """Returns what the tick would decide."""
-        decisions = evaluate(self.facts)
-        if self.facts.state.unsure and self.fan_in.tag is None:
-            # A tick searches only for the upstreams that its reason names; a preview, for all.
-            self.facts.search(self.facts.state.unsure)
-            decisions = evaluate(self.facts)
-        if held := [key for key, one in decisions.items() if one.complete and not one.fires]:
-            # The run that holds it may be the one that was requested for it a moment ago.
-            self.facts.read_used(held)
-            again = self.facts.decide(held)
-            decisions |= {key: decision for key, decision in again.items() if not decision.complete}
-        decisions = self.facts.decide(self.facts.known) | decisions
-        return TickPreview(
-            decisions=decisions, ignored=self.facts.ignored, uncounted=self.facts.uncounted
-        )
-
-    def _log_let_go(self, keys: Collection[str | None]) -> None:
-        """Logs keys that were let go at a tick that requests others, which has no skip reason."""
-        gone = self.facts.decide(keys).values()
-        for line in explain_keys_let_go(gone, tag=str(self.fan_in.tag)):
-            self.context.log.info(line)
-
-    def _explain(self, decisions: Mapping[str | None, Decision]) -> str:
-        if self.fan_in.tag is None:
-            return explain(decisions[None])
-        reason = explain_keys(decisions.values(), tag=self.fan_in.tag)
-        ignored = [
-            f"{name} {words_of(c).completed} {format_duration(self.at - c.completed_at)} ago"
-            for name, c in self.facts.ignored.items()
-        ]
-        if ignored:
-            reason += f" | ignored, without {self.fan_in.tag}: {'; '.join(ignored[:MOST_NAMED])}"
-        failed = self.facts.runs.key_maps.failed
-        no_key = [f"{name} counts for no key, since {why}" for name, why in failed.items()]
-        uncounted = explain_uncounted(self.facts.uncounted, tag=self.fan_in.tag, at=self.at)
-        return " | ".join([reason, *uncounted[:MOST_NAMED], *no_key])
-
-    def _run_request(self, request: SensorRequest, batch: Batch) -> dg.RunRequest:
-        tags = {
-            SENSOR_TAG: self.fan_in.name,
-            BATCH_TAG: _batch_words(request, batch),
-            **request.to_tags(),
-        }
-        if request.without is not None:
-            tags[WITHOUT_TAG] = some(list(map(plain, request.without)), ", ") or "none"
-        partition = batch.key if self.facts.held.partitions is not None else None
-        if self.fan_in.tag is not None and (partition is None or self.fan_in.tag != PARTITION_TAG):
-            tags[self.fan_in.tag] = str(batch.key)
-        return dg.RunRequest(
-            run_key=request.batch_id,
-            partition_key=partition,
-            run_config=self.fan_in.run_config(batch) if self.fan_in.run_config else None,
-            tags=tags,
-        )
+def _run_request(facts: RunFacts, request: SensorRequest, batch: Batch) -> dg.RunRequest:
+    spec = facts.spec
+    tags = {
+        SENSOR_TAG: spec.name,
+        BATCH_TAG: _batch_words(request, batch),
+        **request.to_tags(),
+    }
+    if request.without is not None:
+        tags[WITHOUT_TAG] = some(list(map(plain, request.without)), ", ") or "none"
+    partition = batch.key if facts.held.partitions is not None else None
+    if spec.tag is not None and (partition is None or spec.tag != PARTITION_TAG):
+        tags[spec.tag] = str(batch.key)
+    return dg.RunRequest(
+        run_key=request.batch_id,
+        partition_key=partition,
+        run_config=spec.run_config(batch) if spec.run_config else None,
+        tags=tags,
+    )
 
 
 def requested_batch(run_tags: Mapping[str, str]) -> Batch | None:
