@@ -98,7 +98,7 @@ def change(
 
 
 def _is_answered(alarm: Alarm, decision: Decision | None) -> bool:
-    requested_at = decision.requested_at if decision is not None else None
+    requested_at = decision.last.used_at if decision is not None else None
     return requested_at is not None and requested_at >= alarm.since
 
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import cached_property
 
 from .asset_tick import AssetTick
-from .calendars import TimeOfDay
 from .compat.python import UTC
 from .downstreams import Downstream, completion_of
 from .evaluate import Holds, evaluate
@@ -185,12 +184,7 @@ class Part:
             uncounted=facts.uncounted,
             terms=terms,
             key=partition,
-            requested_at=facts.requested_at,
-            requested_early_at=facts.requested_early_at,
-            requested_with=facts.requested_with,
-            requested_before=facts.requested_before
-            if isinstance(terms.deadline, TimeOfDay)
-            else (),
+            last=facts.last,
             ends_at=self.downstream.ends_at(partition) if terms.deadline is not None else None,
             shared=self._shared,
         ).sure_since(tick.requests_since(self.downstream.key))

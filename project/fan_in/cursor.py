@@ -21,6 +21,7 @@ from typing import Any
 
 from .compat.python import UTC
 from .counts import ENDS, End
+from .last_requests import NEVER_REQUESTED, LastRequests
 from .retention import NO_RETENTION, Retention, Retentions
 from .rollup import part_name, whole_name
 from .rule import Batch, Completion, Decision, Uncounted, Used, last_request, merge_used
@@ -213,75 +214,6 @@ def _unpacked(text: str) -> bytes:
 
 def _numbered(name: str, number: int) -> str:
     return f"{name}.{number}" if number else name
-
-
-@dataclass(frozen=True, kw_only=True)
-class LastRequests:
-    """The last requests of a key.
-
-    Args:
-        used_at: When completions were last used up, by a whole batch or by hand, whatever upstreams
-            there are now; None if that is not known.
-        at: When the sensor last requested a whole batch, if a deadline needs it.
-        members: The upstreams in that batch.
-        early_at: When the sensor last made an early request, if a deadline needs it.
-        used_before: When completions were used up before ``used_at``, as far as this tick has read
-            it: the first and the last time of each day. It is not in the cursor.
-    """
-
-    used_at: datetime | None = None
-    at: datetime | None = None
-    members: frozenset[str] | None = None
-    early_at: datetime | None = None
-    used_before: tuple[datetime, ...] = field(default=(), compare=False)
-
-    def with_used(self, at: datetime | None) -> "LastRequests":
-        """Returns the last requests, if completions were used up at a time."""
-        if at is None or at == self.used_at:
-            return self
-        if self.used_at is None:
-            return replace(self, used_at=at)
-        older, newer = sorted((at, self.used_at))
-        return replace(self, used_at=newer, used_before=_with_time(self.used_before, older))
-
-    def with_request(self, at: datetime, members: frozenset[str], *, early: bool) -> "LastRequests":
-        """Returns the last requests, with one that may be newer."""
-        known = self.early_at if early else self.at
-        if known is not None and at < known:
-            return self
-        if early:
-            return replace(self, early_at=at)
-        return replace(self, at=at, members=members).with_used(at)
-
-    @property
-    def any_at(self) -> datetime | None:
-        """When the sensor last requested the key, whole or early."""
-        return max((at for at in (self.at, self.early_at) if at is not None), default=None)
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """The arguments of ``decide`` about them."""
-        return {
-            "requested_at": self.used_at,
-            "requested_early_at": self.early_at,
-            "requested_with": self.members if self.at == self.used_at else None,
-            "requested_before": self.used_before,
-        }
-
-
-NEVER_REQUESTED = LastRequests()
-
-
-def _with_time(times: tuple[datetime, ...], at: datetime) -> tuple[datetime, ...]:
-    """Returns these times and one more, in order; of each day in UTC only the first and the last,
-    so that each local day that has any has one of them."""
-    found = sorted({*times, at})
-    around = zip([None, *found], found, [*found[1:], None], strict=False)
-    return tuple(
-        time
-        for before, time, after in around
-        if before is None or after is None or before.date() != after.date()
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from .compat.python import UTC
 from .counts import Counts
 from .errors import FanInError
 from .gathering import Gathering, Verdict
+from .last_requests import LastRequests
 from .partition_maps import Pairing, PartitionMap, are_times, partition_end
 from .retention import Retention
 from .rollup import Rollup
@@ -236,11 +237,7 @@ class KeyFacts:
     """The rule's input for one partition of a downstream.
 
     Args:
-        requested_at: When a whole batch was last requested for it.
-        requested_with: The upstreams in that batch; None if it was requested by hand, or if
-            unknown.
-        requested_early_at: When it was last requested early.
-        whole: The requests of whole batches, newest first.
+        last: Its last requests.
         lost: The launch of the newest request, if that launch never started.
         uncounted: The newest completions that do not count.
         completions: The newest completion of each upstream.
@@ -253,10 +250,7 @@ class KeyFacts:
         rolled: The partitions of upstreams that are rolled up.
     """
 
-    requested_at: datetime | None
-    requested_with: frozenset[str] | None
-    requested_early_at: datetime | None
-    whole: Sequence[AssetRequest]
+    last: LastRequests
     lost: str | None
     uncounted: Mapping[str, Uncounted]
     completions: list[Completion] = field(default_factory=list)
@@ -266,11 +260,6 @@ class KeyFacts:
     given_back: bool = False
     absent: set[str] = field(default_factory=set)
     rolled: dict[str, Rollup] = field(default_factory=dict)
-
-    @property
-    def requested_before(self) -> Sequence[datetime]:
-        """When whole batches were requested before the last."""
-        return [_datetime(request.decided_at) for request in self.whole[1:]]
 
 
 @dataclass
@@ -409,14 +398,8 @@ class Downstream:
 
     def _of(self, partition: str | None, tick: "AssetTick") -> KeyFacts:
         requests = self.requests.of(partition, tick)
-        whole = [r for r in requests if r.uses]
-        last = whole[0] if whole else None
-        early = next((r for r in requests if r.early is not None and not r.given_back), None)
         known = KeyFacts(
-            requested_at=_datetime(last.decided_at) if last else self._long_ago(partition),
-            requested_with=last.members(partition) if last else None,
-            requested_early_at=_datetime(early.decided_at) if early else None,
-            whole=whole,
+            last=self._last_requests(partition, requests),
             lost=requests[0].launch if requests and requests[0].is_lost else None,
             uncounted=self._uncounted_of(partition) if self.asked.counts else NOTHING,
         )
@@ -497,6 +480,23 @@ class Downstream:
             r.given_back and r.has_used_by_request(partition, name, fact) for r in requests
         )
         return Verdict(given_back=given_back)
+
+    def _last_requests(
+        self, partition: str | None, requests: Sequence[AssetRequest]
+    ) -> LastRequests:
+        whole = [r for r in requests if r.uses]
+        early = next((r for r in requests if r.early is not None and not r.given_back), None)
+        early_at = _datetime(early.decided_at) if early else None
+        if not whole:
+            return LastRequests(used_at=self._long_ago(partition), early_at=early_at)
+        at, *before = (_datetime(r.decided_at) for r in whole)
+        return LastRequests(
+            used_at=at,
+            at=at,
+            members=whole[0].members(partition),
+            early_at=early_at,
+            used_before=tuple(before),
+        )
 
     def _long_ago(self, partition: str | None) -> datetime | None:
         """Returns a very early time if a partition was requested before all that was read."""

@@ -222,7 +222,7 @@ def explain_deadline(decision: Decision, *, at: datetime | None = None) -> str:
         return ""
     waiting = f"for {format_duration(at - since)}" if at else f"since {format_time(since)}"
     words = f"past its deadline {_moment(deadline_at, at)}, waiting {waiting}"
-    early_at = decision.requested_early_at
+    early_at = decision.last.early_at
     if early_at is None or early_at < since:
         return words
     return f"{words}, requested early {_moment(early_at, at)}"

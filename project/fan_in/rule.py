@@ -34,6 +34,7 @@ from typing import Any
 
 from .counts import SUCCESS_ALONE, End, ends_of
 from .errors import FanInError
+from .last_requests import NEVER_REQUESTED, LastRequests
 from .pace import held_until, let_go_at
 from .requirement import Requirement
 from .rollup import Rollup
@@ -237,9 +238,7 @@ class Decision:
         statuses: One for each upstream, in their order.
         terms: The terms of the fan-in.
         key: The key that the decision is for; None without keys.
-        requested_at: When a whole batch was last requested for the key, or used up by hand; None if
-            unknown.
-        requested_early_at: When a batch was last requested early; None if unknown.
+        last: The last requests of the key.
         wait: The wait for the batch, or the last one if nothing waits now. Without a deadline, only
             the last one, and none with ``when``.
         running: Unfinished runs of the downstream that this batch must wait for.
@@ -254,8 +253,7 @@ class Decision:
     statuses: tuple[UpstreamStatus, ...]
     terms: Terms = ALL_WITHIN_A_DAY
     key: str | None = None
-    requested_at: datetime | None = None
-    requested_early_at: datetime | None = None
+    last: LastRequests = NEVER_REQUESTED
     wait: Wait | None = None
     running: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
@@ -303,7 +301,7 @@ class Decision:
         was made before in this wait."""
         if self.whole or not self.past_deadline:
             return False
-        before, since = self.requested_early_at, self.waiting_since
+        before, since = self.last.early_at, self.waiting_since
         if before is not None and (since is None or since <= before):
             return False
         ready, otherwise = [s.upstream for s in self.ready], self.terms.otherwise
@@ -368,13 +366,13 @@ class Decision:
         if not self.complete:
             return None
         pace = self.terms.no_sooner_than, self.terms.not_before
-        return held_until(*pace, at=self.at, requested_at=self.requested_at)
+        return held_until(*pace, at=self.at, requested_at=self.last.used_at)
 
     @property
     def held_before(self) -> datetime | None:
         """Until when pace last held a batch; None if it did not, or still does."""
         pace = self.terms.no_sooner_than, self.terms.not_before
-        return let_go_at(*pace, at=self.at, requested_at=self.requested_at)
+        return let_go_at(*pace, at=self.at, requested_at=self.last.used_at)
 
     @property
     def dies_at(self) -> datetime | None:
@@ -475,10 +473,7 @@ def decide(
     withheld: Mapping[str, Mapping[str, str]] = NOTHING,
     rolled: Mapping[str, Rollup] = NOTHING,
     uncounted: Mapping[str, Uncounted] = NOTHING,
-    requested_at: datetime | None = None,
-    requested_early_at: datetime | None = None,
-    requested_with: Collection[str] | None = None,
-    requested_before: Collection[datetime] = (),
+    last: LastRequests = NEVER_REQUESTED,
     ends_at: datetime | None = None,
     shared: Collection[str] = (),
 ) -> Decision:
@@ -497,12 +492,7 @@ def decide(
         rolled: The upstreams that are rolled up for this key, each with its partitions.
         uncounted: For each upstream, the newest completion that ``counts`` leaves out, for
             messages.
-        requested_at: When a whole batch was last requested for the key, or used up by hand; None if
-            unknown.
-        requested_early_at: When a batch was last requested early; None if unknown.
-        requested_with: The upstreams that were in the last whole batch; None if unknown.
-        requested_before: When whole batches were requested before the last; matters only for a
-            deadline that is a time of day.
+        last: The last requests of the key.
         ends_at: When the key's partition ends, if it is a time partition.
         shared: Upstreams whose completions count for every key, so that they begin no wait.
 
@@ -531,54 +521,34 @@ def decide(
         )
         for name in upstreams
     )
-    decision = Decision(
-        at=at,
-        statuses=statuses,
-        terms=terms,
-        key=key,
-        requested_at=requested_at,
-        requested_early_at=requested_early_at,
-    )
     if uncounted or terms.ended:
-        decision = _with_told(decision, uncounted)
+        statuses = tuple(_told(s, terms, uncounted.get(s.upstream)) for s in statuses)
+    decision = Decision(at=at, statuses=statuses, terms=terms, key=key, last=last)
     if terms.deadline is None and (terms.when is not None or any(s.unused for s in statuses)):
         return decision  # Only a deadline needs the wait, and what a quorum's requests left over.
     waiting = [status for status in decision.asked_for if status.upstream not in shared]
-    if terms.when is not None and requested_with is not None:
-        waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]
-    decision = replace(decision, wait=_wait(decision, waiting, requested_before, ends_at))
+    if terms.when is not None and last.used_with is not None:
+        waiting = [_without_left_over(status, last) for status in waiting]
+    wait = wait_of(
+        [(c.completed_at, s.within) for s in waiting for c in s.unused],
+        [(c.completed_at, s.within) for s in waiting if (c := s.too_old) is not None],
+        terms.deadline,
+        last,
+        ends_at,
+    )
+    decision = replace(decision, wait=wait)
     if terms.missing_at_most is None or not decision.past_deadline:
         return decision
     return replace(decision, statuses=tuple(_spared(status, decision) for status in statuses))
 
 
-def _wait(
-    decision: Decision,
-    waiting: Collection[UpstreamStatus],
-    requested_before: Collection[datetime],
-    ends_at: datetime | None,
-) -> Wait | None:
-    return wait_of(
-        [(c.completed_at, s.within) for s in waiting for c in s.unused],
-        [(c.completed_at, s.within) for s in waiting if (c := s.too_old) is not None],
-        decision.terms.deadline,
-        requested_at=decision.requested_at,
-        requested_early_at=decision.requested_early_at,
-        ends_at=ends_at,
-        requested_before=requested_before,
-    )
-
-
-def _without_left_over(
-    status: UpstreamStatus, requested_at: datetime | None, requested_with: Collection[str]
-) -> UpstreamStatus:
+def _without_left_over(status: UpstreamStatus, last: LastRequests) -> UpstreamStatus:
     """Returns a status without completions that came too late for the last batch, which had enough
     without them: those up to one window after its request."""
-    if requested_at is None or status.upstream in requested_with:
+    at, members = last.used_at, last.used_with
+    if at is None or members is None or status.upstream in members:
         return status
-    unused = tuple(
-        c for c in status.unused if not in_window(status.within, requested_at, c.completed_at)
-    )
+    unused = tuple(c for c in status.unused if not in_window(status.within, at, c.completed_at))
     return replace(status, unused=unused)
 
 
@@ -692,22 +662,12 @@ def _spared(status: UpstreamStatus, decision: Decision) -> UpstreamStatus:
     return spared if spared.ready else status
 
 
-def _with_told(decision: Decision, uncounted: Mapping[str, Uncounted]) -> Decision:
-    """Returns a decision with what only its messages need."""
-    of = decision.terms
-    told = (_told(s, of, uncounted.get(s.upstream)) for s in decision.statuses)
-    return replace(decision, statuses=tuple(told))
-
-
 def _told(status: UpstreamStatus, terms: Terms, uncounted: Uncounted | None) -> UpstreamStatus:
+    """Returns a status with what only its message needs."""
     newest = status.newest
     if uncounted and newest and uncounted.completion.position <= newest.position:
         uncounted = None
-    return replace(
-        status,
-        ended=ends_of(terms.ended, status.upstream),
-        uncounted=uncounted,
-    )
+    return replace(status, ended=ends_of(terms.ended, status.upstream), uncounted=uncounted)
 
 
 def check_upstreams(upstreams: Collection[str], downstream: str | None = None) -> None:

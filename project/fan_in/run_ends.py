@@ -69,32 +69,36 @@ class RunEnds:
 
     def count(self, completion: Completion, record: RunRecord) -> bool:
         """Returns True if a completion counts; otherwise keeps it for messages."""
-        why = why_not(self.spec.counts, self._work(record, completion.upstream, completion))
-        if why is not None:
-            self.uncounted.append(Uncounted(completion=completion, why=why))
-        return why is None
+        of = completion
+        why = self._why_not(record, of.upstream, of.key, of.completed_at, of.ended)
+        if why is None:
+            return True
+        self.uncounted.append(Uncounted(completion=completion, why=why))
+        return False
 
     def would_count(self, upstream: str, record: RunRecord, key: str | None) -> bool:
         """Returns True if an unfinished run would count."""
-        why = why_not(self.spec.counts, self._work(record, upstream, None, key))
+        why = self._why_not(record, upstream, key)
         if why is not None:
             self.unfinished[upstream] = f"unfinished run {record.dagster_run.run_id[:8]}: {why}"
         return why is None
 
-    def _work(
+    def _why_not(
         self,
         record: RunRecord,
         upstream: str,
-        completion: Completion | None,
-        key: str | None = None,
-    ) -> UpstreamWork:
+        key: str | None,
+        completed_at: datetime | None = None,
+        ended: End | None = None,
+    ) -> str | None:
         run = record.dagster_run
-        return UpstreamWork(
+        work = UpstreamWork(
             upstream=upstream,
-            completed_at=completion.completed_at if completion is not None else None,
-            key=completion.key if completion is not None else key,
+            completed_at=completed_at,
+            key=key,
             run_id=run.run_id,
-            ended=completion.ended if completion is not None else None,
+            ended=ended,
             run_tags=MappingProxyType(dict(run.tags)),
             run_config=MappingProxyType(dict(run.run_config)),
         )
+        return why_not(self.spec.counts, work)

@@ -219,7 +219,7 @@ class RunFacts:
                 for name, one in state.uncounted.items()
                 if self.spec.tag is None or one.completion.key == key
             },
-            **of_key.last.with_used(last_request(elsewhere)).facts,
+            last=of_key.last.with_used(last_request(elsewhere)),
             ends_at=self._ends_at(key),
         ).sure_since(datetime.fromtimestamp(state.known_since or 0.0, UTC))
         if not (state.elsewhere or state.parts):
@@ -291,10 +291,10 @@ def _in_doubt_since(decision: Decision) -> datetime | None:
     """Returns since when earlier requests may put off a deadline that is a time of day; None if
     the last request says it. A cursor holds no others."""
     deadline, passes = decision.terms.deadline, decision.deadline_at
-    if not isinstance(deadline, TimeOfDay) or passes is None or decision.requested_at is None:
+    if not isinstance(deadline, TimeOfDay) or passes is None or decision.last.used_at is None:
         return None
     day = deadline.midnight(passes)
-    return day if day < deadline.midnight(decision.requested_at) else None
+    return day if day < deadline.midnight(decision.last.used_at) else None
 
 
 def _matters_since(decision: Decision) -> datetime:

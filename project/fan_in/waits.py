@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from .calendars import TimeOfDay
 from .errors import FanInError
+from .last_requests import LastRequests
 from .requirement import Requirement
 from .windows import (
     LONGEST_WINDOW,
@@ -50,11 +51,8 @@ def wait_of(
     waiting: Collection[Waiting],
     too_old: Collection[Waiting],
     deadline: Deadline | None,
-    *,
-    requested_at: datetime | None,
-    requested_early_at: datetime | None,
+    last: LastRequests,
     ends_at: datetime | None,
-    requested_before: Collection[datetime] = (),
 ) -> Wait | None:
     """Returns the wait for a batch; None if nothing waits or waited.
 
@@ -62,30 +60,27 @@ def wait_of(
         waiting: The completions that begin a wait and are inside their windows.
         too_old: The completions that no longer are.
         deadline: The deadline, if there is one.
-        requested_at: When a whole batch was last requested for the key.
-        requested_early_at: When the last early request was made.
+        last: The last requests of the key.
         ends_at: When the key's partition ends, if it is a time partition.
-        requested_before: When whole batches were requested before the last.
     """
     of_wait = waiting or too_old
     if not of_wait:
         return None
     since = min(at for at, _ in of_wait)
     leaves = [leave for at, window in of_wait if (leave := falls_out(window, at)) is not None]
-    last = max(leaves) if len(leaves) == len(of_wait) else None
+    gone_at = max(leaves) if len(leaves) == len(of_wait) else None
     # Once a partition was requested, what comes later is a repair.
-    repaired = ends_at is not None and (requested_at or requested_early_at) is not None
+    repaired = ends_at is not None and (last.used_at or last.early_at) is not None
     passes = None
     if deadline is not None and not repaired:
-        last_requests = [requested_at] if requested_at is not None else []
-        requested = [*last_requests, *requested_before]
+        requested = [] if last.used_at is None else [last.used_at, *last.used_before]
         passes = passes_at(deadline, since, requested=requested, ends_at=ends_at)
-        passes = passes if last is None else min(passes, last)
+        passes = passes if gone_at is None else min(passes, gone_at)
     return Wait(
         since=since,
         deadline_at=passes,
         leaves_at=min(leaves, default=None),
-        let_go_at=None if waiting else last,
+        let_go_at=None if waiting else gone_at,
     )
 
 

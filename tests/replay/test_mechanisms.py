@@ -26,6 +26,7 @@ from project.fan_in.history.events import (
     moment,
 )
 from project.fan_in.inspect.fan_ins import FanInSpec, Rule
+from project.fan_in.last_requests import LastRequests
 from project.fan_in.recall import KEYS_AT_ONCE
 from project.fan_in.replay.documentation_example import DocumentationExample
 from project.fan_in.replay.simulated import SimulatedFanIn
@@ -229,7 +230,7 @@ class Model:
             used=used,
             terms=self.rule,
             key=key,
-            requested_at=max(requests, default=None),
+            last=LastRequests(used_at=max(requests, default=None)),
         )
 
     def by_hand(self, known: list, key) -> list:

@@ -18,11 +18,11 @@ from project.fan_in.cursor import (
     REQUEST_TAG_BEFORE,
     VERSION,
     KeyState,
-    LastRequests,
     SensorRequest,
     SensorState,
     run_completion,
 )
+from project.fan_in.last_requests import LastRequests
 from project.fan_in.retention import Retention
 from project.fan_in.rule import Used, decide
 from project.fan_in.terms import Terms

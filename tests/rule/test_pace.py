@@ -7,6 +7,7 @@ import pytest
 from project.fan_in.calendars import CalendarDay, CalendarHour, CalendarMonth, TimeOfDay
 from project.fan_in.cursor import KeyState, SensorState, run_completion
 from project.fan_in.errors import FanInError
+from project.fan_in.last_requests import LastRequests
 from project.fan_in.messages import RUN_WORDS, explain
 from project.fan_in.pace import check_pace, held_until, requests_since
 from project.fan_in.requirement import at_least
@@ -30,7 +31,7 @@ def decided(ages: dict[str, float], requested_ago: float | None = None, **terms)
         completions=completions,
         used={},
         terms=Terms(**terms),
-        requested_at=None if requested_ago is None else AT - requested_ago * HOUR,
+        last=LastRequests(used_at=None if requested_ago is None else AT - requested_ago * HOUR),
     )
 
 

@@ -43,6 +43,7 @@ MODULES = [
         "counts",
         "pace",
         "requirement",
+        "last_requests",
         "rollup",
         "waits",
         "retention",
@@ -170,7 +171,7 @@ MUTANTS = (
     Mutant(
         "takes whatever end it reads for a completion of any upstream",
         "run_ends",
-        "if end is None or end not in ends_of(self.ended, upstream):",
+        "if end is None or end not in ends_of(self.spec.ended, upstream):",
         "if end is None:",
         "one's ends are not another's",
     ),
@@ -205,8 +206,8 @@ MUTANTS = (
     Mutant(
         "counts what the user's function does not, in the sensor",
         "run_ends",
-        "        if why is None:\n            return True\n        known",
-        "        if True:\n            return True\n        known",
+        "        if why is None:\n            return True\n",
+        "        if True:\n            return True\n",
         "a completion that does not count",
     ),
     Mutant(
@@ -338,9 +339,9 @@ MUTANTS = (
     ),
     Mutant(
         "counts an early request for its pace",
-        "cursor",
-        '            "requested_at": self.used_at,\n',
-        '            "requested_at": self.early_at or self.used_at,\n',
+        "rule",
+        "return held_until(*pace, at=self.at, requested_at=",
+        "return held_until(*pace, at=self.at, requested_at=self.last.early_at or ",
         "an early request is held, and does not count",
     ),
     Mutant(
@@ -376,7 +377,7 @@ MUTANTS = (
     Mutant(
         "lets nothing go by a launch with the tag",
         "used_by_runs",
-        "if key in state.keys and not of_sensor:",
+        "if key in state.keys and not self._is_of_sensor(record):",
         "if False:",
         "a half batch is let go",
     ),
@@ -622,7 +623,7 @@ MUTANTS = (
     Mutant(
         "what a quorum left over begins a wait",
         "rule",
-        "waiting = [_without_left_over(s, requested_at, requested_with) for s in waiting]",
+        "waiting = [_without_left_over(status, last) for status in waiting]",
         "pass",
         "what a met quorum left over begins no wait",
     ),
@@ -650,8 +651,8 @@ MUTANTS = (
     Mutant(
         "only the last batch puts off the deadline",
         "waits",
-        "requested = [*last_requests, *requested_before]",
-        "requested = last_requests",
+        "[last.used_at, *last.used_before]",
+        "[last.used_at]",
         "days that had their batch",
     ),
     Mutant(
@@ -917,9 +918,9 @@ MUTANTS = (
     ),
     Mutant(
         "only the last batch puts off the deadline, in the condition",
-        "condition_parts",
-        "            if isinstance(terms.deadline, TimeOfDay)\n",
-        "            if False\n",
+        "downstreams",
+        "used_before=tuple(before),",
+        "used_before=(),",
         "each day had its batch",
     ),
     Mutant(

@@ -102,7 +102,7 @@ def outlook_data(outlook: Outlook, at: datetime) -> Mapping[str, Any]:
         "held_until": decision.held_until or outlook.held_until,
         "too_old_at": decision.dies_at,
         **_fields(decision, "waiting_since", "let_go_at", "deadline_at", "past_deadline"),
-        "requested_early_at": decision.requested_early_at,
+        "requested_early_at": decision.last.early_at,
         **_fields(outlook, "requests", "reason"),
         "upstreams": [upstream_data(status, outlook, at) for status in decision.statuses],
     }

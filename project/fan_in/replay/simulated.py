@@ -284,7 +284,7 @@ class SimulatedFacts:
             rolled=states.rollups(key, self.at),
             terms=rule,
             key=key,
-            **of_key.last.facts,
+            last=of_key.last,
             ends_at=ends_at,
             shared=states.shared.newest.keys() if rule.by_key else (),
         )
