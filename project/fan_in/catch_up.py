@@ -130,21 +130,17 @@ class CatchUp:
         longest = self.spec.longest_window
         seconds = None if longest is None else longest.total_seconds()
         state = self._from_cursor(owner)
-        if state is not None and self.horizon and state.read_to <= self.horizon.timestamp():
-            state = SensorState(owner=owner)  # Everything in it is outside the window.
-        # If the cursor is from the future, a clock was set back: how much was missed is unknown.
-        if (
-            state is not None
-            and state.read_to <= self.at.timestamp()
-            and state.covers(self.spec.names, seconds, self.spec.kept)
-        ):
-            return state.only(self.spec.names).keeping(self.spec.kept)
         if state is None and self.context.cursor:
             self.context.log.warning(
                 "The cursor does not belong to this sensor: reading the state from its runs."
             )
-        state = (state or SensorState(owner=owner)).only(self.spec.names).keeping(self.spec.kept)
-        return self._rebuild(replace(state, reach=seconds, read_to=0.0))
+        if state is None or (self.horizon and state.read_to <= self.horizon.timestamp()):
+            state = SensorState(owner=owner)  # Everything in a cursor is outside the window.
+        # If the cursor is from the future, a clock was set back: how much was missed is unknown.
+        is_from_past = state.read_to <= self.at.timestamp()
+        covers = is_from_past and state.covers(self.spec.names, seconds, self.spec.kept)
+        state = state.only(self.spec.names).keeping(self.spec.kept)
+        return state if covers else self._rebuild(replace(state, reach=seconds, read_to=0.0))
 
     def _from_cursor(self, owner: str) -> SensorState | None:
         state: SensorState | None
@@ -247,17 +243,15 @@ class CatchUp:
         """Returns the state with the upstream runs that were seen but do not count."""
         if not (self.runs.parts or self.runs.elsewhere or self.runs.ends.uncounted):
             return state
-        elsewhere = {
-            name: (str(self.spec.by_name[name].repository), repository)
-            for name, repository in self.runs.elsewhere.items()
-        }
+        elsewhere = dict(state.elsewhere)
+        for name, repository in self.runs.elsewhere.items():
+            elsewhere[name] = str(self.spec.by_name[name].repository), repository
         parts = KeyState(newest=state.parts).with_completions(self.runs.parts).newest
-        uncounted = {**state.uncounted}
+        uncounted = dict(state.uncounted)
         for one in self.runs.ends.uncounted:
             known = uncounted.setdefault(one.completion.upstream, one)
             if one.completion.position > known.completion.position:
                 uncounted[one.completion.upstream] = one
-        elsewhere = {**state.elsewhere, **elsewhere}
         return replace(state, elsewhere=elsewhere, parts=parts, uncounted=uncounted)
 
     def _known_burst(self, state: SensorState, since: datetime | None) -> Burst | None:

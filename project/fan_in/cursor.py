@@ -16,7 +16,6 @@ from datetime import datetime
 from functools import cached_property
 from itertools import chain
 from json.encoder import encode_basestring_ascii
-from types import MappingProxyType
 from typing import Any
 
 from .compat.python import UTC
@@ -24,7 +23,7 @@ from .counts import ENDS, End
 from .last_requests import NEVER_REQUESTED, LastRequests
 from .retention import NO_RETENTION, Retention, Retentions
 from .rollup import part_name, whole_name
-from .rule import Batch, Completion, Decision, Uncounted, Used, last_request, merge_used
+from .rule import NOTHING, Batch, Completion, Decision, Uncounted, Used, last_request, merge_used
 from .stored_order import Place
 from .windows import MOST_CLOCK_SKEW
 
@@ -52,8 +51,6 @@ LONGEST_TAG = 2000
 
 LONGEST_REQUEST = 10_000_000
 """The most bytes that a request may unpack to."""
-
-EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 MOST_KEYS = 2000
 """How many keys the state remembers, most recent first. A forgotten key is read again when an
@@ -122,7 +119,7 @@ class SensorRequest:
         decision: Decision,
         batch: Batch,
         last_request: datetime | None = None,
-        rolled: "Mapping[str, RolledMark]" = EMPTY,
+        rolled: "Mapping[str, RolledMark]" = NOTHING,
     ) -> "SensorRequest":
         """Returns the request for a batch.
 
@@ -174,8 +171,8 @@ class SensorRequest:
         """The batch that was requested."""
         return Batch(
             completions=tuple(
-                _completion(name, *position, self.key, self.ended.get(name, "success"))
-                for name, position in self.positions.items()
+                run_completion(name, run_id, end_time, self.key, self.ended.get(name, "success"))
+                for name, (end_time, run_id) in self.positions.items()
                 if name in self.members
             ),
             key=self.key,
@@ -239,7 +236,7 @@ class KeyState:
         return chain(self.newest.values(), *self.earlier.values())
 
     def with_completions(
-        self, completions: Iterable[Completion], retentions: Retentions = EMPTY
+        self, completions: Iterable[Completion], retentions: Retentions = NOTHING
     ) -> "KeyState":
         """Returns the state with these completions: the newest of each upstream, and those of the
         others that its retention keeps."""
@@ -393,18 +390,16 @@ class SensorState:
     known_since: float | None = None
 
     def covers(
-        self, upstreams: Iterable[str], reach: float | None, retentions: Retentions = EMPTY
+        self, upstreams: Iterable[str], reach: float | None, retentions: Retentions = NOTHING
     ) -> bool:
         """True if the completions of all these upstreams were read at least that far back, and at
         least as many of them were kept."""
-        if not self.upstreams.issuperset(upstreams):
-            return False
         kept = self.retentions
-        if not all(
-            kept.get(name, NO_RETENTION).covers(asked) for name, asked in retentions.items()
-        ):
-            return False
-        return self.reach is None or (reach is not None and reach <= self.reach)
+        return (
+            self.upstreams.issuperset(upstreams)
+            and all(kept.get(name, NO_RETENTION).covers(of) for name, of in retentions.items())
+            and (self.reach is None or (reach is not None and reach <= self.reach))
+        )
 
     def of(self, key: str | None) -> KeyState:
         """Returns what is known of a key."""
@@ -479,26 +474,28 @@ class SensorState:
         return replace(self, keys={key: s for key, s in self.keys.items() if key in kept})
 
     def to_json(self) -> str:
-        rest = _dump(
-            {
-                "version": VERSION,
-                "owner": self.owner,
-                "upstreams": sorted(self.upstreams),
-                "reach": self.reach,
-                "read_to": self.read_to,
-                "unsure": sorted(self.unsure),
-                "keyless": _completions_to_data(self.keyless),
-                "requested": [_request_to_data(request) for request in self.requested],
-                "places": [[place.at, place.number] for place in self.places],
-                "parts": _completions_to_data(self.parts),
-                "elsewhere": {name: list(found) for name, found in self.elsewhere.items()},
-                **({"ended": _ended_to_data(self.ended)} if self.ended else {}),
-                **({"undecided": sorted(self.undecided)} if self.undecided else {}),
-                **({"counted": True} if self.counted else {}),
-                **({} if self.known_since is None else {"known_since": self.known_since}),
-                **_retentions_to_data(self.retentions),
-            }
-        )
+        data = {
+            "version": VERSION,
+            "owner": self.owner,
+            "upstreams": sorted(self.upstreams),
+            "reach": self.reach,
+            "read_to": self.read_to,
+            "unsure": sorted(self.unsure),
+            "keyless": _completions_to_data(self.keyless),
+            "requested": [_request_to_data(request) for request in self.requested],
+            "places": [[place.at, place.number] for place in self.places],
+            "parts": _completions_to_data(self.parts),
+            "elsewhere": {name: list(found) for name, found in self.elsewhere.items()},
+        }
+        if self.known_since is not None:
+            data["known_since"] = self.known_since
+        rare = {
+            "ended": {name: sorted(ends) for name, ends in self.ended.items()},
+            "undecided": sorted(self.undecided),
+            "counted": self.counted,
+            "histories": {name: [r.newest, r.spread] for name, r in self.retentions.items()},
+        }
+        rest = _dump(data | {name: value for name, value in rare.items() if value})
         keys = ",".join(f"[{_name(key)},{state.text}]" for key, state in self.keys.items())
         text = f'{rest[:-1]},"keys":[{keys}]'
         return f'{text}{CHECK}"{_checksum(text)}"}}'
@@ -535,12 +532,14 @@ class SensorState:
                     name: (_text(looked_for), _text(found))
                     for name, (looked_for, found) in data.get("elsewhere", {}).items()
                 },
-                ended=_ended_from_data(data.get("ended", {})),
+                ended={
+                    name: frozenset(map(_end, ends)) for name, ends in data.get("ended", {}).items()
+                },
                 undecided=frozenset(map(_text, data.get("undecided", ()))),
                 counted=bool(data.get("counted", False)),
-                known_since=_time(data["known_since"]).timestamp()
-                if "known_since" in data
-                else None,
+                known_since=(
+                    _time(data["known_since"]).timestamp() if "known_since" in data else None
+                ),
                 retentions={
                     _text(name): Retention(int(newest), int(spread))
                     for name, (newest, spread) in data.get("histories", {}).items()
@@ -570,12 +569,6 @@ def run_completion(
     upstream: str, run_id: str, end_time: float, key: str | None, ended: End = "success"
 ) -> Completion:
     """Returns the completion of an upstream run; ``end_time`` in epoch seconds."""
-    return _completion(upstream, end_time, run_id, key, ended)
-
-
-def _completion(
-    upstream: str, end_time: float, run_id: str, key: str | None, ended: End = "success"
-) -> Completion:
     return Completion(
         upstream=upstream,
         id=run_id,
@@ -603,11 +596,6 @@ def is_unused(completion: Completion, used: Mapping[str, Used]) -> bool:
     return all(mark is None or completion.position > mark.position for mark in marks)
 
 
-def _retentions_to_data(retentions: Retentions) -> dict[str, Any]:
-    kept = {name: [retention.newest, retention.spread] for name, retention in retentions.items()}
-    return {"histories": kept} if kept else {}
-
-
 def _key_to_data(state: KeyState) -> tuple[Any, ...]:
     """Returns a key's state as JSON data. A completion that is both the newest and used (as most
     are) is written once; earlier completions and last requests only if they add anything."""
@@ -631,7 +619,7 @@ def _key_from_data(
     key: str | None,
     newest: dict[str, Any],
     used: dict[str, Any],
-    earlier: Mapping[str, Any] = EMPTY,
+    earlier: Mapping[str, Any] = NOTHING,
     last: Any = None,
 ) -> KeyState:
     marks = {
@@ -747,16 +735,9 @@ def _completions_from_data(data: Mapping[str, Any], key: str | None) -> dict[str
 
 
 def _completion_from_data(name: str, data: Any, key: str | None) -> Completion:
-    end_time, run_id, *ended = data
-    return _completion(name, *_position((end_time, run_id)), key, *map(_end, ended))
-
-
-def _ended_to_data(ended: Mapping[str, Collection[End]]) -> dict[str, Any]:
-    return {name: sorted(ends) for name, ends in ended.items()}
-
-
-def _ended_from_data(data: Mapping[str, Any]) -> dict[str, Collection[End]]:
-    return {name: frozenset[End](map(_end, ends)) for name, ends in data.items()}
+    *position, ended = data if len(data) > 2 else (*data, "success")
+    end_time, run_id = _position(position)
+    return run_completion(name, run_id, end_time, key, _end(ended))
 
 
 def _end(value: Any) -> End:

@@ -248,8 +248,8 @@ MUTANTS = (
     Mutant(
         "does not see that an upstream joined",
         "cursor",
-        "if not self.upstreams.issuperset(upstreams):",
-        "if False:",
+        "self.upstreams.issuperset(upstreams)",
+        "True",
         "a newcomer's earlier completion counts",
     ),
     Mutant(
