@@ -5,10 +5,11 @@ creates their runs, and closes it after that. So a tick shows two things that no
 that another evaluation is about to request, and what a deleted run had requested.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -114,12 +115,8 @@ class TickReader:
             return None
         for state in self._states:
             # A tick is stored as a success when it is closed, and may hold a hundred requests.
-            ticks = self.instance.get_ticks(
-                state.instigator_origin_id,
-                state.selector_id,
-                limit=NEWEST_TICKS,
-                statuses=[TickStatus.STARTED, TickStatus.SKIPPED, TickStatus.FAILURE],
-            )
+            may_be_open = [TickStatus.STARTED, TickStatus.SKIPPED, TickStatus.FAILURE]
+            ticks = self._ticks(state, may_be_open, limit=NEWEST_TICKS)
             # These times are from the clocks of the ticking hosts, which may differ by minutes.
             newest = max((tick.timestamp for tick in ticks), default=0.0)
             began = [
@@ -135,17 +132,8 @@ class TickReader:
         """Returns the ticks since a time that have requested runs, and perhaps older ones."""
         if self._read_since is None or since < self._read_since:
             self._read_since = since
-            self._requesting = [
-                tick
-                for state in self._states
-                for tick in self.instance.get_ticks(
-                    state.instigator_origin_id,
-                    state.selector_id,
-                    after=since.timestamp(),
-                    before=self._before(),
-                    statuses=[TickStatus.SUCCESS],
-                )
-            ]
+            each = (self._ticks(s, [TickStatus.SUCCESS], after=since) for s in self._states)
+            self._requesting = list(chain.from_iterable(each))
         return self._requesting
 
     def began(
@@ -153,23 +141,30 @@ class TickReader:
     ) -> datetime | None:
         """Returns when the newest ended tick between two times began; None if there is none."""
         ended = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
-        began = [
-            tick.timestamp
-            for state in self._states
-            for tick in self.instance.get_ticks(
-                state.instigator_origin_id,
-                state.selector_id,
-                after=None if after is None else after.timestamp(),
-                before=self._before(before),
-                statuses=ended,
-                limit=1,
-            )
-        ]
+        each = (
+            self._ticks(state, ended, after=after, before=before, limit=1) for state in self._states
+        )
+        began = [tick.timestamp for tick in chain.from_iterable(each)]
         return datetime.fromtimestamp(max(began), UTC) if began else None
 
-    def _before(self, time: datetime | None = None) -> float | None:
-        times = [t for t in (time, self.until and just_after(self.until)) if t is not None]
-        return min(times).timestamp() if times else None
+    def _ticks(
+        self,
+        state: Any,
+        statuses: Sequence[TickStatus],
+        *,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Any]:
+        ends = [t for t in (before, self.until and just_after(self.until)) if t is not None]
+        return self.instance.get_ticks(
+            state.instigator_origin_id,
+            state.selector_id,
+            after=None if after is None else after.timestamp(),
+            before=min(ends).timestamp() if ends else None,
+            limit=limit,
+            statuses=statuses,
+        )
 
     @cached_property
     def _states(self) -> list[Any]:
