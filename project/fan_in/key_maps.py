@@ -5,7 +5,7 @@ enumerates which of them make a key. A function maps a key to a key, in one dire
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 from types import SimpleNamespace
@@ -136,6 +136,7 @@ class KeyMap:
         return all(p is None or isinstance(p, dg.StaticPartitionsDefinition) for p in self._both)
 
 
+@dataclass(eq=False)
 class KeyMaps:
     """The upstream jobs whose keys are mapped to those of the downstream, and the keys themselves,
     at one time.
@@ -148,23 +149,18 @@ class KeyMaps:
         instance: Knows dynamic partitions.
     """
 
-    def __init__(
-        self,
-        maps: Mapping[str, KeyMap],
-        functions: Mapping[str, KeyFunction],
-        rolled: Collection[str],
-        at: datetime,
-        instance: Any,
-    ) -> None:
-        self.maps, self.functions, self.rolled = maps, functions, rolled
-        self.at, self.instance = at, instance
-        self.failed: dict[str, str] = {}
-        """For each function that fails, why the upstream's runs count for no key."""
-        self._enumerated: dict[tuple[str, Key], Enumerated] = {}
+    maps: Mapping[str, KeyMap]
+    functions: Mapping[str, KeyFunction]
+    rolled: Collection[str]
+    at: datetime
+    instance: Any
+    failed: dict[str, str] = field(default_factory=dict, init=False)
+    """For each function that fails, why the upstream's runs count for no key."""
+    _enumerated: dict[tuple[str, Key], Enumerated] = field(default_factory=dict, init=False)
 
     def as_of(self, at: datetime) -> "KeyMaps":
         """Returns the same maps at another time."""
-        return KeyMaps(self.maps, self.functions, self.rolled, at, self.instance)
+        return replace(self, at=at)
 
     @property
     def are_fixed(self) -> bool:
