@@ -167,9 +167,9 @@ class CatchUp:
         """Returns the state with what the sensor's own runs used up; the completions are yet to be
         read."""
         state = self.used.with_used(state, self.requests_from)
-        known_upstreams = {name for key in state.keys.values() for name in key.newest}
-        unsure = frozenset(name for name in self.spec.names if name not in known_upstreams)
-        state = replace(state, unsure=unsure, upstreams=frozenset(self.spec.names))
+        names = frozenset(self.spec.names)
+        known = {name for of_key in state.keys.values() for name in of_key.newest}
+        state = replace(state, upstreams=names, unsure=names - known)
         state = replace(state, ended=self.spec.ended, counted=self.spec.counts is not None)
         if self.spec.longest_window is None and self.spec.tag is None:
             state = self.with_last(state, self.spec.names)
@@ -210,9 +210,8 @@ class CatchUp:
         read_to = min(newest_seen, self.at.timestamp())
         # While nothing newer comes, no tick reads a burst again.
         read_to = max(read_to, (self.at - MOST_CLOCK_SKEW).timestamp())
-        state = replace(state, read_to=read_to, keyless=keyless.newest, places=self._places)
         undecided = frozenset(self.runs.ends.undecided)
-        state = replace(state, undecided=undecided)
+        state = replace(state, read_to=read_to, undecided=undecided, places=self._places)
         for run_id in undecided:  # To be read again, even if it does not change.
             updated.pop(run_id, None)
         self._burst = Burst.of(updated, self._read_from(state))
@@ -220,13 +219,10 @@ class CatchUp:
         if self.spec.tag is not None:
             new = [key for key in completions if anew or key not in state.keys]
         state = self._recall.into(state, new)
-        state = state.with_keys(
-            {
-                key: state.of(key).with_completions(cs, self.spec.kept)
-                for key, cs in completions.items()
-            }
-        )
+        kept = self.spec.kept
+        of_keys = {k: state.of(k).with_completions(cs, kept) for k, cs in completions.items()}
         seen = {whole_name(c.upstream) for cs in completions.values() for c in cs}
+        state = replace(state.with_keys(of_keys), keyless=keyless.newest)
         return self._with_ignored(replace(state, unsure=state.unsure - seen))
 
     def _stored_late(

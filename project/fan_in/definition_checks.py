@@ -136,36 +136,6 @@ def check_code_location(
         if upstream.location is None and (spec.tag == PARTITION_TAG or spec.mapped)
     }
     check_partitions(spec, ours, of_upstreams)
-    check_maps(spec, ours, of_upstreams)
-
-
-def check_maps(
-    spec: SensorConfig,
-    partitions: dg.PartitionsDefinition | None,
-    of_upstreams: Mapping[str, dg.PartitionsDefinition | None],
-) -> None:
-    """Raises FanInError for upstream partitions that nothing maps to those of the downstream.
-
-    Args:
-        spec: The sensor's arguments.
-        partitions: The partitions of the downstream job, if it has any.
-        of_upstreams: Those of upstream jobs, as far as they are known.
-    """
-    rolled, most = rolled_up(spec, spec.names), spec.missing_at_most
-    for name in sorted(spec.mapped & of_upstreams.keys()):
-        mapping = spec.mapped_by_mapping.get(name)
-        map_ = key_map(name, mapping, of_upstreams[name], partitions, spec.job_name)
-        count = map_.enumerator.fixed_count if name in rolled else None
-        if most is not None and count is not None and most >= count:
-            raise FanInError(
-                f"sensor {spec.name!r}: missing_at_most={most} lets all {count} partitions of"
-                f" {name} be missing: give a smaller number"
-            )
-        if partitions is None and spec.tag is not None:
-            raise FanInError(
-                f"sensor {spec.name!r} correlates by partition, but {spec.job_name!r} has none, so"
-                f" those of {name} make no key: take correlate_by out"
-            )
 
 
 def check_partitions(
@@ -173,16 +143,25 @@ def check_partitions(
     partitions: dg.PartitionsDefinition | None,
     of_upstreams: Mapping[str, dg.PartitionsDefinition | None],
 ) -> None:
-    """Raises FanInError if the keys cannot be the partitions of the downstream job.
+    """Raises FanInError for partitions that do not fit the keys or one another.
 
     Args:
         spec: The sensor's arguments.
-        partitions: Its partitions, if it has any and they are known.
+        partitions: The partitions of the downstream job, if it has any.
         of_upstreams: Those of upstream jobs, as far as they are known.
     """
+    if partitions is not None:
+        _check_keys(spec, partitions, of_upstreams)
+    _check_maps(spec, partitions, of_upstreams)
+
+
+def _check_keys(
+    spec: SensorConfig,
+    partitions: dg.PartitionsDefinition,
+    of_upstreams: Mapping[str, dg.PartitionsDefinition | None],
+) -> None:
+    """Raises FanInError if the keys cannot be the partitions of the downstream job."""
     name, tag, job_name = spec.name, spec.tag, spec.job_name
-    if partitions is None:
-        return
     if tag is None:
         raise FanInError(
             f"sensor {name!r} requests {job_name!r}, which has partitions, and has no key to"
@@ -200,6 +179,29 @@ def check_partitions(
                 f" ({others}) are not those of {job_name!r} ({partitions}): give both the same"
                 " partitions, or have the upstream's runs carry the downstream's partition in a"
                 " tag of their own and correlate by that"
+            )
+
+
+def _check_maps(
+    spec: SensorConfig,
+    partitions: dg.PartitionsDefinition | None,
+    of_upstreams: Mapping[str, dg.PartitionsDefinition | None],
+) -> None:
+    """Raises FanInError for upstream partitions that nothing maps to those of the downstream."""
+    rolled, most = rolled_up(spec, spec.names), spec.missing_at_most
+    for name in sorted(spec.mapped & of_upstreams.keys()):
+        mapping = spec.mapped_by_mapping.get(name)
+        map_ = key_map(name, mapping, of_upstreams[name], partitions, spec.job_name)
+        count = map_.enumerator.fixed_count if name in rolled else None
+        if most is not None and count is not None and most >= count:
+            raise FanInError(
+                f"sensor {spec.name!r}: missing_at_most={most} lets all {count} partitions of"
+                f" {name} be missing: give a smaller number"
+            )
+        if partitions is None and spec.tag is not None:
+            raise FanInError(
+                f"sensor {spec.name!r} correlates by partition, but {spec.job_name!r} has none, so"
+                f" those of {name} make no key: take correlate_by out"
             )
 
 

@@ -23,43 +23,35 @@ def ticks_of(sensor: str, home: Home | None) -> Callable[[Any], bool]:
     return is_it
 
 
-class FormerHome:
-    """Reads what a sensor used in its former code location.
+def used_in_former_home(
+    reader: UsedReader, key: str | None, of_key: KeyState
+) -> Mapping[str, Used]:
+    """Returns which of a key's completions the sensor used in its former code location.
 
-    Nothing is kept: what seems to have moved may turn out to be another location's sensor of the
-    same name, which had not ticked for a while.
-
-    Args:
-        used: What was used, where it is now and elsewhere.
+    Only those that a request names: other runs of another code location prove nothing. Nothing is
+    kept: what seems to have moved may turn out to be another location's sensor of the same name,
+    which had not ticked for a while.
     """
+    used: dict[str, Used] = {}
+    known = {(c.upstream, c.position) for c in of_key.completions}
+    for home, request in reader.elsewhere:
+        named = {
+            name: Used(position=position, at=request.at)
+            for name, position in request.uses.items()
+            if request.key == key and (name, position) in known
+        }
+        if named and _has_moved(reader, home, request.at):
+            used = merge_used(used, named)
+    return used
 
-    def __init__(self, used: UsedReader) -> None:
-        self.used_reader = used
-        self.ticks = used.ticks
 
-    def used(self, key: str | None, of_key: KeyState) -> Mapping[str, Used]:
-        """Returns which of a key's completions the sensor used there.
-
-        Only those that a request names: other runs of another code location prove nothing.
-        """
-        used: dict[str, Used] = {}
-        known = {(c.upstream, c.position) for c in of_key.completions}
-        for home, request in self.used_reader.elsewhere:
-            named = {
-                name: Used(position=position, at=request.at)
-                for name, position in request.uses.items()
-                if request.key == key and (name, position) in known
-            }
-            if named and self._has_moved(home, request.at):
-                used = merge_used(used, named)
-        return used
-
-    def _has_moved(self, home: Home, requested_at: datetime) -> bool:
-        """True if the sensor seems to have made a request from another home: it was not evaluated
-        here then, and was no longer evaluated there once it was evaluated here."""
-        if self.ticks.began(after=requested_at - MOST_CLOCK_SKEW, before=requested_at):
-            return False
-        here = self.ticks.began()
-        ticks = ticks_of(self.used_reader.spec.name, home)
-        there = TickReader(self.ticks.instance, ticks, self.ticks.until).began()
-        return here is None or here < requested_at or there is None or there < here
+def _has_moved(reader: UsedReader, home: Home, requested_at: datetime) -> bool:
+    """True if the sensor seems to have made a request from another home: it was not evaluated here
+    then, and was no longer evaluated there once it was evaluated here."""
+    ticks = reader.ticks
+    if ticks.began(after=requested_at - MOST_CLOCK_SKEW, before=requested_at):
+        return False
+    here = ticks.began()
+    of_home = ticks_of(reader.spec.name, home)
+    there = TickReader(ticks.instance, of_home, ticks.until).began()
+    return here is None or here < requested_at or there is None or there < here

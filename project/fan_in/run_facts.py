@@ -10,14 +10,15 @@ import dagster as dg
 from .calendars import TimeOfDay
 from .catch_up import CatchUp
 from .compat.python import UTC
-from .cursor import RolledMark, SensorState
+from .cursor import RolledMark, SensorRequest, SensorState
 from .evaluate import Holds
-from .former_home import FormerHome, ticks_of
+from .former_home import ticks_of, used_in_former_home
 from .messages import MOST_NAMED, plain, words_of
 from .pace import requests_since
 from .partition_maps import are_times, partition_end
 from .recall import KEYS_AT_ONCE
 from .rule import (
+    Batch,
     Completion,
     Decision,
     State,
@@ -65,7 +66,6 @@ class RunFacts:
         self.runs = RunReader(spec, context.instance, home, context.repository_def, until, at)
         self.ticks = TickReader(context.instance, ticks_of(spec.name, home), until)
         self.used = UsedReader(self.runs, self.ticks, context.log)
-        self.former_home = FormerHome(self.used)
         self.held = RunHolds(self.runs, self.ticks, context.repository_def)
         ever = self._partitions_of_time is not None
         self.catch_up = CatchUp(context, self.used, ever=ever)
@@ -180,7 +180,9 @@ class RunFacts:
         self._known = self.used.with_used(self.state, since, keys)
         if early := [key for key, decision in decisions.items() if decision.early]:
             self._known = self.used.with_last(self._known, early)
-        used_there = ((key, self.former_home.used(key, self.state.of(key))) for key in keys)
+        used_there = (
+            (key, used_in_former_home(self.used, key, self.state.of(key))) for key in keys
+        )
         self._used_elsewhere = {key: used for key, used in used_there if used}
 
     # --- the decision ----------------------------------------------------------------------------
@@ -228,11 +230,12 @@ class RunFacts:
             decision, statuses=tuple(_with_note(state, s, self.at) for s in decision.statuses)
         )
 
-    def rolled_marks(self, key: str | None) -> Mapping[str, RolledMark]:
-        """Returns how far a request of a key uses up the partitions that are rolled up."""
-        of_key, names = self.state.of(key), self.runs.key_maps.rolled
+    def request_of(self, decision: Decision, batch: Batch) -> SensorRequest:
+        """Returns the request for a decision's batch."""
+        of_key, names = self.state.of(decision.key), self.runs.key_maps.rolled
         there = upstreams_of(of_key.newest)
-        return {n: RolledMark.of(of_key, n, self.at) for n in names if n in there}
+        rolled = {n: RolledMark.of(of_key, n, self.at) for n in names if n in there}
+        return SensorRequest.of(decision, batch, of_key.last.any_at, rolled)
 
     @cached_property
     def _partitions_of_time(self) -> dg.PartitionsDefinition | None:
@@ -243,10 +246,6 @@ class RunFacts:
     def _ends_at(self, key: str | None) -> datetime | None:
         partitions = self._partitions_of_time
         return partition_end(partitions, key) if partitions and key is not None else None
-
-    def last_request(self, key: str | None) -> datetime | None:
-        """Returns when the sensor last requested a key, whole or early, if a deadline needs it."""
-        return self.state.of(key).last.any_at
 
     def _look_further_back(self) -> None:
         """Reads the last success, however old, of the upstreams that the reason names.

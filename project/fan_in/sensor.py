@@ -27,7 +27,6 @@ from .definition_checks import (
     check_alarm,
     check_arguments,
     check_code_location,
-    check_maps,
     check_partitions,
 )
 from .errors import FanInError
@@ -273,10 +272,10 @@ def _check(fan_in: "FanInSensor", job: Job, upstream_jobs: Sequence[UpstreamJob]
     """Raises FanInError for arguments that can never work, as far as the jobs are known."""
     check_arguments(fan_in)
     check_alarm(fan_in, job)
-    known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
-    check_partitions(fan_in, job.partitions_def, known)
     if job.partitions_def is not None:
-        check_maps(fan_in, job.partitions_def, {n: p for n, p in known.items() if p is not None})
+        known = {u.name: u.partitions_def for u in upstream_jobs if isinstance(u, Job)}
+        known = {name: partitions for name, partitions in known.items() if partitions is not None}
+        check_partitions(fan_in, job.partitions_def, known)
 
 
 def _definition(
@@ -315,12 +314,7 @@ class FanInSensor(SensorConfig):
         firing = sorted((d for d in decisions.values() if d.fires), key=oldest)
         batches = [batch for decision in firing if (batch := decision.batch)]
         requests = [
-            SensorRequest.of(
-                decision,
-                batch,
-                facts.last_request(decision.key),
-                facts.rolled_marks(decision.key),
-            )
+            facts.request_of(decision, batch)
             for decision, batch in zip(firing, batches, strict=True)
         ]
         for name, why in facts.runs.ends.unfinished.items():
