@@ -392,7 +392,7 @@ class Unfinished:
         unpartitioned asset."""
         targets: dict[str | None, tuple[str, ...]] = {}
         for run in self._runs.get(key, ()):
-            for partition in _partitions_of(run.tags, partitions):
+            for partition in partitions_in(run.tags, partitions):
                 targets[partition] = (*targets.get(partition, ()), run.run_id)
         for planned, run_id in self._planned.get(key.to_string(), ()):
             # Dagster may plan an unpartitioned asset for the partition of its run.
@@ -449,9 +449,10 @@ def active_backfills(instance: dg.DagsterInstance, until: datetime | None) -> li
     ]
 
 
-def _partitions_of(
+def partitions_in(
     tags: Mapping[str, str], partitions: dg.PartitionsDefinition | None
-) -> Iterable[str | None]:
+) -> Collection[str | None]:
+    """Returns the partitions in a run's tags: one, those of a range, or None without partitions."""
     if partitions is None:
         return [None]
     start, end = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)

@@ -7,14 +7,13 @@ import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from .evaluate import Holds
-from .launches import active_backfills, unfinished_runs, was_unfinished
+from .launches import active_backfills, partitions_in, unfinished_runs, was_unfinished
 from .retries import LONGEST_WAIT_FOR_RETRY, awaits_retry
 from .run_reader import RunReader
 from .sensor_config import Upstream
 from .ticks import TickReader
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 class RunHolds:
@@ -94,9 +93,8 @@ class RunHolds:
         tags = record.dagster_run.tags
         if self.partitions is None or RANGE_START_TAG not in tags:
             return [self.runs.key_of_downstream(record)]
-        keys = dg.PartitionKeyRange(tags[RANGE_START_TAG], tags[RANGE_END_TAG])
         with dg.partition_loading_context(self.runs.at, self.instance):
-            return self.partitions.get_partition_keys_in_range(keys)
+            return partitions_in(tags, self.partitions)
 
     def _possible(self, keys: Collection[str | None]) -> Collection[str | None]:
         """Returns the keys for which the downstream can be requested."""

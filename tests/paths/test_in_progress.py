@@ -210,3 +210,15 @@ def test_a_run_over_a_range_of_partitions_holds_all_of_them():
             batch(world, key)
         assert world.tick() == 1
         assert world.key_of(world.requested[0]) == "z"
+
+
+def test_a_run_over_a_range_that_is_no_longer_one_holds_nothing():
+    """Its partitions have changed since it was launched; the sensor goes on for the others."""
+    with keyed() as world:
+        range_tags = {
+            "dagster/asset_partition_range_start": "gone",
+            "dagster/asset_partition_range_end": "y",
+        }
+        world.start_downstream(**range_tags)
+        batch(world, "x")
+        assert world.tick() == 1
