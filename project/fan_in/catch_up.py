@@ -4,7 +4,7 @@ The cursor holds what the last tick knew. Everything else is read again: complet
 runs, what was used from downstream runs and the sensor's ticks.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -19,7 +19,7 @@ from .pace import requests_since
 from .recall import Recall
 from .rollup import whole_name
 from .rule import Completion
-from .run_reader import Burst
+from .run_reader import Burst, Completed, burst_of
 from .stored_order import StoredEnds
 from .used_by_runs import TicksRead, UsedReader
 from .windows import MOST_CLOCK_SKEW
@@ -40,13 +40,13 @@ class LastTick:
     Args:
         state: What its cursor holds, and more.
         counts: What decided which completions count.
-        burst: The burst that it read, if any.
+        burst: The burst that it read; empty for none.
         ticks_read: What it read from the sensor's ticks.
     """
 
     state: SensorState
     counts: Counts | None
-    burst: Burst | None
+    burst: Burst
     ticks_read: TicksRead | None
 
 
@@ -71,7 +71,7 @@ class CatchUp:
         # Before it, no request matters, except those of time partitions.
         self.requests_from = self.spec.requests_since(self.at)
         self._recall = Recall(used, ever=ever)
-        self._burst: Burst | None = None
+        self._burst: Burst = {}
         self._last_tick: LastTick | None = sensor_ticks.get(context.cursor or "")
         if self._last_tick is not None:
             used.ticks_read = self._last_tick.ticks_read
@@ -189,23 +189,23 @@ class CatchUp:
         since = self._read_from(state)
         # However old: what is older than the window is not read with the rest.
         anew = bool(self.runs.key_maps.rolled) and state.read_to <= 0
-        by_time: Iterable[tuple[dg.RunRecord, Sequence[Completion]]] = ()
+        by_time: Iterable[Completed] = ()
         burst = self._known_burst(state, since)
-        if burst is not None:
+        if burst:
             by_time = self.runs.completed_beside(burst, since)
         elif since is not None or self.spec.tag is not None:
             by_time = self.runs.completed(since)
-        updated = dict(burst.updated) if burst is not None else {}
+        updated = dict(burst)
         completions: dict[str | None, list[Completion]] = {}
         keyless = KeyState(newest=state.keyless)
         for record, of_run in chain(by_time, self._stored_late(state, updated)):
-            updated[record.dagster_run.run_id] = record.update_timestamp.timestamp()
+            updated[record.dagster_run.run_id] = record.update_timestamp
             if self.spec.tag is not None and self.runs.key(record) is None:
                 keyless = keyless.with_completions(of_run)
                 continue
             for completion in of_run:
                 completions.setdefault(completion.key, []).append(completion)
-        newest_seen = max([state.read_to, *updated.values()])
+        newest_seen = max([state.read_to, *(at.timestamp() for at in updated.values())])
         # The earlier of the two: a host with a fast clock must not hide later runs of others.
         read_to = min(newest_seen, self.at.timestamp())
         # While nothing newer comes, no tick reads a burst again.
@@ -214,7 +214,7 @@ class CatchUp:
         state = replace(state, read_to=read_to, undecided=undecided, places=self._places)
         for run_id in undecided:  # To be read again, even if it does not change.
             updated.pop(run_id, None)
-        self._burst = Burst.of(updated, self._read_from(state))
+        self._burst = burst_of(updated, self._read_from(state))
         new: list[str | None] = [None] if anew else []
         if self.spec.tag is not None:
             new = [key for key in completions if anew or key not in state.keys]
@@ -225,9 +225,7 @@ class CatchUp:
         state = replace(state.with_keys(of_keys), keyless=keyless.newest)
         return self._with_ignored(replace(state, unsure=state.unsure - seen))
 
-    def _stored_late(
-        self, state: SensorState, by_time: Collection[str]
-    ) -> Iterable[tuple[dg.RunRecord, Sequence[Completion]]]:
+    def _stored_late(self, state: SensorState, by_time: Collection[str]) -> Iterable[Completed]:
         """Yields the ended runs that were not found by time: those stored since the last tick, and
         those undecided at it."""
         ends = StoredEnds(self.runs.instance, self.runs.ends.asked)
@@ -250,9 +248,9 @@ class CatchUp:
                 uncounted[one.completion.upstream] = one
         return replace(state, elsewhere=elsewhere, parts=parts, uncounted=uncounted)
 
-    def _known_burst(self, state: SensorState, since: datetime | None) -> Burst | None:
-        """Returns the burst of the last tick, if any of it would be read again; otherwise None."""
-        burst = None if self._last_tick is None else self._last_tick.burst
-        if burst is None or not (since and state.read_to):
-            return None
-        return burst if since <= burst.updated_at else None
+    def _known_burst(self, state: SensorState, since: datetime | None) -> Burst:
+        """Returns the burst of the last tick, if any of it would be read again; otherwise none."""
+        burst = self._last_tick.burst if self._last_tick is not None else {}
+        if not (burst and since and state.read_to):
+            return {}
+        return burst if since <= max(burst.values()) else {}

@@ -1,9 +1,8 @@
 """Runs as completions: what the job path reads from the run storage."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
 from itertools import islice
 
 import dagster as dg
@@ -34,33 +33,24 @@ REPOSITORY_TAG = ".dagster/repository"
 """The tag where Dagster writes "repository@location" for a run launched from a code location."""
 
 
-@dataclass(frozen=True)
-class Burst:
-    """More than a page of ended runs that were read and that the next read will find again.
+Completed = tuple[RunRecord, Sequence[Completion]]
+"""An ended run, with what it completed."""
+
+Burst = Mapping[str, datetime]
+"""Many ended runs that were read and that the next read will find again, each with the time at
+which it was updated."""
+
+
+def burst_of(updated: Mapping[str, datetime], since: datetime | None) -> Burst:
+    """Returns the burst among runs that were read; empty unless it is more than a page, and not too
+    large to be kept.
 
     Args:
-        updated: When each run was updated, in epoch seconds.
+        updated: When each run was updated.
+        since: The time after which the next read searches.
     """
-
-    updated: Mapping[str, float]
-
-    @staticmethod
-    def of(updated: Mapping[str, float], since: datetime | None) -> "Burst | None":
-        """Returns the burst among runs; None if there is none, or one too large to be kept.
-
-        Args:
-            updated: When each run was updated, in epoch seconds.
-            since: The time after which the next read searches.
-        """
-        if since is None:
-            return None
-        again = {run_id: at for run_id, at in updated.items() if at > since.timestamp()}
-        return Burst(again) if PAGE < len(again) <= MOST_IN_BURST else None
-
-    @cached_property
-    def updated_at(self) -> datetime:
-        """When the last of these runs was updated."""
-        return datetime.fromtimestamp(max(self.updated.values()), UTC)
+    again = {run_id: at for run_id, at in updated.items() if since is not None and at > since}
+    return again if PAGE < len(again) <= MOST_IN_BURST else {}
 
 
 class RunReader:
@@ -117,9 +107,7 @@ class RunReader:
         tags = record.dagster_run.tags
         return tags.get(self.spec.tag, tags.get(PARTITION_TAG)) if self.spec.tag else None
 
-    def completed(
-        self, since: datetime | None, keys: Collection[str] = ()
-    ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
+    def completed(self, since: datetime | None, keys: Collection[str] = ()) -> Iterator[Completed]:
         """Yields all runs that ended since a time, or only those of some keys, each with what it
         completed: nothing, if its job is no upstream or its end does not count. Without a time, it
         yields only the newest runs.
@@ -134,15 +122,13 @@ class RunReader:
         )
         return islice(self._completed(filters), MOST_RUNS_SEARCHED if since is None else None)
 
-    def completed_of(
-        self, run_ids: Sequence[str]
-    ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
+    def completed_of(self, run_ids: Sequence[str]) -> Iterator[Completed]:
         """Yields the ended ones of these runs, each with what it completed."""
         for start in range(0, len(run_ids), PAGE):
             some = list(run_ids[start : start + PAGE])
             yield from self._completed(RunsFilter(statuses=self.ends.statuses, run_ids=some))
 
-    def _completed(self, filters: RunsFilter) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
+    def _completed(self, filters: RunsFilter) -> Iterator[Completed]:
         for page in self._by_page(filters):
             self.whole.read_parents(record.dagster_run for record in page)
             for record in page:
@@ -150,19 +136,17 @@ class RunReader:
                 found = (self._completions_of(upstream, record) for upstream in upstreams)
                 yield record, [completion for of_key in found for completion in of_key]
 
-    def completed_beside(
-        self, burst: Burst, since: datetime | None
-    ) -> Iterator[tuple[RunRecord, Sequence[Completion]]]:
+    def completed_beside(self, burst: Burst, since: datetime | None) -> Iterator[Completed]:
         """Yields the runs that ended since a time, except runs of a burst that were not updated
         since it was read (a new tag is an update).
 
         The ids are read first: reading a run takes a hundred times as long.
         """
         statuses = self.ends.statuses
-        updated = RunsFilter(statuses=statuses, updated_after=burst.updated_at)
+        updated = RunsFilter(statuses=statuses, updated_after=max(burst.values()))
         ended = RunsFilter(statuses=statuses, updated_after=since)
         newer = self.instance.get_run_ids(updated)
-        others = [id_ for id_ in self.instance.get_run_ids(ended) if id_ not in burst.updated]
+        others = [id_ for id_ in self.instance.get_run_ids(ended) if id_ not in burst]
         yield from self.completed_of(list(dict.fromkeys([*newer, *others])))
 
     def newest_completions(self, name: str, number: int) -> Sequence[Completion]:
