@@ -22,13 +22,7 @@ _ENDS: Mapping[DagsterRunStatus, End] = {status: end for end, status in STATUSES
 
 
 class RunEnds:
-    """Decides which runs of upstreams are completions.
-
-    Args:
-        spec: The sensor's arguments.
-        instance: The instance that stores the runs.
-        at: The time to decide at.
-    """
+    """Decides which runs of a sensor's upstreams are completions, at a time."""
 
     def __init__(self, spec: SensorConfig, instance: dg.DagsterInstance, at: datetime) -> None:
         self.spec = spec

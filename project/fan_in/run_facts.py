@@ -14,7 +14,6 @@ from .cursor import RolledMark, SensorRequest, SensorState
 from .evaluate import Holds
 from .former_home import ticks_of, used_in_former_home
 from .messages import MOST_NAMED, plain, words_of
-from .pace import requests_since
 from .partition_maps import are_times, partition_end
 from .recall import KEYS_AT_ONCE
 from .rule import (
@@ -87,24 +86,20 @@ class RunFacts:
     def ignored(self) -> Mapping[str, Completion]:
         """By upstream, a run that does not count because it has no key, unless it is older than
         every window."""
-        horizon = self.runs.horizon
-        return {
-            name: completion
-            for name, completion in self.state.keyless.items()
-            if horizon is None or completion.completed_at > horizon
-        }
+        return {name: c for name, c in self.state.keyless.items() if self._is_recent(c)}
 
     @property
     def uncounted(self) -> Mapping[str, Uncounted]:
         """By upstream, its newest run that ``counts`` leaves out, unless it is older than every
         window or a newer one counts."""
-        horizon = self.runs.horizon
         return {
             name: one
             for name, one in self.state.uncounted.items()
-            if (horizon is None or one.completion.completed_at > horizon)
-            and not self._is_newer(one.completion)
+            if self._is_recent(one.completion) and not self._is_newer(one.completion)
         }
+
+    def _is_recent(self, completion: Completion) -> bool:
+        return self.runs.horizon is None or completion.completed_at > self.runs.horizon
 
     def _is_newer(self, than: Completion) -> bool:
         """True if something newer of the same upstream and key counts."""
@@ -142,16 +137,10 @@ class RunFacts:
     def candidates(self) -> Collection[str | None]:
         """The keys that may be complete, as far as can be told without looking at windows."""
         some_are_enough = (self.spec.when or self.spec.otherwise) is not None
-        names = set() if some_are_enough else set(self.spec.names)
-        state = self.state
-        unused = ((key, state.of(key).unused) for key in self.known)
-        if not (names and self.runs.key_maps.rolled):
-            return [key for key, of_key in unused if of_key and names <= of_key.keys()]
-        return [
-            key
-            for key, of_key in unused
-            if of_key and names - self.runs.key_maps.absent(key) <= upstreams_of(of_key)
-        ]
+        needed = set() if some_are_enough else set(self.spec.names)
+        absent = self.runs.key_maps.absent
+        there = ((key, upstreams_of(self.state.of(key).unused)) for key in self.known)
+        return [key for key, names in there if names and needed - absent(key) <= names]
 
     @property
     def complete(self) -> Collection[str | None]:
@@ -175,8 +164,7 @@ class RunFacts:
         """
         decisions = self.decide(keys)
         since = min(map(_matters_since, decisions.values()))
-        paced = requests_since(self.spec.no_sooner_than, self.at)
-        since = (since if paced is None else min(since, paced)) - MOST_CLOCK_SKEW
+        since = self.spec.paced_since(since, self.at) - MOST_CLOCK_SKEW
         self._known = self.used.with_used(self.state, since, keys)
         if early := [key for key, decision in decisions.items() if decision.early]:
             self._known = self.used.with_last(self._known, early)

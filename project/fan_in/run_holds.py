@@ -18,13 +18,7 @@ RANGE_START_TAG = "dagster/asset_partition_range_start"
 
 class RunHolds:
     """Finds what holds the batches of a sensor back: unfinished runs and backfills, now or at the
-    time of the run reader, and another evaluation.
-
-    Args:
-        runs: Reads the runs.
-        ticks: Reads the sensor's ticks.
-        repository: The loaded definitions; None if not available.
-    """
+    time of the run reader, and another evaluation."""
 
     def __init__(
         self, runs: RunReader, ticks: TickReader, repository: dg.RepositoryDefinition | None

@@ -87,7 +87,11 @@ class SensorConfig(Terms):
             return None
         # A request on the day of the first completion postpones a time of day.
         more = 2 * ONE_DAY if isinstance(self.deadline, TimeOfDay) else timedelta(0)
-        since, paced = at - self.longest_window - more, requests_since(self.no_sooner_than, at)
+        return self.paced_since(at - self.longest_window - more, at)
+
+    def paced_since(self, since: datetime, at: datetime) -> datetime:
+        """Returns a time, or since when a request may hold a batch by pace, if that is earlier."""
+        paced = requests_since(self.no_sooner_than, at)
         return since if paced is None else min(since, paced)
 
     @property

@@ -10,7 +10,6 @@ import dagster as dg
 
 from .compat.python import UTC
 from .cursor import CONSUME_TAG, LAST_ID, KeyState, SensorRequest, SensorState
-from .pace import requests_since
 from .run_reader import MOST_RUNS_SEARCHED, RunReader, origin_of
 from .sensor_config import SENSOR_TAG, Home
 from .ticks import LONGEST_EVALUATION, TickReader
@@ -125,9 +124,7 @@ class UsedReader:
                 if request is not None and (until is None or request.at < until):
                     requests[request.batch_id, request.at] = request
         # A later read may begin only a little earlier: for pace, as far back as now.
-        paced = requests_since(self.spec.no_sooner_than, newest)
-        kept = since if paced is None else min(since, paced)
-        kept = max(read.since, kept - 2 * MOST_CLOCK_SKEW)
+        kept = max(read.since, self.spec.paced_since(since, newest) - 2 * MOST_CLOCK_SKEW)
         requests = {name: request for name, request in requests.items() if request.at > kept}
         self.ticks_read = TicksRead(kept, newest, requests)
         return requests.values()
