@@ -57,36 +57,8 @@ MOST_KEYS = 2000
 upstream completes with it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RolledMark:
-    """How far the partitions of one upstream are used up for a key.
-
-    Args:
-        to: Runs of any partition that ended up to then are used, in epoch seconds.
-        except_for: The partitions with newer used runs, each with its newest used run.
-    """
-
-    to: float
-    except_for: Mapping[str, tuple[float, str]]
-
-    @staticmethod
-    def of(state: "KeyState", upstream: str, at: datetime) -> "RolledMark":
-        """Returns the mark of a request of all that a key's state knows.
-
-        A run that ended shortly before the request may become visible only later. For such
-        partitions, the mark says what was known.
-        """
-        to = (at - MOST_CLOCK_SKEW).timestamp()
-        known = {
-            name: completion.position
-            for name, completion in state.newest.items()
-            if whole_name(name) == upstream and completion.position[0] > to
-        }
-        return RolledMark(to=to, except_for=known)
-
-    def positions_of(self, upstream: str) -> Mapping[str, tuple[float, str]]:
-        """Returns the positions up to which the upstream and its partitions are used."""
-        return {upstream: (self.to, LAST_ID), **self.except_for}
+Position = tuple[float, str]
+"""The end time of a run, in epoch seconds, and its id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,30 +68,31 @@ class SensorRequest:
     Args:
         batch_id: The batch's identifier.
         at: The time of the tick.
-        positions: What it uses up: for each upstream the end time and the id of a run.
+        positions: What it uses up: for each upstream the position of a run.
         key: The batch's key, if there are keys.
         members: The upstreams in the batch; the others of ``positions`` were not ready.
         ended: How the runs of some upstreams ended, if not in success.
         without: The upstreams that were missing, if it was requested early: then it uses up
             nothing, and ``positions`` are those of the batch. None if it was whole.
-        rolled: How far it uses up the partitions of upstreams that are rolled up.
+        rolled: What it uses up of upstreams that are rolled up: by the name of the upstream, the
+            position up to which any partition is used, and by those of partitions newer ones.
     """
 
     batch_id: str
     at: datetime
-    positions: Mapping[str, tuple[float, str]]
+    positions: Mapping[str, Position]
     key: str | None
     members: frozenset[str]
     ended: Mapping[str, End] = field(default_factory=dict)
     without: tuple[str, ...] | None = None
-    rolled: "Mapping[str, RolledMark]" = field(default_factory=dict)
+    rolled: Mapping[str, Position] = field(default_factory=dict)
 
     @staticmethod
     def of(
         decision: Decision,
         batch: Batch,
         last_request: datetime | None = None,
-        rolled: "Mapping[str, RolledMark]" = NOTHING,
+        rolled: Mapping[str, Position] = NOTHING,
     ) -> "SensorRequest":
         """Returns the request for a batch.
 
@@ -128,7 +101,7 @@ class SensorRequest:
             batch: Its batch.
             last_request: When the sensor last requested the key. It names an early request:
                 evaluators that know of different completions then request it once.
-            rolled: How far it uses up the partitions of upstreams that are rolled up.
+            rolled: What it uses up of upstreams that are rolled up.
         """
         batch_id, used = batch.id, decision.consumed
         if batch.early:
@@ -147,19 +120,14 @@ class SensorRequest:
         )
 
     @property
-    def uses(self) -> Mapping[str, tuple[float, str]]:
+    def uses(self) -> Mapping[str, Position]:
         """What it uses up; for a rollup, of each partition by itself."""
-        if not self.rolled:
-            return self.positions
-        marks = (mark.positions_of(name) for name, mark in self.rolled.items())
-        others = {n: at for n, at in self.positions.items() if n not in self.rolled}
-        return dict(chain(others.items(), *(of.items() for of in marks)))
+        return {**self.positions, **self.rolled}
 
     def rolling_up(self, names: Collection[str]) -> "SensorRequest":
         """Returns the request for a sensor that rolls up only these upstreams."""
-        if self.rolled.keys() <= set(names):
-            return self
-        return replace(self, rolled={n: mark for n, mark in self.rolled.items() if n in names})
+        rolled = {name: at for name, at in self.rolled.items() if whole_name(name) in names}
+        return self if len(rolled) == len(self.rolled) else replace(self, rolled=rolled)
 
     @property
     def early(self) -> bool:
@@ -298,6 +266,17 @@ class KeyState:
     def with_last(self, at: datetime, members: frozenset[str], *, early: bool) -> "KeyState":
         """Returns the state with a request that may be the last of its kind."""
         return replace(self, last=self.last.with_request(at, members, early=early))
+
+    def rolled_positions(self, upstreams: Collection[str], at: datetime) -> Mapping[str, Position]:
+        """Returns how far a request of all that is known uses up upstreams that are rolled up.
+
+        A run that ended shortly before the request may become visible only later. For such
+        partitions, it says what was known.
+        """
+        to = (at - MOST_CLOCK_SKEW).timestamp()
+        newest = {n: c.position for n, c in self.newest.items() if whole_name(n) in upstreams}
+        used = {whole_name(name): (to, LAST_ID) for name in newest}
+        return used | {name: position for name, position in newest.items() if position[0] > to}
 
     def knows(self, request: SensorRequest) -> bool:
         """True if what a request used up is used in this state."""
@@ -666,18 +645,27 @@ def _request_to_data(request: SensorRequest) -> dict[str, Any]:
     if request.without is not None:
         data["without"] = list(request.without)
     if request.rolled:
-        data["rolled"] = {name: _mark_to_data(name, m) for name, m in request.rolled.items()}
+        data["rolled"] = _rolled_to_data(request.rolled)
     return data
 
 
-def _mark_to_data(upstream: str, mark: RolledMark) -> tuple[float, Mapping[str, Any]]:
-    known = mark.except_for.items()
-    return mark.to, {name.removeprefix(part_name(upstream, "")): list(at) for name, at in known}
+def _rolled_to_data(rolled: Mapping[str, Position]) -> dict[str, Any]:
+    """Returns positions by upstream: that of the upstream, and those of its partitions."""
+    data: dict[str, Any] = {whole_name(name): [rolled[whole_name(name)][0], {}] for name in rolled}
+    for name, position in rolled.items():
+        if (upstream := whole_name(name)) != name:
+            partition = name.removeprefix(part_name(upstream, ""))
+            data[upstream][1][partition] = list(position)
+    return data
 
 
 def _request_from_data(data: dict[str, Any]) -> SensorRequest:
     positions = {name: _position(p) for name, p in data["positions"].items()}
     key, without = data.get("of"), data.get("without")
+    rolled: dict[str, Position] = {}
+    for upstream, (to, known) in data.get("rolled", {}).items():
+        rolled[_text(upstream)] = _time(to).timestamp(), LAST_ID
+        rolled |= {part_name(upstream, p): _position(at) for p, at in known.items()}
     return SensorRequest(
         batch_id=_text(data["key"]),
         at=_time(data["at"]),
@@ -686,13 +674,7 @@ def _request_from_data(data: dict[str, Any]) -> SensorRequest:
         members=frozenset(map(_text, data.get("members", positions))),
         ended={name: _end(end) for name, end in data.get("ended", {}).items()},
         without=None if without is None else tuple(map(_text, without)),
-        rolled={
-            _text(upstream): RolledMark(
-                to=_time(to).timestamp(),
-                except_for={part_name(upstream, p): _position(at) for p, at in known.items()},
-            )
-            for upstream, (to, known) in data.get("rolled", {}).items()
-        },
+        rolled=rolled,
     )
 
 
@@ -714,7 +696,7 @@ def _name(key: str | None) -> str:
     return "null" if key is None else encode_basestring_ascii(key)
 
 
-def _position(data: Any) -> tuple[float, str]:
+def _position(data: Any) -> Position:
     end_time, run_id = data
     _time(end_time)
     return float(end_time), str(run_id)

@@ -10,7 +10,7 @@ import dagster as dg
 from .calendars import TimeOfDay
 from .catch_up import CatchUp
 from .compat.python import UTC
-from .cursor import RolledMark, SensorRequest, SensorState
+from .cursor import SensorRequest, SensorState
 from .evaluate import Holds
 from .former_home import ticks_of, used_in_former_home
 from .messages import MOST_NAMED, plain, words_of
@@ -220,9 +220,8 @@ class RunFacts:
 
     def request_of(self, decision: Decision, batch: Batch) -> SensorRequest:
         """Returns the request for a decision's batch."""
-        of_key, names = self.state.of(decision.key), self.runs.key_maps.rolled
-        there = upstreams_of(of_key.newest)
-        rolled = {n: RolledMark.of(of_key, n, self.at) for n in names if n in there}
+        of_key = self.state.of(decision.key)
+        rolled = of_key.rolled_positions(self.runs.key_maps.rolled, self.at)
         return SensorRequest.of(decision, batch, of_key.last.any_at, rolled)
 
     @cached_property
