@@ -99,13 +99,7 @@ def check_alarm(spec: SensorConfig, job: object) -> None:
 def check_code_location(
     spec: SensorConfig, repository: dg.RepositoryDefinition | None, home: Home | None
 ) -> None:
-    """Raises FanInError for errors that show only once the code location is loaded.
-
-    Args:
-        spec: The sensor's arguments.
-        repository: The definitions; None if not available.
-        home: Their code location and repository, if known.
-    """
+    """Raises FanInError for errors that show only once the code location is loaded."""
     if home and any(
         (u.location, u.repository, u.job_name) == (*home, spec.job_name) for u in spec.upstreams
     ):

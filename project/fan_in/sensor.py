@@ -447,15 +447,6 @@ def requested_batch(run_tags: Mapping[str, str]) -> Batch | None:
     return None if request is None else request.batch
 
 
-def upstream_runs(run_tags: Mapping[str, str]) -> Mapping[str, str]:
-    """Returns, for each upstream, the run that completed it, from the tags of a requested run.
-
-    It is empty for a run that no fan-in sensor requested.
-    """
-    batch = requested_batch(run_tags)
-    return {c.upstream: c.id for c in batch.completions} if batch else {}
-
-
 def _home(context: dg.SensorEvaluationContext) -> Home | None:
     location = context.code_location_origin
     if location is None or context.repository_name is None:

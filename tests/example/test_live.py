@@ -17,7 +17,7 @@ from rich.console import Console
 
 from project.fan_in.batch import batch_of_run
 from project.fan_in.cli.main import main
-from project.fan_in.sensor import PARTITION_TAG, upstream_runs
+from project.fan_in.sensor import PARTITION_TAG
 from project.local.dagster_process import LocalDagster, wait_until
 from project.local.demo import (
     DECLARATIVE_MART,
@@ -30,6 +30,7 @@ from project.local.demo import (
 from project.local.dev import AlreadyRunning, only_one
 from project.local.programs import free_port, listens
 from project.paths import ROOT
+from tests.support.drivers import upstream_runs
 
 pytestmark = pytest.mark.slow
 

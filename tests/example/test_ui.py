@@ -18,12 +18,12 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 from rich.console import Console
 
 from project.fan_in.batch import batch_of_run
-from project.fan_in.sensor import upstream_runs
 from project.local.dagster_process import LocalDagster, wait_until
 from project.local.demo import DECLARATIVE_MART, DOWNSTREAM_JOB, FIRST, SECOND, Demo
 from project.local.programs import install
 from project.paths import ROOT
 from tests.example import waiting
+from tests.support.drivers import upstream_runs
 
 pytestmark = pytest.mark.browser
 

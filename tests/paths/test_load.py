@@ -16,7 +16,6 @@ from benchmarks.history import Copy, clone_run
 from benchmarks.measure import heard_statements
 from project.fan_in import all_upstreams_updated
 from project.fan_in.run_reader import PAGE
-from project.fan_in.sensor import upstream_runs
 from project.fan_in.ticks import TickReader
 from tests.support.drivers import (
     DeclarativeWorld,
@@ -24,6 +23,7 @@ from tests.support.drivers import (
     TaggedJobPathWorld,
     declarative_definitions,
     job_path_definitions,
+    upstream_runs,
     with_condition,
 )
 

@@ -12,9 +12,9 @@ import dagster as dg
 import pytest
 
 from project.fan_in.evaluation_records import completions_seen
-from project.fan_in.sensor import upstream_runs
 from project.local.dagster_process import LocalDagster, LocalDagsterError
 from project.paths import ROOT
+from tests.support.drivers import upstream_runs
 
 JOB_PATH, _ = SENSORS = ("a_and_b_succeeded", "automation_sensor")
 

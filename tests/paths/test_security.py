@@ -16,7 +16,7 @@ from project.defs.partitions import DAYS
 from project.fan_in import all_upstreams_updated, fan_in_sensor
 from project.fan_in.batch import batch_of_run
 from project.fan_in.cursor import REQUEST_TAG, REQUEST_TAG_BEFORE
-from project.fan_in.sensor import BATCH_TAG, requested_batch, upstream_runs
+from project.fan_in.sensor import BATCH_TAG, requested_batch
 from project.paths import ROOT
 from tests.support.drivers import (
     DeclarativeWorld,
@@ -28,6 +28,7 @@ from tests.support.drivers import (
     job_path_definitions,
     upstream_asset,
     upstream_job,
+    upstream_runs,
     with_condition,
     with_sensor,
 )

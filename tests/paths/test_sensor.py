@@ -7,12 +7,13 @@ import dagster as dg
 import pytest
 
 from project.fan_in import FanInError, fan_in_sensor
-from project.fan_in.sensor import BATCH_TAG, SENSOR_TAG, requested_batch, upstream_runs
+from project.fan_in.sensor import BATCH_TAG, SENSOR_TAG, requested_batch
 from tests.support.drivers import (
     JobPathWorld,
     d_job,
     job_path_definitions,
     upstream_job,
+    upstream_runs,
     with_sensor,
 )
 

@@ -7,13 +7,13 @@ import pytest
 
 from project.fan_in import all_upstreams_updated, batch_of, fan_in_sensor, upstream_updated
 from project.fan_in.batch import batch_of_run
-from project.fan_in.sensor import upstream_runs
 from tests.support.drivers import (
     DeclarativeWorld,
     JobPathWorld,
     World,
     d_job,
     upstream_job,
+    upstream_runs,
     upstreams,
 )
 

@@ -37,6 +37,7 @@ from dagster._core.utils import make_new_run_id
 import project.fan_in as fan_in
 from project.fan_in.batch import batch_of_run
 from project.fan_in.evaluation_lines import LINE_CLASS
+from project.fan_in.sensor import requested_batch
 from tests.support.pinned import (
     PARTITION,
     REPOSITORY,
@@ -55,6 +56,12 @@ def said(evaluation: Any) -> list[str]:
     """Returns the lines of an evaluation, and of a group of lines those beneath it."""
     nodes = [n for n in evaluation.iter_nodes() if n.condition_snapshot.class_name == LINE_CLASS]
     return [node.condition_snapshot.name for node in nodes if not node.child_evaluations]
+
+
+def upstream_runs(run_tags: Mapping[str, str]) -> Mapping[str, str]:
+    """Returns, for each upstream, the run that completed it, from the tags of a requested run."""
+    batch = requested_batch(run_tags)
+    return {c.upstream: c.id for c in batch.completions} if batch else {}
 
 
 class World(PinnedInstance):
