@@ -138,9 +138,10 @@ class RunFacts:
         """The keys that may be complete, as far as can be told without looking at windows."""
         some_are_enough = (self.spec.when or self.spec.otherwise) is not None
         needed = set() if some_are_enough else set(self.spec.names)
-        absent = self.runs.key_maps.absent
-        there = ((key, upstreams_of(self.state.of(key).unused)) for key in self.known)
-        return [key for key, names in there if names and needed - absent(key) <= names]
+        maps, state = self.runs.key_maps, self.state
+        unused = ((key, state.of(key).unused.keys()) for key in self.known)
+        there = ((key, upstreams_of(names) if maps.rolled else names) for key, names in unused)
+        return [key for key, names in there if names and needed - maps.absent(key) <= names]
 
     @property
     def complete(self) -> Collection[str | None]:
