@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, cast, get_args
 
-from .errors import FanInError
+from .errors import FanInError, check_names
 
 End = Literal["success", "failure", "canceled"]
 """How a run may end."""
@@ -136,12 +136,7 @@ def check_ended(ended: object, upstreams: Iterable[str]) -> Mapping[str, frozens
         raise FanInError(
             f"ended={ended!r} is not a mapping: write {{'a_job': {{'success', 'failure'}}}}"
         )
-    upstreams = list(upstreams)
-    if unknown := sorted(map(str, ended.keys() - set(upstreams))):
-        raise FanInError(
-            f"ended names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
-            f" name some of {', '.join(upstreams)}"
-        )
+    check_names("ended", map(str, ended), list(upstreams))
     checked = {}
     for name, ends in ended.items():
         allowed = ", ".join(map(repr, ENDS))

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from .errors import FanInError
+from .errors import FanInError, check_names
 from .key_maps import PARTITION_TAG, key_map
 from .messages import those_there_are
 from .sensor_config import Home, SensorConfig
@@ -45,11 +45,7 @@ def check_mappings(spec: SensorConfig) -> None:
             f"partition_mappings={mappings!r} is not a mapping: give upstream jobs theirs, as in"
             " {'hourly_job': dg.TimeWindowPartitionMapping()}"
         )
-    if unknown := sorted(set(mappings) - set(spec.names)):
-        raise FanInError(
-            f"partition_mappings names {', '.join(map(repr, unknown))}, which is not among the"
-            f" upstreams: name some of {', '.join(spec.names)}"
-        )
+    check_names("partition_mappings", mappings, spec.names)
     for name, mapping in mappings.items():
         if not (isinstance(mapping, dg.PartitionMapping) or callable(mapping)):
             raise FanInError(

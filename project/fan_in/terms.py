@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from .calendars import TimeOfDay
 from .counts import Counts, Ended, check_counts, check_ended
-from .errors import FanInError
+from .errors import FanInError, check_names
 from .pace import Pace, check_pace
 from .requirement import Requirement, check_requirement
 from .retention import SPREAD, Retention, Retentions
@@ -109,12 +109,7 @@ def check_rollup(rollup: Collection[str] | bool, upstreams: Sequence[str]) -> No
         return
     if isinstance(rollup, str):
         raise FanInError(f"rollup={rollup!r} is one name: give a list of upstreams, or True")
-    unknown = sorted(set(rollup) - set(upstreams))
-    if unknown:
-        raise FanInError(
-            f"rollup names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
-            f" name some of {', '.join(upstreams)}"
-        )
+    check_names("rollup", rollup, upstreams)
 
 
 def rolled_up(terms: Terms, upstreams: Sequence[str]) -> list[str]:
@@ -147,12 +142,8 @@ def check_numbers(count: Mapping[str, int], upstreams: Sequence[str] | None = No
                 f"count[{name!r}]={number!r} can never be met, since no more than {MOST_COUNT}"
                 " completions are kept: give a smaller number"
             )
-    unknown = sorted(set(count) - set(upstreams)) if upstreams is not None else []
-    if unknown:
-        raise FanInError(
-            f"count names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
-            f" name some of {', '.join(upstreams or ())}"
-        )
+    if upstreams is not None:
+        check_names("count", count, upstreams)
 
 
 def count_words(count: Mapping[str, int]) -> str:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from .calendars import Calendar
 from .compat.python import UTC
-from .errors import FanInError
+from .errors import FanInError, check_names
 
 ONE_DAY = timedelta(days=1)
 """The default window: 24 hours of elapsed time, regardless of daylight saving time.
@@ -105,12 +105,8 @@ def check_within(within: Within, upstreams: Iterable[str] | None = None) -> None
         return
     for name, window in within.items():
         check_window(window, f"within[{name!r}]")
-    unknown = sorted(set(within) - set(upstreams)) if upstreams is not None else []
-    if unknown:
-        raise FanInError(
-            f"within names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
-            f" name some of {', '.join(upstreams or ())}"
-        )
+    if upstreams is not None:
+        check_names("within", within, list(upstreams))
 
 
 def check_settle(settle: timedelta | None, windows: Iterable[Window], name: str = "settle") -> None:
