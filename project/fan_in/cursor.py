@@ -304,11 +304,7 @@ class KeyState:
     @cached_property
     def unused(self) -> Mapping[str, Completion]:
         """For each upstream, its newest completion, unless a batch has used it."""
-        return {
-            name: completion
-            for name, completion in self.newest.items()
-            if is_unused(completion, self.used)
-        }
+        return {name: c for name, c in self.newest.items() if is_unused(c, self.used)}
 
     @cached_property
     def oldest_unused(self) -> datetime:

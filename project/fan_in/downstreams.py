@@ -399,7 +399,7 @@ class Downstream:
     def _of(self, partition: str | None, tick: "AssetTick") -> KeyFacts:
         requests = self.requests.of(partition, tick)
         known = KeyFacts(
-            last=self._last_requests(partition, requests),
+            last=_last_requests(requests, partition, long_ago=partition in self.facts.long_ago),
             lost=requests[0].launch if requests and requests[0].is_lost else None,
             uncounted=self._uncounted_of(partition) if self.asked.counts else NOTHING,
         )
@@ -481,27 +481,6 @@ class Downstream:
         )
         return Verdict(given_back=given_back)
 
-    def _last_requests(
-        self, partition: str | None, requests: Sequence[AssetRequest]
-    ) -> LastRequests:
-        whole = [r for r in requests if r.uses]
-        early = next((r for r in requests if r.early is not None and not r.given_back), None)
-        early_at = _datetime(early.decided_at) if early else None
-        if not whole:
-            return LastRequests(used_at=self._long_ago(partition), early_at=early_at)
-        at, *before = (_datetime(r.decided_at) for r in whole)
-        return LastRequests(
-            used_at=at,
-            at=at,
-            members=whole[0].members(partition),
-            early_at=early_at,
-            used_before=tuple(before),
-        )
-
-    def _long_ago(self, partition: str | None) -> datetime | None:
-        """Returns a very early time if a partition was requested before all that was read."""
-        return _datetime(0.0) if partition in self.facts.long_ago else None
-
     @property
     def uncounted(self) -> Mapping[str, Uncounted]:
         """For each upstream, the newest completion of any partition that does not count."""
@@ -577,6 +556,31 @@ def rollup_of(name: str, gathering: Gathering, partition: str | None) -> Rollup:
         withheld=completion(withheld),
         launch=launch,
         used_at=None if used_at is None else _datetime(used_at),
+    )
+
+
+def _last_requests(
+    requests: Sequence[AssetRequest], partition: str | None, *, long_ago: bool
+) -> LastRequests:
+    """Returns the last requests of a partition.
+
+    Args:
+        requests: Its requests, newest first.
+        partition: The partition.
+        long_ago: Whether it was requested before all that was read.
+    """
+    whole = [r for r in requests if r.uses]
+    early = next((r for r in requests if r.early is not None and not r.given_back), None)
+    early_at = _datetime(early.decided_at) if early else None
+    if not whole:
+        return LastRequests(used_at=_datetime(0.0) if long_ago else None, early_at=early_at)
+    at, *before = (_datetime(r.decided_at) for r in whole)
+    return LastRequests(
+        used_at=at,
+        at=at,
+        members=whole[0].members(partition),
+        early_at=early_at,
+        used_before=tuple(before),
     )
 
 
