@@ -14,10 +14,10 @@ from functools import cached_property
 from .asset_tick import AssetTick
 from .compat.python import UTC
 from .downstreams import Downstream, completion_of
-from .evaluate import Holds, evaluate
+from .evaluate import evaluate
 from .partition_maps import Pairing
 from .requirement import AtLeast, Needs
-from .rule import NOTHING, Decision, State, UpstreamStatus, decide
+from .rule import NOTHING, Decision, Holds, State, UpstreamStatus, decide
 from .terms import Terms, rolled_up
 from .windows import Window
 

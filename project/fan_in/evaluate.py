@@ -17,32 +17,12 @@ This module imports no Dagster and reads no clock. ``Facts`` is what each path r
 """
 
 from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from .rule import Decision
+from .rule import Decision, Holds
 
 Key = TypeVar("Key", bound=Hashable)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Holds:
-    """What holds a complete batch back: the fields of ``Decision`` with these names.
-
-    Args:
-        running: Unfinished runs of the downstream.
-        busy: Upstreams with an unfinished run.
-        impossible: Why the downstream cannot be requested for this key, if it cannot.
-        evaluating: When another evaluation began that may be about to request this batch.
-        beside: An upstream that this tick requests, beside which the batch must not be requested.
-    """
-
-    running: tuple[str, ...] = ()
-    busy: tuple[str, ...] = ()
-    impossible: str | None = None
-    evaluating: datetime | None = None
-    beside: str | None = None
 
 
 class Facts(Protocol[Key]):

@@ -230,8 +230,29 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
-    """The outcome of a tick: fire with a batch, or wait with a reason for each missing upstream.
+class Holds:
+    """What holds a complete batch back.
+
+    Args:
+        running: Unfinished runs of the downstream.
+        busy: Upstreams with an unfinished run.
+        impossible: Why the downstream cannot be requested for this key, if it cannot.
+        evaluating: When another evaluation began that may be about to request this batch.
+        beside: An upstream that this tick also requests. A batch that a joint launch gave back is
+            not requested together with its upstream again.
+    """
+
+    running: tuple[str, ...] = ()
+    busy: tuple[str, ...] = ()
+    impossible: str | None = None
+    evaluating: datetime | None = None
+    beside: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision(Holds):
+    """The outcome of a tick: fire with a batch, or wait with a reason for each missing upstream,
+    or for what holds the batch back.
 
     Args:
         at: The time of the tick.
@@ -241,12 +262,6 @@ class Decision:
         last: The last requests of the key.
         wait: The wait for the batch, or the last one if nothing waits now. Without a deadline, only
             the last one, and none with ``when``.
-        running: Unfinished runs of the downstream that this batch must wait for.
-        busy: Upstreams with an unfinished run that this batch must wait for.
-        impossible: Why the downstream cannot be requested for this key, if it cannot.
-        evaluating: When another evaluation began that may be about to request this batch.
-        beside: An upstream that this tick also requests. A batch that a joint launch gave back is
-            not requested together with its upstream again.
     """
 
     at: datetime
@@ -255,11 +270,6 @@ class Decision:
     key: str | None = None
     last: LastRequests = NEVER_REQUESTED
     wait: Wait | None = None
-    running: tuple[str, ...] = ()
-    busy: tuple[str, ...] = ()
-    impossible: str | None = None
-    evaluating: datetime | None = None
-    beside: str | None = None
 
     @cached_property
     def ready(self) -> tuple[UpstreamStatus, ...]:

@@ -11,7 +11,6 @@ from .calendars import TimeOfDay
 from .catch_up import CatchUp
 from .compat.python import UTC
 from .cursor import SensorRequest, SensorState
-from .evaluate import Holds
 from .former_home import ticks_of, used_in_former_home
 from .messages import MOST_NAMED, plain, words_of
 from .partition_maps import are_times, partition_end
@@ -20,6 +19,7 @@ from .rule import (
     Batch,
     Completion,
     Decision,
+    Holds,
     State,
     Uncounted,
     UpstreamStatus,

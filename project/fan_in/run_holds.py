@@ -6,9 +6,9 @@ from functools import cached_property
 import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
-from .evaluate import Holds
 from .launches import active_backfills, partitions_in, unfinished_runs, was_unfinished
 from .retries import LONGEST_WAIT_FOR_RETRY, awaits_retry
+from .rule import Holds
 from .run_reader import RunReader
 from .sensor_config import Upstream
 from .ticks import TickReader

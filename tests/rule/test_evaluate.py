@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from project.fan_in.evaluate import Holds, evaluate
-from project.fan_in.rule import Completion, Used, decide
+from project.fan_in.evaluate import evaluate
+from project.fan_in.rule import Completion, Holds, Used, decide
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 

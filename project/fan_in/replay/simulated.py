@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..cursor import LAST_ID
-from ..evaluate import Holds, evaluate
+from ..evaluate import evaluate
 from ..history.events import (
     DownstreamEnded,
     Ended,
@@ -28,7 +28,7 @@ from ..inspect.fan_ins import FanInSpec, Kind, Rule
 from ..partition_maps import comes_at, partition_end
 from ..recall import KEYS_AT_ONCE
 from ..requirement import Not, Requirement
-from ..rule import Completion, Decision, decide
+from ..rule import Completion, Decision, Holds, decide
 from ..run_facts import oldest
 from .in_progress import DownstreamRuns, InProgressRuns
 from .simulation import NEVER, Firing, Mechanism
