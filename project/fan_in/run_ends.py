@@ -35,7 +35,6 @@ class RunEnds:
         """Failed runs that may still be retried: if they are not, their failure is an end."""
         self.uncounted: list[Uncounted] = []
         """The runs that do not count, and why."""
-
         self.unfinished: dict[str, str] = {}
         """For upstreams with an unfinished run that would not count, why it would not."""
 
