@@ -227,7 +227,7 @@ class Comparison:
         )
         self._not_asked: list[_Waiting] = []
         self._used = _Latest()
-        self._work = _Latest()
+        self._work: OrderedDict[str, _Work] = _Latest()
         self._by_hand_at: dict[str | None, datetime] = {}
 
     # --- what happens ------------------------------------------------------------------------
@@ -253,10 +253,7 @@ class Comparison:
                 self._know(event.run_id or f"event {event.id}").materialized = True
 
     def _know(self, name: str) -> _Work:
-        if name not in self._work:
-            self._work[name] = _Work()
-        work: _Work = self._work[name]
-        return work
+        return self._work.setdefault(name, _Work())
 
     def _requested(self, event: Requested) -> Firing | None:
         key = event.key if self.reality.rule.by_key else None
