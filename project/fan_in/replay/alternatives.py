@@ -117,6 +117,8 @@ class Alternative:
         check_within(rule.within, rule.upstreams)
         windows = [window_of(rule.within, name) for name in rule.upstreams]
         check_times(rule, windows)
+        if self.zone is not None and self.like != "example":
+            raise FanInError("only like=example has a zone")
         return rule
 
     def mechanism(
@@ -131,8 +133,6 @@ class Alternative:
         rule = self.rule(fan_in)
         if self.like == "example":
             return self._example(name, fan_in, rule, since)
-        if self.zone is not None:
-            raise FanInError(f"{self.name}: only like=example has a zone")
         return SimulatedFanIn(name, self.kind(fan_in), rule, fan_in, since, patience, runs_last)
 
     def _example(self, name: str, fan_in: FanInSpec, rule: Rule, since: datetime) -> Mechanism:
