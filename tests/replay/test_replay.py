@@ -327,6 +327,7 @@ def test_what_really_happened_against_the_rule_is_told_too(batches, parts):
         ("like=example, no-sooner-than=1h", "the example has no no_sooner_than"),
         ("like=condition, manual=ignore", "a condition cannot ignore a run by hand"),
         ("like=condition, zone=UTC", "only like=example has a zone"),
+        ("zone=UTC", "only like=example has a zone"),
         ("like=example, settle=1h", "the example has no settle"),
         ("like=example, within=day/UTC", "the example's window is a duration, or none"),
         ("like=example, zone=Mars", "there is no such time zone"),

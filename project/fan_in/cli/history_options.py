@@ -65,16 +65,7 @@ def history_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What the options name.
-
-    Args:
-        app: The instance and the code location.
-        downstream: The downstream.
-        file: A file, instead of both.
-        since: From when on.
-        until: Until when.
-        requested_by: Another sensor, whose requests count as the fan-in's.
-    """
+    """What the options name; ``app`` has the instance and the code location."""
 
     app: App
     downstream: str | None

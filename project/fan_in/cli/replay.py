@@ -1,13 +1,14 @@
 """``fan-in replay``: what other rules would have requested."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..replay import plot
-from ..replay.alternatives import LIKES, Alternative, parse
+from ..replay.alternatives import YES_NO, Alternative, parse
 from ..replay.replay import Replay
 from ..replay.report import Report, Table
 from .errors import FOUND
@@ -19,45 +20,25 @@ from .times import DURATION
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of an alternative rule, with the names of its fields."""
+    for field in reversed(fields(Alternative)):
+        name, values = field.name.replace("_", "-"), field.metadata["values"]
+        option = click.option(
+            f"--{name}/--no-{name}" if values == YES_NO else f"--{name}",
+            type=click.Choice(values) if values and values != YES_NO else None,
+            default=None,
+            metavar=field.metadata["metavar"],
+            help=field.metadata["help"],
+        )
+        command = option(command)
+    return command
+
+
 @click.command()
 @history_options
-@click.option("--like", type=click.Choice(LIKES), help="By which rule.")
-@click.option(
-    "--within",
-    metavar="WINDOW",
-    help="Another window: 12h, day/Europe/Berlin@06:00, hour/UTC, week/UTC@sunday, month/UTC.",
-)
+@rule_options
 @click.option("--no-window", is_flag=True, help="No window.")
-@click.option("--at-least", metavar="N", help="How many upstreams are enough; or all.")
-@click.option(
-    "--settle", metavar="DURATION", help="Quiet period: no upstream has completed for this long."
-)
-@click.option(
-    "--no-sooner-than",
-    metavar="PACE",
-    help="How soon after the last request: 6h, or at most once in day/Europe/Berlin; or none.",
-)
-@click.option(
-    "--not-before",
-    metavar="TIME",
-    help="The earliest time of day: 09:00/Europe/Berlin; or none.",
-)
-@click.option(
-    "--deadline",
-    metavar="DEADLINE",
-    help="How long a batch may wait: 2h, or until 09:00/Europe/Berlin; or none.",
-)
-@click.option(
-    "--otherwise", metavar="N", help="How many upstreams are enough past the deadline; or none."
-)
-@click.option(
-    "--overlap/--no-overlap", default=None, help="Request beside a running downstream, or not."
-)
-@click.option("--idle/--no-idle", default=None, help="Wait for running upstreams, or not.")
-@click.option(
-    "--manual", type=click.Choice(["ignore", "consume"]), help="What runs by hand use up."
-)
-@click.option("--zone", metavar="ZONE", help="The time zone of the example's machine.")
 @click.option(
     "--try",
     "tries",
@@ -124,7 +105,7 @@ def replay(
         raise click.UsageError(f"--plot {', '.join(map(str, plots))}: name it .png or .svg")
     if plots or html is not None:
         plot.check_installed()
-    rule = {name: given.pop(name) for name in Alternative.__dataclass_fields__}
+    rule = {field.name: given.pop(field.name) for field in fields(Alternative)}
     if no_window and rule["within"] is not None:
         raise click.UsageError("give --within or --no-window, not both")
     if no_window:

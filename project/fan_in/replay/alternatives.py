@@ -1,9 +1,9 @@
 """Alternatives: other rules for a fan-in, as a user writes them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any
 
 from ..calendars import CalendarDay
 from ..counts import name_of
@@ -25,29 +25,51 @@ from .documentation_example import DocumentationExample
 from .simulated import SimulatedFanIn
 from .simulation import Mechanism, names_on
 
-Like = Literal["sensor", "condition", "example"]
-LIKES = get_args(Like)
+LIKES = ("sensor", "condition", "example")
+YES_NO = ("yes", "no")
 
-ChoiceT = TypeVar("ChoiceT", bound=str)
+
+def _option(help: str, metavar: str | None = None, values: Sequence[str] = ()) -> Any:
+    """Returns a field that is also an option of the command."""
+    return field(default=None, metadata={"help": help, "metavar": metavar, "values": values})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
     """What is different from the fan-in; what is not given stays the same. The fields are options
-    of ``fan-in replay``, whose help says what each means."""
+    of ``fan-in replay``."""
 
-    like: Like | None = None
-    within: str | None = None
-    at_least: str | None = None
-    settle: str | None = None
-    no_sooner_than: str | None = None
-    not_before: str | None = None
-    deadline: str | None = None
-    otherwise: str | None = None
-    overlap: bool | None = None
-    idle: bool | None = None
-    manual: str | None = None
-    zone: str | None = None
+    like: str | None = _option("By which rule.", values=LIKES)
+    within: str | None = _option(
+        "Another window: 12h, day/Europe/Berlin@06:00, hour/UTC, week/UTC@sunday, month/UTC.",
+        "WINDOW",
+    )
+    at_least: str | None = _option("How many upstreams are enough; or all.", "N")
+    settle: str | None = _option(
+        "Quiet period: no upstream has completed for this long.", "DURATION"
+    )
+    no_sooner_than: str | None = _option(
+        "How soon after the last request: 6h, or at most once in day/Europe/Berlin; or none.",
+        "PACE",
+    )
+    not_before: str | None = _option(
+        "The earliest time of day: 09:00/Europe/Berlin; or none.", "TIME"
+    )
+    deadline: str | None = _option(
+        "How long a batch may wait: 2h, or until 09:00/Europe/Berlin; or none.", "DEADLINE"
+    )
+    otherwise: str | None = _option(
+        "How many upstreams are enough past the deadline; or none.", "N"
+    )
+    overlap: bool | None = _option("Request beside a running downstream, or not.", values=YES_NO)
+    idle: bool | None = _option("Wait for running upstreams, or not.", values=YES_NO)
+    manual: str | None = _option("What runs by hand use up.", values=("ignore", "consume"))
+    zone: str | None = _option("The time zone of the example's machine.", "ZONE")
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """What is different, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     @property
     def name(self) -> str:
@@ -55,8 +77,7 @@ class Alternative:
         words = {True: "yes", False: "no"}
         given = [
             f"{name.replace('_', '-')}={words.get(value, value)}"
-            for name, value in vars(self).items()
-            if value is not None
+            for name, value in self.given.items()
         ]
         return ", ".join(given).removeprefix("like=") or "as it is"
 
@@ -78,29 +99,26 @@ class Alternative:
             raise FanInError(f"{self.name}: {error}") from error
 
     def _rule(self, fan_in: FanInSpec) -> Rule:
-        kind = self.kind(fan_in)
+        kind, given = self.kind(fan_in), self.given
         rule = _on_path(fan_in, kind)
-        changes: dict[str, Any] = {
-            name: None if text == "none" else from_text(text)
-            for name, from_text in IN_TEXT.items()
-            if (text := getattr(self, name)) is not None
-        }
+        changes = {name: given[name] for name in ("overlap", "idle") if name in given}
+        for name, from_text in IN_TEXT.items():
+            if name in given:
+                changes[name] = None if given[name] == "none" else from_text(given[name])
         if self.at_least is not None:
             changes["when"] = _quorum("at-least", self.at_least, "all", rule)
         if self.otherwise is not None:
             changes["otherwise"] = _quorum("otherwise", self.otherwise, "none", rule)
-        if self.overlap is not None:
-            changes["overlap"] = self.overlap
-        if self.idle is not None:
-            changes["idle"] = self.idle
         if self.manual is not None:
             if kind == "condition" and self.manual == "ignore":
                 raise FanInError("a condition cannot ignore a run by hand: only a sensor can")
-            changes["manual_runs"] = _one_of("manual", self.manual, ("ignore", "consume"))
+            changes["manual_runs"] = self.manual
         rule = replace(rule, **changes)
         check_within(rule.within, rule.upstreams)
         windows = [window_of(rule.within, name) for name in rule.upstreams]
         check_times(rule, windows)
+        if self.zone is not None and self.like != "example":
+            raise FanInError("only like=example has a zone")
         return rule
 
     def mechanism(
@@ -115,15 +133,12 @@ class Alternative:
         rule = self.rule(fan_in)
         if self.like == "example":
             return self._example(name, fan_in, rule, since)
-        if self.zone is not None:
-            raise FanInError(f"{self.name}: only like=example has a zone")
         return SimulatedFanIn(name, self.kind(fan_in), rule, fan_in, since, patience, runs_last)
 
     def _example(self, name: str, fan_in: FanInSpec, rule: Rule, since: datetime) -> Mechanism:
-        settings = [n for n in vars(self) if n not in ("like", "within", "zone")]
-        if given := [s for s in settings if getattr(self, s) is not None]:
+        if others := [name for name in self.given if name not in ("like", "within", "zone")]:
             raise FanInError(
-                f"{self.name}: the example has no {' and no '.join(given)}: it has within and zone"
+                f"{self.name}: the example has no {' and no '.join(others)}: it has within and zone"
             )
         if fan_in.mapped:
             raise FanInError(f"{self.name}: the example {_cannot_map(fan_in)}")
@@ -143,24 +158,19 @@ def parse(text: str) -> Alternative:
     Raises:
         FanInError: The text is no alternative.
     """
-    fields: dict[str, Any] = {}
+    known = {field.name: field for field in fields(Alternative)}
+    given: dict[str, Any] = {}
     for part in filter(None, map(str.strip, text.split(","))):
         name, sign, value = map(str.strip, part.partition("="))
         name = name.replace("-", "_")
-        if not sign or name not in Alternative.__dataclass_fields__ or name in fields:
-            known = [f"{field.replace('_', '-')}=" for field in Alternative.__dataclass_fields__]
-            raise FanInError(
-                f"--try {text!r}: {part!r} is not one of {', '.join(known)}, each once"
-            )
-        fields[name] = value
-        try:
-            if name in ("overlap", "idle"):
-                fields[name] = _one_of(name, value, ("yes", "no")) == "yes"
-            if name == "like":
-                fields[name] = _one_of(name, value, LIKES)
-        except FanInError as error:
-            raise FanInError(f"--try {text!r}: {error}") from error
-    return Alternative(**fields)
+        if not sign or name not in known or name in given:
+            names = ", ".join(f"{one.replace('_', '-')}=" for one in known)
+            raise FanInError(f"--try {text!r}: {part!r} is not one of {names}, each once")
+        values = known[name].metadata["values"]
+        if values and value not in values:
+            raise FanInError(f"--try {text!r}: {name}={value} is none of {', '.join(values)}")
+        given[name] = value == "yes" if values == YES_NO else value
+    return Alternative(**given)
 
 
 def rule_words(rule: Rule) -> str:
@@ -190,13 +200,6 @@ def _quorum(name: str, text: str, other: str, rule: Rule) -> Requirement | None:
         raise FanInError(f"{name}={text} is no number: give one, or {other}")
     check_count(int(text), len(rule.upstreams))
     return AtLeast((), int(text))
-
-
-def _one_of(name: str, value: str, values: Collection[ChoiceT]) -> ChoiceT:
-    for one in values:
-        if one == value:
-            return one
-    raise FanInError(f"{name}={value} is none of {', '.join(values)}")
 
 
 # --- from one path to the other ------------------------------------------------------------------

@@ -227,7 +227,7 @@ class Comparison:
         )
         self._not_asked: list[_Waiting] = []
         self._used = _Latest()
-        self._work = _Latest()
+        self._work: OrderedDict[str, _Work] = _Latest()
         self._by_hand_at: dict[str | None, datetime] = {}
 
     # --- what happens ------------------------------------------------------------------------
@@ -255,8 +255,7 @@ class Comparison:
     def _know(self, name: str) -> _Work:
         if name not in self._work:
             self._work[name] = _Work()
-        work: _Work = self._work[name]
-        return work
+        return self._work[name]
 
     def _requested(self, event: Requested) -> Firing | None:
         key = event.key if self.reality.rule.by_key else None
@@ -300,48 +299,46 @@ class Comparison:
 
     def _take(self, compared: _Compared, firing: Firing, again: bool, *, really: bool) -> None:
         """Takes a request of one side: for the batch that the other requested, or for a new one."""
+        self._give_up(compared, firing.at - compared.patience)
         own, others = compared.here, compared.there
         if really:
             own, others = others, own
-        self._give_up(compared, firing.at - compared.patience)
         waiting = others.take(firing)
-        if waiting is not None:
-            here, there = (waiting.firing, firing) if really else (firing, waiting.firing)
-            self._pair(compared, here, there, waiting)
-        else:
+        if waiting is None:
             waiting = _Waiting(firing, own, again)
             own.add(waiting)
             self._not_asked.append(waiting)
+        elif abs(waiting.firing.at - firing.at) <= self.tolerance:
+            compared.score.same += 1
+        elif really:
+            self._diverge(compared, waiting, waiting.firing, firing)
+        else:
+            self._diverge(compared, waiting, firing, waiting.firing)
 
     def _give_up(self, compared: _Compared, before: datetime | None) -> None:
         for waiting in compared.here.given_up(before):
-            self._part(compared, DivergenceKind.ONLY_HERE, waiting, waiting.firing, None)
+            self._diverge(compared, waiting, waiting.firing, None)
         for waiting in compared.there.given_up(before):
-            firing = waiting.firing
-            self._part(compared, DivergenceKind.ONLY_REALLY, waiting, firing, firing.at)
+            self._diverge(compared, waiting, None, waiting.firing)
 
-    def _pair(self, compared: _Compared, here: Firing, there: Firing, waiting: _Waiting) -> None:
-        if abs(here.at - there.at) <= self.tolerance:
-            compared.score.same += 1
-            return
-        part = DivergenceKind.EARLIER if here.at < there.at else DivergenceKind.LATER
-        self._part(compared, part, waiting, here, there.at)
-
-    def _part(
-        self,
-        compared: _Compared,
-        part: DivergenceKind,
-        waiting: _Waiting,
-        firing: Firing,
-        really_at: datetime | None,
+    def _diverge(
+        self, compared: _Compared, waiting: _Waiting, here: Firing | None, there: Firing | None
     ) -> None:
+        """Reports that the mechanism requested a batch here and reality there; None if one did
+        not."""
         cause, told = (waiting.why_not or self._asking(waiting))()
-        in_the_end = part in (DivergenceKind.EARLIER, DivergenceKind.LATER)
-        if in_the_end and cause in (LOST, ANOTHER_BATCH):
-            # It was due, and requested in the end: nobody ticked before.
-            cause = LATE
+        if here is None:
+            part = DivergenceKind.ONLY_REALLY
+        elif there is None:
+            part = DivergenceKind.ONLY_HERE
+        else:
+            part = DivergenceKind.EARLIER if here.at < there.at else DivergenceKind.LATER
+            if cause in (LOST, ANOTHER_BATCH):
+                # It was due, and requested in the end: nobody ticked before.
+                cause = LATE
         compared.score.parts[part] += 1
         compared.score.causes[cause] += 1
+        firing = here or waiting.firing
         self.report(
             Divergence(
                 at=firing.at,
@@ -350,7 +347,7 @@ class Comparison:
                 cause=cause,
                 told=told,
                 key=firing.key,
-                really_at=really_at,
+                really_at=None if there is None else there.at,
                 members=firing.members,
             )
         )

@@ -4,15 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ..history.events import Ended, Event, History, Requested, completes
-from ..windows import falls_out, window_of
 from .compare import Divergence
 from .simulation import Firing
 
 MOST_MARKS = 1500
 """A lane has at most this many marks; of marks that would overlap, one is kept."""
-
-MOST_WINDOWS = 150
-"""A lane with more marks than this has no windows, since they would cover each other."""
 
 COMPLETED, FAILED = "completed", "failed"
 BY_HAND, FIRED, DIVERGED = "by hand", "fired", "diverged"
@@ -25,12 +21,10 @@ class Lane:
     Args:
         name: The name of an upstream or a mechanism.
         marks: When and what, by the place in the picture.
-        windows: From when to when a completion counts.
     """
 
     name: str
     marks: dict[tuple[int, str], datetime] = field(default_factory=dict)
-    windows: list[tuple[datetime, datetime]] = field(default_factory=list)
 
     def of(self, what: str) -> list[datetime]:
         return [at for (_, kind), at in self.marks.items() if kind == what]
@@ -63,9 +57,7 @@ class Picture:
         if lane is None:
             return
         if completes(event, self.fan_in.kind, self.fan_in.rule):
-            if self._mark(lane, event.at, COMPLETED) and len(lane.windows) <= MOST_WINDOWS:
-                end = falls_out(window_of(self.fan_in.rule.within, lane.name), event.at)
-                lane.windows.append((event.at, min(end or self.until, self.until)))
+            self._mark(lane, event.at, COMPLETED)
         elif isinstance(event, Ended) and event.elsewhere is None and not event.success:
             self._mark(lane, event.at, FAILED)
 
@@ -76,9 +68,5 @@ class Picture:
     def divergence(self, divergence: Divergence) -> None:
         self._mark(self.mechanisms[divergence.mechanism], divergence.at, DIVERGED)
 
-    def _mark(self, lane: Lane, at: datetime, what: str) -> bool:
-        place = ((at - self.since) // self._step, what)
-        if place in lane.marks:
-            return False
-        lane.marks[place] = at
-        return True
+    def _mark(self, lane: Lane, at: datetime, what: str) -> None:
+        lane.marks.setdefault(((at - self.since) // self._step, what), at)

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import FanInError
 from ..messages import plain
-from .picture import BY_HAND, COMPLETED, DIVERGED, FAILED, FIRED, MOST_WINDOWS, Lane, Picture
+from ..windows import falls_out, window_of
+from .picture import BY_HAND, COMPLETED, DIVERGED, FAILED, FIRED, Lane, Picture
 
 INK, GREY, PAPER = "#1f2933", "#a0aec0", "#ffffff"
 BLUE, ORANGE, VERMILION, PURPLE = "#0072b2", "#e69f00", "#d55e00", "#cc79a7"
@@ -21,6 +22,9 @@ NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 MOST_LANES = 24
 """How many upstreams have a lane; the others are only counted."""
+
+MOST_WINDOWS = 150
+"""A lane with more completions than this has no windows, since they would cover each other."""
 
 LONGEST_LABEL = 40
 
@@ -75,7 +79,7 @@ def _draw(picture: Picture) -> Any:
         y = len(lanes) - number
         axes.axhline(y, color=GREY, linewidth=0.5, zorder=1)
         if number < len(upstreams):
-            _upstream(axes, lane, y)
+            _upstream(axes, picture, lane, y)
         else:
             _marks(axes, lane.of(FIRED), y, marker="|", color=INK, markersize=12, label="requested")
             _marks(axes, lane.of(BY_HAND), y, marker="D", color=PURPLE, label="run by hand")
@@ -100,13 +104,15 @@ def _draw(picture: Picture) -> Any:
     return figure
 
 
-def _upstream(axes: Any, lane: Lane, y: float) -> None:
-    if 0 < len(lane.windows) <= MOST_WINDOWS:
-        spans = [(begins, ends - begins) for begins, ends in lane.windows]
+def _upstream(axes: Any, picture: Picture, lane: Lane, y: float) -> None:
+    completed, window = lane.of(COMPLETED), window_of(picture.fan_in.rule.within, lane.name)
+    if 0 < len(completed) <= MOST_WINDOWS:
+        ends = [min(falls_out(window, at) or picture.until, picture.until) for at in completed]
+        spans = [(at, end - at) for at, end in zip(completed, ends, strict=True)]
         axes.broken_barh(
             spans, (y - 0.22, 0.44), color=BLUE, alpha=0.15, zorder=0, label="inside its window"
         )
-    _marks(axes, lane.of(COMPLETED), y, marker="o", color=BLUE, label="completed")
+    _marks(axes, completed, y, marker="o", color=BLUE, label="completed")
     _marks(axes, lane.of(FAILED), y, marker="v", color=ORANGE, label="failed")
 
 
