@@ -11,6 +11,7 @@
 An upstream that is not in the graph's dependencies pairs by the same partitions, or not at all.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import Enum
 from functools import lru_cache
@@ -161,6 +162,12 @@ class PartitionMap:
             enumerator = Enumerator(self.graph, self.upstream, self.downstream, self.via)
             self._enumerated[partition] = enumerator.enumerate(partition, at, instance)
         return self._enumerated[partition]
+
+    def named_at(self, at: datetime, instance: Any) -> Collection[str]:
+        """Returns the upstream's partitions that count for a downstream without partitions, at a
+        time."""
+        enumerator = Enumerator(self.graph, self.upstream, self.downstream, self.via)
+        return enumerator.enumerate(None, at, instance).partitions
 
     def children(self, view: Any, partition: str) -> frozenset[str]:
         """Returns the downstream's partitions that a partition of the upstream maps to."""
@@ -327,7 +334,7 @@ def comes_at(partitions: dg.PartitionsDefinition | None, key: str) -> datetime |
         return comes if partitions.has_partition_key(key) else None
 
 
-def next_comes_at(partitions: dg.PartitionsDefinition, at: datetime) -> datetime | None:
+def next_comes_at(partitions: dg.PartitionsDefinition | None, at: datetime) -> datetime | None:
     """Returns when, after a time, the next time partition begins to exist, in UTC; None if none
     does."""
     if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):

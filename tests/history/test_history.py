@@ -319,10 +319,10 @@ def test_materializations_count_for_the_partitions_that_they_map_to():
         hours_to, shared_to = (
             UpstreamAsset(view, dg.AssetKey(name), fan_in) for name in ("hourly", "shared")
         )
-        assert hours_to.keys_of("2026-01-05-13:00") == ["2026-01-05"]
-        assert hours_to.keys_of("2030-01-05-13:00") == []
-        assert hours_to.keys_of(None) == []
-        assert shared_to.keys_of(None) == [None]
+        assert hours_to.keys_of("2026-01-05-13:00", START) == ["2026-01-05"]
+        assert hours_to.keys_of("2030-01-05-13:00", START) == []
+        assert hours_to.keys_of(None, START) == []
+        assert shared_to.keys_of(None, START) == [None]
 
 
 # --- damaged files -------------------------------------------------------------------------------

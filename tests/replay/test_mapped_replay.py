@@ -1,5 +1,5 @@
-"""``fan-in replay`` of a sensor that maps the keys of its upstream jobs: it requests what that did
-at the same ticks, read from the instance and from a file."""
+"""``fan-in replay`` of a fan-in that maps the partitions of its upstreams: it requests what that
+did at the same ticks, read from the instance and from a file."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from project.fan_in.history.reader import read_history
 from project.fan_in.inspect.fan_ins import fan_ins_of
 from project.fan_in.replay.alternatives import parse as alternative
 from project.fan_in.replay.replay import AS_IT_IS, Replay
-from tests.paths.test_partitions import COUNTRIES, DAYS, FIRST, HOURS, SECOND
+from tests.paths.test_partitions import COUNTRIES, DAYS, FIRST, HOURS, SECOND, Partitioned
 from tests.paths.test_rollup import day_job, hours
 from tests.support.cli_runner import ask, run
 from tests.support.drivers import ENV_TAG, JobPathWorld, TaggedJobPathWorld
@@ -372,3 +372,29 @@ def test_a_sensor_is_an_alternative_to_itself(told):
     assert list(played.run())
     assert played.names == [AS_IT_IS, "within=12h"]
     assert all(score.same == 1 for score in played.comparison.scores.values())
+
+
+@pytest.mark.parametrize(
+    ("partitions", "mapping", "named", "other"),
+    [
+        (COUNTRIES, dg.SpecificPartitionsPartitionMapping(["de"]), "de", "fr"),
+        (DAYS, dg.LastPartitionMapping(), "2026-01-11", "2026-01-10"),
+    ],
+    ids=["some that are named", "the last"],
+)
+def test_a_partition_that_no_mapping_names_is_no_completion(partitions, mapping, named, other):
+    """Of an asset without partitions; as for the condition."""
+    with Partitioned(None, {"a": (partitions, mapping), "b": None}) as world:
+        since = world.now
+        for key, requested in ((other, []), (named, ["None"]), (other, []), (named, ["None"])):
+            world.done("a", key)
+            world.done("b", None)
+            assert world.fired() == requested
+        world.wait(hours=1)
+        repository = world.definitions.get_repository_def()
+        (fan_in,) = fan_ins_of(repository, "here")
+        history = read_history(world.instance, repository, fan_in, since, world.now)
+        played = Replay(history, (), interval=timedelta(minutes=1))
+        assert list(played.run())
+        assert len(fired(played)) == 2
+        assert not played.diverges

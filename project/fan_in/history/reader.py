@@ -255,7 +255,7 @@ class HistoryReader(Iterable[Event]):
                     run = runs.get(record.run_id)
                     keys: Sequence[str | None] = [self.runs.key(run) if run else None]
                 else:
-                    keys = upstream.keys_of(record.partition_key)
+                    keys = upstream.keys_of(record.partition_key, _time(record))
                 yield from upstream.events(record, keys)
 
     # --- requests ----------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What happened to the upstreams of a fan-in, as events: for which of its keys a run or an event of
 an upstream counts, and whether by its function."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -151,8 +151,11 @@ class UpstreamAsset:
         self._told: set[str | None] = set()
         self._observed: dict[str | None, str | None] = {}
         self._versions: dict[str | None, str | None] = {}
+        self._named_until: datetime | None = None
+        self._named: Collection[str] = ()
+        """The partitions that count for a downstream without partitions, until that time."""
         rolls_up = self._name in rolled_up(fan_in.rule, fan_in.rule.upstreams)
-        if fan_in.kind == "condition" and (self._by_key or rolls_up):
+        if fan_in.kind == "condition":
             try:
                 own = fan_in.asset_key
                 self._map = PartitionMap(graph, key, own, own, rolls_up)
@@ -160,10 +163,11 @@ class UpstreamAsset:
             except FanInError:  # As for the condition: it counts for no partition.
                 self._pairing = Pairing.SHARED
 
-    def keys_of(self, partition: str | None) -> Sequence[str | None]:
-        """Returns the keys that an event of a partition counts for; ``[None]`` stands for all."""
+    def keys_of(self, partition: str | None, at: datetime) -> Sequence[str | None]:
+        """Returns the keys that an event of a partition at a time counts for; ``[None]`` stands for
+        all."""
         if not self._by_key:
-            return [None]
+            return [None] if self._is_named(partition, at) else []
         if partition is None:
             # With partitions, the asset was materialized for none of them; without, for all keys.
             return [] if self._is_partitioned else [None]
@@ -173,6 +177,16 @@ class UpstreamAsset:
             return []
         with dg.partition_loading_context(self._view.effective_dt, self._view.instance):
             return sorted(self._map.children(self._view, partition))
+
+    def _is_named(self, partition: str | None, at: datetime) -> bool:
+        """False if a mapping names other partitions for a downstream without partitions. Which a
+        mapping by time names, such as the last, is asked as of the event's time."""
+        if self._map is None or self._map.rolls_up or self._pairing is not Pairing.SOME:
+            return True
+        if self._named_until is None or at >= self._named_until:
+            self._named_until = next_comes_at(self._map.theirs, at) or self._view.effective_dt
+            self._named = self._map.named_at(at, self._view.instance)
+        return partition in self._named
 
     def events(
         self, record: dg.EventLogRecord, keys: Sequence[str | None]
