@@ -85,6 +85,26 @@ class TickRecord:
         )
 
 
+def tick_records(
+    instance: dg.DagsterInstance,
+    state: Any,
+    *,
+    after: datetime | None = None,
+    until: datetime | None = None,
+    limit: int | None = None,
+) -> Sequence[TickRecord]:
+    """Returns the ticks of a sensor by its stored state, newest first: those that began after one
+    time and up to another."""
+    ticks = instance.get_ticks(
+        state.instigator_origin_id,
+        state.selector_id,
+        after=None if after is None else after.timestamp(),
+        before=None if until is None else just_after(until).timestamp(),
+        limit=limit,
+    )
+    return list(map(TickRecord.of, ticks))
+
+
 class TickReader:
     """Reads the ticks of a sensor during one evaluation, each thing at most once.
 

@@ -17,8 +17,8 @@ from dagster._core.scheduler.instigation import InstigatorStatus
 from ..compat.python import UTC
 from ..location import Location
 from ..sensor_config import Home
-from ..ticks import LONGEST_EVALUATION, TickRecord
-from ..windows import format_duration, just_after
+from ..ticks import LONGEST_EVALUATION, TickRecord, tick_records
+from ..windows import format_duration
 from .fan_ins import FanInSpec
 
 SENSOR_DAEMON = "SENSOR"
@@ -77,17 +77,10 @@ class Evaluator:
         until: datetime | None = None,
         limit: int | None = None,
     ) -> Sequence[TickRecord]:
-        """Returns the ticks, newest first: those that began after one time and up to another."""
+        """Returns its ticks, newest first: those that began after one time and up to another."""
         if self.state is None:
             return []
-        ticks = self.instance.get_ticks(
-            self.state.instigator_origin_id,
-            self.state.selector_id,
-            before=None if until is None else just_after(until).timestamp(),
-            after=None if after is None else after.timestamp(),
-            limit=limit,
-        )
-        return list(map(TickRecord.of, ticks))
+        return tick_records(self.instance, self.state, after=after, until=until, limit=limit)
 
     @cached_property
     def last_tick(self) -> TickRecord | None:
