@@ -508,7 +508,8 @@ class SensorState:
                     for name, (looked_for, found) in data.get("elsewhere", {}).items()
                 },
                 ended={
-                    name: frozenset(map(_end, ends)) for name, ends in data.get("ended", {}).items()
+                    name: frozenset[End](map(_end, ends))
+                    for name, ends in data.get("ended", {}).items()
                 },
                 undecided=frozenset(map(_text, data.get("undecided", ()))),
                 counted=bool(data.get("counted", False)),
