@@ -136,6 +136,27 @@ def test_a_request_is_explained_by_its_batch_and_a_wait_by_each_upstream(
         assert f"The last request before: run {run}" in text
 
 
+@both_paths
+@pytest.mark.parametrize("ticks", [True, False], ids=["a tick", "no tick"])
+def test_a_half_batch_that_is_whole_by_now_was_none_to_request(
+    world_class, definitions, downstream, ticks
+):
+    """What came after that time makes the condition true today: it was not true then."""
+    with world_class(definitions) as world:
+        world.run("A")
+        if ticks:
+            Daemon(world).tick()
+        time = world.now
+        world.wait(hours=1).run("B")
+        world.wait(hours=1)
+        text = at(world, downstream, time)
+        assert text.startswith("Not requested: waiting for b")
+        assert "on what is stored now" not in text
+        assert "but no tick had seen it" not in text
+        answers = json.loads(at(world, downstream, time, "--json"))["answers"]
+        assert [answer["requests"] for answer in answers] == [False]
+
+
 def test_the_reason_that_the_sensor_gave_stands_beside_what_is_read_now():
     """As it is stored with the tick."""
     with JobPathWorld(job_path_definitions()) as world:

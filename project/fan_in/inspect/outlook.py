@@ -302,8 +302,9 @@ class OutlookReader:
     def _outlook(
         self, fan_in: FanInSpec, root: Result, decision: Decision, running: tuple[str, ...]
     ) -> Outlook:
-        requests = holds(root, decision.key)
-        if not decision.complete or (requests and not self.until):
+        # What has completed since an earlier time makes the condition true today.
+        requests = self.until is None and holds(root, decision.key)
+        if not decision.complete or requests:
             return replace(self._as_decided(fan_in, decision), requests=requests)
         rule = fan_in.rule
         terms = replace(
