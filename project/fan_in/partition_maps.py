@@ -345,6 +345,11 @@ def next_comes_at(partitions: dg.PartitionsDefinition | None, at: datetime) -> d
     return comes_at(partitions, partitions.get_partition_key_for_timestamp(starts))
 
 
+def are_windows(partitions: dg.PartitionsDefinition | None) -> bool:
+    """True if partitions are time windows, without another dimension."""
+    return isinstance(partitions, dg.TimeWindowPartitionsDefinition)
+
+
 def are_times(partitions: dg.PartitionsDefinition | None) -> bool:
     """True if partitions are time windows, or one of their two dimensions is."""
     if isinstance(partitions, dg.MultiPartitionsDefinition):

@@ -398,3 +398,15 @@ def test_a_partition_that_no_mapping_names_is_no_completion(partitions, mapping,
         assert list(played.run())
         assert len(fired(played)) == 2
         assert not played.diverges
+
+
+def test_keys_of_two_dimensions_of_which_one_is_time(tmp_path):
+    """A day makes all of its keys, each of which can be requested."""
+    both = dg.MultiPartitionsDefinition({"country": COUNTRIES, "day": DAYS})
+    mappings = {"daily_job": dg.MultiToSingleDimensionPartitionMapping("day")}
+    with story({"daily": DAYS}, both, partition_mappings=mappings) as told:
+        told.done("daily", FIRST)
+        assert told.tick() == [f"{country}|{FIRST}" for country in ("de", "fr", "us")]
+        told.done("daily", SECOND)
+        assert len(told.tick()) == 3
+        told.agrees(tmp_path)

@@ -25,7 +25,7 @@ from ..history.events import (
     longest_of,
 )
 from ..inspect.fan_ins import FanInSpec, Kind, Rule
-from ..partition_maps import comes_at, partition_end
+from ..partition_maps import are_windows, comes_at, partition_end
 from ..recall import KEYS_AT_ONCE
 from ..requirement import Not, Requirement
 from ..rule import Completion, Decision, Holds, decide
@@ -140,7 +140,7 @@ class SimulatedFanIn(Mechanism):
         """Returns the time from which a key can be requested, which may be a partition still to
         come where keys are mapped; None if never."""
         partitions = self.fan_in.partitions if self.fan_in.mapped else None
-        if key is None or partitions is None:
+        if key is None or not are_windows(partitions):
             return NEVER
         return comes_at(partitions, key)
 
