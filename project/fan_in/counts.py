@@ -136,7 +136,7 @@ def check_ended(ended: object, upstreams: Iterable[str]) -> Mapping[str, frozens
         raise FanInError(
             f"ended={ended!r} is not a mapping: write {{'a_job': {{'success', 'failure'}}}}"
         )
-    check_names("ended", map(str, ended), list(upstreams))
+    check_names("ended", ended, list(upstreams))
     checked = {}
     for name, ends in ended.items():
         allowed = ", ".join(map(repr, ENDS))

@@ -15,9 +15,9 @@ class DamagedFile(FanInError):
     """Raised for a file that is not an exported history, or a damaged one."""
 
 
-def check_names(what: str, names: Iterable[str], upstreams: Collection[str]) -> None:
+def check_names(what: str, names: Iterable[object], upstreams: Collection[str]) -> None:
     """Raises FanInError if an argument names something that is no upstream."""
-    if unknown := sorted(set(names) - set(upstreams)):
+    if unknown := sorted(map(str, set(names) - set(upstreams))):
         raise FanInError(
             f"{what} names {', '.join(map(repr, unknown))}, which is not among the upstreams:"
             f" name some of {', '.join(upstreams)}"
