@@ -11,11 +11,12 @@ class LastRequests:
     Args:
         used_at: When completions were last used up, by a whole batch or by hand, whatever upstreams
             there are now; None if that is not known.
-        at: When the sensor last requested a whole batch, if a deadline needs it.
-        members: The upstreams in that batch.
-        early_at: When the sensor last made an early request, if a deadline needs it.
+        at: When a whole batch was last requested. A cursor holds this, ``members`` and ``early_at``
+            only for a deadline, which alone needs them.
+        members: The upstreams in that batch; None if unknown.
+        early_at: When the last early request was made.
         used_before: When completions were used up before ``used_at``, as far as this tick has read
-            it: the first and the last time of each day. It is not in the cursor.
+            it; at least the first and the last time of each day. No cursor holds it.
     """
 
     used_at: datetime | None = None
